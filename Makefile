@@ -1,0 +1,40 @@
+# Two commands do everything: make demo shows the node at work, make test checks it.
+
+GO      ?= go
+BUILD   := build
+VERSION := $(shell git describe --always --dirty 2>/dev/null || echo unknown)
+
+.PHONY: all build demo test race e2e bench lint fmt fuzz clean
+
+all: build
+
+## build: the node as build/sunbeam, the measuring tool as build/beambench
+build:
+	$(GO) build -o $(BUILD)/ ./cmd/...
+
+## demo: a real geth with a large state, a consensus client, and a fresh node that beams
+demo:
+	$(GO) run ./cmd/beamdemo
+
+## test: everything that runs on loopback within minutes, with the race detector and invariants
+test:
+	$(GO) vet -tags invariants ./...
+	$(GO) test -race -tags invariants -timeout 20m ./...
+
+## e2e: the long runs against real geth processes
+e2e:
+	$(GO) test -tags "invariants e2e" -timeout 90m -count 1 -v ./internal/e2e/...
+
+## bench: round trips, requests, nodes and bytes of real blocks
+bench:
+	$(GO) run ./cmd/beambench blocks --dir ../shared/data/blocks
+
+## lint: needs golangci-lint v2 (https://golangci-lint.run)
+lint:
+	golangci-lint run ./...
+
+fmt:
+	gofmt -w $(shell git ls-files '*.go')
+
+clean:
+	rm -rf $(BUILD)

@@ -1,0 +1,106 @@
+// Package archtest keeps the import directions of the project: who may know whom.
+package archtest
+
+import (
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/sunbeam-eth/sunbeam"
+
+// allowed lists, for each package, the packages of ours that it may import outside of tests.
+// A package that is not listed fails the test: whoever adds one decides where it stands.
+var allowed = map[string][]string{
+	// The leaves import nothing of ours.
+	"config":         {},
+	"trie":           {},
+	"chain":          {},
+	"p2p":            {},
+	"beamsync/sched": {},
+
+	"db":       {"trie", "chain"},
+	"evm":      {"trie"},
+	"beamsync": {"beamsync/sched", "chain", "evm", "trie"},
+	"rpc":      {"chain", "trie"},
+
+	// The composition root sees all; the command sees it.
+	"internal/node":    {"beamsync", "beamsync/sched", "chain", "config", "db", "evm", "internal/metrics", "p2p", "rpc", "trie"},
+	"internal/metrics": {},
+	"cmd/sunbeam":      {"config", "internal/node"},
+
+	// What measures and shows the node; nothing above imports it.
+	"internal/archtest": {},
+	"internal/testdata": {},
+	"internal/simnet":   {},
+	"internal/mockcl":   {},
+	"internal/stategen": {},
+	"internal/gethpeer": {},
+	"internal/witness":  {"evm", "trie"},
+	"internal/demo":     {"internal/gethpeer", "internal/mockcl", "internal/simnet", "internal/stategen"},
+	"internal/bench": {
+		"beamsync", "beamsync/sched", "chain", "db", "evm", "internal/demo", "internal/gethpeer", "internal/mockcl",
+		"internal/simnet", "internal/stategen", "internal/witness", "p2p", "trie",
+	},
+	"cmd/beamdemo":  {"internal/demo"},
+	"cmd/beambench": {"internal/bench"},
+}
+
+// forbidden lists whole applications of go-ethereum that production code must not use: they
+// assume complete state or bring a lifecycle of their own.
+var forbidden = []string{
+	"github.com/ethereum/go-ethereum/eth",
+	"github.com/ethereum/go-ethereum/eth/downloader",
+	"github.com/ethereum/go-ethereum/eth/catalyst",
+}
+
+// wire lists who may touch devp2p's packet types.
+var wire = []string{"p2p", "internal/simnet"}
+
+func TestImportDirections(t *testing.T) {
+	out, err := exec.Command("go", "list", "-f", `{{.ImportPath}} {{join .Imports " "}}`, module+"/...").CombinedOutput()
+	if err != nil {
+		t.Fatalf("go list: %v\n%s", err, out)
+	}
+	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
+	if len(lines) < 10 {
+		t.Fatalf("go list found %d packages only:\n%s", len(lines), out)
+	}
+	for _, line := range lines {
+		fields := strings.Fields(line)
+		pkg := strings.TrimPrefix(fields[0], module+"/")
+		may, listed := allowed[pkg]
+		if !listed {
+			t.Errorf("package %s has no place in the import table", pkg)
+			continue
+		}
+		for _, path := range fields[1:] {
+			if ours, ok := strings.CutPrefix(path, module+"/"); ok && !slices.Contains(may, ours) {
+				t.Errorf("%s imports %s, which it may not", pkg, ours)
+			}
+			if slices.Contains(forbidden, path) || strings.HasPrefix(path, "github.com/ethereum/go-ethereum/cmd/") {
+				t.Errorf("%s imports %s, an application", pkg, path)
+			}
+			if strings.HasPrefix(path, "github.com/ethereum/go-ethereum/eth/protocols") && !slices.Contains(wire, pkg) {
+				t.Errorf("%s imports %s: wire packets stay in p2p", pkg, path)
+			}
+		}
+	}
+}
+
+// TestNoCircles makes sure that the table itself has none, so that it stays a picture of layers.
+func TestNoCircles(t *testing.T) {
+	var visit func(pkg string, path []string)
+	visit = func(pkg string, path []string) {
+		if slices.Contains(path, pkg) {
+			t.Fatalf("circle: %v -> %s", path, pkg)
+		}
+		for _, next := range allowed[pkg] {
+			visit(next, append(path, pkg))
+		}
+	}
+	for pkg := range allowed {
+		visit(pkg, nil)
+	}
+}
