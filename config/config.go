@@ -1,0 +1,195 @@
+package config
+
+import (
+	"os"
+	"path/filepath"
+	"runtime"
+	"time"
+)
+
+// Config is everything that a user can choose. Its field names are the keys of the
+// TOML file.
+type Config struct {
+	DataDir   string // absolute path
+	Network   string // mainnet, sepolia, hoodi; empty: what the datadir holds, else mainnet
+	Genesis   string // genesis JSON file of a network of one's own; empty: Network's
+	NetworkID uint64 // zero: the chain ID
+
+	P2P     P2P
+	HTTP    HTTP
+	WS      WS
+	IPC     IPC
+	Engine  Engine
+	RPC     RPC
+	Beacon  Beacon
+	Beam    Beam
+	Store   Store
+	Metrics Metrics
+	Log     Log
+}
+
+// P2P is the devp2p side.
+type P2P struct {
+	Port          uint16   // TCP
+	DiscoveryPort uint16   // UDP; zero: the same as Port
+	NoDiscovery   bool     // neither v4, v5 nor DNS lists
+	DiscoveryV4   bool     // off with NoDiscovery
+	DiscoveryV5   bool     // off with NoDiscovery
+	Bootnodes     []string // enode or enr URLs; nil: the network's, empty: none
+	StaticNodes   []string // enode URLs to keep a connection to
+	DNS           []string // enrtree URLs; nil: the network's, empty: none
+	NodeKey       string   // file; empty: NodeKeyHex, or <datadir>/geth/nodekey
+	NodeKeyHex    string
+	NAT           string
+	NetRestrict   []string // CIDR masks; empty: everybody
+	MaxPeers      int
+	Identity      string // goes into the client name
+}
+
+// HTTP is the plain JSON-RPC server.
+type HTTP struct {
+	Enabled    bool
+	Addr       string
+	Port       uint16
+	API        []string // namespaces
+	CORSDomain []string
+	VHosts     []string
+	PathPrefix string
+}
+
+// WS is the JSON-RPC server over WebSocket. It shares HTTP's port if both are the same.
+type WS struct {
+	Enabled    bool
+	Addr       string
+	Port       uint16
+	API        []string // namespaces
+	Origins    []string
+	PathPrefix string
+}
+
+// IPC is the JSON-RPC server on a Unix socket.
+type IPC struct {
+	Disabled bool
+	Path     string // a bare name is inside the datadir
+}
+
+// Engine is the authenticated server for the consensus client (geth's authrpc).
+type Engine struct {
+	Addr      string
+	Port      uint16
+	VHosts    []string
+	JWTSecret string // file; empty: <datadir>/geth/jwtsecret
+}
+
+// RPC limits what one request may cost.
+type RPC struct {
+	GasCap               uint64        // zero: no cap
+	EVMTimeout           time.Duration // zero: none
+	BatchRequestLimit    int           // zero: none
+	BatchResponseMaxSize int           // bytes; zero: none
+}
+
+// Beacon is the embedded light client; it runs if API is not empty.
+type Beacon struct {
+	API                   []string // beacon node URLs
+	Headers               []string // "key:value", sent with every request
+	Checkpoint            string   // block root; empty: the file's, else the one built in
+	CheckpointFile        string   // read at start, written as the chain finalizes
+	Threshold             int      // signers of a sync committee that make a header believed
+	NoFilter              bool     // accept signatures of future slots
+	ChainConfig           string   // config.yaml of a network of one's own
+	GenesisValidatorsRoot string
+	GenesisTime           uint64 // seconds since 1970
+}
+
+// Beam is what only a beaming node has.
+type Beam struct {
+	MaxLag    int // blocks behind the head from which on the importer pivots
+	HotSizeMB int // disk space for state proved on demand
+}
+
+// Store is the database and the memory in front of it.
+type Store struct {
+	Engine  string // leveldb or pebble; empty: what the datadir holds, else leveldb
+	CacheMB int    // memory of all caches together
+}
+
+// Metrics is the Prometheus endpoint.
+type Metrics struct {
+	Enabled bool
+	Addr    string
+	Port    uint16
+}
+
+// Log is what the node says about itself.
+type Log struct {
+	Verbosity int    // 0 silent, 1 error, 2 warn, 3 info, 4 debug, 5 trace
+	Format    string // terminal, logfmt or json
+	File      string // also write there
+}
+
+// Default returns the settings of a node that was told nothing. They are geth's where
+// geth has the setting, but for the cache: geth reserves 1-4 GB for a state that this
+// node does not have while it is beaming.
+func Default() *Config {
+	return &Config{
+		DataDir: defaultDataDir(),
+		P2P:     P2P{Port: 30303, DiscoveryV4: true, DiscoveryV5: true, NAT: "any", MaxPeers: 50},
+		HTTP: HTTP{Addr: "localhost", Port: 8545, API: []string{"net", "web3", "eth"},
+			VHosts: []string{"localhost"}},
+		WS:      WS{Addr: "localhost", Port: 8546, API: []string{"net", "web3", "eth"}},
+		IPC:     IPC{Path: "sunbeam.ipc"},
+		Engine:  Engine{Addr: "localhost", Port: 8551, VHosts: []string{"localhost"}},
+		RPC:     RPC{GasCap: 50_000_000, EVMTimeout: 5 * time.Second, BatchRequestLimit: 1000, BatchResponseMaxSize: 25_000_000},
+		Beacon:  Beacon{Threshold: 342}, // two thirds of 512
+		Beam:    Beam{MaxLag: 30, HotSizeMB: 4096},
+		Store:   Store{CacheMB: 512},
+		Metrics: Metrics{Addr: "127.0.0.1", Port: 6060},
+		Log:     Log{Verbosity: 3, Format: "terminal"},
+	}
+}
+
+// defaultDataDir follows each platform's habit, as geth does.
+func defaultDataDir() string {
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return "" // --datadir is then required; its check says so
+	}
+	switch runtime.GOOS {
+	case "darwin":
+		return filepath.Join(home, "Library", "Sunbeam")
+	case "windows":
+		return filepath.Join(home, "AppData", "Local", "Sunbeam")
+	}
+	return filepath.Join(home, ".sunbeam")
+}
+
+// InstanceDir is where keys, databases and the lock are: geth's layout.
+func (c *Config) InstanceDir() string { return filepath.Join(c.DataDir, "geth") }
+
+// NodeKeyFile is the file that the node key is read from, or kept in if none was given.
+func (c *Config) NodeKeyFile() string {
+	if c.P2P.NodeKey != "" {
+		return c.P2P.NodeKey
+	}
+	return filepath.Join(c.InstanceDir(), "nodekey")
+}
+
+// JWTFile is the file of the secret shared with the consensus client.
+func (c *Config) JWTFile() string {
+	if c.Engine.JWTSecret != "" {
+		return c.Engine.JWTSecret
+	}
+	return filepath.Join(c.InstanceDir(), "jwtsecret")
+}
+
+// IPCEndpoint is the path of the socket, empty if there is none.
+func (c *Config) IPCEndpoint() string {
+	if c.IPC.Disabled || c.IPC.Path == "" {
+		return ""
+	}
+	if filepath.Base(c.IPC.Path) == c.IPC.Path {
+		return filepath.Join(c.DataDir, c.IPC.Path)
+	}
+	return c.IPC.Path
+}

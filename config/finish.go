@@ -1,0 +1,184 @@
+package config
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+
+	bparams "github.com/ethereum/go-ethereum/beacon/params"
+	"github.com/ethereum/go-ethereum/common"
+)
+
+// finish makes paths absolute and checks what more than one setting decides.
+func (c *Config) finish(said source) error {
+	datadir, chosen := said["datadir"]
+	if !chosen {
+		datadir.origin = "default"
+		if c.DataDir != "" && slices.Contains([]string{"sepolia", "hoodi"}, c.Network) {
+			c.DataDir = filepath.Join(c.DataDir, c.Network) // as geth: a default directory each
+		}
+	}
+	bad := func(flag, value, origin string, err error) error {
+		return &ValueError{Flag: flag, Value: value, Origin: origin, Err: err}
+	}
+	if err := directory(c.DataDir); err != nil {
+		return bad("datadir", c.DataDir, datadir.origin, err)
+	}
+	abs, err := filepath.Abs(c.DataDir)
+	if err != nil {
+		return bad("datadir", c.DataDir, datadir.origin, err)
+	}
+	c.DataDir = abs
+
+	if c.P2P.NodeKey != "" && c.P2P.NodeKeyHex != "" {
+		return errors.New("--nodekey and --nodekeyhex exclude each other")
+	}
+	if c.Network != "" && c.Genesis != "" {
+		return fmt.Errorf("--network %s and --override.genesis %q exclude each other", c.Network, c.Genesis)
+	}
+	if c.Engine.JWTSecret == "" {
+		if err := existing(c.JWTFile(), jwtFile); err != nil {
+			return bad("authrpc.jwtsecret", c.JWTFile(), "default", err)
+		}
+	}
+	if c.P2P.NodeKey == "" && c.P2P.NodeKeyHex == "" {
+		if err := existing(c.NodeKeyFile(), keyFile); err != nil {
+			return bad("nodekey", c.NodeKeyFile(), "default", err)
+		}
+	}
+	if path, limit := c.IPCEndpoint(), maxSocketPath(); len(path) > limit {
+		return bad("ipcpath", path, cmp.Or(said["ipcpath"].origin, "default"),
+			fmt.Errorf("a socket's path may have %d characters, this has %d", limit, len(path)))
+	}
+	if err := c.checkPorts(); err != nil {
+		return err
+	}
+	_, err = c.LightClient()
+	return err
+}
+
+// maxSocketPath is what sun_path holds beside its final zero: unix(7).
+func maxSocketPath() int {
+	if runtime.GOOS == "linux" {
+		return 107
+	}
+	return 103
+}
+
+// existing runs a check on a file of ours if it is already there.
+func existing(path string, check func(string) error) error {
+	if directory(filepath.Dir(path)) != nil || parentExists(path) != nil {
+		return nil // nothing there yet
+	}
+	if _, err := os.Stat(path); err != nil {
+		return nil
+	}
+	return check(path)
+}
+
+// checkPorts finds two servers on one address, which would fail only at start.
+// HTTP and WebSocket may share one.
+func (c *Config) checkPorts() error {
+	type endpoint struct {
+		flag, addr string
+		port       uint16
+	}
+	servers := []endpoint{{"authrpc.port", c.Engine.Addr, c.Engine.Port}}
+	if c.HTTP.Enabled {
+		servers = append(servers, endpoint{"http.port", c.HTTP.Addr, c.HTTP.Port})
+	}
+	if c.WS.Enabled && !(c.HTTP.Enabled && c.WS.Addr == c.HTTP.Addr && c.WS.Port == c.HTTP.Port) {
+		servers = append(servers, endpoint{"ws.port", c.WS.Addr, c.WS.Port})
+	}
+	if c.Metrics.Enabled {
+		servers = append(servers, endpoint{"metrics.port", c.Metrics.Addr, c.Metrics.Port})
+	}
+	taken := make(map[string]string)
+	for _, s := range servers {
+		if s.port == 0 {
+			continue // the system chooses
+		}
+		key := net.JoinHostPort(strings.Replace(s.addr, "localhost", "127.0.0.1", 1), strconv.Itoa(int(s.port)))
+		if other, ok := taken[key]; ok {
+			return fmt.Errorf("bad value \"%d\" for --%s: --%s has the same address", s.port, s.flag, other)
+		}
+		taken[key] = s.flag
+	}
+	return nil
+}
+
+// LightClient returns what the embedded beacon light client needs, nil if there is to
+// be none. The settings mean what they mean to geth's blsync.
+func (c *Config) LightClient() (*bparams.ClientConfig, error) {
+	b := &c.Beacon
+	if len(b.API) == 0 {
+		if b.Checkpoint != "" || b.CheckpointFile != "" || b.ChainConfig != "" {
+			return nil, errors.New("the --beacon flags need --beacon.api, the URL of a beacon node")
+		}
+		return nil, nil
+	}
+	chain, err := c.beaconChain()
+	if err != nil {
+		return nil, err
+	}
+	if b.CheckpointFile != "" {
+		if _, err := chain.SetCheckpointFile(b.CheckpointFile); err != nil {
+			return nil, err
+		}
+	}
+	if b.Checkpoint != "" {
+		chain.Checkpoint = common.HexToHash(b.Checkpoint)
+	}
+	if chain.Checkpoint == (common.Hash{}) {
+		return nil, errors.New("--beacon.config needs --beacon.checkpoint, a finalized beacon block root")
+	}
+	headers := make(map[string]string)
+	for _, header := range b.Headers {
+		key, value, _ := strings.Cut(header, ":")
+		headers[strings.TrimSpace(key)] = strings.TrimSpace(value)
+	}
+	return &bparams.ClientConfig{
+		ChainConfig:  *chain,
+		Apis:         b.API,
+		CustomHeader: headers,
+		Threshold:    b.Threshold,
+		NoFilter:     b.NoFilter,
+	}, nil
+}
+
+func (c *Config) beaconChain() (*bparams.ChainConfig, error) {
+	b := &c.Beacon
+	if b.ChainConfig == "" {
+		if b.GenesisValidatorsRoot != "" || b.GenesisTime != 0 {
+			return nil, errors.New("--beacon.genesis.gvroot and --beacon.genesis.time need --beacon.config")
+		}
+		if c.Genesis != "" {
+			return nil, errors.New("--beacon.api with --override.genesis needs --beacon.config, the beacon chain's config.yaml")
+		}
+		known := map[string]*bparams.ChainConfig{
+			"": bparams.MainnetLightConfig, "mainnet": bparams.MainnetLightConfig,
+			"sepolia": bparams.SepoliaLightConfig, "hoodi": bparams.HoodiLightConfig,
+		}
+		chain := *known[c.Network]
+		return &chain, nil
+	}
+	if b.GenesisValidatorsRoot == "" || b.GenesisTime == 0 {
+		return nil, errors.New("--beacon.config needs --beacon.genesis.gvroot and --beacon.genesis.time")
+	}
+	chain := &bparams.ChainConfig{
+		GenesisTime:           b.GenesisTime,
+		GenesisValidatorsRoot: common.HexToHash(b.GenesisValidatorsRoot),
+	}
+	file, err := os.ReadFile(b.ChainConfig)
+	if err != nil {
+		return nil, err
+	}
+	return chain, chain.LoadForks(file)
+}

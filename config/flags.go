@@ -1,0 +1,109 @@
+package config
+
+import (
+	"flag"
+	"fmt"
+	"reflect"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+)
+
+// Flags collects what is said on the command line, before and after a subcommand
+// alike. It parses nothing: [Load] does.
+type Flags struct {
+	file string
+	said source
+}
+
+// NewFlags returns an empty collection.
+func NewFlags() *Flags { return &Flags{said: make(source)} }
+
+// CLI returns the flags for an app or one of its commands. What is said with any of
+// them ends up in f.
+func (f *Flags) CLI() []cli.Flag {
+	list := []cli.Flag{&cliFlag{name: "config", usage: "TOML configuration file", category: catNode,
+		set: func(text string) { f.file = text }}}
+	record := func(name string) func(string) {
+		return func(text string) {
+			g := f.said[name]
+			f.said[name] = given{texts: append(g.texts, text), origin: "flag"}
+		}
+	}
+	defaults := Default()
+	for i := range options {
+		o := &options[i]
+		field := defaults.field(o)
+		list = append(list, &cliFlag{
+			name: o.flag, usage: o.usage, category: o.category, env: o.env(), set: record(o.flag),
+			toggle:   field.Kind() == reflect.Bool,
+			fallback: defaultText(field),
+		})
+		if o.flag == "network" {
+			for _, name := range networks {
+				list = append(list, &cliFlag{name: name, usage: "The same as --network " + name, category: o.category,
+					env: (&option{flag: name}).env(), set: record(name), toggle: true})
+			}
+		}
+	}
+	return list
+}
+
+func defaultText(field reflect.Value) string {
+	if field.IsZero() {
+		return ""
+	}
+	if list, ok := field.Interface().([]string); ok {
+		return strings.Join(list, ",")
+	}
+	return fmt.Sprint(field.Interface())
+}
+
+// cliFlag is one flag for urfave/cli; it hands the text on and never fails.
+type cliFlag struct {
+	name, usage, category, env, fallback string
+	toggle                               bool // may stand without a value
+	set                                  func(string)
+	isSet                                bool
+}
+
+// Set records a value (flag.Value).
+func (f *cliFlag) Set(text string) error {
+	f.isSet = true
+	f.set(text)
+	return nil
+}
+
+// String is what the help shows (cli.Flag), and must be empty for flag.Value's zero.
+func (f *cliFlag) String() string {
+	if f == nil || f.name == "" {
+		return ""
+	}
+	return cli.FlagStringer(f)
+}
+
+// IsBoolFlag lets a toggle stand alone (flag package).
+func (f *cliFlag) IsBoolFlag() bool { return f.toggle }
+
+// Apply registers the flag.
+func (f *cliFlag) Apply(set *flag.FlagSet) error {
+	set.Var(f, f.name, f.usage)
+	return nil
+}
+
+// The rest describes the flag to the help text.
+
+func (f *cliFlag) Names() []string        { return []string{f.name} }
+func (f *cliFlag) IsSet() bool            { return f.isSet }
+func (f *cliFlag) IsVisible() bool        { return true }
+func (f *cliFlag) TakesValue() bool       { return !f.toggle }
+func (f *cliFlag) GetUsage() string       { return f.usage }
+func (f *cliFlag) GetValue() string       { return f.fallback }
+func (f *cliFlag) GetDefaultText() string { return f.fallback }
+func (f *cliFlag) GetCategory() string    { return f.category }
+func (f *cliFlag) GetEnvVars() []string {
+	if f.env == "" {
+		return nil
+	}
+	return []string{f.env}
+}

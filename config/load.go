@@ -1,0 +1,236 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"reflect"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// ValueError is a value that cannot be used.
+type ValueError struct {
+	Flag   string // without dashes
+	Value  string // empty if it is a secret
+	Origin string // "flag", or where else it came from
+	Err    error  // what is wrong with it
+	secret bool
+}
+
+// Error is one line.
+func (e *ValueError) Error() string {
+	value := strconv.Quote(e.Value)
+	if e.secret {
+		value = "(secret)"
+	}
+	reason := strings.Join(strings.Fields(e.Err.Error()), " ")
+	if e.Origin == "flag" {
+		return fmt.Sprintf("bad value %s for --%s: %s", value, e.Flag, reason)
+	}
+	return fmt.Sprintf("bad value %s for --%s (from %s): %s", value, e.Flag, e.Origin, reason)
+}
+
+// Unwrap returns what is wrong.
+func (e *ValueError) Unwrap() error { return e.Err }
+
+// given is the text of one setting and where it came from. Settings that are not lists
+// use the last text.
+type given struct {
+	texts  []string
+	origin string
+}
+
+// source is what one of flags, environment and file says, by flag name.
+type source map[string]given
+
+// Load combines what was said on the command line, in the environment (lookup is
+// os.LookupEnv) and in the file that --config names into a checked configuration.
+// It creates nothing. Errors are one line each.
+func Load(flags *Flags, lookup func(string) (string, bool)) (*Config, error) {
+	env := fromEnv(lookup)
+	path, origin := flags.file, "flag"
+	if path == "" {
+		path, _ = lookup("SUNBEAM_CONFIG")
+		origin = "SUNBEAM_CONFIG in the environment"
+	}
+	file, err := fromFile(path, origin)
+	if err != nil {
+		return nil, err
+	}
+	said := make(source)
+	for _, src := range []source{file, env, flags.said} { // later ones win
+		if err := src.foldNetworks(); err != nil {
+			return nil, err
+		}
+		for flag, g := range src {
+			said[flag] = g
+		}
+	}
+	cfg := Default()
+	for i := range options {
+		o := &options[i]
+		if g, ok := said[o.flag]; ok {
+			if err := cfg.apply(o, g); err != nil {
+				return nil, err
+			}
+		}
+	}
+	if err := cfg.finish(said); err != nil {
+		return nil, err
+	}
+	return cfg, nil
+}
+
+// fromEnv reads the variables of all options. An empty one counts as unset.
+func fromEnv(lookup func(string) (string, bool)) source {
+	src := make(source)
+	add := func(o *option) {
+		if text, ok := lookup(o.env()); ok && text != "" {
+			src[o.flag] = given{texts: []string{text}, origin: o.env() + " in the environment"}
+		}
+	}
+	for i := range options {
+		add(&options[i])
+	}
+	for _, name := range networks {
+		add(&option{flag: name})
+	}
+	return src
+}
+
+// foldNetworks replaces --sepolia and its like by --network.
+func (src source) foldNetworks() error {
+	var chosen []string
+	if _, ok := src["network"]; ok {
+		chosen = append(chosen, "network")
+	}
+	for _, name := range networks {
+		g, ok := src[name]
+		if !ok {
+			continue
+		}
+		delete(src, name)
+		on, err := strconv.ParseBool(g.last())
+		if err != nil {
+			return &ValueError{Flag: name, Value: g.last(), Origin: g.origin, Err: errors.New("want true or false")}
+		}
+		if on {
+			chosen = append(chosen, name)
+			if len(chosen) == 1 {
+				src["network"] = given{texts: []string{name}, origin: g.origin}
+			}
+		}
+	}
+	if len(chosen) > 1 {
+		return fmt.Errorf("--%s exclude each other: choose one network", strings.Join(chosen, " and --"))
+	}
+	return nil
+}
+
+func (g given) last() string { return g.texts[len(g.texts)-1] }
+
+// list splits at commas; what remains empty is left out.
+func (g given) list() []string {
+	list := []string{}
+	for _, text := range g.texts {
+		for _, element := range strings.Split(text, ",") {
+			if element = strings.TrimSpace(element); element != "" {
+				list = append(list, element)
+			}
+		}
+	}
+	return list
+}
+
+// apply checks a value and puts it into the option's field.
+func (c *Config) apply(o *option, g given) error {
+	field := c.field(o)
+	if field.Kind() == reflect.Slice {
+		list := g.list()
+		for _, element := range list {
+			if err := o.verify(element, g.origin); err != nil {
+				return err
+			}
+		}
+		field.Set(reflect.ValueOf(list))
+		return nil
+	}
+	text := g.last()
+	if o.flag == "datadir" {
+		text = expandHome(text)
+	}
+	if err := setScalar(field, text); err != nil {
+		return &ValueError{Flag: o.flag, Value: g.last(), Origin: g.origin, Err: err, secret: o.secret}
+	}
+	if text == "" && Default().field(o).IsZero() {
+		return nil // the same as not given
+	}
+	return o.verify(text, g.origin)
+}
+
+// verify runs the option's check on one value.
+func (o *option) verify(text, origin string) error {
+	if o.check == nil {
+		return nil
+	}
+	if err := o.check(text); err != nil {
+		return &ValueError{Flag: o.flag, Value: text, Origin: origin, Err: err, secret: o.secret}
+	}
+	return nil
+}
+
+// field finds the option's field. The table is complete and right: a test walks it.
+func (c *Config) field(o *option) reflect.Value {
+	v := reflect.ValueOf(c).Elem()
+	for _, name := range strings.Split(o.key, ".") {
+		v = v.FieldByName(name)
+	}
+	return v
+}
+
+var durationType = reflect.TypeFor[time.Duration]()
+
+func setScalar(field reflect.Value, text string) error {
+	switch field.Kind() {
+	case reflect.String:
+		field.SetString(text)
+	case reflect.Bool:
+		b, err := strconv.ParseBool(text)
+		if err != nil {
+			return errors.New("want true or false")
+		}
+		field.SetBool(b)
+	case reflect.Uint16, reflect.Uint64:
+		n, err := strconv.ParseUint(text, 10, field.Type().Bits())
+		if err != nil {
+			return fmt.Errorf("want a number from 0 to %d", ^uint64(0)>>(64-field.Type().Bits()))
+		}
+		field.SetUint(n)
+	default: // int and time.Duration
+		if field.Type() == durationType {
+			d, err := time.ParseDuration(text)
+			if err != nil || d < 0 {
+				return errors.New("want a duration such as 5s or 300ms")
+			}
+			field.SetInt(int64(d))
+			return nil
+		}
+		n, err := strconv.Atoi(text)
+		if err != nil {
+			return errors.New("want a number")
+		}
+		field.SetInt(int64(n))
+	}
+	return nil
+}
+
+func expandHome(path string) string {
+	if rest, ok := strings.CutPrefix(path, "~/"); ok {
+		if home := filepath.Dir(defaultDataDir()); home != "." {
+			return filepath.Join(home, rest)
+		}
+	}
+	return path
+}

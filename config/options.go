@@ -1,0 +1,100 @@
+package config
+
+import "strings"
+
+// option is one setting.
+type option struct {
+	flag     string             // command line name; the environment's name follows from it
+	key      string             // field of Config, which is also the key in the TOML file
+	usage    string             // help text
+	check    func(string) error // of the text, or of each element of a list; nil: the type says it all
+	category string
+	secret   bool // the value is never shown
+}
+
+// env is the name of the option's environment variable.
+func (o *option) env() string {
+	return "SUNBEAM_" + strings.ToUpper(strings.NewReplacer(".", "_", "-", "_").Replace(o.flag))
+}
+
+// networks are the chains with a flag of their own: --sepolia is --network sepolia.
+var networks = []string{"mainnet", "sepolia", "hoodi"}
+
+// Categories of the help text.
+const (
+	catNode    = "NODE"
+	catNet     = "NETWORKING"
+	catAPI     = "API"
+	catBeacon  = "BEACON LIGHT CLIENT"
+	catBeam    = "BEAM SYNC"
+	catMetrics = "METRICS AND LOGGING"
+)
+
+// options is the table. Help text and dumpconfig keep its order.
+var options = []option{
+	{flag: "datadir", key: "DataDir", usage: "Data directory for the databases and keys", check: directory, category: catNode},
+	{flag: "network", key: "Network", usage: "Network to join: mainnet, sepolia or hoodi (default: what the datadir holds, or mainnet)", check: oneOf(append(networks, "")...), category: catNode},
+	{flag: "override.genesis", key: "Genesis", usage: "Load the genesis block and chain configuration from this JSON file", check: genesisFile, category: catNode},
+	{flag: "networkid", key: "NetworkID", usage: "Network ID of the handshake (default: the chain ID)", category: catNode},
+	{flag: "cache", key: "Store.CacheMB", usage: "Megabytes of memory for all caches together", check: between(16, 1<<20), category: catNode},
+	{flag: "db.engine", key: "Store.Engine", usage: "Database engine of a new datadir: leveldb or pebble (default: what the datadir holds, or leveldb)", check: oneOf("leveldb", "pebble", ""), category: catNode},
+
+	{flag: "port", key: "P2P.Port", usage: "TCP port for devp2p", category: catNet},
+	{flag: "discovery.port", key: "P2P.DiscoveryPort", usage: "UDP port for discovery (default: the TCP port)", category: catNet},
+	{flag: "nodiscover", key: "P2P.NoDiscovery", usage: "Look for no peers: only static and incoming ones", category: catNet},
+	{flag: "discovery.v4", key: "P2P.DiscoveryV4", usage: "Use discovery v4", category: catNet},
+	{flag: "discovery.v5", key: "P2P.DiscoveryV5", usage: "Use discovery v5", category: catNet},
+	{flag: "discovery.dns", key: "P2P.DNS", usage: `DNS discovery lists ("" for none; default: the network's)`, check: enrtreeURL, category: catNet},
+	{flag: "bootnodes", key: "P2P.Bootnodes", usage: `Enode or ENR URLs to start discovery from ("" for none; default: the network's)`, check: nodeURL, category: catNet},
+	{flag: "peers", key: "P2P.StaticNodes", usage: "Enode URLs of peers to stay connected to", check: staticURL, category: catNet},
+	{flag: "nodekey", key: "P2P.NodeKey", usage: "Node key file (default: <datadir>/geth/nodekey, made if absent)", check: keyFile, category: catNet},
+	{flag: "nodekeyhex", key: "P2P.NodeKeyHex", usage: "Node key as hex (for testing)", check: keyHex, category: catNet, secret: true},
+	{flag: "nat", key: "P2P.NAT", usage: "NAT port mapping (any|none|upnp|pmp|pmp:<IP>|extip:<IP>|stun:<IP:PORT>)", check: natSpec, category: catNet},
+	{flag: "netrestrict", key: "P2P.NetRestrict", usage: "Talk only to these IP networks (CIDR masks)", check: cidr, category: catNet},
+	{flag: "maxpeers", key: "P2P.MaxPeers", usage: "Maximum number of peers", check: between(0, 10_000), category: catNet},
+	{flag: "identity", key: "P2P.Identity", usage: "Custom part of the client name", check: identity, category: catNet},
+
+	{flag: "http", key: "HTTP.Enabled", usage: "Enable the HTTP-RPC server", category: catAPI},
+	{flag: "http.addr", key: "HTTP.Addr", usage: "HTTP-RPC server listening interface", check: host, category: catAPI},
+	{flag: "http.port", key: "HTTP.Port", usage: "HTTP-RPC server listening port", category: catAPI},
+	{flag: "http.api", key: "HTTP.API", usage: "Namespaces offered over HTTP-RPC", check: namespace, category: catAPI},
+	{flag: "http.corsdomain", key: "HTTP.CORSDomain", usage: "Domains from which to accept cross-origin requests", category: catAPI},
+	{flag: "http.vhosts", key: "HTTP.VHosts", usage: "Host names from which to accept requests; * is any", category: catAPI},
+	{flag: "http.rpcprefix", key: "HTTP.PathPrefix", usage: "HTTP path of JSON-RPC; / is every path", check: pathPrefix, category: catAPI},
+	{flag: "ws", key: "WS.Enabled", usage: "Enable the WS-RPC server", category: catAPI},
+	{flag: "ws.addr", key: "WS.Addr", usage: "WS-RPC server listening interface", check: host, category: catAPI},
+	{flag: "ws.port", key: "WS.Port", usage: "WS-RPC server listening port", category: catAPI},
+	{flag: "ws.api", key: "WS.API", usage: "Namespaces offered over WS-RPC", check: namespace, category: catAPI},
+	{flag: "ws.origins", key: "WS.Origins", usage: "Origins from which to accept WebSocket requests", category: catAPI},
+	{flag: "ws.rpcprefix", key: "WS.PathPrefix", usage: "HTTP path of WebSocket JSON-RPC; / is every path", check: pathPrefix, category: catAPI},
+	{flag: "ipcdisable", key: "IPC.Disabled", usage: "Disable the IPC-RPC server", category: catAPI},
+	{flag: "ipcpath", key: "IPC.Path", usage: "Socket of the IPC-RPC server, inside the datadir unless it is a path", category: catAPI},
+	{flag: "authrpc.addr", key: "Engine.Addr", usage: "Listening interface of the authenticated server for the consensus client", check: host, category: catAPI},
+	{flag: "authrpc.port", key: "Engine.Port", usage: "Listening port of the authenticated server", category: catAPI},
+	{flag: "authrpc.vhosts", key: "Engine.VHosts", usage: "Host names from which to accept authenticated requests; * is any", category: catAPI},
+	{flag: "authrpc.jwtsecret", key: "Engine.JWTSecret", usage: "File of the JWT secret (default: <datadir>/geth/jwtsecret; made if absent)", check: jwtFile, category: catAPI},
+	{flag: "rpc.gascap", key: "RPC.GasCap", usage: "Gas that eth_call and eth_estimateGas may use (0 is no cap)", category: catAPI},
+	{flag: "rpc.evmtimeout", key: "RPC.EVMTimeout", usage: "Time that eth_call may take (0 is no limit)", category: catAPI},
+	{flag: "rpc.batch-request-limit", key: "RPC.BatchRequestLimit", usage: "Requests in a batch (0 is no limit)", check: between(0, 1<<30), category: catAPI},
+	{flag: "rpc.batch-response-max-size", key: "RPC.BatchResponseMaxSize", usage: "Bytes that the answers to a batch may have (0 is no limit)", check: between(0, 1<<40), category: catAPI},
+
+	{flag: "beacon.api", key: "Beacon.API", usage: "Beacon node URL: follow the head without a consensus client. Can be given several times", check: httpURL, category: catBeacon},
+	{flag: "beacon.api.header", key: "Beacon.Headers", usage: `HTTP header for the beacon node, as "key:value". Can be given several times`, check: httpHeader, category: catBeacon, secret: true},
+	{flag: "beacon.checkpoint", key: "Beacon.Checkpoint", usage: "Weak subjectivity checkpoint: a finalized beacon block root", check: hash32, category: catBeacon},
+	{flag: "beacon.checkpoint.file", key: "Beacon.CheckpointFile", usage: "File that the checkpoint is read from and kept in", check: checkpointFile, category: catBeacon},
+	{flag: "beacon.threshold", key: "Beacon.Threshold", usage: "Sync committee signers that make a header believed", check: between(1, 512), category: catBeacon},
+	{flag: "beacon.nofilter", key: "Beacon.NoFilter", usage: "Accept signatures of future slots", category: catBeacon},
+	{flag: "beacon.config", key: "Beacon.ChainConfig", usage: "Beacon chain config.yaml of a network of one's own", check: beaconConfig, category: catBeacon},
+	{flag: "beacon.genesis.gvroot", key: "Beacon.GenesisValidatorsRoot", usage: "Genesis validators root, with --beacon.config", check: hash32, category: catBeacon},
+	{flag: "beacon.genesis.time", key: "Beacon.GenesisTime", usage: "Genesis time in seconds since 1970, with --beacon.config", category: catBeacon},
+
+	{flag: "beam.maxlag", key: "Beam.MaxLag", usage: "Blocks behind the head from which on execution skips to the head", check: between(1, 127), category: catBeam},
+	{flag: "beam.hot.size", key: "Beam.HotSizeMB", usage: "Megabytes of disk for state fetched on demand", check: between(64, 1<<24), category: catBeam},
+
+	{flag: "metrics", key: "Metrics.Enabled", usage: "Enable metrics and their Prometheus endpoint", category: catMetrics},
+	{flag: "metrics.addr", key: "Metrics.Addr", usage: "Metrics server listening interface", check: host, category: catMetrics},
+	{flag: "metrics.port", key: "Metrics.Port", usage: "Metrics server listening port", category: catMetrics},
+	{flag: "verbosity", key: "Log.Verbosity", usage: "0 silent, 1 error, 2 warn, 3 info, 4 debug, 5 trace", check: between(0, 5), category: catMetrics},
+	{flag: "log.format", key: "Log.Format", usage: "terminal, logfmt or json", check: oneOf("terminal", "logfmt", "json"), category: catMetrics},
+	{flag: "log.file", key: "Log.File", usage: "Write the log to this file as well", check: parentExists, category: catMetrics},
+}
