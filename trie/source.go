@@ -38,7 +38,8 @@ type Source interface {
 }
 
 // Store looks nodes and codes up locally. A miss is (nil, nil); an error means
-// that the store itself is broken. Callers must not modify what they get.
+// that the store itself is broken. What it returns has the wanted hash: a store on
+// disk stands behind a [Cache], which checks that. Callers must not modify what they get.
 type Store interface {
 	Node(owner common.Hash, path []byte, hash common.Hash) ([]byte, error)
 	Code(hash common.Hash) ([]byte, error)
