@@ -85,8 +85,8 @@ type Engine struct {
 type RPC struct {
 	GasCap               uint64        // zero: no cap
 	EVMTimeout           time.Duration // zero: none
-	BatchRequestLimit    int           // zero: none
-	BatchResponseMaxSize int           // bytes; zero: none
+	BatchRequestLimit    int           // at least 1
+	BatchResponseMaxSize int           // bytes, at least 1
 }
 
 // Beacon is the embedded light client; it runs if API is not empty.

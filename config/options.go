@@ -75,8 +75,8 @@ var options = []option{
 	{flag: "authrpc.jwtsecret", key: "Engine.JWTSecret", usage: "File of the JWT secret (default: <datadir>/geth/jwtsecret; made if absent)", check: jwtFile, category: catAPI},
 	{flag: "rpc.gascap", key: "RPC.GasCap", usage: "Gas that eth_call and eth_estimateGas may use (0 is no cap)", category: catAPI},
 	{flag: "rpc.evmtimeout", key: "RPC.EVMTimeout", usage: "Time that eth_call may take (0 is no limit)", category: catAPI},
-	{flag: "rpc.batch-request-limit", key: "RPC.BatchRequestLimit", usage: "Requests in a batch (0 is no limit)", check: between(0, 1<<30), category: catAPI},
-	{flag: "rpc.batch-response-max-size", key: "RPC.BatchResponseMaxSize", usage: "Bytes that the answers to a batch may have (0 is no limit)", check: between(0, 1<<40), category: catAPI},
+	{flag: "rpc.batch-request-limit", key: "RPC.BatchRequestLimit", usage: "Requests in a batch", check: between(1, 1<<30), category: catAPI},
+	{flag: "rpc.batch-response-max-size", key: "RPC.BatchResponseMaxSize", usage: "Bytes that the answers to a batch may have", check: between(1, 1<<40), category: catAPI},
 
 	{flag: "beacon.api", key: "Beacon.API", usage: "Beacon node URL: follow the head without a consensus client. Can be given several times", check: httpURL, category: catBeacon},
 	{flag: "beacon.api.header", key: "Beacon.Headers", usage: `HTTP header for the beacon node, as "key:value". Can be given several times`, check: httpHeader, category: catBeacon, secret: true},

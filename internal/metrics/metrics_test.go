@@ -1,0 +1,123 @@
+package metrics
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	gethmetrics "github.com/ethereum/go-ethereum/metrics"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/common/expfmt"
+
+	// Packages whose metrics a node carries in go-ethereum's registry.
+	_ "github.com/ethereum/go-ethereum/core/vm"
+	_ "github.com/ethereum/go-ethereum/p2p"
+	_ "github.com/ethereum/go-ethereum/rpc"
+)
+
+var discard = slog.New(slog.DiscardHandler)
+
+func common() Common {
+	return Common{
+		Height:    func() uint64 { return 100 },
+		BestKnown: func() uint64 { return 7 }, // less than the head: the head counts
+		Peers:     func() int { return 3 },
+		PeerLimit: 50,
+	}
+}
+
+// One page must hold ours and go-ethereum's metrics, parse as Prometheus does, and be the
+// same at both paths.
+func TestPage(t *testing.T) {
+	gethmetrics.Enable()
+	gethmetrics.GetOrRegisterCounter("test/counted", nil).Inc(5)
+	histogram := gethmetrics.GetOrRegisterHistogram("test/histogram", nil, gethmetrics.NewUniformSample(10))
+	histogram.Update(3)
+
+	registry := prometheus.NewPedanticRegistry()
+	if err := common().Register(registry); err != nil {
+		t.Fatal(err)
+	}
+	server := NewServer("", registry, discard)
+	for _, path := range []string{"/metrics", "/debug/metrics/prometheus"} {
+		recorder := httptest.NewRecorder()
+		server.handler.ServeHTTP(recorder, httptest.NewRequest("GET", path, nil))
+		if recorder.Code != http.StatusOK {
+			t.Fatalf("%s: status %d: %s", path, recorder.Code, recorder.Body)
+		}
+		var parser expfmt.TextParser
+		families, err := parser.TextToMetricFamilies(strings.NewReader(recorder.Body.String()))
+		if err != nil {
+			t.Fatalf("%s does not parse: %v", path, err)
+		}
+		want := map[string]float64{
+			"ethereum_blockchain_height":       100,
+			"ethereum_best_known_block_number": 100,
+			"ethereum_peer_count":              3,
+			"ethereum_peer_limit":              50,
+			"test_counted":                     5,
+		}
+		for name, value := range want {
+			family := families[name]
+			if family == nil {
+				t.Fatalf("%s: no %s", path, name)
+			}
+			if got := family.Metric[0].GetGauge().GetValue() + family.Metric[0].GetCounter().GetValue(); got != value {
+				t.Errorf("%s = %v, want %v", name, got, value)
+			}
+		}
+		for _, name := range []string{"p2p_peers", "test_histogram"} {
+			if families[name] == nil {
+				t.Errorf("%s: go-ethereum's %s is missing", path, name)
+			}
+		}
+	}
+}
+
+func TestServerStops(t *testing.T) {
+	probe, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := probe.Addr().String()
+	if err := NewServer(addr, prometheus.NewRegistry(), discard).Run(t.Context()); err == nil || !strings.Contains(err.Error(), addr) {
+		t.Errorf("taken address: error %v, want one that names it", err)
+	}
+	if err := probe.Close(); err != nil {
+		t.Fatal(err)
+	}
+
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- NewServer(addr, prometheus.NewRegistry(), discard).Run(ctx) }()
+	var response *http.Response
+	for deadline := time.Now().Add(5 * time.Second); ; {
+		if response, err = http.Get("http://" + addr + "/metrics"); err == nil || time.Now().After(deadline) {
+			break
+		}
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.Copy(io.Discard, response.Body); err != nil {
+		t.Fatal(err)
+	}
+	if err := response.Body.Close(); err != nil {
+		t.Fatal(err)
+	}
+	cancel()
+	select {
+	case err := <-done:
+		if err != nil {
+			t.Errorf("stopped with %v", err)
+		}
+	case <-time.After(5 * time.Second):
+		t.Fatal("does not stop")
+	}
+}

@@ -1,0 +1,103 @@
+package metrics
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	gethmetrics "github.com/ethereum/go-ethereum/metrics"
+	gethprometheus "github.com/ethereum/go-ethereum/metrics/prometheus"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	dto "github.com/prometheus/client_model/go"
+	"github.com/prometheus/common/expfmt"
+)
+
+// shutdownTimeout is how long a scrape that is running may take when the node stops.
+const shutdownTimeout = time.Second
+
+// Server answers Prometheus.
+type Server struct {
+	addr    string
+	handler http.Handler
+	log     *slog.Logger
+}
+
+// NewServer returns a server for host:port that serves what ours gathers together with
+// go-ethereum's registry.
+func NewServer(addr string, ours prometheus.Gatherer, log *slog.Logger) *Server {
+	page := promhttp.HandlerFor(prometheus.Gatherers{ours, GoEthereum(gethmetrics.DefaultRegistry)},
+		promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError, ErrorLog: errorLog{log}})
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", page)
+	mux.Handle("GET /debug/metrics/prometheus", page)
+	return &Server{addr: addr, handler: mux, log: log}
+}
+
+// Run serves until ctx ends. An address that cannot be listened on is an error.
+func (s *Server) Run(ctx context.Context) error {
+	listener, err := net.Listen("tcp", s.addr)
+	if err != nil {
+		return fmt.Errorf("metrics server: %w", err)
+	}
+	s.log.Info("Metrics server started", "url", "http://"+listener.Addr().String()+"/metrics")
+	server := &http.Server{Handler: s.handler, ReadHeaderTimeout: 5 * time.Second}
+	stopped := make(chan error, 1)
+	stop := context.AfterFunc(ctx, func() {
+		limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
+		defer cancel()
+		stopped <- server.Shutdown(limit)
+	})
+	err = server.Serve(listener)
+	if !stop() {
+		if <-stopped != nil { // someone is still reading
+			err = server.Close()
+		}
+	}
+	if err == nil || errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return fmt.Errorf("metrics server: %w", err)
+}
+
+// errorLog hands promhttp's complaints on.
+type errorLog struct{ log *slog.Logger }
+
+func (l errorLog) Println(args ...any) {
+	l.log.Warn("Some metrics could not be gathered", "err", strings.TrimSpace(fmt.Sprintln(args...)))
+}
+
+// GoEthereum gathers a registry of go-ethereum's metrics package. It reads the text that
+// geth would serve, so that names are the same as there.
+func GoEthereum(registry gethmetrics.Registry) prometheus.Gatherer {
+	handler := gethprometheus.Handler(registry)
+	return prometheus.GathererFunc(func() ([]*dto.MetricFamily, error) {
+		page := page{header: make(http.Header)}
+		handler.ServeHTTP(&page, nil)
+		var parser expfmt.TextParser
+		byName, err := parser.TextToMetricFamilies(&page.body)
+		families := make([]*dto.MetricFamily, 0, len(byName))
+		for _, family := range byName {
+			families = append(families, family)
+		}
+		slices.SortFunc(families, func(a, b *dto.MetricFamily) int { return strings.Compare(a.GetName(), b.GetName()) })
+		return families, err
+	})
+}
+
+// page is a response that stays in memory.
+type page struct {
+	header http.Header
+	body   bytes.Buffer
+}
+
+func (p *page) Header() http.Header            { return p.header }
+func (p *page) Write(text []byte) (int, error) { return p.body.Write(text) }
+func (p *page) WriteHeader(int)                {}
