@@ -1,0 +1,121 @@
+package evm_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"sync/atomic"
+	"testing"
+
+	"github.com/ethereum/go-ethereum/common"
+	"github.com/ethereum/go-ethereum/core/types"
+
+	"github.com/sunbeam-eth/sunbeam/evm"
+	"github.com/sunbeam-eth/sunbeam/internal/witness"
+	"github.com/sunbeam-eth/sunbeam/trie"
+)
+
+var errLost = errors.New("the test lost this fetch")
+
+// faulty answers from a witness, every fetch once, and loses or spoils the one fetch
+// (node, code or header) whose number is at.
+type faulty struct {
+	file  *witness.File
+	store *trie.Cache
+	at    int64 // counted from 1; 0 for none
+	spoil bool  // change a byte of the reply instead of losing it
+	count atomic.Int64
+}
+
+func newFaulty(file *witness.File, at int64, spoil bool) *faulty {
+	return &faulty{file: file, store: trie.NewCache(64<<20, nil), at: at, spoil: spoil}
+}
+
+// reply counts a fetch and returns what it brings.
+func (f *faulty) reply(blob []byte, err error) ([]byte, error) {
+	n := f.count.Add(1)
+	if err != nil || n != f.at {
+		return blob, err
+	}
+	if !f.spoil {
+		return nil, errLost
+	}
+	blob = bytes.Clone(blob)
+	blob[int(n)*7919%len(blob)] ^= 1 << (n % 8)
+	return blob, nil
+}
+
+func (f *faulty) FetchNode(ctx context.Context, fault trie.Fault) ([]byte, error) {
+	blob, err := f.reply(f.file.FetchNode(ctx, fault))
+	if err == nil {
+		err = f.store.PutNodes([]trie.Node{{Owner: fault.Owner, Path: fault.Path, Hash: fault.Hash, Blob: blob}})
+	}
+	return blob, err
+}
+
+func (f *faulty) FetchCode(ctx context.Context, hash common.Hash) ([]byte, error) {
+	code, err := f.reply(f.file.FetchCode(ctx, hash))
+	if err == nil {
+		err = f.store.PutCode(hash, code)
+	}
+	return code, err
+}
+
+func (f *faulty) Header(ctx context.Context, hash common.Hash, number uint64) (*types.Header, error) {
+	header, err := f.file.Header(ctx, hash, number)
+	if f.count.Add(1) != f.at {
+		return header, err
+	}
+	if !f.spoil {
+		return nil, errLost
+	}
+	header = types.CopyHeader(header)
+	header.Extra = append(header.Extra, 0)
+	return header, nil
+}
+
+// run executes the file's block on the faulty source.
+func (f *faulty) run(ctx context.Context, executor *evm.Executor) *evm.Result {
+	return executor.Execute(ctx, evm.Job{
+		Block:   f.file.Block,
+		Parent:  f.file.Parent,
+		State:   trie.Open(ctx, f.file.PreRoot, f.store, f),
+		Headers: f,
+	})
+}
+
+// failureBlocks are small, and differ in what they do: pre-Byzantium receipts with
+// intermediate roots, the DAO fork, Cancun, Prague (with BLOCKHASH), Osaka.
+var failureBlocks = []string{"1-1150000", "1-1920000", "1-2675000", "1-21688509", "560048-974567", "1-25134887"}
+
+// TestEveryFailedFetch fails or spoils the k-th fetch for every k: the block is good,
+// so that may only ever be Incomplete.
+func TestEveryFailedFetch(t *testing.T) {
+	for _, name := range failureBlocks {
+		t.Run(name, func(t *testing.T) {
+			file := load(t, name)
+			executor := evm.NewExecutor(file.Config)
+			whole := newFaulty(file, 0, false)
+			if result := whole.run(t.Context(), executor); result.Outcome != evm.Valid {
+				t.Fatalf("without failure: %v: %v", result.Outcome, result.Err)
+			}
+			total, step := whole.count.Load(), int64(1)
+			if testing.Short() {
+				step = max(1, total/24)
+			}
+			for k := int64(1); k <= total; k += step {
+				for _, spoil := range []bool{false, true} {
+					source := newFaulty(file, k, spoil)
+					result := source.run(t.Context(), executor)
+					if result.Outcome != evm.Incomplete {
+						t.Fatalf("fetch %d of %d (spoiled: %v): %v: %v", k, total, spoil, result.Outcome, result.Err)
+					}
+					if want := map[bool]error{false: errLost, true: trie.ErrWrongBlob}[spoil]; !errors.Is(result.Err, want) {
+						t.Fatalf("fetch %d of %d (spoiled: %v): %v", k, total, spoil, result.Err)
+					}
+				}
+			}
+			t.Logf("%d fetches", total)
+		})
+	}
+}
