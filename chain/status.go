@@ -1,0 +1,196 @@
+package chain
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/ethereum/go-ethereum/common"
+	"github.com/ethereum/go-ethereum/core/types"
+)
+
+// Status is what is known about one block.
+type Status int
+
+const (
+	// Unknown: not held, or known by its header only.
+	Unknown Status = iota
+	// Known: header and body are held; nothing is said about its worth.
+	Known
+	// Executed: run on its parent's state and good. Durable.
+	Executed
+	// Rejected: breaks a rule of consensus. In memory, bounded, forgotten on restart.
+	Rejected
+)
+
+// String returns the status as logs spell it.
+func (s Status) String() string {
+	switch s {
+	case Unknown:
+		return "unknown"
+	case Known:
+		return "known"
+	case Executed:
+		return "executed"
+	case Rejected:
+		return "rejected"
+	}
+	return fmt.Sprintf("status(%d)", int(s))
+}
+
+// Both bounds are go-ethereum's (eth/catalyst: invalidTipsetsCap, invalidBlockHitEviction).
+const (
+	maxRejections    = 512 // blocks remembered as rejected or as descending from one
+	maxRejectionHits = 128 // answers given from memory before the block is judged anew
+)
+
+// ErrRejectedAncestor is wrapped by the reason of a block that descends from a rejected one.
+var ErrRejectedAncestor = errors.New("links to previously rejected block")
+
+// rejection is the verdict on one block and, by way of it, on its descendants.
+type rejection struct {
+	bad         common.Hash
+	latestValid common.Hash
+	reason      error
+	hits        int
+}
+
+// rejections remembers bad blocks. Its zero value is ready to use.
+type rejections struct {
+	mu     sync.Mutex
+	blocks map[common.Hash]*rejection // bad blocks and their descendants seen so far
+}
+
+func (r *rejections) add(bad common.Hash, verdict *rejection) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.addLocked(bad, verdict)
+}
+
+func (r *rejections) addLocked(hash common.Hash, verdict *rejection) {
+	if r.blocks == nil {
+		r.blocks = make(map[common.Hash]*rejection)
+	}
+	if _, ok := r.blocks[hash]; !ok && len(r.blocks) >= maxRejections {
+		for victim := range r.blocks { // any: an evicted block is only judged again
+			delete(r.blocks, victim)
+			break
+		}
+	}
+	r.blocks[hash] = verdict
+}
+
+func (r *rejections) get(hash common.Hash) *rejection {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.blocks[hash]
+}
+
+func (r *rejections) empty() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.blocks) == 0
+}
+
+// forget drops the verdict on a block together with all that descends from it.
+func (r *rejections) forget(hash common.Hash) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for key, verdict := range r.blocks {
+		if key == hash || verdict.bad == hash {
+			delete(r.blocks, key)
+		}
+	}
+}
+
+// hit counts an answer given from memory and says whether the verdict still stands: after
+// maxRejectionHits answers it is dropped, so that a wrong one cannot hold a node for ever.
+func (r *rejections) hit(asked common.Hash, verdict *rejection) bool {
+	r.mu.Lock()
+	verdict.hits++
+	stands := verdict.hits < maxRejectionHits
+	if stands && asked != verdict.bad {
+		r.addLocked(asked, verdict)
+	}
+	r.mu.Unlock()
+	if !stands {
+		r.forget(verdict.bad)
+	}
+	return stands
+}
+
+// Status says what is known about a block. A descendant of a rejected block is Known or
+// Unknown here; [Chain.Rejection] tells.
+func (c *Chain) Status(hash common.Hash) Status {
+	if verdict := c.rejections.get(hash); verdict != nil && verdict.bad == hash {
+		return Rejected
+	}
+	number, ok := c.store.Number(hash)
+	if !ok {
+		return Unknown
+	}
+	switch parts := c.store.Holds(hash, number); {
+	case parts.Has(IsExecuted | HasBody):
+		return Executed
+	case parts.Has(HasBody):
+		return Known
+	}
+	return Unknown
+}
+
+// Reject remembers that a block breaks a rule of consensus. latestValid is what the
+// Engine API answers as latestValidHash for it: see [Chain.LatestValid]. An executed
+// block cannot be rejected; the call is without effect then.
+func (c *Chain) Reject(block *types.Block, latestValid common.Hash, reason error) {
+	if c.Status(block.Hash()) == Executed {
+		return
+	}
+	c.rejections.add(block.Hash(), &rejection{bad: block.Hash(), latestValid: latestValid, reason: reason})
+}
+
+// Rejection says why a block is bad: because it was rejected, or because it descends from
+// a rejected block through headers that are held. err is nil if neither is known. For a
+// payload that is not held, ask for its parent.
+func (c *Chain) Rejection(hash common.Hash) (latestValid common.Hash, err error) {
+	if c.rejections.empty() {
+		return common.Hash{}, nil
+	}
+	at := hash
+	for range maxRejections {
+		if verdict := c.rejections.get(at); verdict != nil {
+			if !c.rejections.hit(hash, verdict) {
+				return common.Hash{}, nil
+			}
+			if hash == verdict.bad {
+				return verdict.latestValid, verdict.reason
+			}
+			return verdict.latestValid, fmt.Errorf("%w %s: %w", ErrRejectedAncestor, verdict.bad.Hex(), verdict.reason)
+		}
+		header := c.Header(at)
+		if header == nil || c.Status(at) == Executed {
+			return common.Hash{}, nil
+		}
+		at = header.ParentHash
+	}
+	return common.Hash{}, nil
+}
+
+// LatestValid is the Engine API's latestValidHash for a bad block with this parent: the
+// nearest executed ancestor, or the zero hash if that is a proof-of-work block. ok is
+// false if none is reached through the headers held; the API's answer is null then.
+func (c *Chain) LatestValid(parent common.Hash) (hash common.Hash, ok bool) {
+	for range maxRejections {
+		header := c.Header(parent)
+		if header == nil {
+			return common.Hash{}, false
+		}
+		if c.Status(parent) == Executed {
+			if header.Difficulty.Sign() != 0 {
+				return common.Hash{}, true
+			}
+			return parent, true
+		}
+		parent = header.ParentHash
+	}
+	return common.Hash{}, false
+}

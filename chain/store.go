@@ -1,0 +1,85 @@
+package chain
+
+import (
+	"github.com/ethereum/go-ethereum/common"
+	"github.com/ethereum/go-ethereum/core/types"
+	"github.com/ethereum/go-ethereum/params"
+	"github.com/ethereum/go-ethereum/rlp"
+)
+
+// Store is the disk under a [Chain]. Reads answer nil, zero or false for what is not
+// held. A store that breaks (I/O error, corruption) may answer the same for a read,
+// but from then on every Apply must fail, so that nothing is concluded from it.
+type Store interface {
+	Blocks
+	Index
+	// Apply makes all changes of u or none, also across a crash.
+	Apply(u *Update) error
+}
+
+// Blocks reads blocks by hash. Number is the way in: it finds what the other keys need.
+type Blocks interface {
+	Number(hash common.Hash) (number uint64, ok bool)
+	Header(hash common.Hash, number uint64) *types.Header
+	Body(hash common.Hash, number uint64) *types.Body
+	// Receipts are those that were stored, without fields derived from the block.
+	Receipts(hash common.Hash, number uint64) types.Receipts
+	// AccessList is the RLP of a block access list (EIP-7928).
+	AccessList(hash common.Hash, number uint64) rlp.RawValue
+}
+
+// Index reads everything that is about blocks rather than of them.
+type Index interface {
+	// Holds says which parts of a block are there, without decoding them.
+	Holds(hash common.Hash, number uint64) Parts
+	CanonicalHash(number uint64) common.Hash
+	// Lookup finds the number of the canonical block that has a transaction.
+	Lookup(tx common.Hash) (number uint64, ok bool)
+	Markers() Markers
+	Config(genesis common.Hash) *params.ChainConfig
+}
+
+// Parts is a set of things held about one block.
+type Parts uint8
+
+const (
+	HasBody Parts = 1 << iota
+	HasReceipts
+	IsExecuted // run on its parent's state by this node, and good
+)
+
+// Has says whether all of parts are in p.
+func (p Parts) Has(parts Parts) bool { return p&parts == parts }
+
+// Markers are the named points of the canonical chain. Hashes are zero where unset.
+type Markers struct {
+	Head, Safe, Finalized common.Hash
+	Tail                  uint64 // lowest header linked to the head
+	Oldest                uint64 // lowest block whose body and receipts are held, without a hole up to the head
+}
+
+// Update is one atomic change of a [Store]. Its fields are applied in order.
+type Update struct {
+	Genesis  *GenesisRecord
+	Headers  []*types.Header
+	Blocks   []*types.Block // header, body, and the access list if one is attached
+	Executed []Execution
+
+	Canonical map[uint64]common.Hash // the zero hash removes an entry
+	Unindex   []common.Hash          // transactions whose lookups go
+	Index     []*types.Block         // blocks whose transactions get lookups
+	Markers   *Markers
+}
+
+// GenesisRecord describes the network that a store belongs to.
+type GenesisRecord struct {
+	Hash   common.Hash
+	Config *params.ChainConfig
+	Alloc  []byte // genesis state as JSON, as go-ethereum keeps it; nil to leave it as it is
+}
+
+// Execution is a block that was executed and found good.
+type Execution struct {
+	Block    *types.Block
+	Receipts types.Receipts
+}
