@@ -1,0 +1,203 @@
+package db
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/ethereum/go-ethereum/core/rawdb"
+	"github.com/ethereum/go-ethereum/ethdb"
+	"github.com/ethereum/go-ethereum/ethdb/leveldb"
+	"github.com/ethereum/go-ethereum/ethdb/memorydb"
+	"github.com/ethereum/go-ethereum/ethdb/pebble"
+	"github.com/gofrs/flock"
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Engines.
+const (
+	LevelDB = rawdb.DBLeveldb
+	Pebble  = rawdb.DBPebble
+)
+
+// DefaultHotBytes is the size of Hot unless Options say otherwise: room for the nodes of
+// some days of mainnet blocks (about 8 MB per block of 30 Mgas before sharing).
+const DefaultHotBytes = 8 << 30
+
+// minHotBytes keeps a generation larger than what one block needs.
+const minHotBytes = 64 << 20
+
+var (
+	// ErrInUse says that another process has the data directory open.
+	ErrInUse = errors.New("datadir already in use")
+	// ErrAbsent says that there is no database to open read-only.
+	ErrAbsent = errors.New("no database here")
+)
+
+// Options says how to open a data directory. The zero value is good.
+type Options struct {
+	Engine     string                // LevelDB or Pebble; empty: whichever is there, LevelDB for a new directory
+	CacheMB    int                   // memory for all databases together, MiB; 0: the engines' minimum
+	Handles    int                   // open files for all databases together; 0: the engines' minimum
+	HotBytes   uint64                // size of Hot on disk, both generations; 0: DefaultHotBytes
+	ReadOnly   bool                  // the directory must exist; nothing is created or changed
+	Registerer prometheus.Registerer // for the metrics; nil: they are not shown
+}
+
+// DB is an open data directory.
+type DB struct {
+	chain  *Chain
+	hot    *Hot
+	health *failure
+	lock   *flock.Flock // nil in memory
+}
+
+// Open opens <dir>/geth and makes it if it is not there. Before anything is created, the
+// options are checked, and databases of another engine are refused. The errors say which
+// directory and why: [ErrInUse], [ErrAbsent], or the engine's own.
+func Open(dir string, opts Options) (*DB, error) {
+	if err := opts.check(); err != nil {
+		return nil, err
+	}
+	root := filepath.Join(dir, "geth")
+	chaindata, hotdir := filepath.Join(root, "chaindata"), filepath.Join(root, "beam-hot")
+	existing := rawdb.PreexistingDatabase(chaindata)
+	if existing == "" && opts.ReadOnly {
+		return nil, fmt.Errorf("%s: %w", chaindata, ErrAbsent)
+	}
+	if existing != "" && opts.Engine != "" && opts.Engine != existing {
+		return nil, fmt.Errorf("%s holds a %s database, but --db.engine is %s", chaindata, existing, opts.Engine)
+	}
+	if opts.Engine == "" {
+		opts.Engine = existing
+	}
+	if opts.Engine == "" {
+		opts.Engine = LevelDB
+	}
+	if err := os.MkdirAll(root, 0o700); err != nil {
+		return nil, fmt.Errorf("create data directory: %w", err)
+	}
+	lock := flock.New(filepath.Join(root, "LOCK"))
+	switch locked, err := lock.TryLock(); {
+	case err != nil:
+		return nil, fmt.Errorf("lock %s: %w", lock.Path(), err)
+	case !locked:
+		return nil, fmt.Errorf("%s: %w by another process", dir, ErrInUse)
+	}
+	d, err := open(chaindata, hotdir, opts)
+	if err != nil {
+		lock.Unlock()
+		return nil, err
+	}
+	d.lock = lock
+	return d, nil
+}
+
+func (o Options) check() error {
+	switch {
+	case o.Engine != "" && o.Engine != LevelDB && o.Engine != Pebble:
+		return fmt.Errorf("unknown database engine %q: want %q or %q", o.Engine, LevelDB, Pebble)
+	case o.CacheMB < 0:
+		return fmt.Errorf("database cache of %d MiB", o.CacheMB)
+	case o.Handles < 0:
+		return fmt.Errorf("%d database file handles", o.Handles)
+	case o.HotBytes != 0 && o.HotBytes < minHotBytes:
+		return fmt.Errorf("hot store of %d bytes: want at least %d", o.HotBytes, minHotBytes)
+	}
+	return nil
+}
+
+// open opens the databases of a locked directory.
+func open(chaindata, hotdir string, opts Options) (*DB, error) {
+	health := newFailure()
+	kv, err := openEngine(chaindata, "eth/db/chaindata/", opts, opts.CacheMB/2, opts.Handles/2)
+	if err != nil {
+		return nil, err
+	}
+	chain, err := openChain(&disk{KeyValueStore: kv, path: chaindata, health: health}, filepath.Join(chaindata, "ancient"), opts.ReadOnly)
+	if err != nil {
+		kv.Close()
+		return nil, err
+	}
+	hot, err := openHot(directories{root: hotdir, opts: opts}, chain, health, opts)
+	if err != nil {
+		chain.close()
+		return nil, err
+	}
+	return &DB{chain: chain, hot: hot, health: health}, nil
+}
+
+// OpenMemory opens an empty data directory that lives in memory.
+func OpenMemory(opts Options) (*DB, error) {
+	if err := opts.check(); err != nil {
+		return nil, err
+	}
+	health := newFailure()
+	chain, err := openChain(&disk{KeyValueStore: memorydb.New(), path: "chaindata (memory)", health: health}, "", false)
+	if err != nil {
+		return nil, err
+	}
+	hot, err := openHot(memory{}, chain, health, opts)
+	if err != nil {
+		return nil, err
+	}
+	return &DB{chain: chain, hot: hot, health: health}, nil
+}
+
+// openEngine opens one key-value database.
+func openEngine(path, namespace string, opts Options, cacheMB, handles int) (kv ethdb.KeyValueStore, err error) {
+	if existing := rawdb.PreexistingDatabase(path); existing != "" && existing != opts.Engine {
+		return nil, fmt.Errorf("%s holds a %s database, not %s", path, existing, opts.Engine)
+	}
+	switch {
+	case opts.Engine == LevelDB:
+		kv, err = leveldb.New(path, cacheMB, handles, namespace, opts.ReadOnly)
+	case pebble.NeedsV1(path):
+		kv, err = pebble.NewV1(path, cacheMB, handles, namespace, opts.ReadOnly)
+	default:
+		kv, err = pebble.New(path, cacheMB, handles, namespace, opts.ReadOnly)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open %s database %s: %w", opts.Engine, path, err)
+	}
+	return kv, nil
+}
+
+// Chain is the store of blocks.
+func (d *DB) Chain() *Chain { return d.chain }
+
+// Hot is the store of trie nodes.
+func (d *DB) Hot() *Hot { return d.hot }
+
+// Err is the first failure of a disk, nil while all is well.
+func (d *DB) Err() error {
+	d.health.mu.Lock()
+	defer d.health.mu.Unlock()
+	return d.health.err
+}
+
+// Run watches over the disks: it returns nil when ctx ends, and as soon as a read or a
+// write fails, an error that says where and what to do. The process should stop then.
+func (d *DB) Run(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return nil
+	case <-d.health.failed:
+		return fmt.Errorf("%w (is the disk full or broken? After making room, start again; if it fails again, remove the database: it is fetched anew)", d.Err())
+	}
+}
+
+// Close syncs and closes everything and releases the directory. It may be called twice.
+// Reads and writes that come later fail with [ErrClosed].
+func (d *DB) Close() error {
+	if !d.health.close() {
+		return nil
+	}
+	errs := []error{d.hot.close(), d.chain.close()}
+	if d.lock != nil {
+		errs = append(errs, d.lock.Unlock())
+	}
+	return errors.Join(errs...)
+}

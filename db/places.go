@@ -1,0 +1,70 @@
+package db
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+
+	"github.com/ethereum/go-ethereum/ethdb"
+	"github.com/ethereum/go-ethereum/ethdb/memorydb"
+)
+
+// directories keeps every generation in a directory of its own, named by its number.
+type directories struct {
+	root string
+	opts Options
+}
+
+func (d directories) path(number uint64) string {
+	return filepath.Join(d.root, strconv.FormatUint(number, 10))
+}
+
+func (d directories) list() ([]uint64, error) {
+	entries, err := os.ReadDir(d.root)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	var numbers []uint64
+	for _, entry := range entries {
+		if number, err := strconv.ParseUint(entry.Name(), 10, 64); err == nil && entry.IsDir() {
+			numbers = append(numbers, number)
+		}
+	}
+	slices.Sort(numbers)
+	return numbers, nil
+}
+
+func (d directories) open(number uint64) (ethdb.KeyValueStore, string, error) {
+	path := d.path(number)
+	if !d.opts.ReadOnly {
+		if err := os.MkdirAll(path, 0o700); err != nil {
+			return nil, "", fmt.Errorf("create generation of the hot store: %w", err)
+		}
+	} else if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+		return memorydb.New(), path, nil // never filled: nothing to read
+	}
+	kv, err := openEngine(path, "eth/db/beam-hot/", d.opts, d.opts.CacheMB/4, d.opts.Handles/4)
+	return kv, path, err
+}
+
+func (d directories) remove(number uint64) error {
+	if err := os.RemoveAll(d.path(number)); err != nil {
+		return fmt.Errorf("remove generation of the hot store: %w", err)
+	}
+	return nil
+}
+
+// memory keeps generations in memory, each until it is removed.
+type memory struct{}
+
+func (memory) list() ([]uint64, error) { return nil, nil }
+
+func (memory) open(number uint64) (ethdb.KeyValueStore, string, error) {
+	return memorydb.New(), fmt.Sprintf("beam-hot/%d (memory)", number), nil
+}
+
+func (memory) remove(uint64) error { return nil }
