@@ -1,0 +1,222 @@
+package sched
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"github.com/ethereum/go-ethereum/common"
+)
+
+// dispatch sends what is queued, higher classes first, as far as peers have room.
+func (s *Scheduler) dispatch() {
+	for c := classes - 1; c >= 0; c-- {
+		class := Class(c)
+		if class == Background && len(s.queues[Urgent]) > 0 {
+			return // no peer has room for it; a reply will bring us back here
+		}
+		for _, q := range slices.Clone(s.queues[class]) {
+			s.drain(q)
+			s.prune(q)
+		}
+	}
+}
+
+// drain sends the wants of one queue to the peers that are expected to answer first. If
+// that is a peer without room, they are better off waiting for it than going to a slower
+// one: a share is counted as its load and stays queued, and so on with the rest.
+func (s *Scheduler) drain(q *queue) {
+	able := s.able(q.kind, q.root)
+	if q.class == Background {
+		able = slices.DeleteFunc(s.spareFastest(able), func(p *peer) bool { return !p.room(q.class) })
+	}
+	if len(able) == 0 {
+		return
+	}
+	roomy := func(p *peer) bool { return p.room(q.class) }
+	share := max(q.cost/s.quick(able), minShare)
+	var held []*want
+	load := make(map[*peer]int)
+	for len(q.wants) > 0 && slices.ContainsFunc(able, roomy) {
+		p := s.fastest(able, load)
+		wants, cost := s.take(q, p, min(share, p.budget[q.kind]))
+		switch {
+		case len(wants) == 0: // all that is left avoids it
+			able = slices.DeleteFunc(able, func(o *peer) bool { return o == p })
+		case p.room(q.class):
+			s.send(p, wants, cost, false)
+		default:
+			load[p]++
+			held = append(held, wants...)
+		}
+	}
+	s.hold(q, held)
+}
+
+// able lists the peers that may be asked for that kind under that root now, whether
+// they have room or not, and sees to it that those in back-off are asked when it ends.
+func (s *Scheduler) able(k Kind, root common.Hash) []*peer {
+	var able []*peer
+	for _, p := range s.peers {
+		if p.gone || p.lack[k] {
+			continue
+		}
+		if until := p.blockedUntil(root); until.After(s.now) {
+			s.wakeBy(until)
+			continue
+		}
+		able = append(able, p)
+	}
+	return able
+}
+
+// fastest is the peer that is expected to answer first, with room or not, given how many
+// requests each would have to answer beside those in flight.
+func (s *Scheduler) fastest(able []*peer, load map[*peer]int) *peer {
+	var (
+		best    *peer
+		bestETA time.Duration
+		unknown = s.hopeful()
+	)
+	for _, p := range able {
+		if eta := p.eta(s.now, unknown, load[p]); best == nil || eta < bestETA {
+			best, bestETA = p, eta
+		}
+	}
+	return best
+}
+
+// quick is how many of the peers have about the lowest latency: a batch is spread over
+// these.
+func (s *Scheduler) quick(able []*peer) int {
+	unknown, n := s.hopeful(), 0
+	for _, p := range able {
+		if p.latency(unknown) <= 2*unknown {
+			n++
+		}
+	}
+	return max(n, 1)
+}
+
+// hopeful is the round trip assumed of a peer that was never asked: a little better than
+// the best one, so that it is tried soon. If it is not, a hedge makes up for it.
+func (s *Scheduler) hopeful() time.Duration {
+	var best time.Duration
+	for _, p := range s.peers {
+		if p.rtt > 0 && (best == 0 || p.rtt < best) {
+			best = p.rtt
+		}
+	}
+	if best == 0 {
+		return defaultRTT
+	}
+	return best * 9 / 10
+}
+
+// spareFastest leaves out the quarter of the peers, one at least, with the lowest round
+// trip, unless there is only one.
+func (s *Scheduler) spareFastest(able []*peer) []*peer {
+	if len(able) < 2 {
+		return able
+	}
+	unknown := s.hopeful()
+	slices.SortStableFunc(able, func(a, b *peer) int {
+		return cmp.Compare(a.latency(unknown), b.latency(unknown))
+	})
+	return able[(len(able)+3)/4:]
+}
+
+// send puts wants, which are in no queue, in flight to a peer that has room.
+func (s *Scheduler) send(p *peer, wants []*want, cost int, hedge bool) {
+	unknown := s.hopeful()
+	s.lastID++
+	r := &request{
+		id:    s.lastID,
+		peer:  p,
+		kind:  wants[0].Kind,
+		root:  wants[0].Root,
+		wants: wants,
+		cost:  cost,
+		hedge: hedge,
+		sent:  s.now,
+	}
+	r.hedgeAt = s.now.Add(min(p.hedgeAfter(unknown), baseDeadline-time.Millisecond))
+	r.deadline = s.now.Add(min(baseDeadline+2*p.latency(unknown), maxDeadline))
+	ids := make([]WantID, len(wants))
+	for i, w := range wants {
+		ids[i] = w.ID
+		w.flights = append(w.flights, r)
+	}
+	s.inflight = append(s.inflight, r)
+	p.flights = append(p.flights, r)
+	s.wakeBy(r.deadline)
+	s.do(Send{Request: r.id, Peer: p.id, Kind: r.kind, Root: r.root, Wants: ids, Hedge: hedge})
+}
+
+// hedge asks a second peer for the urgent and rpc wants of slow requests.
+func (s *Scheduler) hedge() {
+	hedges := 0
+	for _, r := range s.inflight {
+		if r.hedge {
+			hedges++
+		}
+	}
+	limit := 4 + len(s.inflight)/4
+	for _, r := range slices.Clone(s.inflight) {
+		wants := hedgeable(r)
+		if len(wants) == 0 {
+			continue
+		}
+		if r.hedgeAt.After(s.now) {
+			s.wakeBy(r.hedgeAt)
+			continue
+		}
+		if hedges >= limit {
+			continue
+		}
+		if s.hedgeOne(r, wants) {
+			hedges++
+		}
+	}
+}
+
+// hedgeOne sends wants of a slow request to the best other peer that they do not avoid,
+// if it has room: a hedge to a slow peer would use up their second chance.
+func (s *Scheduler) hedgeOne(r *request, wants []*want) bool {
+	able := slices.DeleteFunc(s.able(r.kind, r.root), func(p *peer) bool { return p == r.peer })
+	for len(able) > 0 {
+		p := s.fastest(able, nil)
+		if !p.room(r.class()) {
+			return false
+		}
+		var (
+			picked []*want
+			cost   int
+		)
+		for _, w := range wants {
+			if until := w.avoidedUntil(p.id); until.After(s.now) {
+				s.wakeBy(until)
+				continue
+			}
+			picked = append(picked, w)
+			cost += w.Cost
+		}
+		if len(picked) > 0 {
+			s.send(p, picked, cost, true)
+			return true
+		}
+		able = slices.DeleteFunc(able, func(o *peer) bool { return o == p })
+	}
+	return false
+}
+
+// hedgeable lists the wants of a request that a second one may be sent for.
+func hedgeable(r *request) []*want {
+	var wants []*want
+	for _, w := range r.wants {
+		if w.Class >= RPC && len(w.flights) < maxFlights {
+			wants = append(wants, w)
+		}
+	}
+	return wants
+}

@@ -1,0 +1,215 @@
+package sched
+
+import (
+	"slices"
+	"time"
+
+	"github.com/ethereum/go-ethereum/common"
+)
+
+const (
+	// A geth peer serves one request after another, 20-40 ms each; 8-16 in flight hide
+	// 100 ms of round trip completely (measured, DESIGN section 7).
+	minWindow = 8
+	maxWindow = 16
+
+	// About 430 deduplicated paths were never cut by the 1024 lookups of a geth server,
+	// and requests of 1024 paths were slower as well as cut (measured, DESIGN section 7).
+	startBudget = 430
+	minBudget   = 32
+	maxBudget   = 512
+
+	firstBackoff = 250 * time.Millisecond
+	maxBackoff   = 8 * time.Second
+	maxBackoffs  = 64 // remembered per peer; roots grow old in 128 blocks
+
+	defaultRTT     = 100 * time.Millisecond // of a peer when none has been measured
+	defaultService = 10 * time.Millisecond  // between two replies of a busy peer
+
+	uselessAfter = 8 // rounds of empty answers under roots that others served
+)
+
+// peer is the progress of one peer: what it is doing and what to expect of it.
+type peer struct {
+	id   string
+	lack [kinds]bool // kinds that it said it does not serve
+	gone bool        // a request said so; PeerLeft will follow
+	head uint64      // newest block that it announced
+
+	flights []*request // in flight, oldest first; never more than maxWindow, and none is
+	// added beyond window()
+
+	rtt     time.Duration // smoothed, as RFC 6298; 0 until measured
+	dev     time.Duration // smoothed mean deviation
+	minRTT  time.Duration // lowest so far
+	service time.Duration // smoothed time between two replies of a full pipe; 0 until measured
+	last    time.Time     // of its last reply
+
+	score  float64    // smoothed share of requests that were of use, 1 at first; in (0, 1]
+	budget [kinds]int // cost that a request of its may have; minBudget..maxBudget
+
+	backoffs []backoff // one per root at most
+	empties  int       // rounds of empty answers in a row, see uselessAfter
+	lapses   int       // timeouts in a row
+	lapsed   time.Time // when it was last blamed for one
+}
+
+// backoff keeps a peer from being asked under a root until a time.
+type backoff struct {
+	root  common.Hash
+	since time.Time
+	until time.Time
+	count int // at least 1
+}
+
+func newPeer(id string) *peer {
+	return &peer{id: id, score: 1, budget: [kinds]int{startBudget, startBudget}}
+}
+
+// window is how many requests may be in flight: as many as it takes to keep the peer
+// busy during one round trip, within bounds.
+func (p *peer) window() int {
+	if p.service <= 0 {
+		return minWindow
+	}
+	return min(max(int(p.minRTT/p.service)+2, minWindow), maxWindow)
+}
+
+// room says whether a request of that class may be added. Lower classes leave slots
+// free, so that a higher one finds the pipe short.
+func (p *peer) room(c Class) bool {
+	limit := p.window()
+	switch c {
+	case Urgent:
+	case RPC:
+		limit--
+	case Predictive:
+		limit -= 2
+	case Background:
+		if p.busyFor(RPC) {
+			return false
+		}
+		limit /= 2
+	}
+	return len(p.flights) < limit
+}
+
+// busyFor says whether a request of that class or a higher one is in flight.
+func (p *peer) busyFor(c Class) bool {
+	return slices.ContainsFunc(p.flights, func(r *request) bool { return r.class() >= c })
+}
+
+// latency is the round trip to expect, given that of peers never measured.
+func (p *peer) latency(unknown time.Duration) time.Duration {
+	if p.rtt == 0 {
+		return unknown
+	}
+	return p.rtt
+}
+
+// pace is the time that one more request in the pipe adds.
+func (p *peer) pace() time.Duration {
+	if p.service == 0 {
+		return defaultService
+	}
+	return p.service
+}
+
+// eta is how long a request sent after so many more is expected to take; the measure by
+// which peers are chosen. A peer that keeps an older request waiting is as slow as that
+// one is old.
+func (p *peer) eta(now time.Time, unknown time.Duration, more int) time.Duration {
+	d := p.latency(unknown)
+	if len(p.flights) > 0 {
+		d = max(d, now.Sub(p.flights[0].sent))
+	}
+	d += time.Duration(len(p.flights)+more) * p.pace()
+	return time.Duration(float64(d) / max(p.score, 0.05))
+}
+
+// hedgeAfter is when a request sent now counts as slow.
+func (p *peer) hedgeAfter(unknown time.Duration) time.Duration {
+	rtt, dev := p.latency(unknown), p.dev
+	if p.rtt == 0 {
+		dev = rtt / 2
+	}
+	return max(2*rtt+4*dev, minHedgeDelay) + time.Duration(len(p.flights))*p.pace()
+}
+
+// sample takes the time that a request took into the estimates.
+func (p *peer) sample(now time.Time, r *request) {
+	took := max(now.Sub(r.sent), time.Microsecond)
+	if p.rtt == 0 {
+		p.rtt, p.dev, p.minRTT = took, took/2, took
+	} else {
+		p.dev = (3*p.dev + (took - p.rtt).Abs()) / 4
+		p.rtt = (7*p.rtt + took) / 8
+		p.minRTT = min(p.minRTT, took)
+	}
+	if r.sent.Before(p.last) { // it waited behind another: the gap is what serving it took
+		gap := max(now.Sub(p.last), 100*time.Microsecond)
+		if p.service == 0 {
+			p.service = gap
+		} else {
+			p.service = (7*p.service + gap) / 8
+		}
+	}
+	p.last = now
+}
+
+// rate takes one outcome, 1 useful to 0 not at all, into the score.
+func (p *peer) rate(outcome float64) {
+	p.score = max((7*p.score+outcome)/8, 0.01)
+}
+
+// resize adapts the budget to a reply: it was cut, or it held all of a large request.
+func (p *peer) resize(k Kind, cost int, cut bool) {
+	switch b := &p.budget[k]; {
+	case cut:
+		*b = max(min(*b, cost)*3/4, minBudget)
+	case cost > *b*3/4:
+		*b = min(*b+16, maxBudget)
+	}
+}
+
+// blockedUntil is when the peer may be asked under that root again; zero or past: now.
+func (p *peer) blockedUntil(root common.Hash) time.Time {
+	for i := range p.backoffs {
+		if p.backoffs[i].root == root {
+			return p.backoffs[i].until
+		}
+	}
+	return time.Time{}
+}
+
+// backOff lengthens the back-off under a root, once for all requests that were in
+// flight together. It says whether this one counted.
+func (p *peer) backOff(now time.Time, root common.Hash, sent time.Time) bool {
+	for i := range p.backoffs {
+		b := &p.backoffs[i]
+		if b.root != root {
+			continue
+		}
+		if sent.Before(b.since) {
+			return false
+		}
+		b.count++
+		b.since, b.until = now, now.Add(backoffFor(b.count))
+		return true
+	}
+	if len(p.backoffs) == maxBackoffs {
+		p.backoffs = slices.Delete(p.backoffs, 0, 1)
+	}
+	p.backoffs = append(p.backoffs, backoff{root: root, since: now, until: now.Add(backoffFor(1)), count: 1})
+	return true
+}
+
+// forgive ends the back-off under a root.
+func (p *peer) forgive(root common.Hash) {
+	p.backoffs = slices.DeleteFunc(p.backoffs, func(b backoff) bool { return b.root == root })
+}
+
+// backoffFor is the length of the n-th back-off in a row, n from 1.
+func backoffFor(n int) time.Duration {
+	return min(firstBackoff<<min(n-1, 10), maxBackoff)
+}

@@ -1,0 +1,329 @@
+package sched
+
+import (
+	"slices"
+	"time"
+
+	"github.com/ethereum/go-ethereum/common"
+)
+
+const (
+	// maxFlights is how many requests a want may be in at a time.
+	maxFlights = 2
+
+	minHedgeDelay = 50 * time.Millisecond
+
+	// A geth server gives up on a request after 5 s; what has not come by then and two
+	// round trips more will not come.
+	baseDeadline = 5 * time.Second
+	maxDeadline  = 10 * time.Second
+
+	// minShare is the least cost for which a batch is spread to one peer more: below
+	// it serving takes less than the round trip.
+	minShare = 128
+
+	maxServed = 128  // roots remembered as served by someone
+	maxLiars  = 1024 // ids remembered as liars
+)
+
+// Scheduler is the state machine. Its zero value is not usable; see New. It is for one
+// goroutine.
+type Scheduler struct {
+	now  time.Time // of the Step in progress
+	out  []Action  // of the Step in progress
+	wake time.Time // earliest time at which something is to be done; of the Step in progress
+	told time.Time // the last WakeAt
+
+	wants    map[WantID]*want  // every want that is neither satisfied nor cancelled
+	queues   [classes][]*queue // by class, oldest lot first; none is empty
+	inflight []*request        // ordered by id; a request is here if and only if it is in its peer's flights
+	peers    []*peer           // in the order in which they joined; ids differ
+	liars    []string          // newest last; none of them is in peers
+	served   []common.Hash     // roots under which some peer answered, newest last
+	lastID   RequestID
+}
+
+// New returns a scheduler with no wants and no peers.
+func New() *Scheduler {
+	return &Scheduler{wants: make(map[WantID]*want)}
+}
+
+// Step takes one event and returns what is to be done now. Time must not go back.
+// Events about wants, requests and peers that it does not know are ignored: they crossed
+// with an action or an event that ended these.
+func (s *Scheduler) Step(now time.Time, ev Event) []Action {
+	s.now, s.out, s.wake = now, nil, time.Time{}
+	switch ev := ev.(type) {
+	case WantAdded:
+		s.add(ev.Wants)
+	case WantCancelled:
+		if w := s.wants[ev.ID]; w != nil {
+			s.finish(w)
+		}
+	case WantRaised:
+		s.raise(ev.ID, ev.Class)
+	case PeerJoined:
+		s.join(ev.ID)
+	case PeerLeft:
+		s.leave(ev.ID)
+	case PeerHead:
+		s.advance(ev.ID, ev.Number)
+	case Responded:
+		s.responded(ev)
+	case Failed:
+		s.failed(ev)
+	case Tick:
+	}
+	s.expire()
+	s.dispatch()
+	s.hedge()
+	if !s.wake.Equal(s.told) {
+		s.told = s.wake
+		s.do(WakeAt{s.wake})
+	}
+	return s.out
+}
+
+func (s *Scheduler) do(a Action) { s.out = append(s.out, a) }
+
+// wakeBy makes sure that the next Step is no later than t, which is in the future.
+func (s *Scheduler) wakeBy(t time.Time) {
+	if t.After(s.now) && (s.wake.IsZero() || t.Before(s.wake)) {
+		s.wake = t
+	}
+}
+
+func (s *Scheduler) add(wants []Want) {
+	for _, v := range wants {
+		if s.wants[v.ID] != nil {
+			continue
+		}
+		v.Cost = max(v.Cost, 1)
+		w := &want{Want: v, added: s.now}
+		s.wants[v.ID] = w
+		s.enqueue(false, w)
+	}
+}
+
+func (s *Scheduler) raise(id WantID, c Class) {
+	w := s.wants[id]
+	if w == nil || c <= w.Class {
+		return
+	}
+	if w.queue == nil {
+		w.Class = c
+		return
+	}
+	s.dequeue(w)
+	w.Class = c
+	s.enqueue(false, w)
+}
+
+// finish forgets a want.
+func (s *Scheduler) finish(w *want) {
+	if w.queue != nil {
+		s.dequeue(w)
+	}
+	for _, r := range w.flights {
+		r.drop(w)
+	}
+	w.flights = nil
+	delete(s.wants, w.ID)
+}
+
+func (s *Scheduler) peer(id string) *peer {
+	for _, p := range s.peers {
+		if p.id == id {
+			return p
+		}
+	}
+	return nil
+}
+
+func (s *Scheduler) join(id string) {
+	if slices.Contains(s.liars, id) {
+		return
+	}
+	s.leave(id)
+	s.peers = append(s.peers, newPeer(id))
+}
+
+// advance gives a peer with a newer head a new chance for everything.
+func (s *Scheduler) advance(id string, head uint64) {
+	p := s.peer(id)
+	if p == nil || head <= p.head {
+		return
+	}
+	p.head, p.backoffs = head, nil
+	for _, w := range s.wants {
+		w.avoid = slices.DeleteFunc(w.avoid, func(a avoidance) bool { return a.peer == id })
+	}
+}
+
+// leave forgets a peer and queues again what it had in flight.
+func (s *Scheduler) leave(id string) {
+	p := s.peer(id)
+	if p == nil {
+		return
+	}
+	for len(p.flights) > 0 {
+		r := p.flights[0]
+		s.do(Cancel{r.id})
+		s.requeue(s.land(r))
+	}
+	s.peers = slices.DeleteFunc(s.peers, func(o *peer) bool { return o == p })
+}
+
+func (s *Scheduler) request(id RequestID) *request {
+	i, ok := slices.BinarySearchFunc(s.inflight, id, func(r *request, id RequestID) int {
+		return int(int64(r.id) - int64(id))
+	})
+	if !ok {
+		return nil
+	}
+	return s.inflight[i]
+}
+
+// land takes a request out of flight and returns the wants it leaves behind, all those
+// that were still waited for.
+func (s *Scheduler) land(r *request) []*want {
+	s.inflight = slices.DeleteFunc(s.inflight, func(o *request) bool { return o == r })
+	r.peer.flights = slices.DeleteFunc(r.peer.flights, func(o *request) bool { return o == r })
+	left := r.wants
+	for _, w := range left {
+		w.flights = slices.DeleteFunc(w.flights, func(o *request) bool { return o == r })
+	}
+	r.wants = nil
+	return left
+}
+
+// requeue puts wants back in front of their queues unless another request has them.
+func (s *Scheduler) requeue(wants []*want) {
+	s.enqueue(true, slices.DeleteFunc(wants, func(w *want) bool { return len(w.flights) > 0 })...)
+}
+
+func (s *Scheduler) responded(ev Responded) {
+	r := s.request(ev.Request)
+	if r == nil {
+		return
+	}
+	p := r.peer
+	left := s.land(r)
+	p.sample(s.now, r)
+	p.lapses = 0
+	for _, id := range ev.Satisfied {
+		if w := s.wants[id]; w != nil {
+			s.finish(w)
+		}
+	}
+	left = slices.DeleteFunc(left, func(w *want) bool { return s.wants[w.ID] == nil })
+	useful := len(ev.Satisfied) > 0
+	for _, w := range left {
+		w.misses++
+		if !ev.Cut || !useful || w.misses > 1 {
+			w.miss(s.now, p.id)
+		}
+	}
+	s.requeue(left)
+
+	switch {
+	case ev.Lied:
+		s.blame(p, Lie)
+		s.expel(p)
+	case ev.Empty:
+		p.rate(0.5)
+		if p.backOff(s.now, r.root, r.sent) && slices.Contains(s.served, r.root) {
+			if p.empties++; p.empties >= uselessAfter {
+				p.empties = 0
+				s.blame(p, Useless)
+			}
+		}
+	case useful:
+		p.rate(1)
+		p.empties = 0
+		p.resize(r.kind, r.cost, ev.Cut)
+		p.forgive(r.root)
+		s.noteServed(r.root)
+	}
+}
+
+func (s *Scheduler) noteServed(root common.Hash) {
+	if slices.Contains(s.served, root) {
+		return
+	}
+	if len(s.served) == maxServed {
+		s.served = slices.Delete(s.served, 0, 1)
+	}
+	s.served = append(s.served, root)
+}
+
+func (s *Scheduler) failed(ev Failed) {
+	r := s.request(ev.Request)
+	if r == nil {
+		return
+	}
+	switch ev.Failure {
+	case TimedOut:
+		s.lapse(r)
+		return
+	case Gone:
+		r.peer.gone = true
+	case Unsupported:
+		r.peer.lack[r.kind] = true
+	case Broken:
+		r.peer.rate(0)
+	}
+	s.miss(r)
+}
+
+// lapse ends a request that ran into its deadline. The peer is blamed once for all that
+// were in flight together.
+func (s *Scheduler) lapse(r *request) {
+	p := r.peer
+	p.rate(0)
+	p.rtt = max(p.rtt, s.now.Sub(r.sent))
+	p.lapses++
+	if !r.sent.Before(p.lapsed) {
+		p.lapsed = s.now
+		s.blame(p, Timeout)
+	}
+	s.miss(r)
+}
+
+// miss ends a request that got no reply: its wants go to others.
+func (s *Scheduler) miss(r *request) {
+	left := s.land(r)
+	for _, w := range left {
+		w.misses++
+		w.miss(s.now, r.peer.id)
+	}
+	s.requeue(left)
+	r.peer.backOff(s.now, r.root, r.sent)
+}
+
+func (s *Scheduler) blame(p *peer, why Reason) { s.do(Blame{p.id, why}) }
+
+// expel forgets a peer for good.
+func (s *Scheduler) expel(p *peer) {
+	if len(s.liars) == maxLiars {
+		s.liars = slices.Delete(s.liars, 0, 1)
+	}
+	s.liars = append(s.liars, p.id)
+	s.leave(p.id)
+}
+
+// expire ends the requests whose deadline has passed.
+func (s *Scheduler) expire() {
+	var late []*request
+	for _, r := range s.inflight {
+		if r.deadline.After(s.now) {
+			s.wakeBy(r.deadline)
+		} else {
+			late = append(late, r)
+		}
+	}
+	for _, r := range late {
+		s.do(Cancel{r.id})
+		s.lapse(r)
+	}
+}
