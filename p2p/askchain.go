@@ -1,0 +1,237 @@
+package p2p
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/ethereum/go-ethereum/common"
+	"github.com/ethereum/go-ethereum/core/types"
+	"github.com/ethereum/go-ethereum/eth/protocols/eth"
+	"github.com/ethereum/go-ethereum/rlp"
+)
+
+const (
+	// maxReplyItems bounds the transactions or receipts that are decoded from one reply:
+	// decoded, small ones take some fifty times their bytes. Honest replies (2 MiB and
+	// the block that crosses it, 21000 gas a transaction) stay far below.
+	maxReplyItems = 1 << 17
+	// maxReceiptRounds is how often the rest of one block's receipts is asked for: no
+	// block has 16 times the bytes that a reply can hold.
+	maxReceiptRounds = 16
+)
+
+// Headers asks for up to amount headers (servers stop at 1024) from origin on, which
+// comes first: downward to its ancestors when reverse is set, upward otherwise.
+func (p *Peer) Headers(ctx context.Context, origin common.Hash, amount int, reverse bool) ([]*types.Header, error) {
+	if amount <= 0 {
+		return nil, nil
+	}
+	return p.queryHeaders(ctx, &eth.GetBlockHeadersRequest{
+		Origin: eth.HashOrNumber{Hash: origin}, Amount: uint64(amount), Reverse: reverse,
+	})
+}
+
+// HeadersByNumber is Headers on the peer's canonical chain, upward from a number.
+func (p *Peer) HeadersByNumber(ctx context.Context, origin uint64, amount int) ([]*types.Header, error) {
+	if amount <= 0 {
+		return nil, nil
+	}
+	return p.queryHeaders(ctx, &eth.GetBlockHeadersRequest{
+		Origin: eth.HashOrNumber{Number: origin}, Amount: uint64(amount),
+	})
+}
+
+func (p *Peer) queryHeaders(ctx context.Context, query *eth.GetBlockHeadersRequest) ([]*types.Header, error) {
+	payload, err := p.exchange(ctx, msgGetBlockHeaders, msgBlockHeaders, func(id uint64) any {
+		return &eth.GetBlockHeadersPacket{RequestId: id, GetBlockHeadersRequest: query}
+	})
+	if err != nil {
+		return nil, err
+	}
+	reply, err := decode[eth.BlockHeadersPacket](p, msgBlockHeaders, payload)
+	if err != nil {
+		return nil, err
+	}
+	return items(p, msgBlockHeaders, &reply.List, int(query.Amount))
+}
+
+// Bodies asks for the bodies of blocks. Missing ones end the reply early.
+func (p *Peer) Bodies(ctx context.Context, hashes []common.Hash) ([]*types.Body, error) {
+	if len(hashes) == 0 {
+		return nil, nil
+	}
+	payload, err := p.exchange(ctx, msgGetBlockBodies, msgBlockBodies, func(id uint64) any {
+		return &eth.GetBlockBodiesPacket{RequestId: id, GetBlockBodiesRequest: hashes}
+	})
+	if err != nil {
+		return nil, err
+	}
+	reply, err := decode[eth.BlockBodiesPacket](p, msgBlockBodies, payload)
+	if err != nil {
+		return nil, err
+	}
+	raw, err := items(p, msgBlockBodies, &reply.List, len(hashes))
+	if err != nil {
+		return nil, err
+	}
+	room := maxReplyItems
+	bodies := make([]*types.Body, len(raw))
+	for i := range raw {
+		if bodies[i], err = p.body(&raw[i], room); err != nil {
+			return nil, err
+		}
+		room -= len(bodies[i].Transactions)
+	}
+	return bodies, nil
+}
+
+// body decodes one body with no more than room transactions.
+func (p *Peer) body(raw *eth.BlockBody, room int) (*types.Body, error) {
+	txs, err := items(p, msgBlockBodies, &raw.Transactions, room)
+	if err != nil {
+		return nil, err
+	}
+	uncles, err := items(p, msgBlockBodies, &raw.Uncles, maxReplyItems)
+	if err != nil {
+		return nil, err
+	}
+	body := &types.Body{Transactions: txs, Uncles: uncles}
+	if raw.Withdrawals != nil {
+		withdrawals, err := items(p, msgBlockBodies, raw.Withdrawals, maxReplyItems)
+		if err != nil {
+			return nil, err
+		}
+		body.Withdrawals = append(types.Withdrawals{}, withdrawals...) // present even if empty
+	}
+	return body, nil
+}
+
+// Receipts asks for the receipts of whole blocks; only consensus fields and Type are set.
+// Missing ones end the reply early. A block whose receipts exceed one message is
+// collected by further requests (eth/70, EIP-7975).
+func (p *Peer) Receipts(ctx context.Context, hashes []common.Hash) ([]types.Receipts, error) {
+	if len(hashes) == 0 {
+		return nil, nil
+	}
+	blocks, incomplete, err := p.receipts(ctx, hashes, 0)
+	if err != nil || !incomplete {
+		return blocks, err
+	}
+	last := len(blocks) - 1
+	for range maxReceiptRounds {
+		more, incomplete, err := p.receipts(ctx, hashes[last:last+1], len(blocks[last]))
+		switch {
+		case err != nil:
+			return nil, err
+		case len(more) == 0:
+			return blocks[:last], nil // it lost the block
+		}
+		blocks[last] = append(blocks[last], more[0]...)
+		if !incomplete {
+			return blocks, nil
+		}
+		if len(blocks[last]) > maxReplyItems {
+			break
+		}
+	}
+	return nil, p.blame(KindExcess, fmt.Errorf("%s: block %x still incomplete after %d receipts", msgReceipts, hashes[last], len(blocks[last])))
+}
+
+// receipts is one exchange: receipts of blocks, those of the first from index first on.
+// incomplete says that the last list goes on.
+func (p *Peer) receipts(ctx context.Context, hashes []common.Hash, first int) (blocks []types.Receipts, incomplete bool, err error) {
+	payload, err := p.exchange(ctx, msgGetReceipts, msgReceipts, func(id uint64) any {
+		if p.link.Version < eth.ETH70 {
+			return &eth.GetReceiptsPacket69{RequestId: id, GetReceiptsRequest: hashes}
+		}
+		return &eth.GetReceiptsPacket70{RequestId: id, FirstBlockReceiptIndex: uint64(first), GetReceiptsRequest: hashes}
+	})
+	if err != nil {
+		return nil, false, err
+	}
+	reply := new(receiptsPacket70)
+	if p.link.Version < eth.ETH70 {
+		reply69, err := decode[receiptsPacket69](p, msgReceipts, payload)
+		if err != nil {
+			return nil, false, err
+		}
+		reply.List = reply69.List
+	} else if reply, err = decode[receiptsPacket70](p, msgReceipts, payload); err != nil {
+		return nil, false, err
+	}
+	lists, err := items(p, msgReceipts, &reply.List, len(hashes))
+	if err != nil {
+		return nil, false, err
+	}
+	room := maxReplyItems
+	blocks = make([]types.Receipts, len(lists))
+	for i := range lists {
+		raw, err := items(p, msgReceipts, &lists[i], room)
+		if err != nil {
+			return nil, false, err
+		}
+		room -= len(raw)
+		if blocks[i], err = toReceipts(raw); err != nil {
+			return nil, false, p.blame(KindMalformed, fmt.Errorf("%s: block %d: %w", msgReceipts, i, err))
+		}
+	}
+	if n := len(blocks); reply.LastBlockIncomplete && (n == 0 || len(blocks[n-1]) == 0) {
+		return nil, false, p.blame(KindInvalid, fmt.Errorf("%s: incomplete without any receipt", msgReceipts))
+	}
+	return blocks, reply.LastBlockIncomplete, nil
+}
+
+// AccessLists asks for block access lists (eth/71, EIP-8159): the RLP of each, nil where
+// the peer has none. A peer below eth/71 returns errors.ErrUnsupported.
+func (p *Peer) AccessLists(ctx context.Context, hashes []common.Hash) ([]rlp.RawValue, error) {
+	if p.link.Version < eth.ETH71 {
+		return nil, fmt.Errorf("%s over eth/%d: %w", msgGetAccessLists, p.link.Version, errors.ErrUnsupported)
+	}
+	if len(hashes) == 0 {
+		return nil, nil
+	}
+	payload, err := p.exchange(ctx, msgGetAccessLists, msgAccessLists, func(id uint64) any {
+		return &eth.GetBlockAccessListsPacket{RequestId: id, GetBlockAccessListsRequest: hashes}
+	})
+	if err != nil {
+		return nil, err
+	}
+	reply, err := decode[eth.BlockAccessListPacket](p, msgAccessLists, payload)
+	if err != nil {
+		return nil, err
+	}
+	lists, err := items(p, msgAccessLists, &reply.List, len(hashes))
+	if err != nil {
+		return nil, err
+	}
+	for i, list := range lists {
+		kind, content, _, err := rlp.Split(list)
+		switch {
+		case err != nil || (kind != rlp.List && len(content) != 0):
+			return nil, p.blame(KindMalformed, fmt.Errorf("%s: entry %d is not a list", msgAccessLists, i))
+		case kind != rlp.List:
+			lists[i] = nil // the empty string says that there is none; an empty list is one
+		}
+	}
+	return lists, nil
+}
+
+// PooledTransactions asks for transactions that the peer announced. Missing ones are left
+// out of the reply.
+func (p *Peer) PooledTransactions(ctx context.Context, hashes []common.Hash) ([]*types.Transaction, error) {
+	if len(hashes) == 0 {
+		return nil, nil
+	}
+	payload, err := p.exchange(ctx, msgGetPooledTransactions, msgPooledTransactions, func(id uint64) any {
+		return &eth.GetPooledTransactionsPacket{RequestId: id, GetPooledTransactionsRequest: hashes}
+	})
+	if err != nil {
+		return nil, err
+	}
+	reply, err := decode[eth.PooledTransactionsPacket](p, msgPooledTransactions, payload)
+	if err != nil {
+		return nil, err
+	}
+	return items(p, msgPooledTransactions, &reply.List, len(hashes))
+}

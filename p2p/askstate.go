@@ -1,0 +1,160 @@
+package p2p
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/ethereum/go-ethereum/common"
+	"github.com/ethereum/go-ethereum/eth/protocols/snap"
+	"github.com/ethereum/go-ethereum/rlp"
+)
+
+// errNoSnap is returned by state requests to a peer without snap/1.
+var errNoSnap = fmt.Errorf("peer does not speak snap/1: %w", errors.ErrUnsupported)
+
+// Replies of snap/1, with lists that can be counted before they are decoded.
+type (
+	blobsPacket struct { // ByteCodes and TrieNodes
+		ID    uint64
+		Blobs rlp.RawList[[]byte]
+	}
+	accountRangePacket struct {
+		ID       uint64
+		Accounts rlp.RawList[*snap.AccountData]
+		Proof    rlp.RawList[[]byte]
+	}
+	storageRangesPacket struct {
+		ID    uint64
+		Slots rlp.RawList[[]*snap.StorageData]
+		Proof rlp.RawList[[]byte]
+	}
+)
+
+// TrieNodes asks for nodes by path under a state root. In a path set the first element is
+// an account trie path (compact encoding) when it stands alone, and the 32-byte account
+// hash when storage trie paths (compact encoding) follow. The reply has no more than one
+// entry per path, in order, possibly cut short, possibly with empty entries, and
+// positions can shift: match by keccak256. An empty reply means that the peer does not
+// have the root, or that maxBytes or its time ran out.
+func (p *Peer) TrieNodes(ctx context.Context, root common.Hash, sets [][][]byte, maxBytes uint64) ([][]byte, error) {
+	if p.link.Snap == nil {
+		return nil, errNoSnap
+	}
+	var count int
+	paths := make([]snap.TrieNodePathSet, len(sets))
+	for i, set := range sets {
+		switch len(set) {
+		case 0: // the peer would disconnect
+			return nil, fmt.Errorf("%s: path set %d is empty", msgGetTrieNodes, i)
+		case 1:
+			count++
+		default:
+			count += len(set) - 1
+		}
+		paths[i] = set
+	}
+	if count == 0 {
+		return nil, nil
+	}
+	list, err := rlp.EncodeToRawList(paths)
+	if err != nil {
+		return nil, fmt.Errorf("encode %s: %w", msgGetTrieNodes, err)
+	}
+	return p.blobs(ctx, msgGetTrieNodes, msgTrieNodes, count, func(id uint64) any {
+		return &snap.GetTrieNodesPacket{ID: id, Root: root, Paths: list, Bytes: maxBytes}
+	})
+}
+
+// ByteCodes asks for codes by hash. Missing ones are left out of the reply.
+func (p *Peer) ByteCodes(ctx context.Context, hashes []common.Hash, maxBytes uint64) ([][]byte, error) {
+	if p.link.Snap == nil {
+		return nil, errNoSnap
+	}
+	if len(hashes) == 0 {
+		return nil, nil
+	}
+	return p.blobs(ctx, msgGetByteCodes, msgByteCodes, len(hashes), func(id uint64) any {
+		return &snap.GetByteCodesPacket{ID: id, Hashes: hashes, Bytes: maxBytes}
+	})
+}
+
+func (p *Peer) blobs(ctx context.Context, ask, expect message, limit int, build func(uint64) any) ([][]byte, error) {
+	payload, err := p.exchange(ctx, ask, expect, build)
+	if err != nil {
+		return nil, err
+	}
+	reply, err := decode[blobsPacket](p, expect, payload)
+	if err != nil {
+		return nil, err
+	}
+	return items(p, expect, &reply.Blobs, limit)
+}
+
+// AccountRange asks for the accounts from origin to the first at or above limit, with the
+// proof of both ends. The accounts' hashes increase; nothing else is verified.
+func (p *Peer) AccountRange(ctx context.Context, root, origin, limit common.Hash, maxBytes uint64) (*snap.AccountRangePacket, error) {
+	if p.link.Snap == nil {
+		return nil, errNoSnap
+	}
+	payload, err := p.exchange(ctx, msgGetAccountRange, msgAccountRange, func(id uint64) any {
+		return &snap.GetAccountRangePacket{ID: id, Root: root, Origin: origin, Limit: limit, Bytes: maxBytes}
+	})
+	if err != nil {
+		return nil, err
+	}
+	reply, err := decode[accountRangePacket](p, msgAccountRange, payload)
+	if err != nil {
+		return nil, err
+	}
+	proof, err := items(p, msgAccountRange, &reply.Proof, maxProof)
+	if err != nil {
+		return nil, err
+	}
+	accounts, err := items(p, msgAccountRange, &reply.Accounts, maxMessageSize)
+	if err != nil {
+		return nil, err
+	}
+	for i := 1; i < len(accounts); i++ {
+		if bytes.Compare(accounts[i-1].Hash[:], accounts[i].Hash[:]) >= 0 {
+			return nil, p.blame(KindInvalid, fmt.Errorf("%s: account %d out of order", msgAccountRange, i))
+		}
+	}
+	return &snap.AccountRangePacket{ID: reply.ID, Accounts: accounts, Proof: proof}, nil
+}
+
+// StorageRanges asks for the storage of whole accounts, of the first from origin and up
+// to limit (both may be nil), with a proof of the last one's ends if it is not whole. The
+// slots' hashes increase; nothing else is verified.
+func (p *Peer) StorageRanges(ctx context.Context, root common.Hash, accounts []common.Hash, origin, limit []byte, maxBytes uint64) (*snap.StorageRangesPacket, error) {
+	if p.link.Snap == nil {
+		return nil, errNoSnap
+	}
+	payload, err := p.exchange(ctx, msgGetStorageRanges, msgStorageRanges, func(id uint64) any {
+		return &snap.GetStorageRangesPacket{ID: id, Root: root, Accounts: accounts, Origin: origin, Limit: limit, Bytes: maxBytes}
+	})
+	if err != nil {
+		return nil, err
+	}
+	reply, err := decode[storageRangesPacket](p, msgStorageRanges, payload)
+	if err != nil {
+		return nil, err
+	}
+	proof, err := items(p, msgStorageRanges, &reply.Proof, maxProof)
+	if err != nil {
+		return nil, err
+	}
+	slots, err := items(p, msgStorageRanges, &reply.Slots, len(accounts))
+	if err != nil {
+		return nil, err
+	}
+	for i, list := range slots {
+		for j := 1; j < len(list); j++ {
+			if bytes.Compare(list[j-1].Hash[:], list[j].Hash[:]) >= 0 {
+				return nil, p.blame(KindInvalid, fmt.Errorf("%s: account %d: slot %d out of order", msgStorageRanges, i, j))
+			}
+		}
+	}
+	return &snap.StorageRangesPacket{ID: reply.ID, Slots: slots, Proof: proof}, nil
+}

@@ -1,0 +1,237 @@
+package p2p
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net"
+	"slices"
+	"sync"
+
+	gethlog "github.com/ethereum/go-ethereum/log"
+	gethp2p "github.com/ethereum/go-ethereum/p2p"
+	"github.com/ethereum/go-ethereum/p2p/dnsdisc"
+	"github.com/ethereum/go-ethereum/p2p/enode"
+	"github.com/ethereum/go-ethereum/p2p/nat"
+	"github.com/ethereum/go-ethereum/p2p/netutil"
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// servingSlots is how many requests of peers are worked on at once, over all peers.
+const servingSlots = 4
+
+// Config is what a Host needs. PrivateKey, Chain and Log are required.
+type Config struct {
+	PrivateKey    *ecdsa.PrivateKey
+	Name          string           // client name told to peers
+	ListenAddr    string           // host:port for TCP, and UDP unless DiscoveryAddr is set; empty: do not listen
+	DiscoveryAddr string           // host:port for UDP
+	MaxPeers      int              // connections in total; 0 refuses all but static peers' dials
+	NAT           nat.Interface    // nil: none
+	NetRestrict   *netutil.Netlist // nil: all networks
+	NoDiscovery   bool             // neither v4, v5 nor DNS
+	Bootnodes     []*enode.Node    // for v4 and v5
+	StaticNodes   []*enode.Node    // connected to and reconnected
+	DNS           []string         // enrtree:// URLs of node lists
+	NodeDatabase  string           // directory of the database of seen nodes; empty: in memory
+
+	NetworkID    uint64
+	Chain        ChainBackend
+	State        StateBackend // may be nil: no state is served
+	Ranges       RangeBackend // may be nil: ranges are answered empty
+	Transactions Transactions // may be nil: transactions are dropped
+
+	// OnJoin and OnLeave are called once per connection and should return soon.
+	OnJoin, OnLeave func(*Peer)
+	Log             *slog.Logger
+	Registerer      prometheus.Registerer // may be nil
+}
+
+// Host is the devp2p server of a node with all its peers.
+type Host struct {
+	cfg       Config
+	log       *slog.Logger
+	peerCfg   PeerConfig
+	meetings  meetings
+	headMoved chan struct{} // capacity 1
+	started   chan struct{} // closed once the server listens
+
+	mu     sync.Mutex
+	server *gethp2p.Server  // nil until started
+	static []*enode.Node    // added before the start
+	peers  map[string]*Peer // between join and leave
+}
+
+// New checks the configuration and makes a host. It starts nothing.
+func New(cfg Config) (*Host, error) {
+	switch {
+	case cfg.PrivateKey == nil:
+		return nil, errors.New("p2p: no node key")
+	case cfg.Chain == nil:
+		return nil, errors.New("p2p: no chain")
+	case cfg.Log == nil:
+		return nil, errors.New("p2p: no log")
+	case cfg.MaxPeers < 0:
+		return nil, fmt.Errorf("p2p: maximum of %d peers", cfg.MaxPeers)
+	}
+	lists, err := dnsdisc.NewClient(dnsdisc.Config{}).NewIterator(cfg.DNS...)
+	if err != nil {
+		return nil, fmt.Errorf("p2p: DNS node list: %w", err)
+	}
+	lists.Close() // it was only to check the URLs
+	metrics, err := NewMetrics(cfg.Registerer)
+	if err != nil {
+		return nil, fmt.Errorf("p2p: %w", err)
+	}
+	h := &Host{
+		cfg:       cfg,
+		log:       cfg.Log,
+		headMoved: make(chan struct{}, 1),
+		started:   make(chan struct{}),
+		peers:     make(map[string]*Peer),
+	}
+	h.peerCfg = PeerConfig{
+		NetworkID: cfg.NetworkID, Chain: cfg.Chain, State: cfg.State, Ranges: cfg.Ranges, Transactions: cfg.Transactions,
+		Gate: NewGate(servingSlots), Metrics: metrics, Log: cfg.Log,
+		OnJoin: h.join, OnLeave: h.leave,
+	}
+	return h, nil
+}
+
+// Run listens, dials and runs the peers until ctx ends. A host runs once.
+func (h *Host) Run(ctx context.Context) error {
+	mix := enode.NewFairMix(mixTimeout)
+	server := &gethp2p.Server{Config: gethp2p.Config{
+		PrivateKey: h.cfg.PrivateKey, Name: h.cfg.Name, MaxPeers: h.cfg.MaxPeers,
+		ListenAddr: h.cfg.ListenAddr, DiscAddr: h.cfg.DiscoveryAddr, NAT: h.cfg.NAT, NetRestrict: h.cfg.NetRestrict,
+		NoDiscovery: h.cfg.NoDiscovery, DiscoveryV4: !h.cfg.NoDiscovery, DiscoveryV5: !h.cfg.NoDiscovery,
+		BootstrapNodes: h.cfg.Bootnodes, BootstrapNodesV5: h.cfg.Bootnodes, StaticNodes: h.cfg.StaticNodes,
+		NodeDatabase: h.cfg.NodeDatabase, Protocols: h.protocols(ctx, mix),
+		Logger: gethlog.NewLogger(h.log.Handler()),
+	}}
+	err := server.Start()
+	defer server.Stop() // also what a failed start left behind
+	if err != nil {
+		return fmt.Errorf("start p2p server: %w", err)
+	}
+	defer mix.Close()
+	if err := h.addSources(server, mix); err != nil {
+		return err
+	}
+	h.mu.Lock()
+	h.server = server
+	for _, n := range h.static {
+		server.AddPeer(n)
+	}
+	h.mu.Unlock()
+	close(h.started)
+	h.log.Info("P2P server started", "enode", server.Self().URLv4(), "discovery", !h.cfg.NoDiscovery, "max_peers", h.cfg.MaxPeers)
+
+	h.followHead(ctx, server.LocalNode())
+	return nil
+}
+
+// Started is closed once the host listens and Self is complete.
+func (h *Host) Started() <-chan struct{} { return h.started }
+
+// Self is our node record; before the start it has no address.
+func (h *Host) Self() *enode.Node {
+	if server := h.running(); server != nil {
+		return server.Self()
+	}
+	return enode.NewV4(&h.cfg.PrivateKey.PublicKey, net.IPv4zero, 0, 0)
+}
+
+// Peers returns the peers that joined and did not leave yet.
+func (h *Host) Peers() []*Peer {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.Collect(maps.Values(h.peers))
+}
+
+// AddPeer connects to a node and keeps reconnecting.
+func (h *Host) AddPeer(node *enode.Node) {
+	h.mu.Lock()
+	if h.server == nil {
+		h.static = append(h.static, node)
+	}
+	server := h.server
+	h.mu.Unlock()
+	if server != nil {
+		server.AddPeer(node)
+	}
+}
+
+// RemovePeer undoes AddPeer and disconnects from the node. It waits for the disconnect.
+func (h *Host) RemovePeer(node *enode.Node) {
+	h.mu.Lock()
+	server := h.server
+	h.static = slices.DeleteFunc(h.static, func(n *enode.Node) bool { return n.ID() == node.ID() })
+	h.mu.Unlock()
+	if server != nil {
+		server.RemovePeer(node)
+	}
+}
+
+// Drop disconnects the peer with an id, if there is one, because of what it delivered.
+func (h *Host) Drop(id string, reason error) {
+	if p := h.peer(id); p != nil {
+		p.Drop(reason)
+	}
+}
+
+// HeadChanged tells the host that the chain's head moved: the node record follows forks,
+// peers are told our block range. It does not wait.
+func (h *Host) HeadChanged() {
+	select {
+	case h.headMoved <- struct{}{}:
+	default: // a look at the head is due already
+	}
+}
+
+func (h *Host) followHead(ctx context.Context, node *enode.LocalNode) {
+	for {
+		select {
+		case <-h.headMoved:
+			node.Set(forkEntry(h.cfg.Chain)) // does nothing when it is the same
+			for _, p := range h.Peers() {
+				p.HeadChanged()
+			}
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (h *Host) running() *gethp2p.Server {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.server
+}
+
+func (h *Host) peer(id string) *Peer {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.peers[id]
+}
+
+func (h *Host) join(p *Peer) {
+	h.mu.Lock()
+	h.peers[p.ID()] = p
+	h.mu.Unlock()
+	if h.cfg.OnJoin != nil {
+		h.cfg.OnJoin(p)
+	}
+}
+
+func (h *Host) leave(p *Peer) {
+	h.mu.Lock()
+	delete(h.peers, p.ID())
+	h.mu.Unlock()
+	if h.cfg.OnLeave != nil {
+		h.cfg.OnLeave(p)
+	}
+}

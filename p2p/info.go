@@ -1,0 +1,70 @@
+package p2p
+
+import (
+	"github.com/ethereum/go-ethereum/common"
+	"github.com/ethereum/go-ethereum/eth/protocols/eth"
+	gethp2p "github.com/ethereum/go-ethereum/p2p"
+	"github.com/ethereum/go-ethereum/p2p/enode"
+)
+
+// EthInfo is what admin_peers shows of a peer's eth side: go-ethereum's fields and ours.
+type EthInfo struct {
+	Version    uint        `json:"version"`
+	Earliest   uint64      `json:"earliestBlock"`
+	Latest     uint64      `json:"latestBlock"`
+	LatestHash common.Hash `json:"latestBlockHash"`
+	Latency    string      `json:"latency,omitempty"` // moving average, such as "31ms"
+}
+
+// SnapInfo is what admin_peers shows of a peer's snap side.
+type SnapInfo struct {
+	Version uint `json:"version"`
+}
+
+// PeersInfo is the content of admin_peers: all connections, also those that still shake
+// hands.
+func (h *Host) PeersInfo() []*gethp2p.PeerInfo {
+	if server := h.running(); server != nil {
+		return server.PeersInfo()
+	}
+	return []*gethp2p.PeerInfo{}
+}
+
+// NodeInfo is the content of admin_nodeInfo.
+func (h *Host) NodeInfo() *gethp2p.NodeInfo {
+	if server := h.running(); server != nil {
+		return server.NodeInfo()
+	}
+	self := h.Self()
+	return &gethp2p.NodeInfo{Name: h.cfg.Name, ID: self.ID().String(), Enode: self.URLv4(), Protocols: map[string]any{eth.ProtocolName: h.ethInfo()}}
+}
+
+func (h *Host) ethInfo() any {
+	return &eth.NodeInfo{
+		Network: h.cfg.NetworkID,
+		Genesis: h.cfg.Chain.Genesis().Hash(),
+		Config:  h.cfg.Chain.Config(),
+		Head:    h.cfg.Chain.CurrentHeader().Hash(),
+	}
+}
+
+// peerInfo and snapInfo return nil, which means "handshake", before the peer joined.
+func (h *Host) peerInfo(id enode.ID) any {
+	p := h.peer(id.String())
+	if p == nil {
+		return nil
+	}
+	info := &EthInfo{Version: p.Version(), Earliest: p.Earliest()}
+	info.Latest, info.LatestHash = p.Head()
+	if latency := p.Latency(); latency > 0 {
+		info.Latency = latency.Round(100_000).String() // to 0.1 ms
+	}
+	return info
+}
+
+func (h *Host) snapInfo(id enode.ID) any {
+	if h.peer(id.String()) == nil {
+		return nil
+	}
+	return &SnapInfo{Version: spokenSnap[0]}
+}

@@ -1,0 +1,93 @@
+package p2p
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Metrics are the package's counters, shared by all peers of a node.
+type Metrics struct {
+	received [messageCount]prometheus.Counter // bytes by message, before compression
+	sent     [messageCount]prometheus.Counter
+	requests *prometheus.CounterVec   // by message and outcome
+	seconds  *prometheus.HistogramVec // by message
+	served   *prometheus.CounterVec   // by message
+	faults   *prometheus.CounterVec   // by kind
+	dropped  prometheus.Counter       // gossip that found the queue full
+	eth      prometheus.Gauge
+	snap     prometheus.Gauge
+}
+
+// Outcomes of a request, as beam_p2p_requests_total labels them.
+const (
+	outcomeOK        = "ok"
+	outcomeCancelled = "cancelled"
+	outcomeGone      = "gone"
+)
+
+// NewMetrics registers the package's metrics; without a registerer they only count.
+func NewMetrics(reg prometheus.Registerer) (*Metrics, error) {
+	bytes := func(name, help string) *prometheus.CounterVec {
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, []string{"message"})
+	}
+	received := bytes("beam_p2p_received_bytes_total", "Payload bytes received from peers, by message.")
+	sent := bytes("beam_p2p_sent_bytes_total", "Payload bytes sent to peers, by message.")
+	m := &Metrics{
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "beam_p2p_requests_total", Help: "Requests to peers, by message and outcome.",
+		}, []string{"message", "outcome"}),
+		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "beam_p2p_request_seconds", Help: "Time from sending a request to its response, by message.",
+			Buckets: prometheus.ExponentialBuckets(0.001, 2, 14),
+		}, []string{"message"}),
+		served: bytes("beam_p2p_served_total", "Requests of peers that were answered, by message."),
+		faults: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "beam_p2p_faults_total", Help: "Peers disconnected for a fault, by kind.",
+		}, []string{"kind"}),
+		dropped: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "beam_p2p_dropped_gossip_total", Help: "Transaction messages dropped because the peer's queue was full.",
+		}),
+		eth: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "beam_eth_peers", Help: "Connected peers.",
+		}),
+		snap: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "beam_snap_peers", Help: "Connected peers that serve state (snap/1).",
+		}),
+	}
+	for i := range messageCount {
+		m.received[i] = received.WithLabelValues(i.String())
+		m.sent[i] = sent.WithLabelValues(i.String())
+	}
+	for k := range kindCount {
+		m.faults.WithLabelValues(k.String())
+	}
+	if reg == nil {
+		return m, nil
+	}
+	for _, c := range []prometheus.Collector{received, sent, m.requests, m.seconds, m.served, m.faults, m.dropped, m.eth, m.snap} {
+		if err := reg.Register(c); err != nil {
+			return nil, err
+		}
+	}
+	return m, nil
+}
+
+// requested counts the end of one request of ours.
+func (m *Metrics) requested(msg message, outcome string, took time.Duration) {
+	m.requests.WithLabelValues(msg.String(), outcome).Inc()
+	if outcome == outcomeOK {
+		m.seconds.WithLabelValues(msg.String()).Observe(took.Seconds())
+	}
+}
+
+// joined and left keep the peer gauges.
+func (m *Metrics) joined(p *Peer) { m.count(p, 1) }
+func (m *Metrics) left(p *Peer)   { m.count(p, -1) }
+
+func (m *Metrics) count(p *Peer, by float64) {
+	m.eth.Add(by)
+	if p.ServesState() {
+		m.snap.Add(by)
+	}
+}

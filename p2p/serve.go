@@ -1,0 +1,175 @@
+package p2p
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/ethereum/go-ethereum/core/types"
+	"github.com/ethereum/go-ethereum/eth/protocols/eth"
+	"github.com/ethereum/go-ethereum/rlp"
+)
+
+const (
+	// maxQueued bounds the messages of a peer that wait to be served. Honest peers keep a
+	// few dozen requests in flight.
+	maxQueued = 256
+	// maxQueuedBytes bounds their bytes. One message of any size always fits.
+	maxQueuedBytes = maxMessageSize
+)
+
+// enqueue queues a message for the serving goroutine; false when there is no room.
+func (p *Peer) enqueue(in incoming) bool {
+	size := int64(len(in.payload))
+	if queued := p.queued.Add(size); queued > maxQueuedBytes && queued != size {
+		p.queued.Add(-size)
+		return false
+	}
+	select {
+	case p.queue <- in:
+		return true
+	default:
+		p.queued.Add(-size)
+		return false
+	}
+}
+
+// serve works on what the peer sent, one message after another, until ctx ends.
+func (p *Peer) serve(ctx context.Context) {
+	for {
+		var err error
+		select {
+		case in := <-p.queue:
+			p.queued.Add(-int64(len(in.payload)))
+			if messages[in.msg].role == roleGossip {
+				err = p.gossip(in)
+			} else {
+				err = p.answer(ctx, in)
+			}
+		case <-p.headMoved:
+			err = p.announceRange(ctx)
+		case <-ctx.Done():
+			return
+		}
+		if err != nil {
+			p.fail(err) // unless it was blamed for it, or is gone already
+			return
+		}
+	}
+}
+
+// answer replies to one request. The gate is held while the backends work, not while the
+// reply is written.
+func (p *Peer) answer(ctx context.Context, in incoming) error {
+	if err := p.cfg.Gate.enter(ctx); err != nil {
+		return err
+	}
+	reply, packet, err := p.reply(in)
+	p.cfg.Gate.leave()
+	if err != nil {
+		return err
+	}
+	if err := p.write(ctx, reply, packet); err != nil {
+		return err
+	}
+	p.cfg.Metrics.served.WithLabelValues(in.msg.String()).Inc()
+	return nil
+}
+
+// reply builds the response to a request.
+func (p *Peer) reply(in incoming) (message, any, error) {
+	switch in.msg {
+	case msgGetBlockHeaders:
+		return build(p, in, msgBlockHeaders, p.serveHeaders)
+	case msgGetBlockBodies:
+		return build(p, in, msgBlockBodies, p.serveBodies)
+	case msgGetReceipts:
+		if p.link.Version < eth.ETH70 {
+			return build(p, in, msgReceipts, p.serveReceipts69)
+		}
+		return build(p, in, msgReceipts, p.serveReceipts70)
+	case msgGetAccessLists:
+		return build(p, in, msgAccessLists, p.serveAccessLists)
+	case msgGetPooledTransactions:
+		return build(p, in, msgPooledTransactions, p.servePooledTransactions)
+	case msgGetTrieNodes:
+		return build(p, in, msgTrieNodes, p.serveTrieNodes)
+	case msgGetByteCodes:
+		return build(p, in, msgByteCodes, p.serveByteCodes)
+	case msgGetAccountRange:
+		return build(p, in, msgAccountRange, p.serveAccountRange)
+	case msgGetStorageRanges:
+		return build(p, in, msgStorageRanges, p.serveStorageRanges)
+	}
+	return 0, nil, fmt.Errorf("no answer to %s", in.msg)
+}
+
+// build decodes a request and builds its response.
+func build[Q any](p *Peer, in incoming, reply message, respond func(*Q) (any, error)) (message, any, error) {
+	query, err := decode[Q](p, in.msg, in.payload)
+	if err != nil {
+		return reply, nil, err
+	}
+	packet, err := respond(query)
+	return reply, packet, err
+}
+
+// gossip takes news of pooled transactions.
+func (p *Peer) gossip(in incoming) error {
+	if in.msg == msgTransactions {
+		return p.transactions(in.payload)
+	}
+	ann, err := decode[eth.NewPooledTransactionHashesPacket71](p, in.msg, in.payload)
+	if err != nil {
+		return err
+	}
+	if len(ann.Types) != len(ann.Hashes) || len(ann.Sizes) != len(ann.Hashes) {
+		return p.blame(KindInvalid, fmt.Errorf("%s: %d hashes, %d types, %d sizes", in.msg, len(ann.Hashes), len(ann.Types), len(ann.Sizes)))
+	}
+	if p.cfg.Transactions == nil {
+		return nil
+	}
+	txs := make([]Announcement, min(len(ann.Hashes), maxPooled))
+	for i := range txs {
+		txs[i] = Announcement{Hash: ann.Hashes[i], Type: ann.Types[i], Size: ann.Sizes[i]}
+	}
+	p.cfg.Transactions.Announced(p, txs)
+	return nil
+}
+
+func (p *Peer) transactions(payload []byte) error {
+	var list rlp.RawList[*types.Transaction]
+	if err := rlp.DecodeBytes(payload, &list); err != nil {
+		return p.blame(KindMalformed, fmt.Errorf("%s: %w", msgTransactions, err))
+	}
+	txs, err := items(p, msgTransactions, &list, maxGossiped)
+	if err != nil {
+		return err
+	}
+	if p.cfg.Transactions != nil {
+		p.cfg.Transactions.Received(p, txs)
+	}
+	return nil
+}
+
+// batch collects the items of a reply up to the soft limit; a last item may cross it, but
+// not the limit of a message.
+type batch struct {
+	items []rlp.RawValue
+	size  int // bytes
+}
+
+// replyOverhead is more than the request id and list headers of a reply take.
+const replyOverhead = 64
+
+func (b *batch) full() bool { return b.size >= softReplySize || len(b.items) >= maxLookups }
+
+func (b *batch) room() int { return maxMessageSize - replyOverhead - b.size }
+
+func (b *batch) add(item rlp.RawValue) bool {
+	if len(item) > b.room() {
+		return false
+	}
+	b.items = append(b.items, item)
+	b.size += len(item)
+	return true
+}

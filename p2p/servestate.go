@@ -1,0 +1,163 @@
+package p2p
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/ethereum/go-ethereum/common"
+	"github.com/ethereum/go-ethereum/core/types"
+	"github.com/ethereum/go-ethereum/eth/protocols/snap"
+	"github.com/ethereum/go-ethereum/rlp"
+)
+
+// maxTrieTime is how long we look trie nodes up for one request: the peer stops waiting
+// soon after (go-ethereum's value).
+const maxTrieTime = 5 * time.Second
+
+// serveTrieNodes answers GetTrieNodes in order of the paths, with an empty entry for a
+// path under which nothing is held. Path sets of accounts whose storage root is not held
+// yield nothing, an unknown root an empty reply, a path set without items a disconnect:
+// as go-ethereum's server does, so that positions mean the same.
+func (p *Peer) serveTrieNodes(query *snap.GetTrieNodesPacket) (any, error) {
+	reply := &snap.TrieNodesPacket{ID: query.ID}
+	if p.cfg.State == nil || !p.cfg.State.HasRoot(query.Root) {
+		return reply, nil
+	}
+	lookup := trieLookup{
+		state:    p.cfg.State,
+		root:     query.Root,
+		maxBytes: min(query.Bytes, softReplySize),
+		deadline: time.Now().Add(maxTrieTime),
+	}
+	for sets := query.Paths.ContentIterator(); sets.Next() && !lookup.done(); {
+		if err := lookup.add(sets.Value()); err != nil {
+			return nil, p.blame(KindInvalid, fmt.Errorf("%s: %w", msgGetTrieNodes, err))
+		}
+	}
+	reply.Nodes = lookup.nodes
+	return reply, nil
+}
+
+// trieLookup collects the nodes of one reply under its limits.
+type trieLookup struct {
+	state    StateBackend
+	root     common.Hash
+	maxBytes uint64 // the node that crosses it is the last
+	deadline time.Time
+
+	nodes [][]byte
+	bytes uint64
+	loads int // lookups made, at most maxLookups
+}
+
+func (l *trieLookup) done() bool {
+	return l.bytes > l.maxBytes || l.loads >= maxLookups || time.Now().After(l.deadline)
+}
+
+// add looks one encoded path set up. Its items are taken one at a time: a request may
+// hold millions of them.
+func (l *trieLookup) add(set rlp.RawValue) error {
+	it, err := rlp.NewListIterator(set)
+	if err != nil {
+		return fmt.Errorf("path set: %w", err)
+	}
+	if !it.Next() {
+		return errors.New("empty path set")
+	}
+	first, _, err := rlp.SplitString(it.Value())
+	if err != nil {
+		return fmt.Errorf("path set: %w", err)
+	}
+	if it.Count() == 1 {
+		l.node(common.Hash{}, first)
+		return nil
+	}
+	owner := common.BytesToHash(first)
+	l.loads++
+	if l.state.TrieNode(l.root, owner, nil) == nil {
+		return nil
+	}
+	for it.Next() && !l.done() {
+		path, _, err := rlp.SplitString(it.Value())
+		if err != nil {
+			return fmt.Errorf("path set: %w", err)
+		}
+		l.node(owner, path)
+	}
+	return nil
+}
+
+func (l *trieLookup) node(owner common.Hash, compact []byte) {
+	var blob []byte
+	l.loads++
+	if path, ok := nibbles(compact); ok {
+		blob = l.state.TrieNode(l.root, owner, path)
+	}
+	l.nodes = append(l.nodes, blob)
+	l.bytes += uint64(len(blob))
+}
+
+// nibbles decodes a path from compact (hex-prefix) encoding. Paths beyond the 64 nibbles
+// of a key or with a terminator lead to no node.
+func nibbles(compact []byte) ([]byte, bool) {
+	if len(compact) == 0 {
+		return nil, true
+	}
+	flag := compact[0] >> 4
+	if flag > 1 || len(compact) > 33 {
+		return nil, false
+	}
+	path := make([]byte, 0, 2*len(compact))
+	if flag == 1 {
+		path = append(path, compact[0]&0x0f)
+	}
+	for _, b := range compact[1:] {
+		path = append(path, b>>4, b&0x0f)
+	}
+	return path, len(path) <= 64
+}
+
+func (p *Peer) serveByteCodes(query *snap.GetByteCodesPacket) (any, error) {
+	reply := &snap.ByteCodesPacket{ID: query.ID}
+	maxBytes := min(query.Bytes, softReplySize)
+	var bytes uint64
+	for _, hash := range query.Hashes[:min(maxLookups, len(query.Hashes))] {
+		if hash == types.EmptyCodeHash {
+			reply.Codes = append(reply.Codes, []byte{})
+		} else if code := p.code(hash); len(code) > 0 {
+			reply.Codes = append(reply.Codes, code)
+			bytes += uint64(len(code))
+		}
+		if bytes > maxBytes {
+			break
+		}
+	}
+	return reply, nil
+}
+
+func (p *Peer) code(hash common.Hash) []byte {
+	if p.cfg.State == nil {
+		return nil
+	}
+	return p.cfg.State.Code(hash)
+}
+
+func (p *Peer) serveAccountRange(query *snap.GetAccountRangePacket) (any, error) {
+	reply := &snap.AccountRangePacket{ID: query.ID}
+	if p.cfg.Ranges != nil {
+		query.Bytes = min(query.Bytes, softReplySize)
+		reply.Accounts, reply.Proof = p.cfg.Ranges.AccountRange(query)
+	}
+	return reply, nil
+}
+
+func (p *Peer) serveStorageRanges(query *snap.GetStorageRangesPacket) (any, error) {
+	reply := &snap.StorageRangesPacket{ID: query.ID}
+	if p.cfg.Ranges != nil {
+		query.Bytes = min(query.Bytes, softReplySize)
+		query.Accounts = query.Accounts[:min(maxLookups, len(query.Accounts))]
+		reply.Slots, reply.Proof = p.cfg.Ranges.StorageRanges(query)
+	}
+	return reply, nil
+}
