@@ -26,14 +26,16 @@ func (s *Scheduler) dispatch() {
 // that is a peer without room, they are better off waiting for it than going to a slower
 // one: a share is counted as its load and stays queued, and so on with the rest.
 func (s *Scheduler) drain(q *queue) {
+	roomy := func(p *peer) bool { return p.room(q.class) }
 	able := s.able(q.kind, q.root)
+	var spared []*peer // asked only by wants that avoid all others
 	if q.class == Background {
-		able = slices.DeleteFunc(s.spareFastest(able), func(p *peer) bool { return !p.room(q.class) })
+		able, spared = s.spareFastest(able)
+		able = slices.DeleteFunc(able, func(p *peer) bool { return !roomy(p) })
 	}
 	if len(able) == 0 {
 		return
 	}
-	roomy := func(p *peer) bool { return p.room(q.class) }
 	share := max(q.cost/s.quick(able), minShare)
 	var held []*want
 	load := make(map[*peer]int)
@@ -43,7 +45,10 @@ func (s *Scheduler) drain(q *queue) {
 		switch {
 		case len(wants) == 0: // all that is left avoids it
 			able = slices.DeleteFunc(able, func(o *peer) bool { return o == p })
-		case p.room(q.class):
+			if len(able) == 0 {
+				able, spared = spared, nil
+			}
+		case roomy(p):
 			s.send(p, wants, cost, false)
 		default:
 			load[p]++
@@ -113,17 +118,24 @@ func (s *Scheduler) hopeful() time.Duration {
 	return best * 9 / 10
 }
 
-// spareFastest leaves out the quarter of the peers, one at least, with the lowest round
-// trip, unless there is only one.
-func (s *Scheduler) spareFastest(able []*peer) []*peer {
-	if len(able) < 2 {
-		return able
+// spareFastest sets apart the quarter of the peers, one at least, with the lowest round
+// trip, unless there is only one that answers.
+func (s *Scheduler) spareFastest(able []*peer) (rest, spared []*peer) {
+	answering := 0
+	for _, p := range able {
+		if p.lapses == 0 {
+			answering++
+		}
+	}
+	if answering < 2 {
+		return able, nil
 	}
 	unknown := s.hopeful()
 	slices.SortStableFunc(able, func(a, b *peer) int {
 		return cmp.Compare(a.latency(unknown), b.latency(unknown))
 	})
-	return able[(len(able)+3)/4:]
+	n := (len(able) + 3) / 4
+	return able[n:], able[:n:n]
 }
 
 // send puts wants, which are in no queue, in flight to a peer that has room.
