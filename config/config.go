@@ -33,8 +33,6 @@ type P2P struct {
 	Port          uint16   // TCP
 	DiscoveryPort uint16   // UDP; zero: the same as Port
 	NoDiscovery   bool     // neither v4, v5 nor DNS lists
-	DiscoveryV4   bool     // off with NoDiscovery
-	DiscoveryV5   bool     // off with NoDiscovery
 	Bootnodes     []string // enode or enr URLs; nil: the network's, empty: none
 	StaticNodes   []string // enode URLs to keep a connection to
 	DNS           []string // enrtree URLs; nil: the network's, empty: none
@@ -134,7 +132,7 @@ type Log struct {
 func Default() *Config {
 	return &Config{
 		DataDir: defaultDataDir(),
-		P2P:     P2P{Port: 30303, DiscoveryV4: true, DiscoveryV5: true, NAT: "any", MaxPeers: 50},
+		P2P:     P2P{Port: 30303, NAT: "any", MaxPeers: 50},
 		HTTP: HTTP{Addr: "localhost", Port: 8545, API: []string{"net", "web3", "eth"},
 			VHosts: []string{"localhost"}},
 		WS:      WS{Addr: "localhost", Port: 8546, API: []string{"net", "web3", "eth"}},

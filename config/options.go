@@ -42,8 +42,6 @@ var options = []option{
 	{flag: "port", key: "P2P.Port", usage: "TCP port for devp2p", category: catNet},
 	{flag: "discovery.port", key: "P2P.DiscoveryPort", usage: "UDP port for discovery (default: the TCP port)", category: catNet},
 	{flag: "nodiscover", key: "P2P.NoDiscovery", usage: "Look for no peers: only static and incoming ones", category: catNet},
-	{flag: "discovery.v4", key: "P2P.DiscoveryV4", usage: "Use discovery v4", category: catNet},
-	{flag: "discovery.v5", key: "P2P.DiscoveryV5", usage: "Use discovery v5", category: catNet},
 	{flag: "discovery.dns", key: "P2P.DNS", usage: `DNS discovery lists ("" for none; default: the network's)`, check: enrtreeURL, category: catNet},
 	{flag: "bootnodes", key: "P2P.Bootnodes", usage: `Enode or ENR URLs to start discovery from ("" for none; default: the network's)`, check: nodeURL, category: catNet},
 	{flag: "peers", key: "P2P.StaticNodes", usage: "Enode URLs of peers to stay connected to", check: staticURL, category: catNet},
