@@ -1,0 +1,90 @@
+package gethpeer
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+)
+
+// Env names a ready geth binary; it is used as it is.
+const Env = "SUNBEAM_GETH"
+
+// ours is the module whose go.mod pins geth.
+const ours = "github.com/sunbeam-eth/sunbeam"
+
+// Binary returns the path of a geth of the version in our go.mod. The first call builds
+// it (minutes, if Go's build cache is empty) and keeps it in the user's cache directory;
+// it must run inside the module then. The variable SUNBEAM_GETH overrides all of this.
+func Binary(ctx context.Context) (string, error) {
+	if path := os.Getenv(Env); path != "" {
+		if _, err := os.Stat(path); err != nil {
+			return "", fmt.Errorf("%s: %w", Env, err)
+		}
+		return path, nil
+	}
+	module, err := goTool(ctx, "", "list", "-m", "-f", "{{.Path}} {{.Dir}}")
+	if err != nil {
+		return "", err
+	}
+	path, root, _ := strings.Cut(module, " ")
+	if path != ours {
+		return "", fmt.Errorf("geth is built inside the module %s, this is %s; set %s to a ready binary", ours, path, Env)
+	}
+	version, err := goTool(ctx, root, "list", "-m", "-f", "{{.Version}}", "github.com/ethereum/go-ethereum")
+	if err != nil {
+		return "", err
+	}
+	dir := filepath.Join(cacheDir(), "geth-"+version)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return "", err
+	}
+	return build(ctx, root, dir)
+}
+
+// build makes dir/geth unless it is there. Of several processes one builds, the others
+// wait for it.
+func build(ctx context.Context, root, dir string) (string, error) {
+	target := filepath.Join(dir, "geth")
+	lock, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o644)
+	if err != nil {
+		return "", err
+	}
+	defer lock.Close() // releases the lock
+	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil {
+		return "", fmt.Errorf("lock %s: %w", lock.Name(), err)
+	}
+	if _, err := os.Stat(target); err == nil {
+		return target, nil
+	}
+	fresh := target + ".new" // so that a build cut short leaves nothing that looks ready
+	if _, err := goTool(ctx, root, "build", "-o", fresh, "github.com/ethereum/go-ethereum/cmd/geth"); err != nil {
+		return "", err
+	}
+	return target, os.Rename(fresh, target)
+}
+
+func cacheDir() string {
+	dir, err := os.UserCacheDir()
+	if err != nil {
+		dir = os.TempDir()
+	}
+	return filepath.Join(dir, "sunbeam")
+}
+
+func goTool(ctx context.Context, dir string, args ...string) (string, error) {
+	cmd := exec.CommandContext(ctx, "go", args...)
+	cmd.Dir = dir
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return "", fmt.Errorf("go %s: %w", strings.Join(args, " "), errors.Join(err, errors.New(strings.TrimSpace(stderr.String()))))
+	}
+	return strings.TrimSpace(string(out)), nil
+}

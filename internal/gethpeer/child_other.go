@@ -1,0 +1,10 @@
+//go:build !linux
+
+package gethpeer
+
+import "syscall"
+
+// childAttributes keeps a terminal's interrupts from geth, which only we stop.
+func childAttributes() *syscall.SysProcAttr {
+	return &syscall.SysProcAttr{Setpgid: true}
+}
