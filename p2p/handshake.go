@@ -136,4 +136,3 @@ func (p *Peer) updateRange(payload []byte) error {
 	p.remote.Store(update)
 	return nil
 }
-

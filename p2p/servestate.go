@@ -62,6 +62,7 @@ func (l *trieLookup) add(set rlp.RawValue) error {
 	if err != nil {
 		return fmt.Errorf("path set: %w", err)
 	}
+	count := it.Count()
 	if !it.Next() {
 		return errors.New("empty path set")
 	}
@@ -69,7 +70,7 @@ func (l *trieLookup) add(set rlp.RawValue) error {
 	if err != nil {
 		return fmt.Errorf("path set: %w", err)
 	}
-	if it.Count() == 1 {
+	if count == 1 {
 		l.node(common.Hash{}, first)
 		return nil
 	}

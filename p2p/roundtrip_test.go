@@ -1,0 +1,275 @@
+package p2p
+
+import (
+	"bytes"
+	"errors"
+	"slices"
+	"testing"
+
+	"github.com/ethereum/go-ethereum/common"
+	"github.com/ethereum/go-ethereum/core/types"
+	"github.com/ethereum/go-ethereum/crypto"
+	"github.com/ethereum/go-ethereum/rlp"
+	gethtrie "github.com/ethereum/go-ethereum/trie"
+)
+
+// TestRoundTrips runs every request between two of our peers and checks the answers
+// against the chain behind the server.
+func TestRoundTrips(t *testing.T) {
+	chain := newTestChain(t)
+	for _, version := range spokenEth {
+		c := connect(t, version, true, chain.serving(), chain.serving())
+		checkChainRequests(t, c.client, chain)
+		checkStateRequests(t, c.client, chain)
+		checkAccessLists(t, c.client, chain)
+		equal(t, "eth version", c.client.Version(), version)
+		if c.client.Latency() <= 0 {
+			t.Error("no latency measured")
+		}
+		number, hash := c.client.Head()
+		equal(t, "head number", number, uint64(testBlocks))
+		equal(t, "head hash", hash, chain.hash(testBlocks))
+	}
+}
+
+// checkChainRequests asks any peer that serves the test chain for headers, bodies and
+// receipts.
+func checkChainRequests(t *testing.T, p *Peer, chain testChain) {
+	t.Helper()
+	ctx := testContext(t)
+
+	headers, err := p.Headers(ctx, chain.hash(100), 64, true)
+	if err != nil {
+		t.Fatalf("headers: %v", err)
+	}
+	equal(t, "headers", len(headers), 64)
+	for i, header := range headers {
+		equal(t, "ancestor", header.Hash(), chain.hash(100-uint64(i)))
+	}
+	if headers, err = p.Headers(ctx, chain.hash(100), 64, false); err != nil || len(headers) != testBlocks-100+1 {
+		t.Fatalf("headers up to the head: %d, %v", len(headers), err)
+	}
+	if headers, err = p.HeadersByNumber(ctx, 3, 2); err != nil || len(headers) != 2 || headers[1].Hash() != chain.hash(4) {
+		t.Fatalf("headers by number: %v, %v", headers, err)
+	}
+	if headers, err = p.Headers(ctx, common.Hash{1}, 3, true); err != nil || len(headers) != 0 {
+		t.Fatalf("unknown origin: %v, %v", headers, err)
+	}
+
+	hashes := []common.Hash{chain.hash(1), chain.hash(2), chain.hash(3), {1}, chain.hash(4)}
+	bodies, err := p.Bodies(ctx, hashes)
+	if err != nil {
+		t.Fatalf("bodies: %v", err)
+	}
+	equal(t, "bodies up to the unknown one", len(bodies), 3)
+	for i, body := range bodies {
+		header := chain.Header(hashes[i])
+		equal(t, "transactions root", types.DeriveSha(types.Transactions(body.Transactions), gethtrie.NewStackTrie(nil)), header.TxHash)
+		equal(t, "uncles", types.CalcUncleHash(body.Uncles), header.UncleHash)
+		if body.Withdrawals == nil {
+			t.Fatal("withdrawals of a block after Shanghai are missing")
+		}
+	}
+
+	blocks, err := p.Receipts(ctx, hashes)
+	if err != nil {
+		t.Fatalf("receipts: %v", err)
+	}
+	equal(t, "receipts up to the unknown block", len(blocks), 3)
+	for i, receipts := range blocks {
+		equal(t, "receipts root", types.DeriveSha(receipts, gethtrie.NewStackTrie(nil)), chain.Header(hashes[i]).ReceiptHash)
+		equal(t, "bloom", types.MergeBloom(receipts), chain.Header(hashes[i]).Bloom)
+	}
+	equal(t, "logs in block 3", len(blocks[2][1].Logs), 1)
+}
+
+func checkAccessLists(t *testing.T, p *Peer, chain testChain) {
+	t.Helper()
+	hashes := []common.Hash{chain.hash(2), {1}, chain.hash(3)}
+	lists, err := p.AccessLists(testContext(t), hashes)
+	if p.Version() < 71 {
+		if !errors.Is(err, errors.ErrUnsupported) {
+			t.Fatalf("access lists over eth/%d: %v", p.Version(), err)
+		}
+		return
+	}
+	if err != nil {
+		t.Fatalf("access lists: %v", err)
+	}
+	equal(t, "access lists", lists, []rlp.RawValue{chain.AccessList(hashes[0]), nil, chain.AccessList(hashes[2])})
+	if len(lists[0]) == 0 {
+		t.Fatal("the test chain has no access list")
+	}
+}
+
+func checkStateRequests(t *testing.T, p *Peer, chain testChain) {
+	t.Helper()
+	ctx := testContext(t)
+	root := chain.CurrentHeader().Root
+	owner := crypto.Keccak256Hash(testStorer[:])
+
+	code := chain.Code(crypto.Keccak256Hash([]byte{0x5f, 0x35, 0x43, 0x55, 0x00}))
+	codes, err := p.ByteCodes(ctx, []common.Hash{{1}, crypto.Keccak256Hash(code)}, 1<<20)
+	if err != nil || len(codes) != 1 || !bytes.Equal(codes[0], code) || len(code) == 0 {
+		t.Fatalf("codes: %x, %v", codes, err)
+	}
+
+	// All prefixes of an account key and of a storage key, mixed in one request.
+	var sets [][][]byte
+	for depth := range 13 {
+		sets = append(sets, [][]byte{compact(hexKey(owner)[:depth])})
+	}
+	slot := crypto.Keccak256Hash(common.Hash{31: 7}.Bytes())
+	storage := [][]byte{owner[:]}
+	for depth := range 13 {
+		storage = append(storage, compact(hexKey(slot)[:depth]))
+	}
+	nodes, err := p.TrieNodes(ctx, root, append(sets, storage), 2<<20)
+	if err != nil {
+		t.Fatalf("trie nodes: %v", err)
+	}
+	equal(t, "one entry per path", len(nodes), 26)
+	checkPath(t, "account", chain, root, common.Hash{}, owner, nodes[:13])
+	checkPath(t, "storage", chain, root, owner, slot, nodes[13:])
+
+	nodes, err = p.TrieNodes(ctx, common.Hash{1}, sets, 2<<20)
+	if err != nil || len(nodes) != 0 {
+		t.Fatalf("unknown root: %d nodes, %v", len(nodes), err)
+	}
+	if _, err := p.TrieNodes(ctx, root, [][][]byte{{}}, 2<<20); err == nil || p.isGone() {
+		t.Fatalf("an empty path set must fail here and not at the peer: %v", err)
+	}
+}
+
+// checkPath checks the nodes at the first prefixes of a key: those that exist are in
+// place, the others empty, and the path ends within the prefixes.
+func checkPath(t *testing.T, what string, chain testChain, root, owner, key common.Hash, nodes [][]byte) {
+	t.Helper()
+	held := 0
+	for depth, node := range nodes {
+		want := chain.TrieNode(root, owner, hexKey(key)[:depth])
+		if !bytes.Equal(node, want) {
+			t.Fatalf("%s node at depth %d: got %x, want %x", what, depth, node, want)
+		}
+		if len(node) > 0 {
+			held++
+		}
+	}
+	if held < 2 || len(nodes[len(nodes)-1]) != 0 {
+		t.Fatalf("%s: %d of %d nodes held; the test wants a whole path of some length", what, held, len(nodes))
+	}
+}
+
+func TestPeerWithoutSnap(t *testing.T) {
+	chain := newTestChain(t)
+	c := connect(t, 71, false, chain.serving(), chain.serving())
+	if c.client.ServesState() {
+		t.Error("state without snap")
+	}
+	ctx := testContext(t)
+	_, nodes := c.client.TrieNodes(ctx, common.Hash{}, [][][]byte{{{0}}}, 1)
+	_, codes := c.client.ByteCodes(ctx, []common.Hash{{}}, 1)
+	_, accounts := c.client.AccountRange(ctx, common.Hash{}, common.Hash{}, common.Hash{}, 1)
+	_, slots := c.client.StorageRanges(ctx, common.Hash{}, nil, nil, nil, 1)
+	for _, err := range []error{nodes, codes, accounts, slots} {
+		if !errors.Is(err, errors.ErrUnsupported) {
+			t.Errorf("got %v, want ErrUnsupported", err)
+		}
+	}
+	checkChainRequests(t, c.client, chain)
+}
+
+// bigReceipts is a chain with blocks whose receipts exceed a message.
+type bigReceipts struct {
+	testChain
+	big map[common.Hash]types.Receipts
+}
+
+func (c bigReceipts) Receipts(hash common.Hash) types.Receipts {
+	if r, ok := c.big[hash]; ok {
+		return r
+	}
+	return c.testChain.Receipts(hash)
+}
+
+func TestPartialReceipts(t *testing.T) {
+	chain := newTestChain(t)
+	var receipts types.Receipts
+	for i := range 60 { // 24 MB
+		r := &types.Receipt{Type: 2, Status: 1, CumulativeGasUsed: uint64(i), Logs: []*types.Log{{Topics: []common.Hash{}, Data: make([]byte, 400_000)}}}
+		r.Bloom = types.CreateBloom(r)
+		receipts = append(receipts, r)
+	}
+	backend := bigReceipts{chain, map[common.Hash]types.Receipts{chain.hash(5): receipts}}
+	server := chain.serving()
+	server.Chain = backend
+	hashes := []common.Hash{chain.hash(4), chain.hash(5), chain.hash(6)}
+
+	c := connect(t, 70, true, chain.serving(), server)
+	blocks, err := c.client.Receipts(testContext(t), hashes)
+	if err != nil {
+		t.Fatalf("receipts: %v", err)
+	}
+	equal(t, "blocks up to the big one", len(blocks), 2)
+	equal(t, "root", types.DeriveSha(blocks[1], gethtrie.NewStackTrie(nil)), types.DeriveSha(receipts, gethtrie.NewStackTrie(nil)))
+
+	// eth/69 cannot cut a block: the reply ends before it.
+	c = connect(t, 69, true, chain.serving(), server)
+	if blocks, err = c.client.Receipts(testContext(t), hashes); err != nil || len(blocks) != 1 {
+		t.Fatalf("eth/69: %d blocks, %v", len(blocks), err)
+	}
+	if blocks, err = c.client.Receipts(testContext(t), hashes[1:]); err != nil || len(blocks) != 0 {
+		t.Fatalf("eth/69, big block first: %d blocks, %v", len(blocks), err)
+	}
+}
+
+// pool records what it is told and holds nothing but one transaction.
+type pool struct {
+	held      *types.Transaction
+	announced chan []Announcement
+	received  chan []*types.Transaction
+}
+
+func (p pool) Announced(_ *Peer, txs []Announcement)      { p.announced <- txs }
+func (p pool) Received(_ *Peer, txs []*types.Transaction) { p.received <- txs }
+func (p pool) Pooled(hash common.Hash) (enc rlp.RawValue) {
+	if hash == p.held.Hash() {
+		enc, _ = rlp.EncodeToBytes(p.held)
+	}
+	return enc
+}
+
+func TestTransactions(t *testing.T) {
+	chain := newTestChain(t)
+	tx := chain.Block(chain.hash(9)).Transactions()[0]
+	other := chain.Block(chain.hash(9)).Transactions()[1]
+	txs := pool{tx, make(chan []Announcement, 1), make(chan []*types.Transaction, 1)}
+	server := chain.serving()
+	server.Transactions = txs
+	c := connect(t, 71, true, chain.serving(), server)
+	ctx := testContext(t)
+
+	got, err := c.client.PooledTransactions(ctx, []common.Hash{other.Hash(), tx.Hash()})
+	if err != nil || len(got) != 1 || got[0].Hash() != tx.Hash() {
+		t.Fatalf("pooled transactions: %v, %v", got, err)
+	}
+	if got, err = c.server.PooledTransactions(ctx, []common.Hash{tx.Hash()}); err != nil || len(got) != 0 {
+		t.Fatalf("a peer without a pool: %v, %v", got, err)
+	}
+	if err := c.client.write(ctx, msgTransactions, []*types.Transaction{tx, other}); err != nil {
+		t.Fatal(err)
+	}
+	equal(t, "received", len(<-txs.received), 2)
+	err = c.client.write(ctx, msgPooledHashes, []any{[]byte{2}, []uint32{99}, []common.Hash{tx.Hash()}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := []Announcement{{tx.Hash(), 2, 99}}; !slices.Equal(<-txs.announced, want) {
+		t.Fatal("announcement differs")
+	}
+	// Without a hook both are checked and dropped.
+	if err := c.server.write(ctx, msgTransactions, []*types.Transaction{tx}); err != nil {
+		t.Fatal(err)
+	}
+	checkChainRequests(t, c.server, chain)
+}

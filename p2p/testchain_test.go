@@ -1,0 +1,251 @@
+package p2p
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math/big"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/ethereum/go-ethereum/common"
+	"github.com/ethereum/go-ethereum/consensus/beacon"
+	"github.com/ethereum/go-ethereum/consensus/ethash"
+	"github.com/ethereum/go-ethereum/core"
+	"github.com/ethereum/go-ethereum/core/rawdb"
+	"github.com/ethereum/go-ethereum/core/types"
+	"github.com/ethereum/go-ethereum/core/types/bal"
+	"github.com/ethereum/go-ethereum/crypto"
+	gethp2p "github.com/ethereum/go-ethereum/p2p"
+	"github.com/ethereum/go-ethereum/params"
+	"github.com/ethereum/go-ethereum/rlp"
+	gethtrie "github.com/ethereum/go-ethereum/trie"
+)
+
+const testBlocks = 140 // more than the 128 states that go-ethereum keeps
+
+var (
+	testKey, _  = crypto.HexToECDSA("b71c71a67e1177ad4e901695e1b4b9ee17ae16c6668d313eac2f96dbcda3f291")
+	testSender  = crypto.PubkeyToAddress(testKey.PublicKey)
+	testStorer  = common.HexToAddress("0x5704e4") // contract with storage
+	testEmitter = common.HexToAddress("0x106106") // contract that logs
+)
+
+// testChain is go-ethereum's chain as our backends: the oracle is what serves.
+type testChain struct {
+	*core.BlockChain
+	slots [2]common.Hash // of testStorer, whose leaves are embedded in their parent
+}
+
+func (c testChain) Header(hash common.Hash) *types.Header      { return c.GetHeaderByHash(hash) }
+func (c testChain) HeaderByNumber(number uint64) *types.Header { return c.GetHeaderByNumber(number) }
+func (c testChain) Block(hash common.Hash) *types.Block        { return c.GetBlockByHash(hash) }
+func (c testChain) Receipts(hash common.Hash) types.Receipts   { return c.GetReceiptsByHash(hash) }
+func (c testChain) AccessList(hash common.Hash) rlp.RawValue   { return c.GetAccessListRLP(hash) }
+func (c testChain) Oldest() uint64                             { return 0 }
+func (c testChain) Code(hash common.Hash) []byte               { return c.ContractCodeWithPrefix(hash) }
+func (c testChain) hash(number uint64) common.Hash             { return c.GetCanonicalHash(number) }
+func (c testChain) HasRoot(root common.Hash) bool              { return c.HasState(root) }
+func (c testChain) TrieNode(root, owner common.Hash, path []byte) []byte {
+	id := gethtrie.StateTrieID(root)
+	if owner != (common.Hash{}) {
+		accounts, err := gethtrie.NewStateTrie(id, c.TrieDB())
+		if err != nil {
+			return nil
+		}
+		account, err := accounts.GetAccountByHash(owner)
+		if err != nil || account == nil {
+			return nil
+		}
+		id = gethtrie.StorageTrieID(root, owner, account.Root)
+	}
+	tr, err := gethtrie.New(id, c.TrieDB())
+	if err != nil {
+		return nil
+	}
+	blob, _, err := tr.GetNode(compact(path))
+	if err != nil {
+		return nil
+	}
+	return blob
+}
+
+// compact is the hex-prefix encoding of a path without terminator.
+func compact(path []byte) []byte {
+	out := make([]byte, 1, len(path)/2+1)
+	if len(path)%2 == 1 {
+		out[0] = 0x10 | path[0]
+		path = path[1:]
+	}
+	for i := 0; i < len(path); i += 2 {
+		out = append(out, path[i]<<4|path[i+1])
+	}
+	return out
+}
+
+// hexKey is the path of a key: 64 nibbles.
+func hexKey(key common.Hash) []byte {
+	path := make([]byte, 0, 64)
+	for _, b := range key {
+		path = append(path, b>>4, b&0x0f)
+	}
+	return path
+}
+
+var builtChain = sync.OnceValues(buildChain)
+
+// newTestChain returns the chain that all tests share. Call it outside of bubbles.
+func newTestChain(t testing.TB) testChain {
+	t.Helper()
+	chain, err := builtChain()
+	if err != nil {
+		t.Fatalf("build test chain: %v", err)
+	}
+	return chain
+}
+
+func buildChain() (testChain, error) {
+	storage := make(map[common.Hash]common.Hash)
+	for i := range 300 {
+		storage[common.BigToHash(big.NewInt(int64(i)))] = crypto.Keccak256Hash([]byte{byte(i), byte(i >> 8)})
+	}
+	embedded := embeddedSlots()
+	for _, slot := range embedded {
+		storage[slot] = common.Hash{31: 1}
+	}
+	alloc := core.SystemContractAllocs()
+	alloc[testSender] = types.Account{Balance: new(big.Int).Lsh(big.NewInt(1), 100)}
+	alloc[testStorer] = types.Account{Code: []byte{0x5f, 0x35, 0x43, 0x55, 0x00}, Storage: storage, Balance: common.Big1} // sstore(number, calldata): new slots
+	alloc[testEmitter] = types.Account{Code: common.FromHex("602a5f60405fa100"), Balance: common.Big1}                    // log1(0, 64, topic 0), 42 below
+	for i := range 1500 {
+		alloc[common.BigToAddress(big.NewInt(int64(0x1000000+i)))] = types.Account{Balance: big.NewInt(int64(i + 1))}
+	}
+	genesis := &core.Genesis{Config: params.MergedTestChainConfig, Alloc: alloc, GasLimit: 30_000_000, Difficulty: common.Big0}
+	db := rawdb.NewMemoryDatabase()
+	engine := beacon.New(ethash.NewFaker())
+	signer := types.LatestSigner(genesis.Config)
+	_, blocks, _ := core.GenerateChainWithGenesis(genesis, engine, testBlocks, func(i int, gen *core.BlockGen) {
+		if i == 0 {
+			return // an empty block
+		}
+		for n, to := range []common.Address{testStorer, testEmitter, common.BigToAddress(big.NewInt(int64(0x2000000 + i)))} {
+			gen.AddTx(types.MustSignNewTx(testKey, signer, &types.DynamicFeeTx{
+				ChainID: genesis.Config.ChainID, Nonce: gen.TxNonce(testSender), To: &to, Gas: 400_000, Value: big.NewInt(int64(n)),
+				GasFeeCap: gen.BaseFee(), GasTipCap: common.Big0, Data: binary.BigEndian.AppendUint64(nil, uint64(i)),
+			}))
+		}
+	})
+	chain, err := core.NewBlockChain(db, genesis, engine, &core.BlockChainConfig{StateScheme: rawdb.PathScheme, TrieTimeLimit: 5 * time.Minute, NoPrefetch: true})
+	if err != nil {
+		return testChain{}, err
+	}
+	if _, err := chain.InsertChain(blocks); err != nil {
+		return testChain{}, err
+	}
+	for _, block := range blocks[:10] { // access lists as they would come in payloads
+		enc, err := rlp.EncodeToBytes(&bal.BlockAccessList{{Address: testStorer}})
+		if err != nil {
+			return testChain{}, err
+		}
+		rawdb.WriteAccessListRLP(db, block.Hash(), block.NumberU64(), enc)
+	}
+	return testChain{chain, embedded}, nil
+}
+
+// embeddedSlots finds two storage slots whose hashes share eight nibbles: with values of
+// one byte their leaves take less than 32 bytes and have no hash of their own.
+func embeddedSlots() [2]common.Hash {
+	seen := make(map[[4]byte]common.Hash)
+	for i := int64(1_000_000); ; i++ {
+		slot := common.BigToHash(big.NewInt(i))
+		prefix := [4]byte(crypto.Keccak256(slot[:])[:4])
+		if other, ok := seen[prefix]; ok {
+			return [2]common.Hash{other, slot}
+		}
+		seen[prefix] = slot
+	}
+}
+
+// serving is the configuration of a peer that serves the whole test chain.
+func (c testChain) serving() PeerConfig {
+	return PeerConfig{NetworkID: 7, Chain: c, State: c, Gate: NewGate(2)}
+}
+
+// connected is two of our peers with a pipe per protocol between them.
+type connected struct {
+	client, server       *Peer
+	clientErr, serverErr chan error // results of Run
+}
+
+// connect runs two peers and waits until both have joined. They end with the test.
+func connect(t testing.TB, version uint, withSnap bool, client, server PeerConfig) connected {
+	t.Helper()
+	c := connected{clientErr: make(chan error, 1), serverErr: make(chan error, 1)}
+	links := [2]Link{{ID: "server", Version: version}, {ID: "client", Version: version}}
+	a, b := gethp2p.MsgPipe()
+	links[0].Eth, links[1].Eth = a, b
+	if withSnap {
+		a, b := gethp2p.MsgPipe()
+		links[0].Snap, links[1].Snap = a, b
+	}
+	joined := make(chan struct{}, 2)
+	ctx, cancel := context.WithCancel(context.Background())
+	run := func(link Link, cfg PeerConfig, result chan error) *Peer {
+		onJoin := cfg.OnJoin
+		cfg.OnJoin = func(p *Peer) {
+			if onJoin != nil {
+				onJoin(p)
+			}
+			joined <- struct{}{}
+		}
+		p := NewPeer(link, cfg)
+		go func() { result <- p.Run(ctx); close(result) }()
+		return p
+	}
+	c.client = run(links[0], client, c.clientErr)
+	c.server = run(links[1], server, c.serverErr)
+	t.Cleanup(func() {
+		cancel()
+		for range c.clientErr {
+		}
+		for range c.serverErr {
+		}
+	})
+	for range 2 {
+		select {
+		case <-joined:
+		case err := <-c.clientErr:
+			t.Fatalf("client did not join: %v", err)
+		case err := <-c.serverErr:
+			t.Fatalf("server did not join: %v", err)
+		}
+	}
+	return c
+}
+
+// faultOf fails the test unless err is a fault of that kind.
+func faultOf(t testing.TB, err error, kind Kind) {
+	t.Helper()
+	var fault *Fault
+	if !errors.As(err, &fault) {
+		t.Fatalf("got %v, want a fault %q", err, kind)
+	}
+	if fault.Kind != kind {
+		t.Fatalf("got fault %v, want kind %q", fault, kind)
+	}
+}
+
+func testContext(t testing.TB) context.Context {
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+func equal[T any](t testing.TB, what string, got, want T) {
+	t.Helper()
+	if g, w := fmt.Sprintf("%+v", got), fmt.Sprintf("%+v", want); g != w {
+		t.Fatalf("%s: got %.300s, want %.300s", what, g, w)
+	}
+}
