@@ -81,11 +81,19 @@ func checkShape(config *params.ChainConfig, header *types.Header) error {
 	return nil
 }
 
+// ErrBodyMismatch says that a body is not the one that its header commits to. It condemns
+// the delivery and not the block: another body may well belong to the same hash.
+var ErrBodyMismatch = errors.New("body does not belong to the header")
+
 // VerifyBody checks a body against its header, and what can be known about it without
 // executing it: the rules of go-ethereum's core.BlockValidator.ValidateBody, which needs a
 // BlockChain to say it. The uncles of a proof-of-work block are compared by hash and number
-// only; see [Chain.VerifyUncles].
+// only; see [Chain.VerifyUncles]. Whether this is the header's body at all comes first
+// ([ErrBodyMismatch]); every other error is true of the block's hash.
 func VerifyBody(config *params.ChainConfig, block *types.Block) error {
+	if err := verifyCommitments(block); err != nil {
+		return fmt.Errorf("%w: %w", ErrBodyMismatch, err)
+	}
 	header := block.Header()
 	if config.IsOsaka(header.Number, header.Time) && block.Size() > params.MaxBlockSize {
 		return fmt.Errorf("%w: %d bytes, at most %d (EIP-7934)", core.ErrBlockOversized, block.Size(), params.MaxBlockSize)
@@ -93,6 +101,15 @@ func VerifyBody(config *params.ChainConfig, block *types.Block) error {
 	if uncles := len(block.Uncles()); uncles > 2 || uncles > 0 && header.Difficulty.Sign() == 0 {
 		return fmt.Errorf("too many uncles: %d", uncles)
 	}
+	if err := verifyBlobs(block); err != nil {
+		return err
+	}
+	return verifyAccessList(config, block)
+}
+
+// verifyCommitments compares the parts of a body with the hashes in its header.
+func verifyCommitments(block *types.Block) error {
+	header := block.Header()
 	if hash := types.CalcUncleHash(block.Uncles()); hash != header.UncleHash {
 		return fmt.Errorf("uncle root hash mismatch (header value %x, calculated %x)", header.UncleHash, hash)
 	}
@@ -102,10 +119,12 @@ func VerifyBody(config *params.ChainConfig, block *types.Block) error {
 	if err := verifyWithdrawals(block); err != nil {
 		return err
 	}
-	if err := verifyBlobs(block); err != nil {
-		return err
+	if list, want := block.AccessList(), header.BlockAccessListHash; list != nil && want != nil {
+		if hash := list.Hash(); hash != *want {
+			return fmt.Errorf("access list hash mismatch, computed: %x, remote: %x", hash, *want)
+		}
 	}
-	return verifyAccessList(config, block)
+	return nil
 }
 
 // verifyWithdrawals is EIP-4895.
@@ -163,9 +182,6 @@ func verifyAccessList(config *params.ChainConfig, block *types.Block) error {
 	}
 	if list == nil {
 		return nil
-	}
-	if hash := list.Hash(); hash != *want {
-		return fmt.Errorf("access list hash mismatch, computed: %x, remote: %x", hash, *want)
 	}
 	if err := list.Validate(block.GasLimit(), len(block.Transactions())); err != nil {
 		return fmt.Errorf("invalid block access list: %w", err)

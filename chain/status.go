@@ -50,7 +50,7 @@ var ErrRejectedAncestor = errors.New("links to previously rejected block")
 // rejection is the verdict on one block and, by way of it, on its descendants.
 type rejection struct {
 	bad         common.Hash
-	latestValid common.Hash
+	latestValid *common.Hash
 	reason      error
 	hits        int
 }
@@ -138,28 +138,29 @@ func (c *Chain) Status(hash common.Hash) Status {
 	return Unknown
 }
 
-// Reject remembers that a block breaks a rule of consensus. latestValid is what the
-// Engine API answers as latestValidHash for it: see [Chain.LatestValid]. An executed
-// block cannot be rejected; the call is without effect then.
-func (c *Chain) Reject(block *types.Block, latestValid common.Hash, reason error) {
+// Reject remembers that a block breaks a rule of consensus. An executed block cannot be
+// rejected; the call is without effect then.
+func (c *Chain) Reject(block *types.Block, reason error) {
 	if c.Status(block.Hash()) == Executed {
 		return
 	}
-	c.rejections.add(block.Hash(), &rejection{bad: block.Hash(), latestValid: latestValid, reason: reason})
+	latest := c.LatestValid(block.ParentHash())
+	c.rejections.add(block.Hash(), &rejection{bad: block.Hash(), latestValid: latest, reason: reason})
 }
 
 // Rejection says why a block is bad: because it was rejected, or because it descends from
 // a rejected block through headers that are held. err is nil if neither is known. For a
-// payload that is not held, ask for its parent.
-func (c *Chain) Rejection(hash common.Hash) (latestValid common.Hash, err error) {
+// payload that is not held, ask for its parent. latestValid is the Engine API's
+// latestValidHash, see [Chain.LatestValid].
+func (c *Chain) Rejection(hash common.Hash) (latestValid *common.Hash, err error) {
 	if c.rejections.empty() {
-		return common.Hash{}, nil
+		return nil, nil
 	}
 	at := hash
 	for range maxRejections {
 		if verdict := c.rejections.get(at); verdict != nil {
 			if !c.rejections.hit(hash, verdict) {
-				return common.Hash{}, nil
+				return nil, nil
 			}
 			if hash == verdict.bad {
 				return verdict.latestValid, verdict.reason
@@ -168,29 +169,29 @@ func (c *Chain) Rejection(hash common.Hash) (latestValid common.Hash, err error)
 		}
 		header := c.Header(at)
 		if header == nil || c.Status(at) == Executed {
-			return common.Hash{}, nil
+			return nil, nil
 		}
 		at = header.ParentHash
 	}
-	return common.Hash{}, nil
+	return nil, nil
 }
 
 // LatestValid is the Engine API's latestValidHash for a bad block with this parent: the
-// nearest executed ancestor, or the zero hash if that is a proof-of-work block. ok is
-// false if none is reached through the headers held; the API's answer is null then.
-func (c *Chain) LatestValid(parent common.Hash) (hash common.Hash, ok bool) {
+// nearest executed ancestor, or the zero hash if that is a proof-of-work block. It is nil
+// if none is reached through the headers held.
+func (c *Chain) LatestValid(parent common.Hash) *common.Hash {
 	for range maxRejections {
 		header := c.Header(parent)
 		if header == nil {
-			return common.Hash{}, false
+			return nil
 		}
 		if c.Status(parent) == Executed {
 			if header.Difficulty.Sign() != 0 {
-				return common.Hash{}, true
+				return new(common.Hash)
 			}
-			return parent, true
+			return &parent
 		}
 		parent = header.ParentHash
 	}
-	return common.Hash{}, false
+	return nil
 }

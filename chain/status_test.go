@@ -1,0 +1,111 @@
+package chain_test
+
+import (
+	"errors"
+	"math/big"
+	"testing"
+
+	"github.com/ethereum/go-ethereum/common"
+	"github.com/ethereum/go-ethereum/core/types"
+	"github.com/sunbeam-eth/sunbeam/chain"
+)
+
+var errBad = errors.New("bad state root")
+
+func TestRejection(t *testing.T) {
+	w := newWorld()
+	c, _ := open(t, w.genesis)
+	commit(t, c, w.main[:8], w.mainR[:8])
+	bad := w.side[1] // its parent is held by header only
+	if err := c.AddHeaders(headersOf(w.side)); err != nil {
+		t.Fatal(err)
+	}
+	if latest, err := c.Rejection(bad.Hash()); err != nil || latest != nil {
+		t.Fatalf("nothing was rejected yet: %x, %v", latest, err)
+	}
+	latest := c.LatestValid(bad.ParentHash())
+	if latest == nil || *latest != w.main[7].Hash() {
+		t.Fatalf("latest valid %x", latest)
+	}
+	c.Reject(bad, errBad)
+	if c.Status(bad.Hash()) != chain.Rejected {
+		t.Fatalf("status %v", c.Status(bad.Hash()))
+	}
+	for i, want := range []bool{false, true, true, true, true, true} {
+		got, err := c.Rejection(w.side[i].Hash())
+		if (err != nil) != want || want && (*got != *latest || !errors.Is(err, errBad)) {
+			t.Fatalf("side %d: %x, %v", i, got, err)
+		}
+		if i > 1 && (!errors.Is(err, chain.ErrRejectedAncestor) || c.Status(w.side[i].Hash()) == chain.Rejected) {
+			t.Fatalf("side %d: %v, status %v", i, err, c.Status(w.side[i].Hash()))
+		}
+	}
+	for _, block := range w.main[:9] {
+		if _, err := c.Rejection(block.Hash()); err != nil {
+			t.Fatalf("main %d: %v", block.Number(), err)
+		}
+	}
+	// An executed block stays so, and executing a block clears it.
+	c.Reject(w.main[3], errBad)
+	if c.Status(w.main[3].Hash()) != chain.Executed {
+		t.Fatal("an executed block was rejected")
+	}
+	commit(t, c, w.side[:2], w.sideR[:2])
+	if _, err := c.Rejection(w.side[4].Hash()); err != nil || c.Status(bad.Hash()) != chain.Executed {
+		t.Fatalf("after execution: %v", err)
+	}
+}
+
+// TestRejectionWearsOff: a verdict is not for ever, should it have been wrong.
+func TestRejectionWearsOff(t *testing.T) {
+	w := newWorld()
+	c, _ := open(t, w.genesis)
+	c.Reject(w.main[0], errBad)
+	asked := 0
+	for ; asked < 1000; asked++ {
+		if _, err := c.Rejection(w.main[0].Hash()); err == nil {
+			break
+		}
+	}
+	if asked != 127 || c.Status(w.main[0].Hash()) != chain.Unknown {
+		t.Fatalf("forgotten after %d answers, status %v", asked, c.Status(w.main[0].Hash()))
+	}
+}
+
+func TestRejectionsAreBounded(t *testing.T) {
+	w := newWorld()
+	c, _ := open(t, w.genesis)
+	var hashes []common.Hash
+	for i := range int64(2000) {
+		block := types.NewBlockWithHeader(&types.Header{Number: big.NewInt(5), Difficulty: new(big.Int), GasUsed: uint64(i)})
+		c.Reject(block, errBad)
+		hashes = append(hashes, block.Hash())
+	}
+	remembered := 0
+	for _, hash := range hashes {
+		if c.Status(hash) == chain.Rejected {
+			remembered++
+		}
+	}
+	if remembered != 512 {
+		t.Fatalf("%d rejections remembered", remembered)
+	}
+}
+
+func TestLatestValid(t *testing.T) {
+	w := newWorld()
+	c, _ := open(t, w.genesis)
+	if hash := c.LatestValid(common.Hash{9}); hash != nil {
+		t.Fatalf("of an unknown parent: %x", hash)
+	}
+	if hash := c.LatestValid(c.Genesis().Hash()); hash == nil || *hash != c.Genesis().Hash() {
+		t.Fatalf("of genesis: %x", hash)
+	}
+	// The Engine API wants zero where the parent is a proof-of-work block.
+	pow := *w.genesis
+	pow.Difficulty = big.NewInt(131072)
+	c, _ = open(t, &pow)
+	if hash := c.LatestValid(c.Genesis().Hash()); hash == nil || *hash != (common.Hash{}) {
+		t.Fatalf("of a proof-of-work genesis: %x", hash)
+	}
+}
