@@ -29,9 +29,10 @@
 //
 // # Crash safety
 //
-// Every change of the chain is one batch. Batches are not synced to the medium one by one:
-// after kill -9 nothing is lost; after a power failure the last ones may be, in
-// order, and the store is consistent as of an earlier moment. Close syncs.
+// Every change of the chain is one batch. Batches are not synced to the medium one by one.
+// After kill -9, LevelDB has lost nothing; Pebble, which writes its log a moment later, may
+// have lost the last ones. After a power failure both may have. Batches are lost from the
+// end on, so the store is consistent as of an earlier moment. Close syncs.
 //
 // # Ancients
 //

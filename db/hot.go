@@ -115,6 +115,9 @@ func (h *Hot) Node(_ common.Hash, _ []byte, hash common.Hash) ([]byte, error) {
 		return nil, err
 	}
 	if blob != nil && crypto.Keccak256Hash(blob) != hash {
+		if err := h.drop(hash); err != nil {
+			return nil, err
+		}
 		blob, where = nil, foundCorrupt
 	}
 	h.metrics.found(where)
@@ -142,6 +145,25 @@ func (h *Hot) find(hash common.Hash) ([]byte, found, error) {
 		return blob, foundOld, err
 	}
 	return nil, foundNone, nil
+}
+
+// drop removes a corrupt blob, so that the node is kept when it comes again. Should it have
+// come in the meantime, that is one more miss.
+func (h *Hot) drop(hash common.Hash) error {
+	if h.frozen {
+		return nil
+	}
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	for _, g := range []*generation{h.mu.young, h.mu.old} {
+		if g == nil {
+			continue
+		}
+		if err := g.disk.Delete(hash[:]); err != nil {
+			return h.health.report(g.disk.path, err)
+		}
+	}
+	return nil
 }
 
 // move notes a node of the old generation for the young one.
