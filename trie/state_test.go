@@ -270,6 +270,14 @@ func mustBeDead(t *testing.T, d *StateDatabase, r state.Reader, w *world) {
 	if _, err := d.OpenTrie(w.root); !errors.Is(err, latch) {
 		t.Errorf("OpenTrie: %v", err)
 	}
+	tr, err := d.OpenStorageTrie(w.root, w.addrs[0], common.Hash{1}, nil)
+	if err != nil {
+		t.Errorf("OpenStorageTrie: %v", err)
+	} else if _, err := tr.GetStorage(w.addrs[0], []byte{1}); !errors.Is(err, latch) {
+		t.Errorf("GetStorage: %v", err)
+	} else if err := tr.Prove(make([]byte, 32), memorydb.New()); !errors.Is(err, latch) {
+		t.Errorf("Prove: %v", err)
+	}
 	if _, _, err := d.Changes(); !errors.Is(err, latch) {
 		t.Errorf("Changes: %v", err)
 	}

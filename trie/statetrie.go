@@ -19,6 +19,9 @@ import (
 // the paths of written keys are in the store already, and what is left are the
 // siblings that a deletion pulls up, which no key leads to. Reads and proofs,
 // however, may be the first to come along, and walk with the whole key first.
+//
+// Writing to a storage trie never returns an error, the latch has it: StateDB writes
+// storage tries concurrently, and keeps their errors in a field without a lock.
 type stateTrie struct {
 	*gethtrie.StateTrie
 	db    *StateDatabase
@@ -52,6 +55,27 @@ func (t *stateTrie) Prove(key []byte, proof ethdb.KeyValueWriter) error {
 	return t.StateTrie.Prove(key, proof)
 }
 
+// UpdateStorage implements state.Trie. It always returns nil; see stateTrie.
+func (t *stateTrie) UpdateStorage(addr common.Address, slot, value []byte) error {
+	return t.write(func() error { return t.StateTrie.UpdateStorage(addr, slot, value) })
+}
+
+// DeleteStorage implements state.Trie. It always returns nil; see stateTrie.
+func (t *stateTrie) DeleteStorage(addr common.Address, slot []byte) error {
+	return t.write(func() error { return t.StateTrie.DeleteStorage(addr, slot) })
+}
+
+// write makes one change unless the latch is set, and latches its error.
+func (t *stateTrie) write(change func() error) error {
+	if t.db.check() != nil {
+		return nil
+	}
+	if err := change(); err != nil {
+		t.db.Fail(err)
+	}
+	return nil
+}
+
 // UpdateContractCode implements state.Trie: it keeps the new code for Changes.
 func (t *stateTrie) UpdateContractCode(_ common.Address, hash common.Hash, code []byte) error {
 	t.db.mu.Lock()
@@ -69,18 +93,23 @@ func (d *StateDatabase) OpenTrie(root common.Hash) (state.Trie, error) {
 }
 
 // OpenStorageTrie implements state.Database. The trie is tracked for Changes. It is
-// called concurrently for different accounts.
+// called concurrently for different accounts, so (see stateTrie) a read that fails sets
+// the latch only, and what is returned then is a trie whose reads all fail with it.
 func (d *StateDatabase) OpenStorageTrie(stateRoot common.Hash, addr common.Address, root common.Hash, _ state.Trie) (state.Trie, error) {
 	if err := d.stands(stateRoot); err != nil {
 		return nil, err
 	}
-	return d.open(gethtrie.StorageTrieID(stateRoot, crypto.Keccak256Hash(addr[:]), root))
+	id := gethtrie.StorageTrieID(stateRoot, crypto.Keccak256Hash(addr[:]), root)
+	t, err := d.open(id)
+	if err != nil {
+		d.Fail(err)
+		id.Root = types.EmptyRootHash
+		return d.open(id)
+	}
+	return t, nil
 }
 
 func (d *StateDatabase) open(id *gethtrie.ID) (state.Trie, error) {
-	if err := d.check(); err != nil {
-		return nil, err
-	}
 	inner, err := gethtrie.NewStateTrie(id, nodeDatabase{d})
 	if err != nil {
 		return nil, err
