@@ -2,10 +2,13 @@ package gethpeer
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+
+	"github.com/ethereum/go-ethereum/core"
 )
 
 // Make fills a datadir once: if cfg.Dir does not exist, geth is started on a directory
@@ -43,4 +46,17 @@ func Copy(src, dst string) error {
 		return fmt.Errorf("copy datadir: %w", err)
 	}
 	return nil
+}
+
+// ReadGenesis reads a genesis file as geth init does.
+func ReadGenesis(path string) (*core.Genesis, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	genesis := new(core.Genesis)
+	if err := json.Unmarshal(text, genesis); err != nil {
+		return nil, fmt.Errorf("genesis file %s: %w", path, err)
+	}
+	return genesis, nil
 }

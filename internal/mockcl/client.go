@@ -1,0 +1,146 @@
+package mockcl
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/ethereum/go-ethereum/beacon/engine"
+	"github.com/ethereum/go-ethereum/common"
+	"github.com/ethereum/go-ethereum/common/hexutil"
+	"github.com/ethereum/go-ethereum/node"
+	gethrpc "github.com/ethereum/go-ethereum/rpc"
+)
+
+// Patience of consensus clients, after the Engine API's specification: newPayloadV5 has
+// 6 s, all older methods and forkchoiceUpdated have 8 s.
+const (
+	patience   = 8 * time.Second
+	patienceV5 = 6 * time.Second
+)
+
+// Payload is one block as the Engine API carries it.
+type Payload struct {
+	Data            engine.ExecutableData
+	VersionedHashes []common.Hash   // of the blobs
+	BeaconRoot      common.Hash     // parent beacon block root
+	Requests        []hexutil.Bytes // execution requests
+	Forkchoice      engine.ForkchoiceStateV1
+}
+
+// amsterdam tells which methods the payload belongs to: it has what only Amsterdam has.
+func (p *Payload) amsterdam() bool { return p.Data.SlotNumber != nil }
+
+// Client calls the Engine API of one node. It may be used concurrently.
+type Client struct {
+	name string
+	rpc  *gethrpc.Client
+}
+
+// Dial makes a client; the node need not be up yet. The name is for logs and records.
+func Dial(ctx context.Context, name, url string, secret [32]byte) (*Client, error) {
+	rpc, err := gethrpc.DialOptions(ctx, url, gethrpc.WithHTTPAuth(node.NewJWTAuth(secret)))
+	if err != nil {
+		return nil, fmt.Errorf("engine API of %s: %w", name, err)
+	}
+	return &Client{name: name, rpc: rpc}, nil
+}
+
+// Name is what the node is called in logs and records.
+func (c *Client) Name() string { return c.name }
+
+// Close ends the client.
+func (c *Client) Close() { c.rpc.Close() }
+
+// NewPayload hands over a block: newPayloadV4 up to Osaka, V5 from Amsterdam on.
+func (c *Client) NewPayload(ctx context.Context, p *Payload) (engine.PayloadStatusV1, error) {
+	method := "engine_newPayloadV4"
+	if p.amsterdam() {
+		method = "engine_newPayloadV5"
+	}
+	hashes, requests := p.VersionedHashes, p.Requests
+	if hashes == nil {
+		hashes = []common.Hash{}
+	}
+	if requests == nil {
+		requests = []hexutil.Bytes{}
+	}
+	var status engine.PayloadStatusV1
+	err := c.call(ctx, &status, method, p.Data, hashes, p.BeaconRoot, requests)
+	return status, err
+}
+
+// Forkchoice makes the payload's fork choice the node's: forkchoiceUpdatedV3, or V4 from
+// Amsterdam on.
+func (c *Client) Forkchoice(ctx context.Context, p *Payload) (engine.PayloadStatusV1, error) {
+	response, err := c.forkchoice(ctx, p.amsterdam(), p.Forkchoice, nil)
+	return response.PayloadStatus, err
+}
+
+func (c *Client) forkchoice(ctx context.Context, amsterdam bool, state engine.ForkchoiceStateV1, attributes *engine.PayloadAttributes) (engine.ForkChoiceResponse, error) {
+	var response engine.ForkChoiceResponse
+	method := "engine_forkchoiceUpdatedV3"
+	if amsterdam {
+		method = "engine_forkchoiceUpdatedV4"
+	}
+	err := c.call(ctx, &response, method, state, attributes)
+	return response, err
+}
+
+// call makes one call within a consensus client's patience.
+func (c *Client) call(ctx context.Context, result any, method string, args ...any) error {
+	limit := patience
+	if method == "engine_newPayloadV5" {
+		limit = patienceV5
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	if err := c.rpc.CallContext(ctx, result, method, args...); err != nil {
+		return fmt.Errorf("%s of %s: %w", method, c.name, err)
+	}
+	return nil
+}
+
+// Call is a recorded call of the Engine API.
+type Call struct {
+	Method string            `json:"method"`
+	Params []json.RawMessage `json:"params"`
+}
+
+// ReadCalls reads a file with one recorded JSON-RPC request or a list of them.
+func ReadCalls(path string) ([]Call, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	var calls []Call
+	if strings.HasPrefix(strings.TrimSpace(string(text)), "{") {
+		calls = make([]Call, 1)
+		err = json.Unmarshal(text, &calls[0])
+	} else {
+		err = json.Unmarshal(text, &calls)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("recorded calls %s: %w", path, err)
+	}
+	return calls, nil
+}
+
+// Send makes a recorded newPayload or forkchoiceUpdated call, of any version.
+func (c *Client) Send(ctx context.Context, call Call) (engine.PayloadStatusV1, error) {
+	args := make([]any, len(call.Params))
+	for i, param := range call.Params {
+		args[i] = param
+	}
+	if strings.HasPrefix(call.Method, "engine_forkchoiceUpdated") {
+		var response engine.ForkChoiceResponse
+		err := c.call(ctx, &response, call.Method, args...)
+		return response.PayloadStatus, err
+	}
+	var status engine.PayloadStatusV1
+	err := c.call(ctx, &status, call.Method, args...)
+	return status, err
+}
