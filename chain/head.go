@@ -88,16 +88,12 @@ func (c *Chain) setHead(hash common.Hash) (Reorg, error) {
 	update := &Update{Canonical: make(map[uint64]common.Hash), Markers: &next.Markers}
 	for _, header := range reorg.Old {
 		update.Canonical[header.Number.Uint64()] = common.Hash{}
-		if block := c.Block(header.Hash()); block != nil {
-			for _, tx := range block.Transactions() {
-				update.Unindex = append(update.Unindex, tx.Hash())
-			}
-		}
+		update.Unindex = append(update.Unindex, c.transactions(header)...)
 	}
 	for _, header := range reorg.New {
 		update.Canonical[header.Number.Uint64()] = header.Hash()
-		if block := c.Block(header.Hash()); block != nil {
-			update.Index = append(update.Index, block)
+		if hashes := c.transactions(header); len(hashes) > 0 {
+			update.Index = append(update.Index, Transactions{Number: header.Number.Uint64(), Hashes: hashes})
 		}
 	}
 	if err := c.store.Apply(update); err != nil {
@@ -105,6 +101,21 @@ func (c *Chain) setHead(hash common.Hash) (Reorg, error) {
 	}
 	c.view.Store(next)
 	return reorg, nil
+}
+
+// transactions lists what a block holds, nothing if only its header is known.
+func (c *Chain) transactions(header *types.Header) (hashes []common.Hash) {
+	if header.TxHash == types.EmptyTxsHash {
+		return nil
+	}
+	block := c.Block(header.Hash())
+	if block == nil {
+		return nil
+	}
+	for _, tx := range block.Transactions() {
+		hashes = append(hashes, tx.Hash())
+	}
+	return hashes
 }
 
 // fork finds the way from the canonical chain to a new head.

@@ -67,7 +67,7 @@ type Update struct {
 
 	Canonical map[uint64]common.Hash // the zero hash removes an entry
 	Unindex   []common.Hash          // transactions whose lookups go
-	Index     []*types.Block         // blocks whose transactions get lookups
+	Index     []Transactions         // transactions that get lookups
 	Markers   *Markers
 }
 
@@ -76,6 +76,12 @@ type GenesisRecord struct {
 	Hash   common.Hash
 	Config *params.ChainConfig
 	Alloc  []byte // genesis state as JSON, as go-ethereum keeps it; nil to leave it as it is
+}
+
+// Transactions are those of one block, by hash.
+type Transactions struct {
+	Number uint64
+	Hashes []common.Hash
 }
 
 // Execution is a block that was executed and found good.

@@ -206,8 +206,8 @@ func (c *Chain) Apply(u *chain.Update) error {
 		}
 	}
 	rawdb.DeleteTxLookupEntries(b, u.Unindex)
-	for _, block := range u.Index {
-		rawdb.WriteTxLookupEntriesByBlock(b, block)
+	for _, txs := range u.Index {
+		rawdb.WriteTxLookupEntries(b, txs.Number, txs.Hashes)
 	}
 	if u.Markers != nil {
 		if err := putMarkers(b, *u.Markers); err != nil {
