@@ -19,7 +19,7 @@ import (
 // over [Headers], with an error latch. The interface can only answer nil for a header
 // that is missing, and BLOCKHASH turns that into a zero hash.
 type ancestry struct {
-	ctx        context.Context
+	ctx        context.Context //nolint:containedctx // ChainContext has none to pass
 	config     *params.ChainConfig
 	engine     consensus.Engine
 	parent     *types.Header
@@ -92,7 +92,7 @@ func (a *ancestry) GetHeader(hash common.Hash, number uint64) *types.Header {
 func (a *ancestry) held(hash common.Hash) (header *types.Header, failed bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if hash == a.parentHash && !(a.standIn && a.asked) {
+	if hash == a.parentHash && (!a.standIn || !a.asked) {
 		a.asked = true
 		return a.parent, false
 	}

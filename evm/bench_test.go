@@ -42,10 +42,9 @@ func BenchmarkExecute(b *testing.B) {
 			for hash, code := range file.Codes {
 				_ = cache.PutCode(hash, code)
 			}
-			block := fresh(file)
 			for b.Loop() {
 				b.StopTimer()
-				block = fresh(file)
+				block := fresh(file)
 				executor := evm.NewExecutor(file.Config)
 				b.StartTimer()
 				result := executor.Execute(b.Context(), evm.Job{

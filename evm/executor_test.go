@@ -66,7 +66,8 @@ func TestWrongHeader(t *testing.T) {
 		v, r, s := txs[0].RawSignatureValues()
 		body := *file.Block.Body()
 		body.Transactions = append(types.Transactions{types.NewTx(&types.LegacyTx{
-			Nonce: 1, GasPrice: big.NewInt(1), V: v, R: new(big.Int).Lsh(r, 1), S: s})}, txs[1:]...)
+			Nonce: 1, GasPrice: big.NewInt(1), V: v, R: new(big.Int).Lsh(r, 1), S: s,
+		})}, txs[1:]...)
 		block := types.NewBlockWithHeader(file.Block.Header()).WithBody(body)
 		if result := execute(t.Context(), file, block, file.Parent, file); result.Outcome != evm.Invalid {
 			t.Errorf("%v: %v", result.Outcome, result.Err)

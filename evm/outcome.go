@@ -12,12 +12,12 @@ import (
 type Outcome int
 
 const (
-	// Incomplete: something could not be had; nothing is known about the block.
+	// Incomplete means: something could not be had; nothing is known about the block.
 	// It is the zero value, so that a forgotten outcome never vouches for a block.
 	Incomplete Outcome = iota
-	// Valid: executed in full, and everything the header commits to was compared.
+	// Valid means: executed in full, and everything the header commits to was compared.
 	Valid
-	// Invalid: executed with all it needed, and it breaks a rule of consensus.
+	// Invalid means: executed with all it needed, and it breaks a rule of consensus.
 	Invalid
 )
 

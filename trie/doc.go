@@ -13,6 +13,8 @@
 //   - A [Source] answers what every store missed, usually over the network. A
 //     [Fault] tells it the whole key being read, so that it may bring the rest of
 //     the path in the same round trip.
+//   - [Descend] and [Children] decode a node; [Follow] verifies what a peer answered,
+//     from the parent down. A [Cache] is a Store and Sink in memory, before one on disk.
 //   - A [StateDatabase] is the state under one root for one execution. It carries
 //     that execution's error latch.
 //

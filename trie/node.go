@@ -18,11 +18,11 @@ var ErrMalformed = errors.New("malformed trie node")
 type StepKind uint8
 
 const (
-	// StepAbsent: the trie has no value for the key.
+	// StepAbsent means: the trie has no value for the key.
 	StepAbsent StepKind = iota
-	// StepChild: the key goes on in another node, known by its hash.
+	// StepChild means: the key goes on in another node, known by its hash.
 	StepChild
-	// StepValue: the key ends in this node.
+	// StepValue means: the key ends in this node.
 	StepValue
 )
 

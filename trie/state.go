@@ -31,7 +31,7 @@ var ErrWrongBlob = errors.New("source returned bytes that do not have the wanted
 // A StateDatabase is safe for concurrent use, except that [StateDatabase.Changes]
 // comes after everything else.
 type StateDatabase struct {
-	ctx    context.Context
+	ctx    context.Context //nolint:containedctx // state.Database has none to pass
 	root   common.Hash
 	store  Store
 	source Source
@@ -80,7 +80,7 @@ func (d *StateDatabase) Err() error {
 
 // Fail sets the error latch from outside, so that an execution ends soon. It does
 // nothing if the latch is set already.
-func (d *StateDatabase) Fail(err error) { d.fail(err) }
+func (d *StateDatabase) Fail(err error) { _ = d.fail(err) }
 
 // fail sets the latch unless it is set, and returns what it holds.
 func (d *StateDatabase) fail(err error) error {

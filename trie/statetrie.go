@@ -67,11 +67,10 @@ func (t *stateTrie) DeleteStorage(addr common.Address, slot []byte) error {
 
 // write makes one change unless the latch is set, and latches its error.
 func (t *stateTrie) write(change func() error) error {
-	if t.db.check() != nil {
-		return nil
-	}
-	if err := change(); err != nil {
-		t.db.Fail(err)
+	if t.db.check() == nil {
+		if err := change(); err != nil {
+			t.db.Fail(err)
+		}
 	}
 	return nil
 }
