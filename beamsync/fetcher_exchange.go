@@ -1,0 +1,344 @@
+package beamsync
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/ethereum/go-ethereum/common"
+	"github.com/ethereum/go-ethereum/crypto"
+
+	"github.com/sunbeam-eth/sunbeam/beamsync/sched"
+	"github.com/sunbeam-eth/sunbeam/trie"
+)
+
+const (
+	// maxReplyBytes is what a geth server gives at most (snap softResponseLimit).
+	maxReplyBytes = 2 << 20
+	// codeCost is the cost of a code beside that of a path, in the scheduler's lookups:
+	// 430 / 6 codes of the largest size, 24 KiB, fill a reply.
+	codeCost = 6
+	// storageSetCost is what a storage path set costs beside its paths (DESIGN section 7).
+	storageSetCost = 2
+)
+
+// target is what a want is for: a node with what lies below it on the way to a key, or
+// a code.
+type target struct {
+	kind  sched.Kind
+	fault trie.Fault  // kind Node
+	code  common.Hash // kind Code
+}
+
+// wantKey tells wants apart: those with the same key are one.
+type wantKey struct {
+	root, owner, hash common.Hash
+	path, key         string
+}
+
+func nodeTarget(fault trie.Fault) target { return target{kind: sched.Node, fault: fault} }
+func codeTarget(hash common.Hash) target { return target{kind: sched.Code, code: hash} }
+
+func (t *target) hash() common.Hash {
+	if t.kind == sched.Code {
+		return t.code
+	}
+	return t.fault.Hash
+}
+
+func (t *target) key() wantKey {
+	return wantKey{t.fault.Root, t.fault.Owner, t.hash(), string(t.fault.Path), string(t.fault.Key)}
+}
+
+// prefix is the path of that many nibbles on the way to the key.
+func (t *target) prefix(n int) []byte {
+	if n <= len(t.fault.Path) {
+		return t.fault.Path
+	}
+	return t.fault.Key[:n]
+}
+
+// cost estimates the lookups that the want adds to a request that holds the one before.
+func (w *want) cost(before *want) int {
+	if w.kind == sched.Code {
+		return codeCost
+	}
+	n := w.depth - len(w.fault.Path) + 1
+	if w.fault.Owner != (common.Hash{}) {
+		n += storageSetCost
+	}
+	if before != nil && before.kind == sched.Node && before.fault.Owner == w.fault.Owner && before.fault.Root == w.fault.Root {
+		shared := 0
+		for shared < min(len(w.fault.Key), len(before.fault.Key)) && w.fault.Key[shared] == before.fault.Key[shared] {
+			shared++
+		}
+		n = w.depth - max(len(w.fault.Path)-1, min(shared, before.depth))
+	}
+	return max(n, 1)
+}
+
+// ask is a want as a wire request sees it; it does not change.
+type ask struct {
+	target
+	id    sched.WantID
+	depth int
+}
+
+// delivery is what a reply held for one want.
+type delivery struct {
+	id    sched.WantID
+	blob  []byte // of the node or code that was wanted
+	stats Stats  // what came for it, counted once where wants share nodes
+	owner common.Hash
+	depth int // nibbles down to where the path ends; beyond what was asked for if it goes on; 0: not known
+}
+
+// reply is the outcome of one wire request, verified.
+type reply struct {
+	request     sched.RequestID
+	kind        sched.Kind
+	result      string
+	failed      bool
+	failure     sched.Failure
+	deliveries  []delivery
+	unsatisfied []sched.WantID
+	cut         bool
+	lie         string // what was wrong
+	bytes       int
+	items       int
+	proved      int   // different nodes or codes that are true
+	unmatched   int   // blobs that are nothing that was asked for
+	storeErr    error // the local store failed
+}
+
+// exchange performs one wire request and keeps what is true of its reply.
+func exchange(ctx context.Context, peer Peer, a sched.Send, asks []ask, local trie.Local) *reply {
+	r := &reply{request: a.Request, kind: a.Kind}
+	var (
+		blobs [][]byte
+		asked int
+		err   error
+	)
+	if a.Kind == sched.Code {
+		hashes := make([]common.Hash, len(asks))
+		for i := range asks {
+			hashes[i] = asks[i].code
+		}
+		asked = len(hashes)
+		blobs, err = peer.ByteCodes(ctx, hashes, maxReplyBytes)
+	} else {
+		var sets [][][]byte
+		sets, asked = pathSets(asks)
+		blobs, err = peer.TrieNodes(ctx, a.Root, sets, maxReplyBytes)
+	}
+	if err != nil {
+		r.failed, r.failure, r.result = true, failureOf(err), resultOf(ctx, err)
+		return r
+	}
+	bag := make(map[common.Hash][]byte, len(blobs))
+	for _, blob := range blobs {
+		if len(blob) > 0 {
+			bag[crypto.Keccak256Hash(blob)] = blob
+			r.bytes += len(blob)
+			r.items++
+		}
+	}
+	if a.Kind == sched.Code {
+		err = r.keepCodes(asks, bag, local)
+		r.cut = r.bytes >= maxReplyBytes && len(r.unsatisfied) > 0
+	} else {
+		err = r.keepNodes(asks, bag, local)
+		r.cut = len(blobs) < asked && len(r.unsatisfied) > 0
+	}
+	r.storeErr = err
+	switch {
+	case r.unmatched > 0:
+		r.result = resultLie
+	case r.items == 0:
+		r.result = resultEmpty
+	case len(r.unsatisfied) > 0:
+		r.result = resultPartial
+	default:
+		r.result = resultOK
+	}
+	return r
+}
+
+// keepNodes finds what was asked for in a bag of blobs keyed by keccak256, from the
+// wanted nodes down, and puts it into the local store.
+//
+// Under one state root there is one node at a path, and every path asked for has been
+// preceded in its set by that of its parent, up to a node whose hash was known. So an
+// honest peer's blobs are all reached from the wanted nodes, whatever was cut off at the
+// end or left out: what is not reached is a lie.
+func (r *reply) keepNodes(asks []ask, bag map[common.Hash][]byte, local trie.Local) error {
+	var (
+		proved = make(map[common.Hash]bool, len(bag))
+		fresh  []trie.Node
+	)
+	for i := range asks {
+		a := &asks[i]
+		nodes := trie.Follow(a.fault.Owner, a.fault.Path, a.fault.Hash, a.fault.Key, bag)
+		if len(nodes) == 0 {
+			r.unsatisfied = append(r.unsatisfied, a.id)
+			continue
+		}
+		d := delivery{id: a.id, blob: nodes[0].Blob, owner: a.fault.Owner, depth: endOf(a, nodes)}
+		for _, n := range nodes {
+			if proved[n.Hash] {
+				continue
+			}
+			proved[n.Hash] = true
+			fresh = append(fresh, n)
+			d.stats.Nodes++
+			d.stats.Bytes += uint64(len(n.Blob))
+		}
+		r.deliveries = append(r.deliveries, d)
+	}
+	r.proved = len(proved)
+	r.noteUnmatched(bag, proved)
+	if len(fresh) == 0 {
+		return nil
+	}
+	if err := local.PutNodes(fresh); err != nil {
+		return fmt.Errorf("trie nodes: %w", err)
+	}
+	return nil
+}
+
+// keepCodes does the same for codes.
+func (r *reply) keepCodes(asks []ask, bag map[common.Hash][]byte, local trie.Local) error {
+	proved := make(map[common.Hash]bool, len(bag))
+	for i := range asks {
+		a := &asks[i]
+		code, ok := bag[a.code]
+		if !ok {
+			r.unsatisfied = append(r.unsatisfied, a.id)
+			continue
+		}
+		if err := local.PutCode(a.code, code); err != nil {
+			return fmt.Errorf("code: %w", err)
+		}
+		proved[a.code] = true
+		r.deliveries = append(r.deliveries, delivery{id: a.id, blob: code, stats: Stats{Codes: 1, Bytes: uint64(len(code))}})
+	}
+	r.proved = len(proved)
+	r.noteUnmatched(bag, proved)
+	return nil
+}
+
+func (r *reply) noteUnmatched(bag map[common.Hash][]byte, proved map[common.Hash]bool) {
+	for hash, blob := range bag {
+		if !proved[hash] {
+			r.unmatched++
+			r.lie = fmt.Sprintf("%d bytes with hash %x are no %s that was asked for", len(blob), hash, r.kind)
+		}
+	}
+}
+
+// endOf says at which depth a path ends, from what came of it: 0 if it was cut short.
+func endOf(a *ask, nodes []trie.Node) int {
+	last := nodes[len(nodes)-1]
+	if !bytes.HasPrefix(a.fault.Key, last.Path) {
+		return 0
+	}
+	step, err := trie.Descend(last.Blob, a.fault.Key[len(last.Path):])
+	if err != nil {
+		return 0
+	}
+	if step.Kind != trie.StepChild {
+		return len(last.Path)
+	}
+	if next := len(last.Path) + step.Depth; next > a.depth {
+		return next
+	}
+	return 0
+}
+
+// pathSets names all that the asks are for, once each, as GetTrieNodes wants it, and
+// says how many paths these are. Account trie paths are sets of their own; all storage
+// paths of a contract are one set. Parents come before their children; in a storage set
+// even all short paths come before longer ones, because a node that is embedded in its
+// parent, which happens deep down, ends the set.
+func pathSets(asks []ask) (sets [][][]byte, paths int) {
+	var (
+		seen    = make(map[common.Hash]map[string]bool)
+		owners  []common.Hash
+		storage = make(map[common.Hash][][]byte)
+	)
+	for i := range asks {
+		a := &asks[i]
+		owner := a.fault.Owner
+		if seen[owner] == nil {
+			seen[owner] = make(map[string]bool)
+			if owner != (common.Hash{}) {
+				owners = append(owners, owner)
+			}
+		}
+		for n := len(a.fault.Path); n <= a.depth; n++ {
+			path := a.prefix(n)
+			if seen[owner][string(path)] {
+				continue
+			}
+			seen[owner][string(path)] = true
+			paths++
+			if owner == (common.Hash{}) {
+				sets = append(sets, [][]byte{trie.CompactPath(path)})
+			} else {
+				storage[owner] = append(storage[owner], path)
+			}
+		}
+	}
+	for _, owner := range owners {
+		set := [][]byte{owner.Bytes()}
+		slices.SortStableFunc(storage[owner], func(a, b []byte) int { return len(a) - len(b) })
+		for _, path := range storage[owner] {
+			set = append(set, trie.CompactPath(path))
+		}
+		sets = append(sets, set)
+	}
+	return sets, paths
+}
+
+// failureOf and resultOf say why a wire request got no reply.
+func failureOf(err error) sched.Failure {
+	switch {
+	case errors.Is(err, errors.ErrUnsupported):
+		return sched.Unsupported
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
+		return sched.TimedOut
+	case errors.Is(err, net.ErrClosed):
+		return sched.Gone
+	}
+	return sched.Broken
+}
+
+func resultOf(ctx context.Context, err error) string {
+	if ctx.Err() != nil {
+		return resultCancelled
+	}
+	switch failureOf(err) {
+	case sched.Unsupported:
+		return resultUnsupported
+	case sched.TimedOut:
+		return resultTimeout
+	case sched.Gone:
+		return resultGone
+	case sched.Broken:
+	}
+	return resultError
+}
+
+// nibbleString writes a path with one hex digit per nibble.
+func nibbleString(path []byte) string {
+	var s strings.Builder
+	for _, n := range path {
+		fmt.Fprintf(&s, "%x", n)
+	}
+	return s.String()
+}

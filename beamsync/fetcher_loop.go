@@ -1,0 +1,329 @@
+package beamsync
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/sunbeam-eth/sunbeam/beamsync/sched"
+)
+
+const (
+	// lookAround is how often the loop looks at peers' heads and at how long wants wait.
+	lookAround = time.Second
+	// An urgent want older than slowWait is reported, again every slowLogEvery.
+	slowWait     = 2 * time.Second
+	slowLogEvery = 5 * time.Second
+)
+
+// want is what the loop knows about one want of the scheduler.
+type want struct {
+	target
+	id      sched.WantID
+	class   sched.Class
+	depth   int       // longest path asked for on the way to fault.Key, nibbles
+	waiters []waiter  // never empty while the scheduler knows the want
+	sends   int       // requests it was in, hedges aside
+	flying  bool      // it was sent at least once
+	added   time.Time // when the first call asked for it
+	blob    []byte    // set before its callers wake
+}
+
+// waiter is a call that waits for a want.
+type waiter struct {
+	call *call
+	base int // sends before the call joined, that in flight not counted
+}
+
+// call is one caller's wait for some targets.
+type call struct {
+	session *Session
+	targets []target
+	done    chan struct{} // closed when all wants have their blobs
+
+	// Of the loop until done is closed, then of the caller.
+	wants  []*want
+	open   int // wants without blob
+	rounds int // requests in a row that the slowest want took
+}
+
+// fetchLoop is the state of one Run; it belongs to the goroutine that runs it.
+type fetchLoop struct {
+	f        *Fetcher
+	sched    *sched.Scheduler
+	lastID   sched.WantID
+	wants    map[sched.WantID]*want
+	byKey    map[wantKey]*want // the same wants
+	peers    map[string]Peer   // those that the scheduler knows
+	requests map[sched.RequestID]context.CancelFunc
+	depths   *depthGuess
+	wake     *time.Timer
+	lie      string // what the lying reply in hand held
+	logged   time.Time
+	wires    sync.WaitGroup // the goroutines of wire requests
+}
+
+func newFetchLoop(f *Fetcher) *fetchLoop {
+	return &fetchLoop{
+		f:        f,
+		sched:    sched.New(),
+		wants:    make(map[sched.WantID]*want),
+		byKey:    make(map[wantKey]*want),
+		peers:    make(map[string]Peer),
+		requests: make(map[sched.RequestID]context.CancelFunc),
+		depths:   newDepthGuess(),
+	}
+}
+
+// run handles events until ctx ends or the local store fails.
+func (l *fetchLoop) run(ctx context.Context) error {
+	l.wake = time.NewTimer(time.Hour)
+	l.wake.Stop()
+	defer l.wake.Stop()
+	look := time.NewTicker(lookAround)
+	defer look.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-l.f.inbox.ready:
+			if err := l.handle(ctx, l.f.inbox.drain()); err != nil {
+				return err
+			}
+		case <-l.wake.C:
+			l.step(ctx, sched.Tick{})
+		case <-look.C:
+			l.lookAround(ctx)
+		}
+		l.f.metrics.inflight.Set(float64(len(l.requests)))
+		l.f.metrics.wants.Set(float64(len(l.wants)))
+	}
+}
+
+// handle takes messages in. All new wants among them go to the scheduler first and in one
+// event: they arrived together, so they travel together.
+func (l *fetchLoop) handle(ctx context.Context, messages []any) error {
+	var added sched.WantAdded
+	for _, m := range messages {
+		if c, ok := m.(*call); ok {
+			added.Wants = append(added.Wants, l.take(ctx, c)...)
+		}
+	}
+	if len(added.Wants) > 0 {
+		l.step(ctx, added)
+	}
+	for _, m := range messages {
+		switch m := m.(type) {
+		case abandoned:
+			l.abandon(ctx, m.call)
+		case joined:
+			l.peers[m.peer.ID()] = m.peer
+			l.step(ctx, sched.PeerJoined{ID: m.peer.ID()})
+		case left:
+			delete(l.peers, m.id)
+			l.step(ctx, sched.PeerLeft{ID: m.id})
+		case *reply:
+			if err := l.deliver(ctx, m); err != nil {
+				return err
+			}
+		}
+	}
+	l.f.metrics.statePeers.Set(float64(len(l.peers)))
+	return nil
+}
+
+// step feeds the scheduler and does what it says.
+func (l *fetchLoop) step(ctx context.Context, ev sched.Event) {
+	for _, action := range l.sched.Step(time.Now(), ev) {
+		switch a := action.(type) {
+		case sched.Send:
+			l.send(ctx, a)
+		case sched.Cancel:
+			if cancel := l.requests[a.Request]; cancel != nil {
+				cancel()
+			}
+		case sched.Blame:
+			l.blame(a)
+		case sched.WakeAt:
+			if a.Time.IsZero() {
+				l.wake.Stop()
+			} else {
+				l.wake.Reset(time.Until(a.Time))
+			}
+		}
+	}
+}
+
+func (l *fetchLoop) blame(a sched.Blame) {
+	switch a.Reason {
+	case sched.Lie:
+		delete(l.peers, a.Peer)
+		l.f.blame(a.Peer, BlameLie, l.lie)
+	case sched.Useless:
+		l.f.blame(a.Peer, BlameUseless, "nothing under roots that others serve")
+	case sched.Timeout:
+		l.f.blame(a.Peer, BlameTimeout, "no reply to a state request in time")
+	}
+}
+
+// take makes wants of a call's targets, or joins it to those that there are.
+func (l *fetchLoop) take(ctx context.Context, c *call) []sched.Want {
+	var added []sched.Want
+	var before *want // neighbour in the batch, with which paths are shared
+	for _, t := range c.targets {
+		class := c.session.class
+		w := l.byKey[t.key()]
+		if w == nil {
+			l.lastID++
+			w = &want{target: t, id: l.lastID, class: class, depth: l.depths.deepest(t.fault), added: time.Now()}
+			l.wants[w.id] = w
+			l.byKey[t.key()] = w
+			added = append(added, sched.Want{ID: w.id, Class: class, Kind: t.kind, Root: t.fault.Root, Cost: w.cost(before)})
+			before = w
+		} else if class > w.class {
+			w.class = class
+			l.step(ctx, sched.WantRaised{ID: w.id, Class: class})
+		}
+		if slices.ContainsFunc(w.waiters, func(o waiter) bool { return o.call == c }) {
+			continue // named twice in one batch
+		}
+		base := w.sends
+		if w.flying {
+			base--
+		}
+		w.waiters = append(w.waiters, waiter{c, base})
+		c.wants = append(c.wants, w)
+		c.open++
+	}
+	return added
+}
+
+// abandon forgets a call; wants that nobody else waits for are cancelled.
+func (l *fetchLoop) abandon(ctx context.Context, c *call) {
+	for _, w := range c.wants {
+		if l.wants[w.id] != w {
+			continue
+		}
+		w.waiters = slices.DeleteFunc(w.waiters, func(o waiter) bool { return o.call == c })
+		if len(w.waiters) == 0 {
+			l.forget(w)
+			l.step(ctx, sched.WantCancelled{ID: w.id})
+		}
+	}
+}
+
+func (l *fetchLoop) forget(w *want) {
+	delete(l.wants, w.id)
+	delete(l.byKey, w.key())
+}
+
+// send starts one wire request.
+func (l *fetchLoop) send(ctx context.Context, a sched.Send) {
+	peer := l.peers[a.Peer]
+	asks := make([]ask, 0, len(a.Wants))
+	sessions := make(map[*Session]bool)
+	for _, id := range a.Wants {
+		w := l.wants[id]
+		asks = append(asks, ask{id: id, target: w.target, depth: w.depth})
+		if !a.Hedge {
+			w.sends++
+			w.flying = true
+		}
+		for _, o := range w.waiters {
+			sessions[o.call.session] = true
+		}
+	}
+	for s := range sessions {
+		s.count(Stats{Requests: 1})
+	}
+	if a.Hedge {
+		l.f.metrics.hedges.Inc()
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	l.requests[a.Request] = cancel
+	l.wires.Go(func() {
+		l.f.inbox.post(exchange(ctx, peer, a, asks, l.f.cfg.Local))
+	})
+}
+
+// deliver takes the outcome of a wire request in.
+func (l *fetchLoop) deliver(ctx context.Context, r *reply) error {
+	if cancel := l.requests[r.request]; cancel != nil {
+		cancel()
+		delete(l.requests, r.request)
+	}
+	if r.storeErr != nil {
+		return r.storeErr
+	}
+	l.f.metrics.requests.WithLabelValues(r.kind.String(), r.result).Inc()
+	if r.failed {
+		l.step(ctx, sched.Failed{Request: r.request, Failure: r.failure})
+		return nil
+	}
+	l.f.metrics.bytes.WithLabelValues(r.kind.String()).Add(float64(r.bytes))
+	l.f.metrics.unmatched.Add(float64(r.unmatched))
+	if r.kind == sched.Code {
+		l.f.metrics.codes.Add(float64(r.proved))
+	} else {
+		l.f.metrics.nodes.Add(float64(r.proved))
+	}
+	ev := sched.Responded{
+		Request: r.request, Unsatisfied: r.unsatisfied, Empty: r.result == resultEmpty,
+		Cut: r.cut, Lied: r.result == resultLie, Bytes: r.bytes, Items: r.items,
+	}
+	for _, d := range r.deliveries {
+		ev.Satisfied = append(ev.Satisfied, d.id)
+		if w := l.wants[d.id]; w != nil {
+			l.satisfy(w, d)
+		}
+		l.depths.observe(d)
+	}
+	l.lie = r.lie
+	l.step(ctx, ev)
+	return nil
+}
+
+// satisfy wakes those who wait for a want.
+func (l *fetchLoop) satisfy(w *want, d delivery) {
+	l.forget(w)
+	w.blob = d.blob
+	if len(w.waiters) > 0 {
+		w.waiters[0].call.session.count(d.stats) // what came is counted once
+	}
+	for _, o := range w.waiters {
+		o.call.rounds = max(o.call.rounds, w.sends-o.base)
+		if o.call.open--; o.call.open == 0 {
+			close(o.call.done)
+		}
+	}
+	w.waiters = nil
+}
+
+// lookAround tells the scheduler of peers' newer heads and the operator of long waits.
+func (l *fetchLoop) lookAround(ctx context.Context) {
+	for id, p := range l.peers {
+		number, _ := p.Head()
+		l.step(ctx, sched.PeerHead{ID: id, Number: number})
+	}
+	now := time.Now()
+	waiting, ok := l.sched.Waiting(now, sched.Urgent)
+	l.f.metrics.oldest.Set(waiting.Age.Seconds())
+	if !ok || waiting.Age < slowWait {
+		if !l.logged.IsZero() {
+			l.logged = time.Time{}
+			l.f.log.Info("State arrives again")
+		}
+		return
+	}
+	if now.Sub(l.logged) < slowLogEvery {
+		return
+	}
+	l.logged = now
+	w := l.wants[waiting.ID]
+	l.f.log.Warn("Waiting for state", "reason", waiting.Reason(), "waited", waiting.Age.Round(100*time.Millisecond),
+		"kind", w.kind.String(), "root", w.fault.Root, "owner", w.fault.Owner, "path", cmp.Or(nibbleString(w.fault.Path), "-"),
+		"hash", w.hash(), "queued", waiting.Queued, "in_flight", waiting.InFlight,
+		"state_peers", waiting.Peers, "peers_without_root", waiting.Blocked, "peers_timing_out", waiting.Lapsed)
+}

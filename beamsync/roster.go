@@ -1,0 +1,113 @@
+package beamsync
+
+import (
+	"slices"
+	"sync"
+	"time"
+)
+
+const maxLiars = 1024 // ids remembered as liars
+
+// roster is the connected peers, for requests about the chain: those need no scheduler.
+// It is safe for concurrent use.
+type roster struct {
+	mu     sync.Mutex
+	peers  []*chainPeer  // in the order in which they joined; ids differ
+	liars  []string      // newest last; none of them is in peers
+	change chan struct{} // closed, and replaced, when a peer joins
+}
+
+// chainPeer is a peer and what to expect of it; its fields belong to the roster.
+type chainPeer struct {
+	Peer
+	rtt  time.Duration // smoothed; 0 until measured
+	busy int           // requests in flight
+}
+
+func newRoster() *roster { return &roster{change: make(chan struct{})} }
+
+// join adds a peer, unless it is known to lie.
+func (r *roster) join(p Peer) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if slices.Contains(r.liars, p.ID()) {
+		return false
+	}
+	r.removeLocked(p.ID())
+	r.peers = append(r.peers, &chainPeer{Peer: p})
+	close(r.change)
+	r.change = make(chan struct{})
+	return true
+}
+
+func (r *roster) leave(id string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.removeLocked(id)
+}
+
+// expel removes a peer for good.
+func (r *roster) expel(id string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.removeLocked(id)
+	if slices.Contains(r.liars, id) {
+		return
+	}
+	if len(r.liars) == maxLiars {
+		r.liars = slices.Delete(r.liars, 0, 1)
+	}
+	r.liars = append(r.liars, id)
+}
+
+func (r *roster) removeLocked(id string) {
+	r.peers = slices.DeleteFunc(r.peers, func(p *chainPeer) bool { return p.ID() == id })
+}
+
+// pick takes the peer that is expected to answer first among those not skipped, nil if
+// there is none, and returns a channel that is closed when another peer joins. The peer
+// has to be put back.
+func (r *roster) pick(skip func(id string) bool) (*chainPeer, <-chan struct{}) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var best *chainPeer
+	cost := func(p *chainPeer) time.Duration { return p.rtt * time.Duration(p.busy+1) }
+	for _, p := range r.peers {
+		if !skip(p.ID()) && (best == nil || cost(p) < cost(best) || cost(p) == cost(best) && p.busy < best.busy) {
+			best = p
+		}
+	}
+	if best != nil {
+		best.busy++
+	}
+	return best, r.change
+}
+
+// put gives a peer back, with the time that a request to it took.
+func (r *roster) put(p *chainPeer, took time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	p.busy--
+	if p.rtt == 0 {
+		p.rtt = took
+	} else {
+		p.rtt = (3*p.rtt + took) / 4
+	}
+}
+
+// hedgeAfter is when a request to the peer counts as slow.
+func (r *roster) hedgeAfter(p *chainPeer) time.Duration {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if p.rtt == 0 {
+		return chainHedge
+	}
+	return min(max(3*p.rtt, 100*time.Millisecond), chainDeadline/2)
+}
+
+// size is the number of peers.
+func (r *roster) size() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.peers)
+}
