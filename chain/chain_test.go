@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"slices"
+	"sync"
 	"testing"
 
 	"github.com/ethereum/go-ethereum/common"
@@ -423,5 +424,46 @@ func TestUnknownIsNil(t *testing.T) {
 	}
 	if list := c.Receipts(c.Genesis().Hash()); list == nil || len(list) != 0 {
 		t.Errorf("genesis receipts: %v", list)
+	}
+}
+
+// TestConcurrentUse is for the race detector: readers while the head goes back and forth.
+func TestConcurrentUse(t *testing.T) {
+	w := newWorld()
+	c, _ := open(t, w.genesis)
+	commit(t, c, w.main, w.mainR)
+	commit(t, c, w.side, w.sideR)
+	events := make(chan chain.HeadEvent, 128)
+	defer c.SubscribeHead(events).Unsubscribe()
+	done := make(chan struct{})
+	var readers sync.WaitGroup
+	for range 3 {
+		readers.Go(func() {
+			for {
+				select {
+				case <-done:
+					return
+				default:
+				}
+				head := c.CurrentHeader()
+				if c.Header(head.Hash()) == nil || c.Block(head.Hash()) == nil || c.Receipts(head.Hash()) == nil {
+					t.Error("head is not there")
+					return
+				}
+				c.HeaderByNumber(10)
+				c.Transaction(w.side[0].Transactions()[0].Hash())
+				c.Rejection(w.side[5].Hash())
+				c.Safe()
+			}
+		})
+	}
+	for range 20 {
+		setHead(t, c, w.side[5])
+		setHead(t, c, w.main[11])
+	}
+	close(done)
+	readers.Wait()
+	if len(events) != 40 {
+		t.Fatalf("%d events, want 40", len(events))
 	}
 }
