@@ -26,7 +26,7 @@ import (
 // The checks see the text of a value, say what is wanted, and create nothing.
 
 // namespaces are the JSON-RPC modules that may be named in --http.api and --ws.api.
-var namespaces = []string{"admin", "beam", "debug", "eth", "net", "rpc", "testing", "txpool", "web3"}
+var namespaces = []string{"admin", "beam", "debug", "eth", "net", "rpc", "txpool", "web3"}
 
 func oneOf(allowed ...string) func(string) error {
 	return func(s string) error {
@@ -231,6 +231,11 @@ func ReadGenesis(path string) (*core.Genesis, error) {
 	}
 	if err := genesis.Config.CheckConfigForkOrder(); err != nil {
 		return nil, fmt.Errorf("the genesis file's chain config: %w", err)
+	}
+	for addr, account := range genesis.Alloc {
+		if b := account.Balance; b != nil && (b.Sign() < 0 || b.BitLen() > 256) {
+			return nil, fmt.Errorf("the genesis file's balance of %s does not fit into 256 bits", addr)
+		}
 	}
 	return genesis, nil
 }

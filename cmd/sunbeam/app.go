@@ -1,0 +1,172 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"strings"
+
+	gethmetrics "github.com/ethereum/go-ethereum/metrics"
+	"github.com/urfave/cli/v2"
+
+	"github.com/sunbeam-eth/sunbeam/config"
+	"github.com/sunbeam-eth/sunbeam/internal/node"
+)
+
+// app is the command line. Flags may stand before or after a subcommand.
+type app struct {
+	flags  *config.Flags
+	lookup func(string) (string, bool) // environment
+	stdout io.Writer
+	stderr io.Writer
+}
+
+func newApp(lookup func(string) (string, bool), stdout, stderr io.Writer) *cli.App {
+	a := &app{flags: config.NewFlags(), lookup: lookup, stdout: stdout, stderr: stderr}
+	return &cli.App{
+		Name:            "sunbeam",
+		Usage:           "an Ethereum execution client that is usable in minutes",
+		Version:         node.Version(),
+		Flags:           a.flags.CLI(),
+		Action:          a.run,
+		Commands:        a.commands(),
+		Writer:          stdout,
+		ErrWriter:       stderr,
+		HideHelpCommand: true,
+		ExitErrHandler:  func(*cli.Context, error) {}, // main prints it
+		OnUsageError:    usageError,
+	}
+}
+
+func (a *app) commands() []*cli.Command {
+	command := func(name, usage, args string, action cli.ActionFunc) *cli.Command {
+		return &cli.Command{
+			Name: name, Usage: usage, ArgsUsage: args, Action: action, Flags: a.flags.CLI(),
+			OnUsageError: usageError, HideHelpCommand: true,
+		}
+	}
+	return []*cli.Command{
+		command("run", "Run the node (the default)", " ", a.run),
+		command("init", "Make the datadir that of the network in a genesis JSON file", "GENESIS", a.init),
+		command("import", "Execute blocks from RLP files (.gz too) on the state held", "FILE...", a.importBlocks),
+		command("dumpconfig", "Print the configuration as TOML, as --config reads it", " ", a.dumpConfig),
+		{
+			Name: "version", Usage: "Print the version", OnUsageError: usageError, HideHelpCommand: true,
+			Action: func(c *cli.Context) error {
+				if err := arguments(c, 0, 0); err != nil {
+					return err
+				}
+				_, err := fmt.Fprint(a.stdout, node.VersionText())
+				return err
+			},
+		},
+		{
+			Name: "db", Usage: "Look into the databases", OnUsageError: usageError, HideHelpCommand: true,
+			Subcommands: []*cli.Command{command("stats", "Print what the databases hold", " ", a.stats)},
+			Action: func(c *cli.Context) error {
+				return fmt.Errorf("unknown command %q: db has stats", strings.Join(append([]string{"db"}, c.Args().Slice()...), " "))
+			},
+		},
+	}
+}
+
+// usageError keeps a wrong flag to one line; without it the whole help text is printed.
+func usageError(_ *cli.Context, err error, _ bool) error { return err }
+
+// arguments checks their number.
+func arguments(c *cli.Context, low, high int) error {
+	switch n := c.NArg(); {
+	case n > high && high == 0 && c.Command.Name == "sunbeam":
+		return fmt.Errorf("unknown command %q", c.Args().First())
+	case n > high:
+		return fmt.Errorf("unexpected argument %q", c.Args().Get(high))
+	case n < low:
+		return fmt.Errorf("%s needs %s", c.Command.Name, c.Command.ArgsUsage)
+	}
+	return nil
+}
+
+// load reads the configuration and sets up the log.
+func (a *app) load() (*config.Config, *slog.Logger, func() error, error) {
+	cfg, err := config.Load(a.flags, a.lookup)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	log, closeLog, err := newLogger(cfg.Log, a.stderr)
+	return cfg, log, closeLog, err
+}
+
+func (a *app) run(c *cli.Context) (err error) {
+	if err := arguments(c, 0, 0); err != nil {
+		return err
+	}
+	cfg, log, closeLog, err := a.load()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, closeLog()) }()
+	if cfg.Metrics.Enabled {
+		gethmetrics.Enable() // once per process, before anything counts
+	}
+	n, err := node.New(cfg, log)
+	if err != nil {
+		return err
+	}
+	return n.Run(c.Context)
+}
+
+func (a *app) init(c *cli.Context) (err error) {
+	if err := arguments(c, 1, 1); err != nil {
+		return err
+	}
+	genesis, err := config.ReadGenesis(c.Args().First())
+	if err != nil {
+		return fmt.Errorf("bad genesis %q: %w", c.Args().First(), err)
+	}
+	cfg, log, closeLog, err := a.load()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, closeLog()) }()
+	return node.Init(cfg, genesis, log)
+}
+
+func (a *app) importBlocks(c *cli.Context) (err error) {
+	if err := arguments(c, 1, 1<<30); err != nil {
+		return err
+	}
+	cfg, log, closeLog, err := a.load()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, closeLog()) }()
+	return node.Import(c.Context, cfg, c.Args().Slice(), log)
+}
+
+func (a *app) dumpConfig(c *cli.Context) error {
+	if err := arguments(c, 0, 0); err != nil {
+		return err
+	}
+	cfg, err := config.Load(a.flags, a.lookup)
+	if err != nil {
+		return err
+	}
+	_, err = a.stdout.Write(cfg.TOML())
+	return err
+}
+
+func (a *app) stats(c *cli.Context) (err error) {
+	if err := arguments(c, 0, 0); err != nil {
+		return err
+	}
+	cfg, _, closeLog, err := a.load()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, closeLog()) }()
+	return node.Stats(c.Context, cfg, a.stdout)
+}
+
+// oneLine keeps a message to one line.
+func oneLine(err error) string { return strings.Join(strings.Fields(err.Error()), " ") }

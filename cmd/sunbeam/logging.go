@@ -1,0 +1,47 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+
+	gethlog "github.com/ethereum/go-ethereum/log"
+
+	"github.com/sunbeam-eth/sunbeam/config"
+)
+
+// newLogger makes the node's logger, in geth's formats, and sends go-ethereum's own log
+// the same way. The function that it returns closes the log file.
+func newLogger(cfg config.Log, stderr io.Writer) (*slog.Logger, func() error, error) {
+	out, closeFile := stderr, func() error { return nil }
+	if cfg.File != "" {
+		file, err := os.OpenFile(cfg.File, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+		if err != nil {
+			return nil, nil, fmt.Errorf("bad value %q for --log.file: %w", cfg.File, err)
+		}
+		out, closeFile = io.MultiWriter(stderr, file), file.Close
+	}
+	level := gethlog.FromLegacyLevel(cfg.Verbosity)
+	var handler slog.Handler
+	switch cfg.Format {
+	case "json":
+		handler = gethlog.JSONHandlerWithLevel(out, level)
+	case "logfmt":
+		handler = gethlog.LogfmtHandlerWithLevel(out, level)
+	default:
+		handler = gethlog.NewTerminalHandlerWithLevel(out, level, cfg.File == "" && isTerminal(stderr))
+	}
+	gethlog.SetDefault(gethlog.NewLogger(handler))
+	return slog.New(handler), closeFile, nil
+}
+
+// isTerminal says whether colours make sense.
+func isTerminal(out io.Writer) bool {
+	file, ok := out.(*os.File)
+	if !ok || os.Getenv("TERM") == "dumb" {
+		return false
+	}
+	stat, err := file.Stat()
+	return err == nil && stat.Mode()&os.ModeCharDevice != 0
+}

@@ -1,0 +1,205 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// The test binary is the command itself when this is set.
+const asCommand = "SUNBEAM_TEST_COMMAND"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asCommand) != "" {
+		main()
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
+
+// command is a process of ours with an environment of its own.
+func command(ctx context.Context, t *testing.T, args ...string) *exec.Cmd {
+	self, err := os.Executable()
+	check(t, err)
+	cmd := exec.CommandContext(ctx, self, args...)
+	cmd.Env = []string{asCommand + "=1", "HOME=" + t.TempDir(), "PATH=" + os.Getenv("PATH")}
+	return cmd
+}
+
+// sunbeam runs to its end.
+func sunbeam(t *testing.T, args ...string) (stdout, stderr string, code int) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	cmd := command(ctx, t, args...)
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	err := cmd.Run()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		t.Fatal(err)
+	}
+	return out.String(), errs.String(), cmd.ProcessState.ExitCode()
+}
+
+func check(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+const genesisJSON = `{"config":{"chainId":4242,"homesteadBlock":0,"eip150Block":0,"eip155Block":0,"eip158Block":0,"byzantiumBlock":0,
+"constantinopleBlock":0,"petersburgBlock":0,"istanbulBlock":0,"berlinBlock":0,"londonBlock":0,"terminalTotalDifficulty":0,"shanghaiTime":0},
+"alloc":{"0x00000000000000000000000000000000000000aa":{"balance":"0x1"}},"difficulty":"0x0","gasLimit":"0x1000000"}`
+
+func genesisFile(t *testing.T) string {
+	path := filepath.Join(t.TempDir(), "genesis.json")
+	check(t, os.WriteFile(path, []byte(genesisJSON), 0o600))
+	return path
+}
+
+// Whatever is wrong on the command line: exit 1, one line, nothing on disk.
+func TestErrorsAreOneLine(t *testing.T) {
+	parent := t.TempDir()
+	dir := filepath.Join(parent, "datadir")
+	genesis := genesisFile(t)
+	tests := []struct {
+		args []string
+		says []string
+	}{
+		{[]string{"--port", "99999"}, []string{"--port", `"99999"`}},
+		{[]string{"run", "--port", "99999"}, []string{"--port", `"99999"`}},
+		{[]string{"--nosuchflag"}, []string{"nosuchflag"}},
+		{[]string{"run", "--nosuchflag=3"}, []string{"nosuchflag"}},
+		{[]string{"--port"}, []string{"port"}},
+		{[]string{"fly"}, []string{`"fly"`}},
+		{[]string{"run", "fast"}, []string{`"fast"`}},
+		{[]string{"--authrpc.jwtsecret", genesis}, []string{"--authrpc.jwtsecret", genesis}},
+		{[]string{"init"}, []string{"GENESIS"}},
+		{[]string{"init", "/nowhere"}, []string{"/nowhere"}},
+		{[]string{"init", genesis, "more"}, []string{`"more"`}},
+		{[]string{"init", "--cache", "1", genesis}, []string{"--cache", `"1"`}},
+		{[]string{"import"}, []string{"FILE"}},
+		{[]string{"import", "/nowhere"}, []string{"/nowhere"}},
+		{[]string{"dumpconfig", "--http.port", "x"}, []string{"--http.port", `"x"`}},
+		{[]string{"db"}, []string{"stats"}},
+		{[]string{"db", "stats"}, []string{dir}},
+		{[]string{"db", "repair"}, []string{"repair"}},
+	}
+	for _, test := range tests {
+		t.Run(strings.Join(test.args, " "), func(t *testing.T) {
+			stdout, stderr, code := sunbeam(t, append([]string{"--datadir", dir}, test.args...)...)
+			if code != 1 || stdout != "" || strings.Count(stderr, "\n") != 1 || !strings.HasPrefix(stderr, "sunbeam: ") {
+				t.Errorf("exit %d, stdout %q, stderr %q", code, stdout, stderr)
+			}
+			for _, part := range test.says {
+				if !strings.Contains(stderr, part) {
+					t.Errorf("%q does not say %q", stderr, part)
+				}
+			}
+			if entries, err := os.ReadDir(parent); err != nil || len(entries) > 0 {
+				t.Errorf("made %v (%v)", entries, err)
+			}
+		})
+	}
+}
+
+func TestVersionAndHelp(t *testing.T) {
+	stdout, stderr, code := sunbeam(t, "version")
+	if code != 0 || !strings.Contains(stdout, "Version: v") || !strings.Contains(stdout, "go-ethereum: v1.17.8") && !strings.Contains(stdout, "go-ethereum: unknown") {
+		t.Errorf("exit %d: %s%s", code, stdout, stderr)
+	}
+	stdout, _, code = sunbeam(t, "--help")
+	for _, flag := range []string{"--authrpc.jwtsecret", "--beam.maxlag", "--peers", "SUNBEAM_HTTP_PORT", "30303", "dumpconfig"} {
+		if code != 0 || !strings.Contains(stdout, flag) {
+			t.Errorf("exit %d, help does not show %s", code, flag)
+		}
+	}
+}
+
+func TestDumpConfig(t *testing.T) {
+	dir := t.TempDir()
+	// Flags before and after the subcommand count alike.
+	first, stderr, code := sunbeam(t, "--datadir", dir, "dumpconfig", "--http", "--http.port", "1234")
+	if code != 0 {
+		t.Fatal(stderr)
+	}
+	file := filepath.Join(t.TempDir(), "s.toml")
+	check(t, os.WriteFile(file, []byte(first), 0o600))
+	second, stderr, code := sunbeam(t, "dumpconfig", "--config", file)
+	if code != 0 || first != second || !strings.Contains(second, "1234") {
+		t.Errorf("exit %d: %s\nfirst:\n%s\nsecond:\n%s", code, stderr, first, second)
+	}
+}
+
+// run starts a node of a small network and waits until it says that it runs.
+func run(t *testing.T, args ...string) (*exec.Cmd, *bytes.Buffer) {
+	t.Helper()
+	log := new(bytes.Buffer)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	t.Cleanup(cancel)
+	cmd := command(ctx, t, append([]string{"--port", "0", "--nodiscover", "--nat", "none", "--authrpc.addr", "127.0.0.1",
+		"--authrpc.port", "0", "--log.format", "logfmt"}, args...)...)
+	reader, writer, err := os.Pipe()
+	check(t, err)
+	cmd.Stderr = writer
+	check(t, cmd.Start())
+	check(t, writer.Close())
+	up, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		told := false
+		buffer := make([]byte, 4096)
+		for {
+			n, err := reader.Read(buffer)
+			log.Write(buffer[:n])
+			if !told && strings.Contains(log.String(), "Sunbeam is running") {
+				told = true
+				close(up)
+			}
+			if err != nil {
+				return
+			}
+		}
+	}()
+	t.Cleanup(func() { reader.Close() })
+	select {
+	case <-up:
+	case <-ended:
+		t.Fatalf("node ended: %s", log)
+	case <-time.After(30 * time.Second):
+		t.Fatal("node does not start")
+	}
+	return cmd, log
+}
+
+func TestSignalsStopTheNode(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "d")
+	if _, stderr, code := sunbeam(t, "init", "--datadir", dir, genesisFile(t)); code != 0 {
+		t.Fatal(stderr)
+	}
+	for _, signal := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM} {
+		cmd, _ := run(t, "--datadir", dir)
+		// Another one on the same datadir is told so.
+		_, stderr, code := sunbeam(t, "--datadir", dir)
+		if code != 1 || !strings.Contains(stderr, "in use") || !strings.Contains(stderr, dir) || strings.Contains(stderr, "goroutine") {
+			t.Errorf("second instance: exit %d, %s", code, stderr)
+		}
+		begin := time.Now()
+		check(t, cmd.Process.Signal(signal))
+		if err := cmd.Wait(); err != nil {
+			t.Errorf("%s: %v", signal, err)
+		}
+		if took := time.Since(begin); took > 5*time.Second {
+			t.Errorf("%s: stopped after %s", signal, took)
+		}
+	}
+}

@@ -1,0 +1,117 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/ethereum/go-ethereum/common"
+	"github.com/ethereum/go-ethereum/core/types"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/sunbeam-eth/sunbeam/beamsync"
+	"github.com/sunbeam-eth/sunbeam/beamsync/sched"
+	"github.com/sunbeam-eth/sunbeam/rpc"
+	"github.com/sunbeam-eth/sunbeam/trie"
+)
+
+// What the parts want of each other where one does not fit into the other as it is.
+
+// states opens states for JSON-RPC queries: what is missing is fetched behind the blocks.
+type states struct{ *Node }
+
+func (s states) Open(ctx context.Context, root common.Hash) (rpc.StateDatabase, error) {
+	return trie.Open(ctx, root, s.local, s.fetcher.Session(sched.RPC)), nil
+}
+
+func (s states) Window() uint64 { return stateWindow }
+
+// ancestors finds headers for BLOCKHASH.
+type ancestors struct{ *Node }
+
+func (a ancestors) Header(ctx context.Context, hash common.Hash, _ uint64) (*types.Header, error) {
+	if header := a.chain.Header(hash); header != nil {
+		return header, nil
+	}
+	headers, err := a.fetcher.Headers(ctx, hash, 1)
+	if err != nil {
+		return nil, err
+	}
+	return headers[0], nil
+}
+
+// beam reports on syncing.
+type beam struct{ *Node }
+
+// Progress says "not syncing" also while the next block is in work: consensus clients take
+// a node that is syncing for one that is down.
+func (b beam) Progress() rpc.Progress {
+	status := b.importer.Status()
+	return rpc.Progress{Syncing: status.Lag > 1, Start: b.began, Current: status.Head, Highest: status.Newest}
+}
+
+// beamStatus is the answer to beam_status.
+type beamStatus struct {
+	Phase      string `json:"phase"`
+	Network    string `json:"network"`
+	Peers      int    `json:"peers"`
+	StatePeers int    `json:"statePeers"` // those that serve state
+	HotBytes   uint64 `json:"hotBytes"`   // state held on disk
+	Oldest     uint64 `json:"oldestBlock"`
+	beamsync.Status
+}
+
+func (b beam) Status() any {
+	status := beamStatus{
+		Phase: "beaming", Network: b.network.name, HotBytes: b.store.Hot().Bytes(), Oldest: b.chain.Oldest(), Status: b.importer.Status(),
+	}
+	for _, peer := range b.host.Peers() {
+		status.Peers++
+		if peer.ServesState() {
+			status.StatePeers++
+		}
+	}
+	return status
+}
+
+// blamer acts on what peers did wrong.
+type blamer struct{ *Node }
+
+func (b blamer) Blame(peer string, reason beamsync.Blame, detail string) {
+	if reason == beamsync.BlameLie {
+		b.host.Drop(peer, fmt.Errorf("%s: %s", reason, detail))
+		return
+	}
+	b.log.Debug("Peer is of no use", "peer", peer, "reason", reason.String(), "detail", detail)
+}
+
+// without leaves metrics out by name: the fetcher counts beam_snap_peers as the host does,
+// and a registry takes a name once.
+type without struct {
+	prometheus.Registerer
+	name string
+}
+
+func (w without) Register(c prometheus.Collector) error {
+	descs := make(chan *prometheus.Desc, 16)
+	go func() {
+		defer close(descs)
+		c.Describe(descs)
+	}()
+	named := false
+	for desc := range descs {
+		named = named || strings.Contains(desc.String(), `fqName: "`+w.name+`"`)
+	}
+	if named {
+		return nil
+	}
+	return w.Registerer.Register(c)
+}
+
+func (w without) MustRegister(list ...prometheus.Collector) {
+	for _, c := range list {
+		if err := w.Register(c); err != nil {
+			panic(err) // as prometheus does: two parts claim one name
+		}
+	}
+}

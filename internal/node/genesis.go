@@ -1,0 +1,173 @@
+package node
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+
+	"github.com/ethereum/go-ethereum/common"
+	"github.com/ethereum/go-ethereum/core"
+	"github.com/ethereum/go-ethereum/core/state"
+	"github.com/ethereum/go-ethereum/core/tracing"
+	"github.com/ethereum/go-ethereum/core/types"
+	"github.com/ethereum/go-ethereum/p2p/enode"
+	"github.com/ethereum/go-ethereum/params"
+	"github.com/holiman/uint256"
+
+	"github.com/sunbeam-eth/sunbeam/config"
+	"github.com/sunbeam-eth/sunbeam/trie"
+)
+
+// network is a chain with what is known about its peers.
+type network struct {
+	name      string // for the log
+	genesis   *core.Genesis
+	bootnodes []string
+	dns       []string
+}
+
+// knownNetwork returns one of the networks that --network names.
+func knownNetwork(name string) *network {
+	dns := func(genesis common.Hash) []string {
+		if list := params.KnownDNSNetwork(genesis, "all"); list != "" {
+			return []string{list}
+		}
+		return nil
+	}
+	switch name {
+	case "mainnet":
+		return &network{name, core.DefaultGenesisBlock(), params.MainnetBootnodes, dns(params.MainnetGenesisHash)}
+	case "sepolia":
+		return &network{name, core.DefaultSepoliaGenesisBlock(), params.SepoliaBootnodes, dns(params.SepoliaGenesisHash)}
+	case "hoodi":
+		return &network{name, core.DefaultHoodiGenesisBlock(), params.HoodiBootnodes, dns(params.HoodiGenesisHash)}
+	}
+	return nil
+}
+
+// ownNetwork is one that somebody made a genesis file for.
+func ownNetwork(genesis *core.Genesis) *network {
+	return &network{name: fmt.Sprintf("chain %d", genesis.Config.ChainID), genesis: genesis}
+}
+
+// genesisCopy is the file in which a datadir keeps the genesis of a network of one's own,
+// so that it has to be named once only.
+func genesisCopy(cfg *config.Config) string { return filepath.Join(cfg.InstanceDir(), "genesis.json") }
+
+// chooseNetwork finds the network to join: what the configuration says, else what the
+// datadir holds (stored is the hash of its genesis block, zero if it is new), else mainnet.
+func chooseNetwork(cfg *config.Config, stored common.Hash) (*network, error) {
+	if cfg.Genesis != "" {
+		genesis, err := config.ReadGenesis(cfg.Genesis)
+		if err != nil {
+			return nil, fmt.Errorf("bad value %q for --override.genesis: %w", cfg.Genesis, err)
+		}
+		return ownNetwork(genesis), nil
+	}
+	if cfg.Network != "" {
+		return knownNetwork(cfg.Network), nil
+	}
+	for name, hash := range map[string]common.Hash{
+		"mainnet": params.MainnetGenesisHash, "sepolia": params.SepoliaGenesisHash, "hoodi": params.HoodiGenesisHash,
+	} {
+		if stored == hash {
+			return knownNetwork(name), nil
+		}
+	}
+	genesis, err := config.ReadGenesis(genesisCopy(cfg))
+	switch {
+	case err == nil:
+		return ownNetwork(genesis), nil
+	case !errors.Is(err, fs.ErrNotExist):
+		return nil, fmt.Errorf("%s: %w", genesisCopy(cfg), err)
+	case stored != (common.Hash{}):
+		return nil, fmt.Errorf("%s holds a network with genesis block %s that is none of the known ones: name its genesis file with --override.genesis", cfg.DataDir, stored.Hex())
+	}
+	return knownNetwork("mainnet"), nil
+}
+
+// keepGenesis writes the copy of a network of one's own.
+func keepGenesis(cfg *config.Config, genesis *core.Genesis) error {
+	text, err := json.MarshalIndent(genesis, "", "  ")
+	if err != nil {
+		return fmt.Errorf("encode genesis: %w", err)
+	}
+	path := genesisCopy(cfg)
+	if old, err := os.ReadFile(path); err == nil && string(old) == string(text) {
+		return nil
+	}
+	if err := os.WriteFile(path+".new", text, 0o600); err != nil {
+		return fmt.Errorf("keep genesis: %w", err)
+	}
+	return os.Rename(path+".new", path)
+}
+
+// nodes are the bootnodes to use: those of the configuration, else the network's.
+func (n *network) nodes(given []string) ([]*enode.Node, error) {
+	if given == nil {
+		given = n.bootnodes
+	}
+	return parseNodes(given)
+}
+
+func parseNodes(urls []string) ([]*enode.Node, error) {
+	nodes := make([]*enode.Node, 0, len(urls))
+	for _, url := range urls {
+		node, err := enode.Parse(enode.ValidSchemes, url)
+		if err != nil {
+			return nil, fmt.Errorf("bad node URL %q: %w", url, err)
+		}
+		nodes = append(nodes, node)
+	}
+	return nodes, nil
+}
+
+// putGenesisState makes the state of the genesis block and keeps it in local, so that the
+// chain can be executed from its beginning without any peer. It does nothing if local
+// holds that state's root.
+func putGenesisState(ctx context.Context, genesis *core.Genesis, root common.Hash, local trie.Local, log *slog.Logger) error {
+	if held, err := local.Node(common.Hash{}, nil, root); err != nil || held != nil || root == types.EmptyRootHash {
+		return err
+	}
+	database := trie.Open(ctx, types.EmptyRootHash, local, nil)
+	statedb, err := state.New(types.EmptyRootHash, database)
+	if err != nil {
+		return fmt.Errorf("genesis state: %w", err)
+	}
+	for addr, account := range genesis.Alloc {
+		if account.Balance != nil {
+			balance, overflow := uint256.FromBig(account.Balance)
+			if overflow {
+				return fmt.Errorf("genesis state: balance of %s does not fit into 256 bits", addr)
+			}
+			statedb.AddBalance(addr, balance, tracing.BalanceIncreaseGenesisBalance)
+		}
+		statedb.SetCode(addr, account.Code, tracing.CodeChangeGenesis)
+		statedb.SetNonce(addr, account.Nonce, tracing.NonceChangeGenesis)
+		for slot, value := range account.Storage {
+			statedb.SetState(addr, slot, value)
+		}
+	}
+	if made := statedb.IntermediateRoot(params.Rules{}); made != root {
+		return fmt.Errorf("genesis state: root is %s, the genesis block has %s", made.Hex(), root.Hex())
+	}
+	nodes, codes, err := database.Changes()
+	if err != nil {
+		return fmt.Errorf("genesis state: %w", err)
+	}
+	if err := local.PutNodes(nodes); err != nil {
+		return fmt.Errorf("keep genesis state: %w", err)
+	}
+	for hash, code := range codes {
+		if err := local.PutCode(hash, code); err != nil {
+			return fmt.Errorf("keep genesis state: %w", err)
+		}
+	}
+	log.Debug("Genesis state kept", "accounts", len(genesis.Alloc), "nodes", len(nodes), "codes", len(codes))
+	return nil
+}

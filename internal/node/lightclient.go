@@ -1,0 +1,44 @@
+package node
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/ethereum/go-ethereum/beacon/blsync"
+	bparams "github.com/ethereum/go-ethereum/beacon/params"
+	gethrpc "github.com/ethereum/go-ethereum/rpc"
+)
+
+// lightClientPatience is how long the light client may take to stop: go-ethereum's waits
+// for the beacon node's answers, up to 10 s each, and cannot be told otherwise.
+const lightClientPatience = 2 * time.Second
+
+// lightClient follows the beacon chain by sync committee signatures and drives our own
+// Engine API, so that the node needs no consensus client beside it. It is go-ethereum's
+// blsync, which in v1.17.8 knows forks up to Fulu: it does not follow a Gloas chain.
+type lightClient struct {
+	config bparams.ClientConfig
+	engine *gethrpc.Client // the in-process client of our Engine API
+	log    *slog.Logger
+}
+
+// Run follows the chain until ctx ends.
+func (l *lightClient) Run(ctx context.Context) error {
+	client := blsync.NewClient(l.config)
+	client.SetEngineRPC(l.engine)
+	if err := client.Start(); err != nil {
+		return err
+	}
+	l.log.Info("Beacon light client started", "api", l.config.Apis, "checkpoint", l.config.Checkpoint)
+	<-ctx.Done()
+	stopped := make(chan error, 1)
+	go func() { stopped <- client.Stop() }()
+	select {
+	case err := <-stopped:
+		return err
+	case <-time.After(lightClientPatience):
+		l.log.Warn("Beacon light client still waits for its beacon node; left behind")
+		return nil
+	}
+}

@@ -1,0 +1,209 @@
+package node
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/ethereum/go-ethereum/beacon/engine"
+	"github.com/ethereum/go-ethereum/common"
+	"github.com/ethereum/go-ethereum/common/hexutil"
+	"github.com/ethereum/go-ethereum/core"
+	"github.com/ethereum/go-ethereum/core/types"
+	"github.com/ethereum/go-ethereum/params"
+	gethrpc "github.com/ethereum/go-ethereum/rpc"
+
+	"github.com/sunbeam-eth/sunbeam/config"
+	"github.com/sunbeam-eth/sunbeam/db"
+)
+
+var discard = slog.New(slog.DiscardHandler)
+
+// stopTime is how long a node may take to stop: "within seconds".
+const stopTime = 5 * time.Second
+
+// localConfig is a node that talks to nobody, on ports of the system's choice.
+func localConfig(t *testing.T) *config.Config {
+	cfg := config.Default()
+	cfg.DataDir = filepath.Join(t.TempDir(), "d")
+	cfg.P2P.Port, cfg.P2P.NoDiscovery, cfg.P2P.NAT = 0, true, "none"
+	cfg.Engine.Addr, cfg.Engine.Port = "127.0.0.1", 0
+	cfg.Store.CacheMB = 64
+	return cfg
+}
+
+// withGenesis writes a genesis file and makes it the configuration's.
+func withGenesis(t *testing.T, cfg *config.Config, genesis *core.Genesis) *config.Config {
+	text, err := json.Marshal(genesis)
+	check(t, err)
+	cfg.Genesis = filepath.Join(t.TempDir(), "genesis.json")
+	check(t, os.WriteFile(cfg.Genesis, text, 0o600))
+	return cfg
+}
+
+// running is a node whose endpoints are open.
+type running struct {
+	*Node
+	cancel context.CancelFunc
+	done   chan error
+}
+
+func start(t *testing.T, cfg *config.Config) *running {
+	t.Helper()
+	n, err := New(cfg, discard)
+	check(t, err)
+	ctx, cancel := context.WithCancel(t.Context())
+	r := &running{Node: n, cancel: cancel, done: make(chan error, 1)}
+	go func() { r.done <- n.Run(ctx) }()
+	t.Cleanup(cancel)
+	for _, ready := range []<-chan struct{}{n.host.Started(), n.rpc.Ready()} {
+		select {
+		case <-ready:
+		case err := <-r.done:
+			t.Fatalf("node ended: %v", err)
+		case <-time.After(20 * time.Second):
+			t.Fatal("node does not start")
+		}
+	}
+	return r
+}
+
+func (r *running) stop(t *testing.T) {
+	t.Helper()
+	begin := time.Now()
+	r.cancel()
+	select {
+	case err := <-r.done:
+		check(t, err)
+	case <-time.After(stopTime):
+		t.Fatalf("node still runs %s after it was told to stop", time.Since(begin))
+	}
+}
+
+func TestStartAndStop(t *testing.T) {
+	cfg := localConfig(t)
+	cfg.Network = "sepolia"
+	cfg.Metrics.Enabled, cfg.Metrics.Port = true, 0
+	node := start(t, cfg)
+	if hash := node.chain.Genesis().Hash(); hash != params.SepoliaGenesisHash {
+		t.Errorf("genesis %s", hash)
+	}
+	for _, secret := range []string{"nodekey", "jwtsecret"} {
+		stat, err := os.Stat(filepath.Join(cfg.DataDir, "geth", secret))
+		check(t, err)
+		if stat.Mode().Perm() != 0o600 {
+			t.Errorf("%s has mode %o, want 600", secret, stat.Mode().Perm())
+		}
+	}
+	client, err := gethrpc.Dial(cfg.IPCEndpoint())
+	check(t, err)
+	defer client.Close()
+	var id hexutil.Uint64
+	check(t, client.Call(&id, "eth_chainId"))
+	if id != 11155111 {
+		t.Errorf("eth_chainId %d", id)
+	}
+	var status map[string]any
+	check(t, client.Call(&status, "beam_status"))
+	if status["phase"] != "beaming" || status["network"] != "sepolia" {
+		t.Errorf("beam_status %v", status)
+	}
+
+	// The directory is ours until we stop.
+	if _, err := New(cfg, discard); !errors.Is(err, db.ErrInUse) || !strings.Contains(err.Error(), cfg.DataDir) {
+		t.Errorf("second instance: error %v, want %v that names the directory", err, db.ErrInUse)
+	}
+	self := node.host.Self().ID()
+	node.stop(t)
+
+	// The next run has the same key, and takes the network from the datadir.
+	cfg.Network = ""
+	node = start(t, cfg)
+	if node.host.Self().ID() != self || node.network.name != "sepolia" {
+		t.Errorf("second run: id %s, network %s", node.host.Self().ID(), node.network.name)
+	}
+	node.stop(t)
+
+	cfg.Network = "hoodi"
+	if _, err := New(cfg, discard); err == nil || !strings.Contains(err.Error(), "another network") {
+		t.Errorf("other network on the same datadir: %v", err)
+	}
+}
+
+// A payload that waits for peers that are not there must not keep the node from stopping.
+func TestStopsInMidFault(t *testing.T) {
+	genesis := pragueGenesis()
+	blocks := blocksOn(t, genesis, 3, func(int, []*types.Block) common.Hash { return common.Hash{1} })
+	node := start(t, withGenesis(t, localConfig(t), genesis))
+	client := node.rpc.EngineClient()
+	answered := make(chan error, 1)
+	go func() { // its parent is unknown: the importer asks for headers, and nobody is there
+		data := engine.BlockToExecutableData(blocks[2], nil, nil, nil).ExecutionPayload
+		var status engine.PayloadStatusV1
+		err := client.CallContext(t.Context(), &status, "engine_newPayloadV4", data, []common.Hash{}, blocks[2].BeaconRoot(), []hexutil.Bytes{})
+		if err == nil && status.Status != engine.SYNCING {
+			err = errors.New("answered " + status.Status)
+		}
+		answered <- err
+	}()
+	for deadline := time.Now().Add(10 * time.Second); len(node.importer.Status().Pending) == 0; {
+		if time.Now().After(deadline) {
+			t.Fatal("payload is not in work")
+		}
+		select {
+		case err := <-answered:
+			check(t, err) // SYNCING may come before we looked
+			answered <- nil
+		default:
+		}
+	}
+	node.stop(t)
+	<-answered // SYNCING or a closed connection: it must end
+}
+
+// The whole node on nothing but a beacon API: it must verify the beacon chain, execute
+// the blocks and mark head and finalized.
+func TestFollowsHeadByLightClient(t *testing.T) {
+	api := newBeaconAPI(t)
+	genesis := pragueGenesis()
+	extend := func(n int) *types.Block {
+		blocks := blocksOn(t, genesis, n, func(i int, _ []*types.Block) common.Hash { return api.roots()[i] })
+		api.extend(t, blocks[n-1])
+		return blocks[n-1]
+	}
+	first := extend(1)
+	cfg := withGenesis(t, localConfig(t), genesis)
+	cfg.Beacon.API = []string{api.url}
+	cfg.Beacon.Checkpoint = api.config.Checkpoint.Hex()
+	cfg.Beacon.GenesisTime, cfg.Beacon.GenesisValidatorsRoot = api.config.GenesisTime, api.config.GenesisValidatorsRoot.Hex()
+	cfg.Beacon.ChainConfig = filepath.Join(t.TempDir(), "config.yaml")
+	check(t, os.WriteFile(cfg.Beacon.ChainConfig, []byte("GENESIS_FORK_VERSION: 0x00000001\nELECTRA_FORK_VERSION: 0x05000001\nELECTRA_FORK_EPOCH: 0\n"), 0o600))
+
+	node := start(t, cfg)
+	await := func(want *types.Block) {
+		t.Helper()
+		for deadline := time.Now().Add(20 * time.Second); node.chain.CurrentHeader().Hash() != want.Hash(); {
+			if time.Now().After(deadline) {
+				t.Fatalf("head is %d, want %d; status %+v", node.chain.CurrentHeader().Number, want.NumberU64(), node.importer.Status())
+			}
+			select {
+			case err := <-node.done:
+				t.Fatalf("node ended: %v", err)
+			case <-time.After(10 * time.Millisecond):
+			}
+		}
+	}
+	await(first)
+	await(extend(2))
+	await(extend(3))
+	if finalized := node.chain.Finalized(); finalized == nil || finalized.Hash() != first.Hash() {
+		t.Errorf("finalized %v, want block 1", finalized)
+	}
+	node.stop(t)
+}

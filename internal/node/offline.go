@@ -1,0 +1,177 @@
+package node
+
+import (
+	"compress/gzip"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/ethereum/go-ethereum/beacon/engine"
+	"github.com/ethereum/go-ethereum/common"
+	"github.com/ethereum/go-ethereum/core"
+	"github.com/ethereum/go-ethereum/core/types"
+	"github.com/ethereum/go-ethereum/rlp"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/sunbeam-eth/sunbeam/beamsync"
+	"github.com/sunbeam-eth/sunbeam/chain"
+	"github.com/sunbeam-eth/sunbeam/config"
+	"github.com/sunbeam-eth/sunbeam/evm"
+	"github.com/sunbeam-eth/sunbeam/trie"
+)
+
+// What the command line does without a network.
+
+// Init makes the datadir that of a genesis file's network. A datadir that holds another
+// network is refused.
+func Init(cfg *config.Config, genesis *core.Genesis, log *slog.Logger) error {
+	if cfg.Network != "" || cfg.Genesis != "" {
+		return errors.New("init takes its network from the genesis file: leave out --network and --override.genesis")
+	}
+	n := &Node{cfg: *cfg, log: log}
+	if err := n.open(nil, ownNetwork(genesis)); err != nil {
+		return err
+	}
+	log.Info("Wrote genesis block", "hash", n.chain.Genesis().Hash(), "chain_id", genesis.Config.ChainID, "datadir", cfg.DataDir)
+	return n.Close()
+}
+
+// Import executes the blocks in RLP files, one after the other, on the state that is
+// held: that of genesis to begin with. Blocks that were executed before are skipped.
+func Import(ctx context.Context, cfg *config.Config, files []string, log *slog.Logger) (err error) {
+	for _, file := range files { // before anything is made
+		if stat, err := os.Stat(file); err != nil {
+			return fmt.Errorf("import: %w", err)
+		} else if stat.IsDir() {
+			return fmt.Errorf("import: %s is a directory, want a file", file)
+		}
+	}
+	n := &Node{cfg: *cfg, log: log}
+	if err := n.open(nil, nil); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, n.Close()) }()
+	if err := n.beginAtGenesis(ctx); err != nil {
+		return err
+	}
+	importer := beamsync.NewImporter(beamsync.ImporterConfig{
+		Chain:    n.chain,
+		Executor: evm.NewExecutor(n.chain.Config()),
+		Local:    n.local,
+		Blocks:   offline{},
+		Session:  func() beamsync.StateSession { return offline{} },
+		MaxLag:   uint64(n.cfg.Beam.MaxLag),
+		Log:      log,
+	})
+	ctx, cancel := context.WithCancel(ctx)
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return n.store.Run(ctx) })
+	group.Go(func() error { return importer.Run(ctx) })
+	group.Go(func() error {
+		defer cancel()
+		for _, file := range files {
+			if err := n.importFile(ctx, importer, file); err != nil {
+				return fmt.Errorf("import %s: %w", file, err)
+			}
+		}
+		return nil
+	})
+	return group.Wait()
+}
+
+// importFile executes one file's blocks.
+func (n *Node) importFile(ctx context.Context, importer *beamsync.Importer, name string) error {
+	file, err := os.Open(name)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	var reader io.Reader = file
+	if strings.HasSuffix(name, ".gz") {
+		if reader, err = gzip.NewReader(file); err != nil {
+			return err
+		}
+	}
+	stream := rlp.NewStream(reader, 0)
+	executed, skipped := 0, 0
+	for at := 0; ; at++ {
+		block := new(types.Block)
+		switch err := stream.Decode(block); {
+		case errors.Is(err, io.EOF):
+			n.log.Info("Imported blocks", "file", name, "executed", executed, "skipped", skipped, "head", n.chain.CurrentHeader().Number)
+			return nil
+		case err != nil:
+			return fmt.Errorf("block at position %d: %w", at, err)
+		}
+		if n.chain.Status(block.Hash()) == chain.Executed {
+			skipped++
+			continue
+		}
+		if err := n.importBlock(ctx, importer, block); err != nil {
+			return err
+		}
+		executed++
+	}
+}
+
+// importBlock executes a block whose parent was executed, and makes it the head.
+func (n *Node) importBlock(ctx context.Context, importer *beamsync.Importer, block *types.Block) error {
+	if n.chain.Status(block.ParentHash()) != chain.Executed {
+		return fmt.Errorf("block %d: its parent %s was not executed here", block.NumberU64(), block.ParentHash().Hex())
+	}
+	status, err := importer.NewPayload(ctx, block)
+	if err == nil && status.Status == engine.VALID {
+		status, err = importer.Forkchoice(ctx, engine.ForkchoiceStateV1{HeadBlockHash: block.Hash()})
+	}
+	switch {
+	case err != nil:
+		return fmt.Errorf("block %d: %w", block.NumberU64(), err)
+	case status.Status == engine.VALID:
+		return nil
+	case status.ValidationError != nil:
+		return fmt.Errorf("block %d is invalid: %s", block.NumberU64(), *status.ValidationError)
+	case ctx.Err() != nil:
+		return ctx.Err()
+	}
+	return fmt.Errorf("block %d could not be executed: %w", block.NumberU64(), errOffline)
+}
+
+// errOffline says that what is missing cannot be fetched.
+var errOffline = fmt.Errorf("%w: not held, and this command asks no peers", trie.ErrUnavailable)
+
+// offline answers for peers that are not there.
+type offline struct{}
+
+func (offline) FetchNode(context.Context, trie.Fault) ([]byte, error)  { return nil, errOffline }
+func (offline) FetchCode(context.Context, common.Hash) ([]byte, error) { return nil, errOffline }
+func (offline) Stats() beamsync.Stats                                  { return beamsync.Stats{} }
+func (offline) Headers(context.Context, common.Hash, int) ([]*types.Header, error) {
+	return nil, errOffline
+}
+func (offline) Bodies(context.Context, []*types.Header) ([]*types.Block, error) {
+	return nil, errOffline
+}
+
+// Stats prints what the databases hold. It changes nothing.
+func Stats(ctx context.Context, cfg *config.Config, out io.Writer) (err error) {
+	store, err := openStore(cfg, nil, true)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, store.Close()) }()
+	stats, err := store.Stats(ctx)
+	if err != nil {
+		return err
+	}
+	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(table, "store\tkind\tcount\tbytes\t")
+	for _, stat := range stats {
+		fmt.Fprintf(table, "%s\t%s\t%d\t%d\t\n", stat.Store, stat.Kind, stat.Count, stat.Bytes)
+	}
+	return table.Flush()
+}
