@@ -95,7 +95,8 @@ type delivery struct {
 	blob  []byte // of the node or code that was wanted
 	stats Stats  // what came for it, counted once where wants share nodes
 	owner common.Hash
-	depth int // nibbles down to where the path ends; beyond what was asked for if it goes on; 0: not known
+	depth int         // nibbles down to where the path ends, or how far it goes at least beyond what was asked for; 0: not known
+	next  *trie.Fault // where the path goes on with a node that did not come and is not held; nil: it ended
 }
 
 // reply is the outcome of one wire request, verified.
@@ -107,7 +108,7 @@ type reply struct {
 	failure     sched.Failure
 	deliveries  []delivery
 	unsatisfied []sched.WantID
-	cut         bool
+	cut         bool   // it ended before something that was asked for and exists
 	lie         string // what was wrong
 	bytes       int
 	items       int
@@ -153,7 +154,7 @@ func exchange(ctx context.Context, peer Peer, a sched.Send, asks []ask, local tr
 		r.cut = r.bytes >= maxReplyBytes && len(r.unsatisfied) > 0
 	} else {
 		err = r.keepNodes(asks, bag, local)
-		r.cut = len(blobs) < asked && len(r.unsatisfied) > 0
+		r.cut = len(blobs) < asked && (r.cut || len(r.unsatisfied) > 0)
 	}
 	r.storeErr = err
 	switch {
@@ -188,7 +189,13 @@ func (r *reply) keepNodes(asks []ask, bag map[common.Hash][]byte, local trie.Loc
 			r.unsatisfied = append(r.unsatisfied, a.id)
 			continue
 		}
-		d := delivery{id: a.id, blob: nodes[0].Blob, owner: a.fault.Owner, depth: endOf(a, nodes)}
+		d := delivery{id: a.id, blob: nodes[0].Blob, owner: a.fault.Owner}
+		if err := d.follow(a, nodes, local); err != nil {
+			return err
+		}
+		if d.next != nil && d.depth == 0 {
+			r.cut = true
+		}
 		for _, n := range nodes {
 			if proved[n.Hash] {
 				continue
@@ -241,23 +248,37 @@ func (r *reply) noteUnmatched(bag map[common.Hash][]byte, proved map[common.Hash
 	}
 }
 
-// endOf says at which depth a path ends, from what came of it: 0 if it was cut short.
-func endOf(a *ask, nodes []trie.Node) int {
+// follow finds out where the path of an ask goes on or ends, from what came of it and
+// from what is held below.
+func (d *delivery) follow(a *ask, nodes []trie.Node, local trie.Local) error {
 	last := nodes[len(nodes)-1]
-	if !bytes.HasPrefix(a.fault.Key, last.Path) {
-		return 0
+	path, blob := last.Path, last.Blob
+	if !bytes.HasPrefix(a.fault.Key, path) {
+		return nil
 	}
-	step, err := trie.Descend(last.Blob, a.fault.Key[len(last.Path):])
-	if err != nil {
-		return 0
+	for {
+		step, err := trie.Descend(blob, a.fault.Key[len(path):])
+		if err != nil {
+			return nil //nolint:nilerr // the state root is not that of a state; its reader will find out
+		}
+		if step.Kind != trie.StepChild {
+			d.depth = len(path)
+			return nil
+		}
+		path = a.fault.Key[:len(path)+step.Depth]
+		if blob, err = local.Node(a.fault.Owner, path, step.Hash); err != nil {
+			return fmt.Errorf("trie nodes: %w", err)
+		}
+		if blob == nil {
+			next := a.fault
+			next.Path, next.Hash = path, step.Hash
+			d.next = &next
+			if len(path) > a.depth {
+				d.depth = len(path)
+			}
+			return nil
+		}
 	}
-	if step.Kind != trie.StepChild {
-		return len(last.Path)
-	}
-	if next := len(last.Path) + step.Depth; next > a.depth {
-		return next
-	}
-	return 0
 }
 
 // pathSets names all that the asks are for, once each, as GetTrieNodes wants it, and

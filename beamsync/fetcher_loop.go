@@ -23,29 +23,30 @@ type want struct {
 	target
 	id      sched.WantID
 	class   sched.Class
-	depth   int       // longest path asked for on the way to fault.Key, nibbles
-	waiters []waiter  // never empty while the scheduler knows the want
-	sends   int       // requests it was in, hedges aside
-	flying  bool      // it was sent at least once
-	added   time.Time // when the first call asked for it
-	blob    []byte    // set before its callers wake
+	depth   int      // longest path asked for on the way to fault.Key, nibbles
+	waiters []waiter // never empty while the scheduler knows the want
+	sends   int      // requests it was in, hedges aside
+	flying  bool     // it was sent at least once
+	blob    []byte   // set before its callers wake
 }
 
 // waiter is a call that waits for a want.
 type waiter struct {
-	call *call
-	base int // sends before the call joined, that in flight not counted
+	call   *call
+	base   int // sends before the call joined, that in flight not counted
+	before int // requests in a row that the call took for the path above this node
 }
 
 // call is one caller's wait for some targets.
 type call struct {
 	session *Session
 	targets []target
-	done    chan struct{} // closed when all wants have their blobs
+	whole   bool          // it waits for whole paths, not only for the first node of each
+	done    chan struct{} // closed when it has them
 
 	// Of the loop until done is closed, then of the caller.
 	wants  []*want
-	open   int // wants without blob
+	open   int // wants that it waits for
 	rounds int // requests in a row that the slowest want took
 }
 
@@ -168,36 +169,53 @@ func (l *fetchLoop) blame(a sched.Blame) {
 	}
 }
 
-// take makes wants of a call's targets, or joins it to those that there are.
+// take makes wants of a call's targets.
 func (l *fetchLoop) take(ctx context.Context, c *call) []sched.Want {
 	var added []sched.Want
 	var before *want // neighbour in the batch, with which paths are shared
 	for _, t := range c.targets {
-		class := c.session.class
-		w := l.byKey[t.key()]
-		if w == nil {
-			l.lastID++
-			w = &want{target: t, id: l.lastID, class: class, depth: l.depths.deepest(t.fault), added: time.Now()}
-			l.wants[w.id] = w
-			l.byKey[t.key()] = w
-			added = append(added, sched.Want{ID: w.id, Class: class, Kind: t.kind, Root: t.fault.Root, Cost: w.cost(before)})
+		w, fresh := l.want(ctx, c, t, 0)
+		if fresh {
+			added = append(added, w.scheduled(before))
 			before = w
-		} else if class > w.class {
-			w.class = class
-			l.step(ctx, sched.WantRaised{ID: w.id, Class: class})
 		}
-		if slices.ContainsFunc(w.waiters, func(o waiter) bool { return o.call == c }) {
-			continue // named twice in one batch
-		}
-		base := w.sends
-		if w.flying {
-			base--
-		}
-		w.waiters = append(w.waiters, waiter{c, base})
-		c.wants = append(c.wants, w)
-		c.open++
 	}
 	return added
+}
+
+// want lets a call wait for a target, together with others if they do already.
+func (l *fetchLoop) want(ctx context.Context, c *call, t target, rounds int) (w *want, fresh bool) {
+	class := c.session.class
+	w = l.byKey[t.key()]
+	if w == nil {
+		l.lastID++
+		w = &want{target: t, id: l.lastID, class: class, depth: l.depths.deepest(t.fault)}
+		l.wants[w.id] = w
+		l.byKey[t.key()] = w
+		fresh = true
+	} else if class > w.class {
+		w.class = class
+		l.step(ctx, sched.WantRaised{ID: w.id, Class: class})
+	}
+	for i := range w.waiters {
+		if o := &w.waiters[i]; o.call == c { // named twice in one batch
+			o.before = max(o.before, rounds)
+			return w, fresh
+		}
+	}
+	base := w.sends
+	if w.flying {
+		base--
+	}
+	w.waiters = append(w.waiters, waiter{c, base, rounds})
+	c.wants = append(c.wants, w)
+	c.open++
+	return w, fresh
+}
+
+// scheduled is the want as the scheduler sees it, queued behind its neighbour.
+func (w *want) scheduled(before *want) sched.Want {
+	return sched.Want{ID: w.id, Class: w.class, Kind: w.kind, Root: w.fault.Root, Cost: w.cost(before)}
 }
 
 // abandon forgets a call; wants that nobody else waits for are cancelled.
@@ -275,30 +293,45 @@ func (l *fetchLoop) deliver(ctx context.Context, r *reply) error {
 	}
 	for _, d := range r.deliveries {
 		ev.Satisfied = append(ev.Satisfied, d.id)
-		if w := l.wants[d.id]; w != nil {
-			l.satisfy(w, d)
-		}
 		l.depths.observe(d)
+	}
+	var further sched.WantAdded // what paths go on with
+	for _, d := range r.deliveries {
+		if w := l.wants[d.id]; w != nil {
+			further.Wants = append(further.Wants, l.satisfy(ctx, w, d)...)
+		}
 	}
 	l.lie = r.lie
 	l.step(ctx, ev)
+	if len(further.Wants) > 0 {
+		l.step(ctx, further)
+	}
 	return nil
 }
 
-// satisfy wakes those who wait for a want.
-func (l *fetchLoop) satisfy(w *want, d delivery) {
+// satisfy wakes those who wait for a want, except that those who wait for whole paths go
+// on to the next node if there is one; it returns new wants for these.
+func (l *fetchLoop) satisfy(ctx context.Context, w *want, d delivery) (further []sched.Want) {
 	l.forget(w)
 	w.blob = d.blob
 	if len(w.waiters) > 0 {
 		w.waiters[0].call.session.count(d.stats) // what came is counted once
 	}
 	for _, o := range w.waiters {
-		o.call.rounds = max(o.call.rounds, w.sends-o.base)
-		if o.call.open--; o.call.open == 0 {
-			close(o.call.done)
+		c, rounds := o.call, o.before+w.sends-o.base
+		c.rounds = max(c.rounds, rounds)
+		c.open--
+		if c.whole && d.next != nil {
+			if next, fresh := l.want(ctx, c, nodeTarget(*d.next), rounds); fresh {
+				further = append(further, next.scheduled(nil))
+			}
+		}
+		if c.open == 0 {
+			close(c.done)
 		}
 	}
 	w.waiters = nil
+	return further
 }
 
 // lookAround tells the scheduler of peers' newer heads and the operator of long waits.

@@ -88,7 +88,7 @@ func (s *Session) FetchNode(ctx context.Context, fault trie.Fault) ([]byte, erro
 	if blob != nil {
 		return blob, nil
 	}
-	c, err := s.wait(ctx, []target{nodeTarget(fault)})
+	c, err := s.wait(ctx, false, nodeTarget(fault))
 	if err != nil {
 		return nil, fmt.Errorf("fetch trie node %x at path %x of owner %x: %w", fault.Hash, fault.Path, fault.Owner, err)
 	}
@@ -107,7 +107,7 @@ func (s *Session) FetchCode(ctx context.Context, hash common.Hash) ([]byte, erro
 	if code != nil {
 		return code, nil
 	}
-	c, err := s.wait(ctx, []target{codeTarget(hash)})
+	c, err := s.wait(ctx, false, codeTarget(hash))
 	if err != nil {
 		return nil, fmt.Errorf("fetch code %x: %w", hash, err)
 	}
@@ -115,7 +115,8 @@ func (s *Session) FetchCode(ctx context.Context, hash common.Hash) ([]byte, erro
 }
 
 // FetchMany hands faults and codes over at once, so that they travel together, and waits
-// until all of them are in the local store, or ctx ends. It does not look there first.
+// until all of them are in the local store, the whole paths to the faults' keys, or ctx
+// ends. It does not look there for the faults' own nodes first.
 func (s *Session) FetchMany(ctx context.Context, faults []trie.Fault, codes []common.Hash) error {
 	targets := make([]target, 0, len(faults)+len(codes))
 	for _, fault := range faults {
@@ -134,20 +135,21 @@ func (s *Session) FetchMany(ctx context.Context, faults []trie.Fault, codes []co
 	if len(targets) == 0 {
 		return nil
 	}
-	if _, err := s.wait(ctx, targets); err != nil {
+	if _, err := s.wait(ctx, true, targets...); err != nil {
 		return fmt.Errorf("fetch %d trie nodes and %d codes: %w", len(faults), len(codes), err)
 	}
 	return nil
 }
 
-// wait hands targets to the fetcher and waits for all of them.
-func (s *Session) wait(ctx context.Context, targets []target) (*call, error) {
+// wait hands targets to the fetcher and waits for all of them, or for the whole paths
+// that they begin.
+func (s *Session) wait(ctx context.Context, whole bool, targets ...target) (*call, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, context.Cause(ctx)
 	}
 	began := time.Now()
 	before := s.begin(began, len(targets))
-	c := &call{session: s, targets: targets, done: make(chan struct{})}
+	c := &call{session: s, targets: targets, whole: whole, done: make(chan struct{})}
 	s.f.inbox.post(c)
 	var err error
 	select {

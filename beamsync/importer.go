@@ -1,0 +1,254 @@
+package beamsync
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/ethereum/go-ethereum/beacon/engine"
+	"github.com/ethereum/go-ethereum/common"
+	"github.com/ethereum/go-ethereum/core/types"
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/sunbeam-eth/sunbeam/chain"
+	"github.com/sunbeam-eth/sunbeam/evm"
+	"github.com/sunbeam-eth/sunbeam/trie"
+)
+
+const (
+	// maxPendingBlocks bounds the blocks that wait for an outcome at once. It leaves room
+	// for a whole lag window (DefaultMaxLag) with side chains; more is answered SYNCING.
+	maxPendingBlocks = 96
+
+	// maxExecutions bounds the executions that run side by side. Blocks of one chain run one
+	// after another anyway; the rest is for side chains, so that a block whose state nobody
+	// has does not hold up the others.
+	maxExecutions = 4
+
+	// DefaultMaxLag is how many blocks the executing block may be behind the newest before
+	// the importer gives it up: from 20 to 30 on, Trinity seldom caught up (DESIGN section 8).
+	DefaultMaxLag = 30
+
+	// ancestorHeaders is how many headers below a block its execution can ask for: BLOCKHASH
+	// reaches 256 blocks back (EVM, opcode 0x40).
+	ancestorHeaders = 256
+)
+
+// errSuperseded ends the work on a block that a pivot left behind.
+var errSuperseded = errors.New("given up for a newer head")
+
+// Blocks gets parts of the chain from peers; [Fetcher] implements it. Both methods verify
+// what they return against the hashes asked for and block until they have it or ctx ends.
+type Blocks interface {
+	Headers(ctx context.Context, origin common.Hash, amount int) ([]*types.Header, error)
+	Bodies(ctx context.Context, headers []*types.Header) ([]*types.Block, error)
+}
+
+// StateSession is the state source of one execution, and counts what that execution took.
+type StateSession interface {
+	trie.Source
+	Stats() Stats
+}
+
+// Executor runs one block; evm.Executor implements it.
+type Executor interface {
+	Execute(ctx context.Context, job evm.Job) *evm.Result
+}
+
+// ImporterConfig is what an [Importer] works with. All fields but MaxLag and Registerer are
+// required.
+type ImporterConfig struct {
+	Chain      *chain.Chain
+	Executor   Executor
+	Local      trie.Local
+	Blocks     Blocks
+	Session    func() StateSession // a new urgent session, one per execution
+	MaxLag     uint64              // blocks; 0 means DefaultMaxLag
+	Log        *slog.Logger
+	Registerer prometheus.Registerer
+}
+
+// Importer turns payloads and forkchoice updates into an executed chain.
+//
+// Every block in work is a pending: one goroutine that finds what the block stands on,
+// executes it, commits the outcome and wakes everyone who asked. What it stands on is, in
+// this order:
+//
+//   - an executed parent, or one that is in work itself: wait for it;
+//   - ancestors that are missing, at most MaxLag of them: fetch and execute those first;
+//   - nothing that we hold, because the node is fresh or has fallen too far behind: the
+//     parent's header alone, fetched by its hash. The block is executed on the parent's state
+//     root, all of whose nodes are verified by hash. This is where beaming begins, and doing it
+//     again later is a pivot.
+//
+// A block whose ancestors were executed is VALID in the full sense. The first block after a
+// (re)start of beaming vouches for itself only: its parent is trusted to the consensus
+// client, exactly as the pivot of a snap sync is.
+type Importer struct {
+	cfg     ImporterConfig
+	metrics *importerMetrics
+	slots   chan struct{} // one token per execution running side by side
+	spawn   chan *pending
+	failed  chan error // internal errors: they end Run
+
+	ancestry chan struct{} // a wish for headers below those held
+	choosing sync.Mutex    // one forkchoice is applied at a time; nothing is fetched under it
+
+	mu struct {
+		sync.Mutex
+		pending map[common.Hash]*pending
+		newest  uint64                   // highest block number that anyone asked us for
+		choice  engine.ForkchoiceStateV1 // the latest forkchoice, executed or not
+		last    BlockReport
+		totals  Totals
+	}
+}
+
+// NewImporter makes an importer that does nothing until Run.
+func NewImporter(cfg ImporterConfig) *Importer {
+	if cfg.MaxLag == 0 {
+		cfg.MaxLag = DefaultMaxLag
+	}
+	i := &Importer{
+		cfg:     cfg,
+		metrics: newImporterMetrics(cfg.Registerer),
+		slots:   make(chan struct{}, maxExecutions),
+		spawn:   make(chan *pending),
+		failed:  make(chan error, 1),
+
+		ancestry: make(chan struct{}, 1),
+	}
+	i.mu.pending = make(map[common.Hash]*pending)
+	i.mu.newest = cfg.Chain.CurrentHeader().Number.Uint64()
+	return i
+}
+
+// Run works on blocks until ctx ends (nil) or something internal breaks (that error). It
+// returns after every goroutine that it started has.
+func (i *Importer) Run(ctx context.Context) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error {
+		i.fetchAncestry(ctx)
+		return nil
+	})
+	group.Go(func() error {
+		ticker := time.NewTicker(progressInterval)
+		defer ticker.Stop()
+		for {
+			select {
+			case p := <-i.spawn:
+				group.Go(func() error {
+					i.work(ctx, p)
+					return nil
+				})
+			case <-ticker.C:
+				i.logProgress()
+			case err := <-i.failed:
+				return err
+			case <-ctx.Done():
+				return nil
+			}
+		}
+	})
+	return group.Wait()
+}
+
+// fail reports an internal error to Run; only the first one counts.
+func (i *Importer) fail(err error) {
+	select {
+	case i.failed <- err:
+	default:
+	}
+}
+
+// NewPayload imports a block and waits for its outcome as long as ctx allows; after that it
+// answers SYNCING and the work goes on. INVALID is only ever the result of a full execution
+// with all state at hand, of a broken header or body rule, or of an invalid ancestor.
+//
+// The returned error is for the caller's mistakes, never for a good block.
+func (i *Importer) NewPayload(ctx context.Context, block *types.Block) (engine.PayloadStatusV1, error) {
+	if status, known := i.settled(block.Hash(), block.ParentHash()); known {
+		return status, nil
+	}
+	p, err := i.enlist(ctx, block)
+	if err != nil {
+		return syncing(), nil //nolint:nilerr // shutting down or crowded: not the block's fault
+	}
+	return p.wait(ctx), nil
+}
+
+// settled answers for blocks that need no work: executed ones, and rejected ones with
+// everything on top of them. The parent is for payloads that are not held; it may be zero.
+func (i *Importer) settled(hash, parent common.Hash) (engine.PayloadStatusV1, bool) {
+	if i.cfg.Chain.Status(hash) == chain.Executed {
+		return valid(hash), true
+	}
+	for _, bad := range []common.Hash{hash, parent} {
+		if latest, err := i.cfg.Chain.Rejection(bad); err != nil {
+			return invalid(latest, err), true
+		}
+	}
+	return engine.PayloadStatusV1{}, false
+}
+
+// enlist finds the pending of a block or starts one.
+func (i *Importer) enlist(ctx context.Context, block *types.Block) (*pending, error) {
+	i.mu.Lock()
+	if p, ok := i.mu.pending[block.Hash()]; ok {
+		i.mu.Unlock()
+		return p, nil
+	}
+	if len(i.mu.pending) >= maxPendingBlocks {
+		i.mu.Unlock()
+		return nil, fmt.Errorf("%d blocks in work already", maxPendingBlocks)
+	}
+	p := newPending(block)
+	i.mu.pending[block.Hash()] = p
+	i.mu.newest = max(i.mu.newest, block.NumberU64())
+	i.metrics.pending.Set(float64(len(i.mu.pending)))
+	i.mu.Unlock()
+
+	select {
+	case i.spawn <- p:
+		return p, nil
+	case <-ctx.Done():
+		i.finish(p, syncing())
+		return nil, ctx.Err()
+	}
+}
+
+// finish takes a pending off the table and wakes everyone who waits for it.
+func (i *Importer) finish(p *pending, status engine.PayloadStatusV1) {
+	i.mu.Lock()
+	if i.mu.pending[p.block.Hash()] == p {
+		delete(i.mu.pending, p.block.Hash())
+	}
+	i.metrics.pending.Set(float64(len(i.mu.pending)))
+	i.mu.Unlock()
+	p.finish(status)
+}
+
+// lookup returns the pending of a block, or nil.
+func (i *Importer) lookup(hash common.Hash) *pending {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.mu.pending[hash]
+}
+
+// supersede cancels everything in work that is further behind number than the lag allows,
+// and returns how many that were.
+func (i *Importer) supersede(number uint64) int {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	var n int
+	for _, p := range i.mu.pending {
+		if p.number()+i.cfg.MaxLag < number && p.giveUp(errSuperseded) {
+			n++
+		}
+	}
+	return n
+}

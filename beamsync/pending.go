@@ -1,0 +1,376 @@
+package beamsync
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/ethereum/go-ethereum/beacon/engine"
+	"github.com/ethereum/go-ethereum/common"
+	"github.com/ethereum/go-ethereum/core/types"
+
+	"github.com/sunbeam-eth/sunbeam/chain"
+	"github.com/sunbeam-eth/sunbeam/evm"
+	"github.com/sunbeam-eth/sunbeam/trie"
+)
+
+// pending is one block in work and everyone who waits for its outcome.
+type pending struct {
+	block *types.Block
+	since time.Time
+
+	done   chan struct{} // closed by finish; status is set before
+	status engine.PayloadStatusV1
+
+	mu struct {
+		sync.Mutex
+		reason   error                   // why it was given up
+		cancel   context.CancelCauseFunc // ends the work, once that has begun
+		stage    string
+		finished bool
+	}
+}
+
+func newPending(block *types.Block) *pending {
+	p := &pending{block: block, since: time.Now(), done: make(chan struct{})}
+	p.mu.stage = "queued"
+	return p
+}
+
+func (p *pending) number() uint64 { return p.block.NumberU64() }
+
+// wait returns the outcome, or SYNCING when ctx ends first.
+func (p *pending) wait(ctx context.Context) engine.PayloadStatusV1 {
+	select {
+	case <-p.done:
+		return p.status
+	case <-ctx.Done():
+		return syncing()
+	}
+}
+
+func (p *pending) finish(status engine.PayloadStatusV1) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.mu.finished {
+		return
+	}
+	p.mu.finished = true
+	p.status = status
+	close(p.done)
+}
+
+// giveUp tells the working goroutine to stop; it reports whether that was news.
+func (p *pending) giveUp(reason error) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.mu.finished || p.mu.reason != nil {
+		return false
+	}
+	p.mu.reason = reason
+	if p.mu.cancel != nil {
+		p.mu.cancel(reason)
+	}
+	return true
+}
+
+// begin notes how the work can be ended; a block that was given up before ends at once.
+func (p *pending) begin(cancel context.CancelCauseFunc) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.mu.cancel = cancel
+	if p.mu.reason != nil {
+		cancel(p.mu.reason)
+	}
+}
+
+// enter notes what the block is waiting for, for status and logs.
+func (p *pending) enter(stage string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.mu.stage = stage
+}
+
+func (p *pending) stage() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.mu.stage
+}
+
+// basis is what a block is executed on.
+type basis struct {
+	parent *types.Header
+	beamed bool // the parent was not executed here: beaming begins with this block
+}
+
+// work takes one block from "asked for" to its outcome.
+func (i *Importer) work(ctx context.Context, p *pending) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	p.begin(cancel)
+
+	status, err := i.process(ctx, p)
+	switch {
+	case err == nil:
+	case errors.Is(context.Cause(ctx), errSuperseded):
+		i.cfg.Log.Info("Block given up", "number", p.number(), "hash", p.block.Hash(), "reason", errSuperseded)
+	case ctx.Err() != nil: // shutting down
+	case errors.Is(err, trie.ErrUnavailable):
+		i.cfg.Log.Warn("Block is incomplete", "number", p.number(), "hash", p.block.Hash(), "err", err)
+	default:
+		i.cfg.Log.Error("Block could not be processed", "number", p.number(), "hash", p.block.Hash(), "err", err)
+	}
+	if err != nil {
+		status = syncing()
+	}
+	i.finish(p, status)
+	if status.Status == engine.VALID {
+		i.applyChoice(p.block.Hash())
+	}
+}
+
+// process returns the outcome of a block, or why there is none.
+func (i *Importer) process(ctx context.Context, p *pending) (engine.PayloadStatusV1, error) {
+	base, status, err := i.findBasis(ctx, p)
+	if err != nil || status != nil {
+		if status != nil {
+			return *status, err
+		}
+		return engine.PayloadStatusV1{}, err
+	}
+	// The rules that need no state come before anything is fetched for the block.
+	switch err := i.verify(p.block, base.parent); {
+	case errors.Is(err, chain.ErrBodyMismatch): // nothing to remember of a hash that may be good
+		return invalid(i.cfg.Chain.LatestValid(p.block.ParentHash()), err), nil
+	case err != nil:
+		return i.reject(p, err), nil
+	}
+	if base.beamed {
+		if err := i.beginBeaming(p, base.parent); err != nil {
+			return engine.PayloadStatusV1{}, err
+		}
+	}
+	p.enter("slot")
+	select {
+	case i.slots <- struct{}{}:
+		defer func() { <-i.slots }()
+	case <-ctx.Done():
+		return engine.PayloadStatusV1{}, ctx.Err()
+	}
+	p.enter("executing")
+	return i.execute(ctx, p, base)
+}
+
+// verify checks the rules of header and body, which need no state.
+func (i *Importer) verify(block *types.Block, parent *types.Header) error {
+	if err := chain.VerifyHeader(i.cfg.Chain.Config(), block.Header(), parent); err != nil {
+		return err
+	}
+	if err := chain.VerifyBody(i.cfg.Chain.Config(), block); err != nil {
+		return err
+	}
+	return i.cfg.Chain.VerifyUncles(block)
+}
+
+// findBasis finds or makes what the block stands on. A non-nil status settles the block
+// without execution (an invalid ancestor).
+func (i *Importer) findBasis(ctx context.Context, p *pending) (basis, *engine.PayloadStatusV1, error) {
+	hash := p.block.ParentHash()
+	if i.cfg.Chain.Status(hash) == chain.Executed {
+		return basis{parent: i.cfg.Chain.Header(hash)}, nil, nil
+	}
+	if i.tooFarBehind(p.number()) {
+		parent, err := i.parentHeader(ctx, p)
+		return basis{parent: parent, beamed: true}, nil, err
+	}
+	parent := i.lookup(hash)
+	if parent == nil {
+		var err error
+		if parent, err = i.connect(ctx, p); err != nil {
+			return basis{}, nil, err
+		}
+	}
+	if parent != nil {
+		p.enter("parent")
+		status := parent.wait(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return basis{}, nil, ctx.Err()
+		case status.Status == engine.INVALID:
+			i.cfg.Chain.Reject(p.block, errors.New("links to an invalid block"))
+			return basis{}, &status, nil
+		case status.Status != engine.VALID:
+			return basis{}, nil, fmt.Errorf("parent %x: no outcome: %w", hash, trie.ErrUnavailable)
+		}
+	}
+	if i.cfg.Chain.Status(hash) != chain.Executed {
+		// No executed ancestor within reach: a side chain deeper than the lag allows.
+		header, err := i.parentHeader(ctx, p)
+		return basis{parent: header, beamed: true}, nil, err
+	}
+	return basis{parent: i.cfg.Chain.Header(hash)}, nil, nil
+}
+
+// tooFarBehind says whether a block is out of reach of what we executed: the node is fresh,
+// or has lagged too far.
+func (i *Importer) tooFarBehind(number uint64) bool {
+	head := i.cfg.Chain.CurrentHeader().Number.Uint64()
+	if head == 0 {
+		return number > 1
+	}
+	return number > head+i.cfg.MaxLag
+}
+
+// parentHeader gets the header of a block's parent from wherever it is.
+func (i *Importer) parentHeader(ctx context.Context, p *pending) (*types.Header, error) {
+	hash := p.block.ParentHash()
+	if header := i.cfg.Chain.Header(hash); header != nil {
+		return header, nil
+	}
+	if parent := i.lookup(hash); parent != nil {
+		return parent.block.Header(), nil
+	}
+	p.enter("parent header")
+	headers, err := i.cfg.Blocks.Headers(ctx, hash, 1)
+	if err != nil {
+		return nil, fmt.Errorf("header of parent %x: %w", hash, err)
+	}
+	return headers[0], nil
+}
+
+// connect fetches the missing ancestors of a block, up to the lag, and puts them to work. It
+// returns the pending of the parent, or nil if no executed ancestor is within reach.
+func (i *Importer) connect(ctx context.Context, p *pending) (*pending, error) {
+	p.enter("ancestors")
+	var (
+		missing []*types.Header // newest first
+		hash    = p.block.ParentHash()
+	)
+	for i.cfg.Chain.Status(hash) != chain.Executed && i.lookup(hash) == nil {
+		if uint64(len(missing)) >= i.cfg.MaxLag {
+			return nil, nil //nolint:nilnil // out of reach, which is not an error
+		}
+		headers, err := i.cfg.Blocks.Headers(ctx, hash, int(i.cfg.MaxLag)-len(missing))
+		if err != nil {
+			return nil, fmt.Errorf("ancestors of block %d: %w", p.number(), err)
+		}
+		for _, header := range headers {
+			if i.cfg.Chain.Status(hash) == chain.Executed || i.lookup(hash) != nil {
+				break
+			}
+			missing = append(missing, header)
+			hash = header.ParentHash
+			if header.Number.Sign() == 0 {
+				return nil, fmt.Errorf("block %d links to a foreign genesis %x", p.number(), header.Hash())
+			}
+		}
+	}
+	if len(missing) == 0 { // the parent was executed or put to work meanwhile
+		return i.lookup(hash), nil
+	}
+	blocks, err := i.cfg.Blocks.Bodies(ctx, missing)
+	if err != nil {
+		return nil, fmt.Errorf("bodies of the ancestors of block %d: %w", p.number(), err)
+	}
+	var parent *pending
+	for n := len(blocks) - 1; n >= 0; n-- { // oldest first, so that each finds its parent in work
+		if parent, err = i.enlist(ctx, blocks[n]); err != nil {
+			return nil, fmt.Errorf("ancestor %d: %w", blocks[n].NumberU64(), err)
+		}
+	}
+	return parent, nil
+}
+
+// beginBeaming notes the parent that is not executed here, and gives up what is left behind.
+func (i *Importer) beginBeaming(p *pending, parent *types.Header) error {
+	if err := i.cfg.Chain.AddHeaders([]*types.Header{parent}); err != nil {
+		return fmt.Errorf("header of parent %x: %w", parent.Hash(), err)
+	}
+	head := i.cfg.Chain.CurrentHeader().Number.Uint64()
+	if head == 0 {
+		i.cfg.Log.Info("Beaming begins", "number", p.number(), "hash", p.block.Hash(), "state_root", parent.Root)
+		return nil
+	}
+	reason := pivotLag
+	if p.number() <= head+i.cfg.MaxLag {
+		reason = pivotUnconnected
+	}
+	dropped := i.supersede(p.number())
+	i.metrics.pivots.WithLabelValues(reason).Inc()
+	i.cfg.Log.Warn("Pivot to the newest head", "reason", reason, "number", p.number(), "hash", p.block.Hash(),
+		"executed", head, "dropped", dropped)
+	return nil
+}
+
+// execute runs the block and makes its outcome durable.
+func (i *Importer) execute(ctx context.Context, p *pending, base basis) (engine.PayloadStatusV1, error) {
+	begin := time.Now()
+	session := i.cfg.Session()
+	result := i.cfg.Executor.Execute(ctx, evm.Job{
+		Block:   p.block,
+		Parent:  base.parent,
+		State:   trie.Open(ctx, base.parent.Root, i.cfg.Local, session),
+		Headers: ancestors{i},
+	})
+	took := time.Since(begin)
+
+	var status engine.PayloadStatusV1
+	switch result.Outcome {
+	case evm.Incomplete:
+		i.report(p, result, session.Stats(), took)
+		return status, result.Err
+	case evm.Invalid:
+		status = i.reject(p, result.Err)
+	case evm.Valid:
+		if err := i.commit(p.block, result); err != nil {
+			i.fail(fmt.Errorf("committing block %d: %w", p.number(), err))
+			return status, err
+		}
+		status = valid(p.block.Hash())
+	}
+	i.metrics.phases.WithLabelValues(phaseCommit).Observe((time.Since(begin) - took).Seconds())
+	i.report(p, result, session.Stats(), took)
+	return status, nil
+}
+
+// commit makes a valid block durable: first its new state, which is worth nothing by itself,
+// then block, receipts and outcome in one batch.
+func (i *Importer) commit(block *types.Block, result *evm.Result) error {
+	for hash, code := range result.Codes {
+		if err := i.cfg.Local.PutCode(hash, code); err != nil {
+			return err
+		}
+	}
+	if err := i.cfg.Local.PutNodes(result.Nodes); err != nil {
+		return err
+	}
+	return i.cfg.Chain.Commit(block, result.Receipts)
+}
+
+// reject remembers an invalid block and makes its status.
+func (i *Importer) reject(p *pending, reason error) engine.PayloadStatusV1 {
+	i.cfg.Chain.Reject(p.block, reason)
+	i.metrics.imports.WithLabelValues(evm.Invalid.String()).Inc()
+	i.cfg.Log.Warn("Invalid block", "number", p.number(), "hash", p.block.Hash(), "err", reason)
+	return invalid(i.cfg.Chain.LatestValid(p.block.ParentHash()), reason)
+}
+
+// ancestors finds headers for BLOCKHASH: by hash, in the chain or from peers, a whole window
+// at a time because the opcode walks down from the parent.
+type ancestors struct{ i *Importer }
+
+func (a ancestors) Header(ctx context.Context, hash common.Hash, number uint64) (*types.Header, error) {
+	if header := a.i.cfg.Chain.Header(hash); header != nil {
+		return header, nil
+	}
+	headers, err := a.i.cfg.Blocks.Headers(ctx, hash, int(min(ancestorHeaders, number+1)))
+	if err != nil {
+		return nil, fmt.Errorf("header %d %x: %w", number, hash, err)
+	}
+	if err := a.i.cfg.Chain.AddHeaders(headers); err != nil {
+		return nil, err
+	}
+	return headers[0], nil
+}

@@ -1,0 +1,74 @@
+package bench
+
+import (
+	"math/big"
+
+	"github.com/ethereum/go-ethereum/common"
+	"github.com/ethereum/go-ethereum/core/types"
+	"github.com/ethereum/go-ethereum/params"
+	"github.com/ethereum/go-ethereum/rlp"
+
+	"github.com/sunbeam-eth/sunbeam/internal/witness"
+)
+
+// blockChain is the chain that both ends of a measurement show each other: a genesis, and
+// the headers of one witness.
+type blockChain struct {
+	file    *witness.File
+	genesis *types.Block
+	headers map[common.Hash]*types.Header
+}
+
+func newBlockChain(file *witness.File) *blockChain {
+	c := &blockChain{
+		file: file,
+		// Both ends use it, so it need not be the network's: only its hash is compared.
+		genesis: types.NewBlockWithHeader(&types.Header{Number: new(big.Int), Difficulty: big.NewInt(1)}),
+		headers: make(map[common.Hash]*types.Header),
+	}
+	for _, header := range file.Headers {
+		c.headers[header.Hash()] = header
+	}
+	return c
+}
+
+// ancestry returns how many headers the witness holds from hash downward without a hole.
+func (c *blockChain) ancestry(hash common.Hash) int {
+	n := 0
+	for header := c.headers[hash]; header != nil; header = c.headers[header.ParentHash] {
+		n++
+	}
+	return n
+}
+
+func (c *blockChain) Config() *params.ChainConfig  { return c.file.Config }
+func (c *blockChain) Genesis() *types.Block        { return c.genesis }
+func (c *blockChain) CurrentHeader() *types.Header { return c.file.Parent }
+
+func (c *blockChain) Header(hash common.Hash) *types.Header { return c.headers[hash] }
+
+func (c *blockChain) HeaderByNumber(number uint64) *types.Header {
+	for _, header := range c.file.Headers {
+		if header.Number.Uint64() == number {
+			return header
+		}
+	}
+	return nil
+}
+
+func (c *blockChain) Block(common.Hash) *types.Block      { return nil }
+func (c *blockChain) Receipts(common.Hash) types.Receipts { return nil }
+func (c *blockChain) AccessList(common.Hash) rlp.RawValue { return nil }
+func (c *blockChain) Oldest() uint64                      { return c.file.Parent.Number.Uint64() }
+
+// blockState is the state of a witness as a peer serves it: under the block's pre-state root
+// only, by path.
+type blockState struct{ file *witness.File }
+
+func (s blockState) HasRoot(root common.Hash) bool { return root == s.file.PreRoot }
+
+func (s blockState) TrieNode(root, owner common.Hash, path []byte) []byte {
+	return s.file.PathNode(root, owner, path)
+}
+
+func (s blockState) Code(hash common.Hash) []byte { return s.file.Codes[hash] }
