@@ -274,6 +274,9 @@ func tail(text []byte) string {
 	return string(bytes.TrimSpace(text[max(0, len(text)-enough):]))
 }
 
+// Exited is closed when the process has ended.
+func (p *Process) Exited() <-chan struct{} { return p.exited }
+
 // Wait waits for the process to end. It returns nil if it ended because it was told to.
 func (p *Process) Wait() error {
 	<-p.exited

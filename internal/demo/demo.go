@@ -1,0 +1,227 @@
+package demo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/big"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/ethereum/go-ethereum/beacon/engine"
+	"github.com/ethereum/go-ethereum/core/types"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/sunbeam-eth/sunbeam/internal/mockcl"
+	"github.com/sunbeam-eth/sunbeam/internal/simnet"
+	"github.com/sunbeam-eth/sunbeam/internal/stategen"
+)
+
+// Config of the demo. Default fills it.
+type Config struct {
+	State     stategen.Spec
+	Delay     time.Duration // each way
+	Slot      time.Duration
+	Gas       uint64 // that each block uses, about
+	Mix       stategen.Mix
+	Blocks    int    // to see VALID; 0: go on until interrupted
+	Questions int    // to compare after each block
+	CacheDir  string // for states
+	Out       io.Writer
+}
+
+// Default is what `make demo` shows.
+func Default(cacheDir string, out io.Writer) Config {
+	return Config{
+		State: stategen.Demo(), Delay: 50 * time.Millisecond, Slot: 2 * time.Second, Gas: 8_000_000,
+		Mix: stategen.Mixed(), Questions: 9, CacheDir: cacheDir, Out: out,
+	}
+}
+
+// patience is how long blocks may stay open beyond their slots before a demo with a
+// wanted number of blocks gives up.
+const patience = time.Minute
+
+// errDone ends the demo from inside: all wanted blocks were built and judged.
+var errDone = errors.New("done")
+
+// Run shows the demo. It returns nil if ctx ended it, or if all wanted blocks were VALID;
+// and only if every answer was geth's.
+func Run(ctx context.Context, cfg Config) (err error) {
+	dir, err := os.MkdirTemp("", "beamdemo")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	fmt.Fprintln(cfg.Out, "Building geth (the version in go.mod; takes minutes the first time) and sunbeam ...")
+	binary := filepath.Join(dir, "sunbeam")
+	if err := Build(ctx, binary); err != nil {
+		return err
+	}
+	world, err := NewWorld(ctx, WorldConfig{
+		State: cfg.State, Link: simnet.Link{Delay: cfg.Delay}, CacheDir: cfg.CacheDir, Dir: dir,
+		Seed: 1, Progress: cfg.Out, Log: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, world.Close()) }()
+
+	s := &show{cfg: cfg, world: world, random: rand.New(rand.NewPCG(2, 0)), records: make(chan mockcl.Record, 1024)}
+	group, groupCtx := errgroup.WithContext(ctx)
+	group.Go(func() error { return world.Run(groupCtx) })
+	s.node, err = StartNode(groupCtx, NodeConfig{
+		Binary: binary, Dir: filepath.Join(dir, "sunbeam-data"), Genesis: world.Genesis,
+		Peers: []string{world.Enode()}, JWTFile: world.JWTFile, Secret: world.Secret,
+	})
+	if err != nil {
+		group.Go(func() error { return err })
+		return group.Wait()
+	}
+	s.introduce()
+	group.Go(func() error { return ended(groupCtx, "sunbeam", s.node.Exited(), s.node.Wait) })
+	group.Go(func() error { return s.drive(groupCtx) })
+	group.Go(func() error { return s.tell(groupCtx) })
+	err = group.Wait()
+	if errors.Is(err, errDone) {
+		err = nil
+	}
+	err = errors.Join(err, s.node.Close())
+	return errors.Join(err, s.sum(ctx.Err() != nil))
+}
+
+// show is what was seen so far; only tell changes it.
+type show struct {
+	cfg     Config
+	world   *World
+	node    *Node
+	random  *rand.Rand
+	records chan mockcl.Record
+
+	valid      int
+	bad        int           // blocks that were judged otherwise, or never
+	firstValid time.Duration // from the node's start
+	status     Status
+	asked      int
+	different  int
+	memory     uint64
+}
+
+func (s *show) introduce() {
+	spec := s.cfg.State
+	fmt.Fprintf(s.cfg.Out, `
+geth has %d accounts and %d contracts with %d slots; one-way delay to it is %v.
+sunbeam is fresh: it knows the genesis and geth's enode, nothing else. Look around:
+
+  curl -s %s -H 'content-type: application/json' -d '{"jsonrpc":"2.0","id":1,"method":"eth_getBalance","params":["%s","latest"]}'
+  curl -s %s -H 'content-type: application/json' -d '{"jsonrpc":"2.0","id":1,"method":"beam_status","params":[]}'
+  geth attach %s
+  tail -f %s
+
+`, spec.Accounts, spec.Contracts, spec.Slots, s.cfg.Delay,
+		s.node.HTTP, stategen.Account(uint64(s.random.IntN(spec.Accounts))), s.node.HTTP, s.node.IPC, s.node.Log())
+}
+
+// drive is the consensus client.
+func (s *show) drive(ctx context.Context) error {
+	defer close(s.records)
+	if s.cfg.Blocks > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, time.Duration(s.cfg.Blocks)*s.cfg.Slot+patience)
+		defer cancel()
+	}
+	report := func(r mockcl.Record) { s.records <- r }
+	chain := mockcl.Chain{
+		Builder:   s.world.Builder,
+		Followers: []*mockcl.Follower{mockcl.NewFollower(s.node.Engine, s.cfg.Slot, report, slog.New(slog.DiscardHandler))},
+		Slot:      s.cfg.Slot,
+		Blocks:    s.cfg.Blocks,
+		Transactions: func(uint64, *big.Int) []*types.Transaction {
+			return s.world.Traffic.Block(s.cfg.Gas, s.cfg.Mix)
+		},
+	}
+	return chain.Run(ctx)
+}
+
+// tell says what became of each block.
+func (s *show) tell(ctx context.Context) error {
+	for r := range s.records {
+		s.count(ctx, r)
+		fmt.Fprintln(s.cfg.Out, s.line(r))
+		if r.Status == engine.VALID {
+			s.compare(ctx, r.Number)
+		}
+	}
+	return errDone
+}
+
+func (s *show) count(ctx context.Context, r mockcl.Record) {
+	if r.Status == engine.VALID {
+		s.valid++
+		if s.valid == 1 {
+			s.firstValid = time.Since(s.node.Started)
+		}
+	} else {
+		s.bad++
+	}
+	if status, err := s.node.Status(ctx); err == nil {
+		s.status = status
+	}
+	s.memory = max(s.memory, s.node.Memory())
+}
+
+func (s *show) line(r mockcl.Record) string {
+	line := fmt.Sprintf("block %d  %-7s  %6.0f ms  %4d txs %5.1f Mgas", r.Number, r.Status, float64(r.Latency.Milliseconds()), r.Txs, float64(r.GasUsed)/1e6)
+	if last := s.status.Last; last.Number == r.Number {
+		f := last.Fetched
+		line += fmt.Sprintf("  faults %4d  trips %3d  nodes %5d  codes %2d  %7.1f kB  waited %5d ms", f.Faults, f.Trips, f.Nodes, f.Codes, float64(f.Bytes)/1e3, f.Wait.Milliseconds())
+	}
+	if r.Syncing > 0 {
+		line += fmt.Sprintf("  (SYNCING %d times first)", r.Syncing)
+	}
+	if r.Implied {
+		line += "  (by a descendant)"
+	}
+	if r.Err != "" {
+		line += "  " + r.Err
+	}
+	return line
+}
+
+// compare asks both nodes about a block.
+func (s *show) compare(ctx context.Context, block uint64) {
+	for _, q := range Questions(s.cfg.State, s.random, block, s.cfg.Questions) {
+		err := Compare(ctx, q, s.node.RPC, s.world.Geth.RPC())
+		if ctx.Err() != nil {
+			return
+		}
+		s.asked++
+		if err != nil {
+			s.different++
+			fmt.Fprintln(s.cfg.Out, "  DIFFERENT:", err)
+		}
+	}
+}
+
+// sum says how it went, in the last line.
+func (s *show) sum(interrupted bool) error {
+	to, from := s.world.Proxy.Traffic()
+	fmt.Fprintf(s.cfg.Out, "\n%d answers compared, %d different; %d kB to geth, %d kB from it; at most %d MB of memory\n",
+		s.asked, s.different, to/1000, from/1000, s.memory/1_000_000)
+	total := s.status.Totals.Fetched
+	fmt.Fprintf(s.cfg.Out, "demo: %d blocks VALID, first VALID after %.1f s, %d trips, %d nodes, %d bytes\n",
+		s.valid, s.firstValid.Seconds(), total.Trips, total.Nodes, total.Bytes)
+	switch {
+	case s.different > 0:
+		return fmt.Errorf("%d of %d answers differ from geth's", s.different, s.asked)
+	case s.bad > 0 && !interrupted:
+		return fmt.Errorf("%d blocks were not VALID", s.bad)
+	case s.valid < s.cfg.Blocks:
+		return fmt.Errorf("%d of %d blocks were VALID", s.valid, s.cfg.Blocks)
+	}
+	return nil
+}

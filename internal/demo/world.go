@@ -1,0 +1,152 @@
+package demo
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/sunbeam-eth/sunbeam/internal/gethpeer"
+	"github.com/sunbeam-eth/sunbeam/internal/mockcl"
+	"github.com/sunbeam-eth/sunbeam/internal/simnet"
+	"github.com/sunbeam-eth/sunbeam/internal/stategen"
+)
+
+// WorldConfig says what the world is like.
+type WorldConfig struct {
+	State    stategen.Spec
+	Link     simnet.Link // between the node and geth
+	CacheDir string      // where states are kept, to be made once
+	Dir      string      // for this run; must exist
+	Seed     uint64      // of the transactions
+	Progress io.Writer   // is told what takes long
+	Log      *slog.Logger
+}
+
+// World is a network of one real geth, seen through a link with latency.
+type World struct {
+	Spec    stategen.Spec
+	Geth    *gethpeer.Process
+	Proxy   *simnet.Proxy
+	Builder *mockcl.Builder
+	Traffic *stategen.Traffic
+	Genesis string // file for the node
+	JWTFile string // the node's Engine API is to use the same secret
+	Secret  [32]byte
+
+	engine *mockcl.Client
+}
+
+// NewWorld makes the state unless it is there, and starts geth on a copy of it. The
+// world ends by Close; its proxy works while Run runs.
+func NewWorld(ctx context.Context, cfg WorldConfig) (*World, error) {
+	binary, err := gethpeer.Binary(ctx)
+	if err != nil {
+		return nil, err
+	}
+	kept := filepath.Join(cfg.CacheDir, cfg.State.Name())
+	if err := makeState(ctx, cfg, binary, kept); err != nil {
+		return nil, err
+	}
+	dir := filepath.Join(cfg.Dir, "geth")
+	if err := gethpeer.Copy(kept, dir); err != nil {
+		return nil, err
+	}
+	w := &World{
+		Spec:    cfg.State,
+		Traffic: stategen.NewTraffic(cfg.State, cfg.Seed),
+		Genesis: filepath.Join(cfg.Dir, "genesis.json"),
+		Secret:  [32]byte{0xbe, 0xa4},
+	}
+	genesis, err := json.MarshalIndent(cfg.State.Genesis(), "", "  ")
+	if err != nil {
+		return nil, err
+	}
+	if err := os.WriteFile(w.Genesis, genesis, 0o644); err != nil {
+		return nil, err
+	}
+	if w.Geth, err = gethpeer.Start(ctx, gethpeer.Config{Binary: binary, Dir: dir, JWTSecret: w.Secret}); err != nil {
+		return nil, err
+	}
+	w.JWTFile = filepath.Join(dir, "jwt.hex")
+	if err := w.connect(ctx, cfg); err != nil {
+		return nil, errors.Join(err, w.Close())
+	}
+	return w, nil
+}
+
+func makeState(ctx context.Context, cfg WorldConfig, binary, dir string) error {
+	if _, err := os.Stat(dir); err == nil {
+		return nil
+	}
+	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
+		return err
+	}
+	start := time.Now()
+	fmt.Fprintf(cfg.Progress, "Making the state %s; it is kept for the next time in %s\n", cfg.State.Name(), dir)
+	err := gethpeer.Make(ctx, gethpeer.Config{Binary: binary, Dir: dir, Genesis: cfg.State.Genesis(), CacheMB: 2048},
+		func(ctx context.Context, geth *gethpeer.Process) error {
+			return cfg.State.Fill(ctx, geth.RPC(), func(number, _ uint64) {
+				if number%10 == 0 {
+					fmt.Fprintf(cfg.Progress, "  block %d after %.0f s\n", number, time.Since(start).Seconds())
+				}
+			})
+		})
+	if err == nil {
+		fmt.Fprintf(cfg.Progress, "  done in %.0f s\n", time.Since(start).Seconds())
+	}
+	return err
+}
+
+func (w *World) connect(ctx context.Context, cfg WorldConfig) (err error) {
+	if w.Proxy, err = simnet.Listen(ctx, w.Geth.RLPx(), cfg.Link, cfg.Log); err != nil {
+		return err
+	}
+	if w.engine, err = mockcl.Dial(ctx, "geth", w.Geth.Auth(), w.Secret); err != nil {
+		return err
+	}
+	w.Builder, err = mockcl.NewBuilder(ctx, w.engine, w.Geth.RPC(), w.Spec.Config())
+	return err
+}
+
+// Enode is where the node finds geth: at the far end of the link.
+func (w *World) Enode() string { return w.Geth.EnodeAt(w.Proxy.Addr()) }
+
+// Run keeps the link up until ctx ends. It returns early if geth ends by itself.
+func (w *World) Run(ctx context.Context) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return w.Proxy.Run(ctx) })
+	group.Go(func() error { return ended(ctx, "geth", w.Geth.Exited(), w.Geth.Wait) })
+	return group.Wait()
+}
+
+// ended waits for a process that should not end before ctx does.
+func ended(ctx context.Context, name string, exited <-chan struct{}, wait func() error) error {
+	select {
+	case <-ctx.Done():
+		return nil
+	case <-exited:
+	}
+	if err := wait(); err != nil {
+		return err
+	}
+	if ctx.Err() != nil {
+		return nil
+	}
+	return fmt.Errorf("%s ended by itself", name)
+}
+
+// Close stops geth.
+func (w *World) Close() error {
+	if w.engine != nil {
+		w.engine.Close()
+	}
+	return w.Geth.Close()
+}
