@@ -1,0 +1,184 @@
+package rpc
+
+import (
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"time"
+
+	gethrpc "github.com/ethereum/go-ethereum/rpc"
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Config says where to listen and what a request may cost. Zero limits mean
+// go-ethereum's defaults, except where noted.
+type Config struct {
+	HTTP HTTP
+	WS   WS
+	Auth Auth
+	IPC  string // path of the socket, mode 0600; empty: none
+
+	Timeouts   gethrpc.HTTPTimeouts // zero: geth's defaults
+	BatchItems int                  // requests per batch; zero: 1000
+	BatchBytes int                  // bytes of all responses to one batch; zero: 25 MB
+	BodyBytes  int                  // bytes of one HTTP request; zero: 5 MB
+
+	GasCap       uint64        // gas of one eth_call or eth_estimateGas; zero: no cap
+	EVMTimeout   time.Duration // one state query, faults included; zero: no limit but the caller's
+	StateQueries int           // state queries at once; zero: 16
+
+	Identity   Identity
+	Log        *slog.Logger
+	Registerer prometheus.Registerer // nil: not measured
+}
+
+// HTTP is the plain JSON-RPC endpoint.
+type HTTP struct {
+	Enabled bool
+	Host    string
+	Port    int
+	Modules []string // namespaces; empty: net, web3
+	CORS    []string // allowed origins; empty: no CORS headers
+	VHosts  []string // allowed Host headers beside IP addresses; "*" allows all
+	Prefix  string   // path below which requests are served; empty: only "/"
+}
+
+// WS is the WebSocket endpoint. It shares the HTTP one if host and port are equal.
+type WS struct {
+	Enabled bool
+	Host    string
+	Port    int
+	Modules []string // namespaces; empty: net, web3
+	Origins []string // allowed Origin headers
+	Prefix  string
+}
+
+// Auth is the Engine API endpoint, HTTP and WebSocket on one port.
+type Auth struct {
+	Enabled bool
+	Host    string
+	Port    int
+	VHosts  []string
+	JWTFile string // 32 bytes in hex; created with mode 0600 if absent
+}
+
+// Identity is what the node says about itself.
+type Identity struct {
+	Name      string // client name and version as web3_clientVersion shows it
+	Client    string // name alone, for engine_getClientVersionV1
+	Code      string // two letters, for engine_getClientVersionV1
+	Version   string
+	Commit    string // hex of the git commit, at least 4 bytes if known
+	NetworkID uint64
+	DataDir   string
+}
+
+// Ports, limits and times that go-ethereum has as defaults (node/defaults.go,
+// eth/ethconfig/config.go).
+const (
+	DefaultHTTPPort   = 8545
+	DefaultWSPort     = 8546
+	DefaultAuthPort   = 8551
+	DefaultGasCap     = 50_000_000
+	DefaultEVMTimeout = 5 * time.Second
+
+	defaultStateQueries = 16
+	defaultBatchItems   = 1000
+	defaultBatchBytes   = 25 * 1000 * 1000
+	defaultBodyBytes    = 5 * 1024 * 1024
+
+	// Limits of the authenticated endpoint; not configurable, as in geth.
+	authBatchItems = 2000
+	authBatchBytes = 250 * 1000 * 1000
+	authBodyBytes  = 128 * 1024 * 1024
+)
+
+// withDefaults fills in what was left zero.
+func (c Config) withDefaults() Config {
+	if c.Timeouts == (gethrpc.HTTPTimeouts{}) {
+		c.Timeouts = gethrpc.DefaultHTTPTimeouts
+	}
+	if c.BatchItems == 0 {
+		c.BatchItems = defaultBatchItems
+	}
+	if c.BatchBytes == 0 {
+		c.BatchBytes = defaultBatchBytes
+	}
+	if c.BodyBytes == 0 {
+		c.BodyBytes = defaultBodyBytes
+	}
+	if c.StateQueries <= 0 {
+		c.StateQueries = defaultStateQueries
+	}
+	if len(c.HTTP.Modules) == 0 {
+		c.HTTP.Modules = []string{"net", "web3"}
+	}
+	if len(c.WS.Modules) == 0 {
+		c.WS.Modules = []string{"net", "web3"}
+	}
+	if c.Identity.Client == "" {
+		c.Identity.Client = "Sunbeam"
+	}
+	if c.Identity.Code == "" {
+		c.Identity.Code = "SB"
+	}
+	if c.Identity.Name == "" {
+		c.Identity.Name = c.Identity.Client + "/" + c.Identity.Version
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	return c
+}
+
+// check says what is wrong with the configuration, naming the flag.
+func (c Config) check(namespaces []string) error {
+	if c.HTTP.Enabled {
+		if err := checkModules("--http.api", c.HTTP.Modules, namespaces); err != nil {
+			return err
+		}
+		if err := checkPrefix("--http.rpcprefix", c.HTTP.Prefix); err != nil {
+			return err
+		}
+	}
+	if c.WS.Enabled {
+		if err := checkModules("--ws.api", c.WS.Modules, namespaces); err != nil {
+			return err
+		}
+		if err := checkPrefix("--ws.rpcprefix", c.WS.Prefix); err != nil {
+			return err
+		}
+	}
+	if c.HTTP.Enabled && c.WS.Enabled && c.HTTP.Port == c.WS.Port && c.HTTP.Port != 0 && c.HTTP.Host != c.WS.Host {
+		return fmt.Errorf("--ws.addr %q differs from --http.addr %q, but --ws.port and --http.port are both %d",
+			c.WS.Host, c.HTTP.Host, c.WS.Port)
+	}
+	return nil
+}
+
+// checkModules refuses namespaces that do not exist, and the engine namespace, which is
+// served on the authenticated endpoint only.
+func checkModules(flag string, modules, namespaces []string) error {
+	for _, module := range modules {
+		switch {
+		case module == gethrpc.EngineApi:
+			return fmt.Errorf("%s: module %q is served on the authenticated endpoint only", flag, module)
+		case module != gethrpc.MetadataApi && !slices.Contains(namespaces, module):
+			return fmt.Errorf("%s: unknown module %q (have %s)", flag, module, strings.Join(namespaces, ", "))
+		}
+	}
+	return nil
+}
+
+func checkPrefix(flag, prefix string) error {
+	switch {
+	case prefix == "":
+		return nil
+	case prefix[0] != '/':
+		return fmt.Errorf("%s: %q does not begin with %q", flag, prefix, "/")
+	case strings.ContainsAny(prefix, "?#"):
+		return fmt.Errorf("%s: %q contains one of %q", flag, prefix, "?#")
+	}
+	return nil
+}

@@ -1,0 +1,70 @@
+package rpc
+
+import (
+	"fmt"
+
+	"github.com/ethereum/go-ethereum/accounts/abi"
+	"github.com/ethereum/go-ethereum/common/hexutil"
+	"github.com/ethereum/go-ethereum/core/history"
+	"github.com/ethereum/go-ethereum/core/vm"
+)
+
+// Error codes of JSON-RPC, of EIP-1474 and of execution-apis.
+const (
+	codeServer        = -32000
+	codeLimitExceeded = -32005
+	codeInvalidParams = -32602
+	codeClientLimit   = -38026
+	codeReverted      = 3
+	codePruned        = 4444
+)
+
+// codedError is an error with a JSON-RPC code.
+type codedError struct {
+	code int
+	msg  string
+}
+
+func (e *codedError) Error() string  { return e.msg }
+func (e *codedError) ErrorCode() int { return e.code }
+
+func invalidParams(format string, args ...any) error {
+	return &codedError{codeInvalidParams, fmt.Sprintf(format, args...)}
+}
+
+// errPruned is what go-ethereum says about history that it no longer has, and what this
+// node says about history that it never had.
+func errPruned() error { return &history.PrunedHistoryError{} }
+
+// errWindow says that the state of a block is older than what peers keep.
+func errWindow(number, head, window uint64) error {
+	return &codedError{codePruned, fmt.Sprintf(
+		"state unavailable: block %d is outside the %d newest blocks (head %d) whose state peers serve", number, window, head)}
+}
+
+// unavailableError says that the state of a block could not be read in full. It is about
+// this node and its peers: the same query may succeed a moment later.
+type unavailableError struct{ err error }
+
+func (e *unavailableError) Error() string  { return "state unavailable: " + e.err.Error() }
+func (e *unavailableError) Unwrap() error  { return e.err }
+func (e *unavailableError) ErrorCode() int { return codeServer }
+
+// revertError is an execution that ended in REVERT, with what it returned.
+type revertError struct {
+	err    error
+	revert []byte
+}
+
+func newRevertError(revert []byte) *revertError {
+	err := error(vm.ErrExecutionReverted)
+	if reason, unpack := abi.UnpackRevert(revert); unpack == nil {
+		err = fmt.Errorf("%w: %v", vm.ErrExecutionReverted, reason)
+	}
+	return &revertError{err, revert}
+}
+
+func (e *revertError) Error() string  { return e.err.Error() }
+func (e *revertError) Unwrap() error  { return e.err }
+func (e *revertError) ErrorCode() int { return codeReverted }
+func (e *revertError) ErrorData() any { return hexutil.Encode(e.revert) }

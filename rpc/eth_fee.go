@@ -1,0 +1,263 @@
+package rpc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/big"
+	"slices"
+
+	"github.com/ethereum/go-ethereum/common"
+	"github.com/ethereum/go-ethereum/common/hexutil"
+	"github.com/ethereum/go-ethereum/common/math"
+	"github.com/ethereum/go-ethereum/consensus/misc/eip1559"
+	"github.com/ethereum/go-ethereum/consensus/misc/eip4844"
+	"github.com/ethereum/go-ethereum/core/types"
+	"github.com/ethereum/go-ethereum/params"
+	gethrpc "github.com/ethereum/go-ethereum/rpc"
+)
+
+// The rules below are those of go-ethereum's eth/gasprice with the settings of a full
+// node. Its Oracle is not used: it samples a fixed number of blocks and counts those that
+// are not held as free, caches by number, and starts a goroutine.
+const (
+	tipBlocks      = 20   // newest blocks sampled for a tip
+	tipPercentile  = 60   // of the sampled tips
+	tipsPerBlock   = 3    // cheapest tips of a block that count
+	maxFeeBlocks   = 1024 // blocks in one eth_feeHistory
+	maxPercentiles = 100  // in one eth_feeHistory
+)
+
+var (
+	maxTip    = big.NewInt(500 * params.GWei)
+	ignoreTip = big.NewInt(2 * params.Wei)
+
+	errPercentile = errors.New("invalid reward percentile")
+)
+
+// feeAPI is the part of the eth namespace about prices. It reads held blocks only.
+type feeAPI struct{ b *backend }
+
+// GasPrice suggests a price for a legacy transaction.
+func (api *feeAPI) GasPrice() *hexutil.Big {
+	tip := api.suggestTip()
+	if fee := api.b.Chain.CurrentHeader().BaseFee; fee != nil {
+		tip.Add(tip, fee)
+	}
+	return (*hexutil.Big)(tip)
+}
+
+// MaxPriorityFeePerGas suggests a tip.
+func (api *feeAPI) MaxPriorityFeePerGas() *hexutil.Big { return (*hexutil.Big)(api.suggestTip()) }
+
+// BaseFee returns the base fee of the next block, null before London.
+func (api *feeAPI) BaseFee() *hexutil.Big {
+	head, config := api.b.Chain.CurrentHeader(), api.b.Chain.Config()
+	if !config.IsLondon(new(big.Int).Add(head.Number, common.Big1)) {
+		return nil
+	}
+	return (*hexutil.Big)(eip1559.CalcBaseFee(config, head))
+}
+
+// BlobBaseFee returns the base fee for blob gas at the head, null before Cancun.
+func (api *feeAPI) BlobBaseFee() *hexutil.Big {
+	head := api.b.Chain.CurrentHeader()
+	if head.ExcessBlobGas == nil {
+		return nil
+	}
+	return (*hexutil.Big)(eip4844.CalcBlobFee(api.b.Chain.Config(), head))
+}
+
+// suggestTip is a percentile of what was paid in the newest blocks that are held.
+func (api *feeAPI) suggestTip() *big.Int {
+	var tips []*big.Int
+	head := api.b.Chain.CurrentHeader().Number.Uint64()
+	for i := uint64(0); i < tipBlocks && i < head; i++ {
+		block := api.b.Chain.BlockByNumber(head - i)
+		if block == nil {
+			break
+		}
+		tips = append(tips, cheapestTips(block, api.b.Chain.Config())...)
+	}
+	if len(tips) == 0 {
+		return new(big.Int)
+	}
+	slices.SortFunc(tips, (*big.Int).Cmp)
+	tip := tips[(len(tips)-1)*tipPercentile/100]
+	if tip.Cmp(maxTip) > 0 {
+		tip = maxTip
+	}
+	return new(big.Int).Set(tip)
+}
+
+// cheapestTips are the lowest tips in a block that are not near zero and not paid by
+// its proposer to itself.
+func cheapestTips(block *types.Block, config *params.ChainConfig) []*big.Int {
+	signer := types.MakeSigner(config, block.Number(), block.Time())
+	type paid struct {
+		tx  *types.Transaction
+		tip *big.Int
+	}
+	var all []paid
+	for _, tx := range block.Transactions() {
+		if tip, err := tx.EffectiveGasTip(block.BaseFee()); err == nil && tip.Cmp(ignoreTip) >= 0 {
+			all = append(all, paid{tx, tip})
+		}
+	}
+	slices.SortStableFunc(all, func(a, b paid) int { return a.tip.Cmp(b.tip) })
+	var tips []*big.Int
+	for _, p := range all {
+		if from, err := types.Sender(signer, p.tx); err != nil || from == block.Coinbase() {
+			continue
+		}
+		if tips = append(tips, p.tip); len(tips) == tipsPerBlock {
+			break
+		}
+	}
+	return tips
+}
+
+// feeHistory is the answer of eth_feeHistory. The base fees have one entry more than the
+// rest: the block after the newest.
+type feeHistory struct {
+	OldestBlock      *hexutil.Big     `json:"oldestBlock"`
+	Reward           [][]*hexutil.Big `json:"reward,omitempty"`
+	BaseFee          []*hexutil.Big   `json:"baseFeePerGas,omitempty"`
+	GasUsedRatio     []float64        `json:"gasUsedRatio"`
+	BlobBaseFee      []*hexutil.Big   `json:"baseFeePerBlobGas,omitempty"`
+	BlobGasUsedRatio []float64        `json:"blobGasUsedRatio,omitempty"`
+}
+
+// FeeHistory returns the fees of up to 1024 blocks that end with newest. If one of them is
+// not held the answer is error 4444: a shorter list would be mistaken for all there is.
+func (api *feeAPI) FeeHistory(ctx context.Context, blocks math.HexOrDecimal64, newest gethrpc.BlockNumber, percentiles []float64) (*feeHistory, error) {
+	if err := checkPercentiles(percentiles); err != nil {
+		return nil, err
+	}
+	head := api.b.Chain.CurrentHeader().Number.Uint64()
+	if newest >= 0 && uint64(newest) > head {
+		return nil, fmt.Errorf("request beyond head block: requested %d, head %d", newest, head)
+	}
+	last, err := api.b.number(newest)
+	if err != nil {
+		return nil, err
+	}
+	n := min(uint64(blocks), maxFeeBlocks)
+	if newest == gethrpc.PendingBlockNumber && n > 0 {
+		n-- // the pending block is asked for and does not exist
+	}
+	if n == 0 {
+		return &feeHistory{OldestBlock: new(hexutil.Big)}, nil
+	}
+	n = min(n, last+1)
+
+	result := &feeHistory{OldestBlock: (*hexutil.Big)(new(big.Int).SetUint64(last + 1 - n))}
+	for number := last + 1 - n; number <= last; number++ {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		header := api.b.Chain.HeaderByNumber(number)
+		if header == nil {
+			return nil, errPruned()
+		}
+		api.add(result, header, number == last)
+		if len(percentiles) == 0 {
+			continue
+		}
+		rewards, err := api.rewards(header, percentiles)
+		if err != nil {
+			return nil, err
+		}
+		result.Reward = append(result.Reward, rewards)
+	}
+	return result, nil
+}
+
+// checkPercentiles wants them between 0 and 100 and ascending.
+func checkPercentiles(percentiles []float64) error {
+	if len(percentiles) > maxPercentiles {
+		return fmt.Errorf("%w: over the query limit %d", errPercentile, maxPercentiles)
+	}
+	for i, p := range percentiles {
+		if p < 0 || p > 100 {
+			return fmt.Errorf("%w: %f", errPercentile, p)
+		}
+		if i > 0 && p <= percentiles[i-1] {
+			return fmt.Errorf("%w: #%d:%f >= #%d:%f", errPercentile, i-1, percentiles[i-1], i, p)
+		}
+	}
+	return nil
+}
+
+// add appends what the header says, and for the newest block what follows from it.
+func (api *feeAPI) add(result *feeHistory, header *types.Header, newest bool) {
+	config := api.b.Chain.Config()
+	baseFee, blobFee, blobRatio := new(big.Int), new(big.Int), 0.0
+	if header.BaseFee != nil {
+		baseFee = header.BaseFee
+	}
+	if header.ExcessBlobGas != nil {
+		blobFee = eip4844.CalcBlobFee(config, header)
+	}
+	if header.BlobGasUsed != nil {
+		if limit := eip4844.MaxBlobGasPerBlock(config, header.Time); limit != 0 {
+			blobRatio = float64(*header.BlobGasUsed) / float64(limit)
+		}
+	}
+	result.BaseFee = append(result.BaseFee, (*hexutil.Big)(baseFee))
+	result.BlobBaseFee = append(result.BlobBaseFee, (*hexutil.Big)(blobFee))
+	result.GasUsedRatio = append(result.GasUsedRatio, float64(header.GasUsed)/float64(header.GasLimit))
+	result.BlobGasUsedRatio = append(result.BlobGasUsedRatio, blobRatio)
+	if !newest {
+		return
+	}
+	nextFee, nextBlobFee := new(big.Int), new(big.Int)
+	if config.IsLondon(new(big.Int).Add(header.Number, common.Big1)) {
+		nextFee = eip1559.CalcBaseFee(config, header)
+	}
+	if header.ExcessBlobGas != nil {
+		excess := eip4844.CalcExcessBlobGas(config, header, header.Time)
+		nextBlobFee = eip4844.CalcBlobFee(config, &types.Header{Number: header.Number, Time: header.Time, ExcessBlobGas: &excess})
+	}
+	result.BaseFee = append(result.BaseFee, (*hexutil.Big)(nextFee))
+	result.BlobBaseFee = append(result.BlobBaseFee, (*hexutil.Big)(nextBlobFee))
+}
+
+// rewards are the tips at percentiles of the gas used in a block.
+func (api *feeAPI) rewards(header *types.Header, percentiles []float64) ([]*hexutil.Big, error) {
+	result := make([]*hexutil.Big, len(percentiles))
+	block := api.b.Chain.Block(header.Hash())
+	if block == nil {
+		return nil, errPruned()
+	}
+	receipts, err := api.b.receipts(block)
+	if err != nil {
+		return nil, err
+	}
+	if len(receipts) == 0 {
+		for i := range result {
+			result[i] = new(hexutil.Big)
+		}
+		return result, nil
+	}
+	type paid struct {
+		gas uint64
+		tip *big.Int
+	}
+	all := make([]paid, len(receipts))
+	for i, tx := range block.Transactions() {
+		tip, _ := tx.EffectiveGasTip(block.BaseFee())
+		all[i] = paid{receipts[i].GasUsed, tip}
+	}
+	slices.SortStableFunc(all, func(a, b paid) int { return a.tip.Cmp(b.tip) })
+	at, sum := 0, all[0].gas
+	for i, p := range percentiles {
+		threshold := uint64(float64(block.GasUsed()) * p / 100)
+		for sum < threshold && at < len(all)-1 {
+			at++
+			sum += all[at].gas
+		}
+		result[i] = (*hexutil.Big)(all[at].tip)
+	}
+	return result, nil
+}

@@ -1,0 +1,256 @@
+package rpc
+
+import (
+	"context"
+	"errors"
+	"math/big"
+	"slices"
+	"time"
+
+	"github.com/ethereum/go-ethereum/common"
+	"github.com/ethereum/go-ethereum/core/types"
+	"github.com/ethereum/go-ethereum/eth/filters"
+	gethrpc "github.com/ethereum/go-ethereum/rpc"
+
+	"github.com/sunbeam-eth/sunbeam/chain"
+)
+
+const (
+	maxTopics    = 4    // of a log
+	maxSelectors = 1000 // addresses, or topics in one position, as in go-ethereum
+	maxHeads     = 128  // headers announced for one change of head
+
+	logQueries  = 4 // searches at once
+	logDeadline = 30 * time.Second
+)
+
+// logAPI is the part of the eth namespace about logs and subscriptions. Searches read
+// held blocks only, newest index or none: the header's bloom filter decides what is read.
+type logAPI struct {
+	b    *backend
+	gate *gate
+	fan  *headFan
+}
+
+// GetLogs returns the logs that match in the order of the chain. A range that begins
+// before the oldest block held is error 4444.
+func (api *logAPI) GetLogs(ctx context.Context, query filters.FilterCriteria) ([]*types.Log, error) {
+	if err := checkSelectors(query); err != nil {
+		return nil, err
+	}
+	ctx, leave, err := api.gate.enter(ctx, logDeadline)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
+	if query.BlockHash != nil {
+		return api.blockLogs(query)
+	}
+	first, last, err := api.resolve(query)
+	if err != nil {
+		return nil, err
+	}
+	logs := []*types.Log{}
+	for number := first; number <= last; number++ {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		header := api.b.Chain.HeaderByNumber(number)
+		if header == nil {
+			return nil, errPruned()
+		}
+		found, err := api.search(header, query)
+		if err != nil {
+			return nil, err
+		}
+		logs = append(logs, found...)
+	}
+	return logs, nil
+}
+
+func checkSelectors(query filters.FilterCriteria) error {
+	if len(query.Topics) > maxTopics {
+		return errors.New("exceed max topics")
+	}
+	tooMany := len(query.Addresses) > maxSelectors
+	for _, topics := range query.Topics {
+		tooMany = tooMany || len(topics) > maxSelectors
+	}
+	if tooMany {
+		return errors.New("exceed max addresses or topics per search position")
+	}
+	return nil
+}
+
+func (api *logAPI) blockLogs(query filters.FilterCriteria) ([]*types.Log, error) {
+	if query.FromBlock != nil || query.ToBlock != nil {
+		return nil, invalidParams("can't specify fromBlock/toBlock with blockHash")
+	}
+	block, err := api.b.blockByHash(*query.BlockHash)
+	if err != nil {
+		return nil, err
+	}
+	if block == nil {
+		return nil, errors.New("unknown block")
+	}
+	logs, err := api.search(block.Header(), query)
+	if logs == nil && err == nil {
+		logs = []*types.Log{}
+	}
+	return logs, err
+}
+
+// resolve turns a range into numbers of held blocks.
+func (api *logAPI) resolve(query filters.FilterCriteria) (first, last uint64, err error) {
+	number := func(n *big.Int) (uint64, error) {
+		tag := gethrpc.LatestBlockNumber
+		if n != nil {
+			tag = gethrpc.BlockNumber(n.Int64())
+		}
+		if tag == gethrpc.PendingBlockNumber {
+			return 0, invalidParams("pending logs are not supported")
+		}
+		return api.b.number(tag)
+	}
+	if first, err = number(query.FromBlock); err != nil {
+		return 0, 0, err
+	}
+	if last, err = number(query.ToBlock); err != nil {
+		return 0, 0, err
+	}
+	switch {
+	case first > last:
+		return 0, 0, invalidParams("invalid block range params")
+	case last > api.b.Chain.CurrentHeader().Number.Uint64():
+		return 0, 0, invalidParams("block range extends beyond current head block")
+	case first < api.b.Chain.Oldest():
+		return 0, 0, errPruned()
+	}
+	return first, last, nil
+}
+
+// search returns the logs of one block that match.
+func (api *logAPI) search(header *types.Header, query filters.FilterCriteria) ([]*types.Log, error) {
+	if !bloomMatches(header.Bloom, query) {
+		return nil, nil
+	}
+	block := api.b.Chain.Block(header.Hash())
+	if block == nil {
+		return nil, errPruned()
+	}
+	receipts, err := api.b.receipts(block)
+	if err != nil {
+		return nil, err
+	}
+	var logs []*types.Log
+	for _, receipt := range receipts {
+		for _, log := range receipt.Logs {
+			if logMatches(log, query) {
+				logs = append(logs, log)
+			}
+		}
+	}
+	return logs, nil
+}
+
+func bloomMatches(bloom types.Bloom, query filters.FilterCriteria) bool {
+	if len(query.Addresses) > 0 && !slices.ContainsFunc(query.Addresses, func(a common.Address) bool {
+		return types.BloomLookup(bloom, a)
+	}) {
+		return false
+	}
+	for _, topics := range query.Topics {
+		if len(topics) > 0 && !slices.ContainsFunc(topics, func(t common.Hash) bool {
+			return types.BloomLookup(bloom, t)
+		}) {
+			return false
+		}
+	}
+	return true
+}
+
+// logMatches compares a log with the addresses and topics asked for; an empty position
+// matches anything, but the log must have it.
+func logMatches(log *types.Log, query filters.FilterCriteria) bool {
+	if len(query.Addresses) > 0 && !slices.Contains(query.Addresses, log.Address) {
+		return false
+	}
+	if len(query.Topics) > len(log.Topics) {
+		return false
+	}
+	for i, topics := range query.Topics {
+		if len(topics) > 0 && !slices.Contains(topics, log.Topics[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+// NewHeads announces every block that becomes canonical (eth_subscribe). After a jump
+// it announces the newest maxHeads of them.
+func (api *logAPI) NewHeads(ctx context.Context) (*gethrpc.Subscription, error) {
+	return api.subscribe(ctx, func(ev chain.HeadEvent, notify func(any)) {
+		headers := ev.Reorg.New
+		if len(headers) == 0 { // a move back to an ancestor
+			headers = []*types.Header{ev.Block.Header()}
+		}
+		for _, header := range headers[max(0, len(headers)-maxHeads):] {
+			notify(header)
+		}
+	})
+}
+
+// Logs announces the logs of every block that becomes canonical, and once more, with
+// removed set, those of every block that no longer is (eth_subscribe).
+func (api *logAPI) Logs(ctx context.Context, query filters.FilterCriteria) (*gethrpc.Subscription, error) {
+	if err := checkSelectors(query); err != nil {
+		return nil, err
+	}
+	if query.BlockHash != nil {
+		return nil, invalidParams("can't subscribe to the logs of one block")
+	}
+	return api.subscribe(ctx, func(ev chain.HeadEvent, notify func(any)) {
+		for _, log := range slices.Concat(ev.Removed, ev.Logs) {
+			if logMatches(log, query) && inRange(log, query) {
+				notify(log)
+			}
+		}
+	})
+}
+
+// inRange applies the numbers of a subscription; tags stand for everything new.
+func inRange(log *types.Log, query filters.FilterCriteria) bool {
+	number := new(big.Int).SetUint64(log.BlockNumber)
+	if from := query.FromBlock; from != nil && from.Sign() >= 0 && number.Cmp(from) < 0 {
+		return false
+	}
+	to := query.ToBlock
+	return to == nil || to.Sign() < 0 || number.Cmp(to) <= 0
+}
+
+// subscribe answers an eth_subscribe. The goroutine ends with the subscription, which
+// ends with its connection.
+func (api *logAPI) subscribe(ctx context.Context, each func(ev chain.HeadEvent, notify func(any))) (*gethrpc.Subscription, error) {
+	notifier, ok := gethrpc.NotifierFromContext(ctx)
+	if !ok || api.b.Heads == nil {
+		return nil, gethrpc.ErrNotificationsUnsupported
+	}
+	sub := notifier.CreateSubscription()
+	feed, stop := api.fan.subscribe()
+	go func() {
+		defer stop()
+		for {
+			select {
+			case ev, ok := <-feed:
+				if !ok {
+					api.b.log.Warn("Subscription ended: its connection takes events too slowly", "id", sub.ID)
+					return
+				}
+				each(ev, func(v any) { _ = notifier.Notify(sub.ID, v) }) // a broken connection ends sub
+			case <-sub.Err():
+				return
+			}
+		}
+	}()
+	return sub, nil
+}

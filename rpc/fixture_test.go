@@ -1,0 +1,373 @@
+package rpc
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"errors"
+	"log/slog"
+	"math/big"
+	"sync"
+	"testing"
+
+	"github.com/ethereum/go-ethereum/beacon/engine"
+	"github.com/ethereum/go-ethereum/common"
+	"github.com/ethereum/go-ethereum/consensus/beacon"
+	"github.com/ethereum/go-ethereum/consensus/ethash"
+	"github.com/ethereum/go-ethereum/core"
+	"github.com/ethereum/go-ethereum/core/rawdb"
+	"github.com/ethereum/go-ethereum/core/types"
+	"github.com/ethereum/go-ethereum/core/vm"
+	"github.com/ethereum/go-ethereum/core/vm/program"
+	"github.com/ethereum/go-ethereum/crypto"
+	"github.com/ethereum/go-ethereum/ethdb"
+	"github.com/ethereum/go-ethereum/event"
+	"github.com/ethereum/go-ethereum/params"
+	"github.com/ethereum/go-ethereum/rlp"
+	gethrpc "github.com/ethereum/go-ethereum/rpc"
+	"github.com/holiman/uint256"
+
+	"github.com/sunbeam-eth/sunbeam/chain"
+	"github.com/sunbeam-eth/sunbeam/trie"
+)
+
+var (
+	_ Chain         = (*chain.Chain)(nil)
+	_ Heads         = (*chain.Chain)(nil)
+	_ StateDatabase = (*trie.StateDatabase)(nil)
+
+	userKey  = key(1)
+	userAddr = crypto.PubkeyToAddress(userKey.PublicKey)
+
+	counterAddr  = common.HexToAddress("0xc0") // counts its calls in slot 0 and logs them
+	readerAddr   = common.HexToAddress("0xc1") // reads many accounts and slots
+	reverterAddr = common.HexToAddress("0xc2") // reverts with a reason
+	hasherAddr   = common.HexToAddress("0xc3") // returns the hash of the block three before
+	looperAddr   = common.HexToAddress("0xc4") // never ends
+	logTopic     = common.HexToHash("0x70")
+)
+
+const worldBlocks = 12
+
+func key(n byte) *ecdsa.PrivateKey {
+	key, err := crypto.ToECDSA(common.LeftPadBytes([]byte{n}, 32))
+	if err != nil {
+		panic(err)
+	}
+	return key
+}
+
+// world is a chain with all its state, made by go-ethereum.
+type world struct {
+	config   *params.ChainConfig
+	genesis  *core.Genesis
+	blocks   []*types.Block // by number
+	receipts []types.Receipts
+	db       ethdb.Database
+}
+
+var theWorld = sync.OnceValue(func() *world {
+	config := *params.MergedTestChainConfig
+	w := &world{config: &config, genesis: &core.Genesis{
+		Config: &config, Alloc: worldAlloc(), Timestamp: 9000, GasLimit: 30_000_000, BaseFee: big.NewInt(params.InitialBaseFee), Difficulty: common.Big0,
+	}}
+	signer := types.LatestSigner(&config)
+	db, blocks, receipts := core.GenerateChainWithGenesis(w.genesis, beacon.New(ethash.NewFaker()), worldBlocks, func(i int, g *core.BlockGen) {
+		g.SetCoinbase(common.Address{0xfe, 0xe0})
+		for _, tx := range worldTxs(i, g, &config) {
+			g.AddTx(types.MustSignNewTx(userKey, signer, tx))
+		}
+		if i%3 == 2 {
+			g.AddWithdrawal(&types.Withdrawal{Validator: 7, Address: common.Address{0xaa}, Amount: 5})
+		}
+	})
+	w.db = db
+	w.blocks = append([]*types.Block{w.genesis.ToBlock()}, blocks...)
+	w.receipts = append([]types.Receipts{nil}, receipts...)
+	return w
+})
+
+func worldAlloc() types.GenesisAlloc {
+	alloc := core.SystemContractAllocs()
+	alloc[userAddr] = types.Account{Balance: new(big.Int).Mul(big.NewInt(1000), big.NewInt(params.Ether))}
+	for i := range 300 { // so that paths are several nodes deep
+		alloc[common.BigToAddress(big.NewInt(int64(0x10000+i)))] = types.Account{Balance: big.NewInt(int64(i) + 1), Nonce: uint64(i)}
+	}
+	slots := make(map[common.Hash]common.Hash)
+	for i := range 200 {
+		slots[common.BigToHash(big.NewInt(int64(i)))] = common.BigToHash(big.NewInt(int64(i) + 1000))
+	}
+	reader := program.New().Push(0)
+	for i := range 6 {
+		reader.Push(i*7).Op(vm.SLOAD, vm.ADD)
+		reader.Push(common.BigToAddress(big.NewInt(int64(0x10000+i))).Bytes()).Op(vm.BALANCE, vm.ADD)
+	}
+	reader.Push(reverterAddr.Bytes()).Op(vm.EXTCODESIZE, vm.ADD)
+	reader.Push(0).Op(vm.MSTORE).Return(0, 32)
+	alloc[readerAddr] = types.Account{Code: reader.Bytes(), Storage: slots, Balance: common.Big1}
+
+	counter := program.New().Push(0).Op(vm.SLOAD).Push(1).Op(vm.ADD, vm.DUP1).Push(0).Op(vm.SSTORE)
+	counter.Push(0).Op(vm.MSTORE, vm.CALLER).Push(logTopic.Bytes()).Push(32).Push(0).Op(vm.LOG2, vm.STOP)
+	alloc[counterAddr] = types.Account{Code: counter.Bytes(), Balance: common.Big0, Storage: map[common.Hash]common.Hash{{}: common.BigToHash(common.Big1)}}
+	alloc[reverterAddr] = types.Account{Code: common.FromHex("7f08c379a0000000000000000000000000000000000000000000000000000000006000526020600452600a6024527f75736572206572726f7200000000000000000000000000000000000000000000604452604e6000fd"), Balance: common.Big0}
+	hasher := program.New().Push(3).Op(vm.NUMBER, vm.SUB, vm.BLOCKHASH).Push(0).Op(vm.MSTORE).Return(0, 32)
+	alloc[hasherAddr] = types.Account{Code: hasher.Bytes(), Balance: common.Big0}
+	alloc[looperAddr] = types.Account{Code: []byte{byte(vm.JUMPDEST), byte(vm.PUSH1), 0, byte(vm.JUMP)}, Balance: common.Big0}
+	return alloc
+}
+
+// worldTxs are the transactions of a block, of every type in turn.
+func worldTxs(i int, g *core.BlockGen, config *params.ChainConfig) []types.TxData {
+	nonce, price := g.TxNonce(userAddr), new(big.Int).Add(g.BaseFee(), big.NewInt(int64(i)*params.GWei+10))
+	tip, chainID := big.NewInt(int64(i)*params.GWei/2), config.ChainID
+	cap256, tip256 := uint256.MustFromBig(price), uint256.MustFromBig(tip)
+	access := types.AccessList{{Address: counterAddr, StorageKeys: []common.Hash{{}}}}
+	txs := []types.TxData{&types.DynamicFeeTx{ChainID: chainID, Nonce: nonce, To: &counterAddr, Gas: 100_000, GasFeeCap: price, GasTipCap: tip}}
+	switch i % 6 {
+	case 0:
+		txs = append(txs, &types.LegacyTx{Nonce: nonce + 1, To: &common.Address{2}, Value: big.NewInt(12), Gas: 40_000, GasPrice: price})
+	case 1:
+		txs = append(txs, &types.AccessListTx{ChainID: chainID, Nonce: nonce + 1, To: &counterAddr, Gas: 100_000, GasPrice: price, AccessList: access})
+	case 2:
+		txs = append(txs, &types.LegacyTx{Nonce: nonce + 1, Gas: 200_000, GasPrice: price, Data: program.New().ReturnViaCodeCopy([]byte{1, 2, 3}).Bytes()})
+	case 3:
+		txs = append(txs, &types.BlobTx{ChainID: uint256.MustFromBig(chainID), Nonce: nonce + 1, To: common.Address{3}, Gas: 40_000, GasFeeCap: cap256, GasTipCap: tip256, BlobFeeCap: uint256.NewInt(params.GWei), BlobHashes: []common.Hash{{1, 5}}})
+	case 4:
+		auth, err := types.SignSetCode(key(2), types.SetCodeAuthorization{ChainID: *uint256.MustFromBig(chainID), Address: readerAddr, Nonce: uint64(i / 6)})
+		if err != nil {
+			panic(err)
+		}
+		txs = append(txs, &types.SetCodeTx{ChainID: uint256.MustFromBig(chainID), Nonce: nonce + 1, To: userAddr, Gas: 200_000, GasFeeCap: cap256, GasTipCap: tip256, AuthList: []types.SetCodeAuthorization{auth}})
+	case 5:
+		txs = append(txs, &types.DynamicFeeTx{ChainID: chainID, Nonce: nonce + 1, To: &reverterAddr, Gas: 100_000, GasFeeCap: price, GasTipCap: tip})
+	}
+	return txs
+}
+
+// fakeChain is a canonical chain in memory, and the part of it that a beaming node holds.
+type fakeChain struct {
+	w      *world
+	head   int
+	oldest int // bodies and receipts
+	tail   int // headers
+	final  int // zero: not set
+	feed   event.Feed
+}
+
+func newFakeChain() *fakeChain { return &fakeChain{w: theWorld(), head: worldBlocks} }
+
+func (c *fakeChain) Config() *params.ChainConfig { return c.w.config }
+func (c *fakeChain) Genesis() *types.Block       { return c.w.blocks[0] }
+func (c *fakeChain) Oldest() uint64              { return uint64(c.oldest) }
+func (c *fakeChain) Tail() uint64                { return uint64(c.tail) }
+
+func (c *fakeChain) CurrentHeader() *types.Header { return c.w.blocks[c.head].Header() }
+
+func (c *fakeChain) Safe() *types.Header { return c.Finalized() }
+
+func (c *fakeChain) Finalized() *types.Header {
+	if c.final == 0 {
+		return nil
+	}
+	return c.w.blocks[c.final].Header()
+}
+
+func (c *fakeChain) find(hash common.Hash, from int) *types.Block {
+	for _, block := range c.w.blocks[from : c.head+1] {
+		if block.Hash() == hash {
+			return block
+		}
+	}
+	return nil
+}
+
+func (c *fakeChain) Header(hash common.Hash) *types.Header {
+	if block := c.find(hash, c.tail); block != nil {
+		return block.Header()
+	}
+	return nil
+}
+
+func (c *fakeChain) HeaderByNumber(number uint64) *types.Header {
+	if number < uint64(c.tail) || number > uint64(c.head) {
+		return nil
+	}
+	return c.w.blocks[number].Header()
+}
+
+func (c *fakeChain) Status(hash common.Hash) chain.Status {
+	if c.Block(hash) != nil {
+		return chain.Executed
+	}
+	return chain.Unknown
+}
+
+func (c *fakeChain) Block(hash common.Hash) *types.Block { return c.find(hash, c.oldest) }
+
+func (c *fakeChain) BlockByNumber(number uint64) *types.Block {
+	if number < uint64(c.oldest) || number > uint64(c.head) {
+		return nil
+	}
+	return c.w.blocks[number]
+}
+
+func (c *fakeChain) Receipts(hash common.Hash) types.Receipts {
+	if block := c.Block(hash); block != nil {
+		return c.w.receipts[block.NumberU64()]
+	}
+	return nil
+}
+
+func (c *fakeChain) AccessList(common.Hash) rlp.RawValue { return nil }
+
+func (c *fakeChain) Transaction(hash common.Hash) (*types.Transaction, common.Hash, uint64, uint64) {
+	for _, block := range c.w.blocks[c.oldest : c.head+1] {
+		for i, tx := range block.Transactions() {
+			if tx.Hash() == hash {
+				return tx, block.Hash(), block.NumberU64(), uint64(i)
+			}
+		}
+	}
+	return nil, common.Hash{}, 0, 0
+}
+
+func (c *fakeChain) SubscribeHead(ch chan<- chain.HeadEvent) event.Subscription {
+	return c.feed.Subscribe(ch)
+}
+
+// fakeStates serves states from the world's database as faults, and can fail the n-th.
+type fakeStates struct {
+	db     ethdb.Database
+	window uint64
+	block  bool // fetches wait for their context
+
+	mu      sync.Mutex
+	failAt  int // 1: the first fetch; 0: none
+	fetches int
+}
+
+var errInjected = errors.New("injected failure")
+
+func (s *fakeStates) Window() uint64 { return s.window }
+
+func (s *fakeStates) Open(ctx context.Context, root common.Hash) (StateDatabase, error) {
+	return trie.Open(ctx, root, noStore{}, s), nil
+}
+
+func (s *fakeStates) fail(at int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.failAt, s.fetches = at, 0
+}
+
+func (s *fakeStates) fetch(ctx context.Context) error {
+	if s.block {
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.fetches++
+	if s.failAt > 0 && s.fetches == s.failAt {
+		return errInjected
+	}
+	return nil
+}
+
+func (s *fakeStates) FetchNode(ctx context.Context, f trie.Fault) ([]byte, error) {
+	if err := s.fetch(ctx); err != nil {
+		return nil, err
+	}
+	if blob := rawdb.ReadLegacyTrieNode(s.db, f.Hash); len(blob) > 0 {
+		return blob, nil
+	}
+	return nil, trie.ErrUnavailable
+}
+
+func (s *fakeStates) FetchCode(ctx context.Context, hash common.Hash) ([]byte, error) {
+	if err := s.fetch(ctx); err != nil {
+		return nil, err
+	}
+	if code := rawdb.ReadCode(s.db, hash); len(code) > 0 {
+		return code, nil
+	}
+	return nil, trie.ErrUnavailable
+}
+
+// noStore misses everything.
+type noStore struct{}
+
+func (noStore) Node(common.Hash, []byte, common.Hash) ([]byte, error) { return nil, nil }
+func (noStore) Code(common.Hash) ([]byte, error)                      { return nil, nil }
+
+// fakeEngine answers what it is told to, or waits for its context.
+type fakeEngine struct {
+	mu     sync.Mutex
+	status engine.PayloadStatusV1
+	err    error
+	wait   bool
+	blocks []*types.Block
+}
+
+func (e *fakeEngine) answer(ctx context.Context) (engine.PayloadStatusV1, error) {
+	if e.wait {
+		<-ctx.Done()
+		return engine.PayloadStatusV1{}, ctx.Err()
+	}
+	return e.status, e.err
+}
+
+func (e *fakeEngine) NewPayload(ctx context.Context, block *types.Block) (engine.PayloadStatusV1, error) {
+	e.mu.Lock()
+	e.blocks = append(e.blocks, block)
+	e.mu.Unlock()
+	return e.answer(ctx)
+}
+
+func (e *fakeEngine) Forkchoice(ctx context.Context, _ engine.ForkchoiceStateV1) (engine.PayloadStatusV1, error) {
+	return e.answer(ctx)
+}
+
+// node is a server with all its parts at hand, not running.
+type fakeNode struct {
+	*Server
+	chain  *fakeChain
+	states *fakeStates
+	engine *fakeEngine
+}
+
+func newFakeNode(t *testing.T, change ...func(*Config, *Backend)) *fakeNode {
+	t.Helper()
+	n := &fakeNode{chain: newFakeChain(), states: &fakeStates{db: theWorld().db, window: 128}, engine: new(fakeEngine)}
+	cfg := Config{
+		GasCap: DefaultGasCap, EVMTimeout: DefaultEVMTimeout, Log: slog.New(slog.NewTextHandler(testWriter{t}, nil)),
+		Identity: Identity{Name: "Sunbeam/v1/test", Version: "v1", NetworkID: 7, DataDir: "/data"},
+	}
+	backend := Backend{Chain: n.chain, Heads: n.chain, States: n.states, Engine: n.engine}
+	for _, f := range change {
+		f(&cfg, &backend)
+	}
+	var err error
+	if n.Server, err = NewServer(cfg, backend); err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// client is an in-process client of all namespaces.
+func (n *fakeNode) client(t *testing.T) *gethrpc.Client {
+	t.Helper()
+	srv := gethrpc.NewServer()
+	if err := n.register(srv, append(n.namespaces(), "engine"), &engineAPI{b: n.b, gate: n.calls}); err != nil {
+		t.Fatal(err)
+	}
+	client := gethrpc.DialInProc(srv)
+	t.Cleanup(client.Close)
+	return client
+}
+
+type testWriter struct{ t *testing.T }
+
+func (w testWriter) Write(p []byte) (int, error) {
+	w.t.Logf("%s", p)
+	return len(p), nil
+}

@@ -1,0 +1,55 @@
+package rpc
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+)
+
+// jwtSecretBytes is the size that the Engine API's authentication.md asks for.
+const jwtSecretBytes = 32
+
+// readJWTSecret reads a secret of 32 bytes in hex, with or without 0x. An absent file is
+// fs.ErrNotExist. No error quotes what the file says.
+func readJWTSecret(path string) ([]byte, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("JWT secret: %w", err)
+	}
+	digits := strings.TrimSpace(string(text))
+	digits = strings.TrimPrefix(strings.TrimPrefix(digits, "0x"), "0X")
+	secret, err := hex.DecodeString(digits)
+	if err != nil {
+		return nil, fmt.Errorf("JWT secret file %s: not hexadecimal", path)
+	}
+	if len(secret) != jwtSecretBytes {
+		return nil, fmt.Errorf("JWT secret file %s: %d bytes, want %d", path, len(secret), jwtSecretBytes)
+	}
+	return secret, nil
+}
+
+// ObtainJWTSecret reads the secret from path. If the file is absent it makes one there,
+// mode 0600.
+func ObtainJWTSecret(path string) ([]byte, error) {
+	secret, err := readJWTSecret(path)
+	if err == nil || !errors.Is(err, fs.ErrNotExist) {
+		return secret, err
+	}
+	secret = make([]byte, jwtSecretBytes)
+	if _, err := rand.Read(secret); err != nil {
+		return nil, fmt.Errorf("JWT secret: %w", err)
+	}
+	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("JWT secret: %w", err)
+	}
+	_, err = file.WriteString("0x" + hex.EncodeToString(secret))
+	if err = errors.Join(err, file.Close()); err != nil {
+		return nil, fmt.Errorf("JWT secret: %w", err)
+	}
+	return secret, nil
+}

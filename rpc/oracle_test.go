@@ -1,0 +1,296 @@
+package rpc
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/big"
+	"testing"
+	"time"
+
+	"github.com/ethereum/go-ethereum/common"
+	"github.com/ethereum/go-ethereum/eth"
+	"github.com/ethereum/go-ethereum/eth/catalyst"
+	"github.com/ethereum/go-ethereum/eth/ethconfig"
+	"github.com/ethereum/go-ethereum/eth/filters"
+	"github.com/ethereum/go-ethereum/node"
+	"github.com/ethereum/go-ethereum/params"
+	gethrpc "github.com/ethereum/go-ethereum/rpc"
+)
+
+// startGethOn runs go-ethereum in this process on a chain.
+func startGethOn(t *testing.T, w *world) *gethrpc.Client {
+	t.Helper()
+	stack, err := node.New(&node.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	backend, err := eth.New(stack, &ethconfig.Config{
+		Genesis: w.genesis, NetworkId: 7, RPCGasCap: DefaultGasCap, RPCEVMTimeout: DefaultEVMTimeout, GPO: ethconfig.FullNodeGPO, StateScheme: "hash",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := catalyst.Register(stack, backend); err != nil {
+		t.Fatal(err)
+	}
+	stack.RegisterAPIs([]gethrpc.API{{Namespace: "eth", Service: filters.NewFilterAPI(filters.NewFilterSystem(backend.APIBackend, filters.Config{LogQueryLimit: 1000}))}})
+	if err := stack.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = stack.Close() })
+	if _, err := backend.BlockChain().InsertChain(w.blocks[1:]); err != nil {
+		t.Fatal(err)
+	}
+	if len(w.blocks) > 5 {
+		backend.BlockChain().SetFinalized(w.blocks[5].Header())
+		backend.BlockChain().SetSafe(w.blocks[5].Header())
+	}
+	if len(w.blocks) == 1 {
+		return stack.Attach()
+	}
+	for range 1000 { // until transactions are found by hash
+		if progress, err := backend.BlockChain().TxIndexProgress(); err == nil && progress.Done() {
+			return stack.Attach()
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Fatal("go-ethereum did not index its transactions")
+	return nil
+}
+
+type rpcCall struct {
+	method string
+	params []any
+}
+
+func (c rpcCall) String() string {
+	text, _ := json.Marshal(c.params)
+	return c.method + string(text)
+}
+
+// answer is the result of a call, or its error as the wire shows it.
+func answer(client *gethrpc.Client, c rpcCall) string {
+	var raw json.RawMessage
+	err := client.Call(&raw, c.method, c.params...)
+	if err == nil {
+		return string(raw)
+	}
+	var coded gethrpc.Error
+	var data gethrpc.DataError
+	code, more := 0, any(nil)
+	if errors.As(err, &coded) {
+		code = coded.ErrorCode()
+	}
+	if errors.As(err, &data) {
+		more = data.ErrorData()
+	}
+	return fmt.Sprintf("error %d %v: %s", code, more, err)
+}
+
+type object = map[string]any
+
+// TestSameAsGeth compares every method with go-ethereum's answer, byte for byte, over the
+// same chain, where ours reads all its state by faults.
+func TestSameAsGeth(t *testing.T) {
+	geth := startGethOn(t, theWorld())
+	n := newFakeNode(t)
+	n.chain.final = 5
+	ours := n.client(t)
+
+	for _, c := range oracleCalls() {
+		want, got := answer(geth, c), answer(ours, c)
+		if got != want {
+			t.Errorf("%s\n got %s\nwant %s", c, got, want)
+		}
+	}
+}
+
+func oracleCalls() (calls []rpcCall) {
+	w := theWorld()
+	add := func(method string, params ...any) { calls = append(calls, rpcCall{method, params}) }
+	tags := []any{"latest", "earliest", "safe", "finalized", "0x0", "0x3", "0x9", "0xc", "0xd", "0xffffff"}
+	for _, tag := range tags {
+		add("eth_getBlockByNumber", tag, false)
+		add("eth_getBlockByNumber", tag, true)
+		add("eth_getHeaderByNumber", tag)
+		add("eth_getBlockTransactionCountByNumber", tag)
+		add("eth_getUncleCountByBlockNumber", tag)
+		add("eth_getUncleByBlockNumberAndIndex", tag, "0x0")
+		add("eth_getBlockReceipts", tag)
+		add("eth_getTransactionByBlockNumberAndIndex", tag, "0x1")
+		add("eth_getTransactionByBlockNumberAndIndex", tag, "0x7")
+		add("eth_getRawTransactionByBlockNumberAndIndex", tag, "0x1")
+		add("debug_getRawBlock", tag)
+		add("eth_getBalance", userAddr, tag)
+		add("eth_getTransactionCount", userAddr, tag)
+		add("eth_getStorageAt", counterAddr, "0x0", tag)
+	}
+	for _, block := range append(w.blocks[:4:4], w.blocks[9:]...) {
+		hash := block.Hash()
+		add("eth_getBlockByHash", hash, true)
+		add("eth_getHeaderByHash", hash)
+		add("eth_getBlockReceipts", hash)
+		add("eth_getBlockReceipts", object{"blockHash": hash, "requireCanonical": true})
+		add("eth_getBlockTransactionCountByHash", hash)
+		add("eth_getUncleCountByBlockHash", hash)
+		add("eth_getUncleByBlockHashAndIndex", hash, "0x0")
+		add("eth_getTransactionByBlockHashAndIndex", hash, "0x0")
+		add("eth_getRawTransactionByBlockHashAndIndex", hash, "0x0")
+		add("eth_getBalance", userAddr, hash)
+		add("eth_getLogs", object{"blockHash": hash})
+		add("debug_getRawHeader", hash)
+		add("debug_getRawReceipts", hash)
+		add("engine_getPayloadBodiesByHashV1", []common.Hash{hash, {1}})
+		add("engine_getPayloadBodiesByHashV2", []common.Hash{hash})
+	}
+	for _, block := range w.blocks {
+		for _, tx := range block.Transactions() {
+			add("eth_getTransactionByHash", tx.Hash())
+			add("eth_getRawTransactionByHash", tx.Hash())
+			add("eth_getTransactionReceipt", tx.Hash())
+			add("debug_getRawTransaction", tx.Hash())
+		}
+	}
+	unknown := common.Hash{1, 2}
+	for _, method := range []string{"eth_getTransactionByHash", "eth_getTransactionReceipt", "eth_getRawTransactionByHash", "eth_getHeaderByHash", "eth_getBlockReceipts", "eth_getUncleCountByBlockHash"} {
+		add(method, unknown)
+	}
+	add("eth_getBlockByHash", unknown, false)
+	add("eth_getBalance", userAddr, unknown)
+	add("eth_getBalance", userAddr)
+	add("eth_chainId")
+	add("eth_blockNumber")
+	add("eth_syncing")
+	add("eth_accounts")
+	add("eth_config")
+	add("net_version")
+	add("net_listening")
+	add("net_peerCount")
+	add("web3_sha3", "0x1234")
+	add("txpool_status")
+	add("txpool_content")
+	add("txpool_inspect")
+	add("txpool_contentFrom", userAddr)
+	calls = append(calls, oracleState()...)
+	calls = append(calls, oracleExecution()...)
+	calls = append(calls, oracleFeesAndLogs()...)
+	calls = append(calls, oracleEngine()...)
+	return calls
+}
+
+func oracleState() (calls []rpcCall) {
+	add := func(method string, params ...any) { calls = append(calls, rpcCall{method, params}) }
+	absent := common.Address{0xab, 0xcd}
+	for _, addr := range []common.Address{userAddr, counterAddr, readerAddr, absent, {2}, common.HexToAddress("0x10005")} {
+		add("eth_getBalance", addr, "latest")
+		add("eth_getCode", addr, "latest")
+		add("eth_getTransactionCount", addr, "latest")
+		add("eth_getProof", addr, []string{}, "latest")
+		add("eth_getProof", addr, []string{"0x0", "0x5", "0xdead", common.Hash{31: 7}.Hex()}, "0x6")
+		add("eth_getStorageAt", addr, "0x5", "latest")
+		add("eth_getStorageValues", object{addr.Hex(): []common.Hash{{31: 5}, {1}}}, "latest")
+	}
+	add("eth_getStorageAt", readerAddr, "0xzz", "latest")
+	add("eth_getStorageAt", readerAddr, common.Hash{}.Hex()+"00", "latest")
+	add("eth_getProof", readerAddr, []string{"nonsense"}, "latest")
+	add("eth_getStorageValues", object{}, "latest")
+	add("eth_getProof", readerAddr, make([]string, 1025), "latest")
+	return calls
+}
+
+func oracleExecution() (calls []rpcCall) {
+	add := func(method string, params ...any) { calls = append(calls, rpcCall{method, params}) }
+	for _, to := range []common.Address{counterAddr, readerAddr, reverterAddr, hasherAddr, userAddr, {1: 1}, common.HexToAddress("0x2")} {
+		call := object{"from": userAddr, "to": to, "input": "0x1234"}
+		for _, at := range []any{"latest", "0x4"} {
+			add("eth_call", call, at)
+			add("eth_estimateGas", call, at)
+			add("eth_createAccessList", call, at)
+		}
+	}
+	plain := object{"from": userAddr, "to": common.Address{5}, "value": "0x1"}
+	add("eth_estimateGas", plain)
+	add("eth_call", plain)
+	add("eth_estimateGas", object{"from": common.Address{9}, "to": userAddr, "value": "0x1"})
+	add("eth_estimateGas", object{"from": common.Address{9}, "to": userAddr, "value": "0x1", "gasPrice": "0x1"})
+	add("eth_call", object{"from": userAddr, "to": readerAddr, "gasPrice": "0x1", "maxFeePerGas": "0x1"})
+	add("eth_call", object{"from": userAddr, "to": readerAddr, "gasPrice": "0x1"})
+	add("eth_call", object{"from": userAddr, "to": readerAddr, "gas": "0x5208"})
+	add("eth_call", object{"from": userAddr, "to": readerAddr, "gas": "0x100"})
+	add("eth_call", object{"from": userAddr, "to": readerAddr, "chainId": "0x9"})
+	add("eth_call", object{"from": userAddr, "to": readerAddr, "maxFeePerGas": hexBig(params.GWei), "maxPriorityFeePerGas": "0x1"})
+	add("eth_call", object{"from": userAddr, "to": readerAddr, "maxFeePerGas": "0x1"})
+	add("eth_call", object{"data": "0x60016000526001601ff3"})
+	add("eth_call", object{"blobVersionedHashes": []common.Hash{{1}}})
+	add("eth_call", object{"to": userAddr, "from": userAddr, "blobVersionedHashes": []common.Hash{{1, 5}}})
+	add("eth_estimateGas", object{"data": "0x60016000526001601ff3"})
+	add("eth_estimateGas", object{"to": looperAddr, "gas": "0x30000"})
+	add("eth_createAccessList", object{"to": looperAddr, "gas": "0x30000"})
+	returnCode := object{"code": "0x4360005260206000f3"} // returns the block number
+	someone := common.Address{0x77}
+	overrides := []object{
+		{someone.Hex(): returnCode},
+		{userAddr.Hex(): object{"balance": "0x0"}, readerAddr.Hex(): object{"stateDiff": object{common.Hash{}.Hex(): common.Hash{31: 9}}}},
+		{readerAddr.Hex(): object{"state": object{common.Hash{}.Hex(): common.Hash{31: 9}}}},
+		{readerAddr.Hex(): object{"state": object{}, "stateDiff": object{}}},
+		{"0x0000000000000000000000000000000000000002": object{"movePrecompileToAddress": someone.Hex()}},
+		{someone.Hex(): object{"movePrecompileToAddress": userAddr.Hex()}},
+		{someone.Hex(): object{"nonce": "0x5"}},
+	}
+	blocks := []object{nil, {"number": "0x99", "time": "0xfffff", "baseFeePerGas": "0x5"}, {"beaconRoot": common.Hash{}}, {"withdrawals": []any{}}, {"gasLimit": "0x9999", "feeRecipient": someone, "prevRandao": common.Hash{4}, "blobBaseFee": "0x3", "difficulty": "0x5"}}
+	for _, to := range []common.Address{someone, readerAddr} {
+		for _, override := range overrides {
+			for _, block := range blocks {
+				call := object{"from": userAddr, "to": to, "input": "0x00"}
+				add("eth_call", call, "latest", override, block)
+				add("eth_estimateGas", call, "latest", override, block)
+			}
+			add("eth_createAccessList", object{"from": userAddr, "to": to, "input": "0x00"}, "latest", override)
+		}
+	}
+	return calls
+}
+
+func hexBig(n int64) string { return fmt.Sprintf("0x%x", big.NewInt(n)) }
+
+func oracleFeesAndLogs() (calls []rpcCall) {
+	add := func(method string, params ...any) { calls = append(calls, rpcCall{method, params}) }
+	add("eth_gasPrice")
+	add("eth_maxPriorityFeePerGas")
+	add("eth_baseFee")
+	add("eth_blobBaseFee")
+	add("eth_feeHistory", "0x3", "latest", []float64{10, 50, 90})
+	add("eth_feeHistory", "0x64", "latest", []float64{0, 100})
+	add("eth_feeHistory", "0x4", "0x6", nil)
+	add("eth_feeHistory", "0x4", "0x6")
+	add("eth_feeHistory", "0x1", "finalized", []float64{20})
+	add("eth_feeHistory", "0x0", "latest", nil)
+	add("eth_feeHistory", "0x2", "0x999", nil)
+	add("eth_feeHistory", "0x2", "latest", []float64{50, 20})
+	add("eth_feeHistory", "0x2", "latest", []float64{101})
+	add("eth_feeHistory", "0x2", "latest", make([]float64, 101))
+	for _, query := range []object{
+		{},
+		{"fromBlock": "0x0"},
+		{"fromBlock": "earliest", "toBlock": "latest"},
+		{"fromBlock": "0x2", "toBlock": "0x4", "address": counterAddr},
+		{"fromBlock": "0x0", "address": []common.Address{readerAddr}},
+		{"fromBlock": "0x0", "topics": []any{logTopic}},
+		{"fromBlock": "0x0", "topics": []any{nil, common.BytesToHash(userAddr.Bytes())}},
+		{"fromBlock": "0x0", "topics": []any{[]common.Hash{{1}, logTopic}, nil}},
+		{"fromBlock": "0x0", "topics": []any{common.Hash{9}}},
+		{"fromBlock": "0x0", "topics": []any{nil, nil, nil}},
+		{"fromBlock": "0x4", "toBlock": "0x2"},
+		{"fromBlock": "0x4", "toBlock": "0x99"},
+		{"fromBlock": "safe", "toBlock": "finalized"},
+		{"fromBlock": "pending"},
+		{"blockHash": common.Hash{1}},
+		{"blockHash": common.Hash{1}, "fromBlock": "0x1"},
+		{"topics": []any{nil, nil, nil, nil, nil}},
+		{"address": "nonsense"},
+	} {
+		add("eth_getLogs", query)
+	}
+	return calls
+}
