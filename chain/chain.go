@@ -69,16 +69,16 @@ func (c *Chain) CurrentHeader() *types.Header { return c.view.Load().head }
 
 // Safe is the newest block that the consensus client called safe, nil if there is none
 // or its header is not held yet.
-func (c *Chain) Safe() *types.Header { return c.Header(c.view.Load().Markers.Safe) }
+func (c *Chain) Safe() *types.Header { return c.Header(c.view.Load().Safe) }
 
 // Finalized is the newest finalized block, nil if there is none or its header is not held yet.
-func (c *Chain) Finalized() *types.Header { return c.Header(c.view.Load().Markers.Finalized) }
+func (c *Chain) Finalized() *types.Header { return c.Header(c.view.Load().Finalized) }
 
 // Oldest is the lowest block from which on, up to the head, bodies and receipts are held.
-func (c *Chain) Oldest() uint64 { return c.view.Load().Markers.Oldest }
+func (c *Chain) Oldest() uint64 { return c.view.Load().Oldest }
 
 // Tail is the lowest number from which on, up to the head, headers are held.
-func (c *Chain) Tail() uint64 { return c.view.Load().Markers.Tail }
+func (c *Chain) Tail() uint64 { return c.view.Load().Tail }
 
 // Header finds a header by hash, on whatever branch.
 func (c *Chain) Header(hash common.Hash) *types.Header {

@@ -452,7 +452,9 @@ func TestConcurrentUse(t *testing.T) {
 				}
 				c.HeaderByNumber(10)
 				c.Transaction(w.side[0].Transactions()[0].Hash())
-				c.Rejection(w.side[5].Hash())
+				if _, err := c.Rejection(w.side[5].Hash()); err != nil {
+					t.Error(err)
+				}
 				c.Safe()
 			}
 		})

@@ -14,9 +14,9 @@ import (
 	gethtrie "github.com/ethereum/go-ethereum/trie"
 )
 
-// rules are go-ethereum's for both kinds of header, told apart by difficulty. Proof of
+// rules returns go-ethereum's for both kinds of header, told apart by difficulty. Proof of
 // work itself is not verified: what is before the merge was settled by those after it.
-var rules = beacon.New(ethash.NewFaker())
+func rules() *beacon.Beacon { return beacon.New(ethash.NewFaker()) }
 
 // VerifyHeader checks a header against its parent: go-ethereum's rules of proof of stake
 // (which, per Engine API, do not mind a timestamp in the future) for difficulty zero, those
@@ -40,7 +40,7 @@ func VerifyHeader(config *params.ChainConfig, header, parent *types.Header) erro
 	if ttd := config.TerminalTotalDifficulty; header.Difficulty.Sign() > 0 && ttd != nil && ttd.Sign() == 0 {
 		return fmt.Errorf("%w: difficulty %d after the merge", consensus.ErrInvalidTerminalBlock, header.Difficulty)
 	}
-	return rules.VerifyHeader(pair{config: config, parent: parent, hash: parentHash}, header)
+	return rules().VerifyHeader(pair{config: config, parent: parent, hash: parentHash}, header)
 }
 
 // checkShape makes sure that a header has what rules and execution take for granted.
@@ -192,7 +192,7 @@ func verifyAccessList(config *params.ChainConfig, block *types.Block) error {
 // VerifyUncles checks the uncles of a proof-of-work block against its ancestors, as far as
 // those are held. Proof-of-stake blocks have none.
 func (c *Chain) VerifyUncles(block *types.Block) error {
-	return rules.VerifyUncles(ancestry{c}, block)
+	return rules().VerifyUncles(ancestry{c}, block)
 }
 
 // pair is the least chain that go-ethereum's engine needs for one header: its parent.

@@ -13,13 +13,13 @@ import (
 type Status int
 
 const (
-	// Unknown: not held, or known by its header only.
+	// Unknown blocks are not held, or known by its header only.
 	Unknown Status = iota
-	// Known: header and body are held; nothing is said about its worth.
+	// Known blocks have header and body held; nothing is said about their worth.
 	Known
-	// Executed: run on its parent's state and good. Durable.
+	// Executed blocks were run on their parent's state and are good. Durable.
 	Executed
-	// Rejected: breaks a rule of consensus. In memory, bounded, forgotten on restart.
+	// Rejected blocks break a rule of consensus. In memory, bounded, forgotten on restart.
 	Rejected
 )
 

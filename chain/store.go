@@ -42,10 +42,11 @@ type Index interface {
 // Parts is a set of things held about one block.
 type Parts uint8
 
+// What can be held. IsExecuted means: run on its parent's state by this node, and good.
 const (
 	HasBody Parts = 1 << iota
 	HasReceipts
-	IsExecuted // run on its parent's state by this node, and good
+	IsExecuted
 )
 
 // Has says whether all of parts are in p.

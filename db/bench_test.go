@@ -45,7 +45,10 @@ func BenchmarkHot(b *testing.B) {
 		})
 		b.Run(engine+"/miss", func(b *testing.B) {
 			for i := uint64(0); b.Loop(); i++ {
-				d.Hot().Node(common.Hash{}, nil, common.Hash{1, byte(i), byte(i >> 8), byte(i >> 16)})
+				hash := common.Hash{1, byte(i), byte(i >> 8), byte(i >> 16)}
+				if blob, err := d.Hot().Node(common.Hash{}, nil, hash); err != nil || blob != nil {
+					b.Fatal(err)
+				}
 			}
 		})
 		d.Close()

@@ -22,15 +22,15 @@ import (
 const schemaVersion = 1
 
 // Keys of ours; see the package comment.
-var (
-	schemaKey      = []byte("sunbeam-schema")
-	executedPrefix = []byte("sunbeam-executed-")
-	safeKey        = []byte("sunbeam-safe")
-	spanKey        = []byte("sunbeam-span")
+const (
+	schemaKey      = "sunbeam-schema"
+	executedPrefix = "sunbeam-executed-"
+	safeKey        = "sunbeam-safe"
+	spanKey        = "sunbeam-span"
 )
 
 func executedKey(hash common.Hash, number uint64) []byte {
-	key := binary.BigEndian.AppendUint64(append([]byte(nil), executedPrefix...), number)
+	key := binary.BigEndian.AppendUint64([]byte(executedPrefix), number)
 	return append(key, hash[:]...)
 }
 
@@ -62,7 +62,7 @@ func openChain(d *disk, ancient string, readOnly bool) (*Chain, error) {
 // checkSchema refuses what another client or a later version of this one wrote. The genesis
 // block alone ("geth init") is welcome.
 func checkSchema(d *disk) error {
-	raw, err := d.lookup(schemaKey)
+	raw, err := d.lookup([]byte(schemaKey))
 	if err != nil {
 		return err
 	}
@@ -162,10 +162,10 @@ func (c *Chain) Markers() chain.Markers {
 		Head:      rawdb.ReadHeadBlockHash(c.db),
 		Finalized: rawdb.ReadFinalizedBlockHash(c.db),
 	}
-	if raw, _ := c.disk.lookup(safeKey); len(raw) == common.HashLength {
+	if raw, _ := c.disk.lookup([]byte(safeKey)); len(raw) == common.HashLength {
 		m.Safe = common.Hash(raw)
 	}
-	if raw, _ := c.disk.lookup(spanKey); len(raw) == 16 {
+	if raw, _ := c.disk.lookup([]byte(spanKey)); len(raw) == 16 {
 		m.Tail, m.Oldest = binary.BigEndian.Uint64(raw), binary.BigEndian.Uint64(raw[8:])
 	}
 	return m
@@ -223,7 +223,7 @@ func putGenesis(b ethdb.Batch, g *chain.GenesisRecord) error {
 	if g.Alloc != nil {
 		rawdb.WriteGenesisStateSpec(b, g.Hash, g.Alloc)
 	}
-	return b.Put(schemaKey, binary.BigEndian.AppendUint64(nil, schemaVersion))
+	return b.Put([]byte(schemaKey), binary.BigEndian.AppendUint64(nil, schemaVersion))
 }
 
 func putMarkers(b ethdb.Batch, m chain.Markers) error {
@@ -234,12 +234,12 @@ func putMarkers(b ethdb.Batch, m chain.Markers) error {
 		rawdb.WriteFinalizedBlockHash(b, m.Finalized)
 	}
 	if m.Safe != (common.Hash{}) {
-		if err := b.Put(safeKey, m.Safe[:]); err != nil {
+		if err := b.Put([]byte(safeKey), m.Safe[:]); err != nil {
 			return err
 		}
 	}
 	span := binary.BigEndian.AppendUint64(nil, m.Tail)
-	return b.Put(spanKey, binary.BigEndian.AppendUint64(span, m.Oldest))
+	return b.Put([]byte(spanKey), binary.BigEndian.AppendUint64(span, m.Oldest))
 }
 
 // Code finds a contract code; nil if it is not held, or not what its hash says.

@@ -18,7 +18,7 @@ const maxMoving = 1 << 20
 
 // sizeKey holds a generation's size in its own database: bytes and nodes, 8 bytes each.
 // Node keys are 32 bytes long, so it is none.
-var sizeKey = []byte("size")
+const sizeKey = "size"
 
 // Hot keeps trie nodes by hash. It implements trie.Local; codes go to the Chain.
 type Hot struct {
@@ -97,7 +97,7 @@ func (h *Hot) openGeneration(number uint64) (*generation, error) {
 		return nil, err
 	}
 	g := &generation{number: number, disk: &disk{KeyValueStore: kv, path: path, health: h.health}}
-	raw, err := g.disk.lookup(sizeKey)
+	raw, err := g.disk.lookup([]byte(sizeKey))
 	if err != nil {
 		return nil, errors.Join(err, kv.Close())
 	}
@@ -223,7 +223,7 @@ func (h *Hot) writeLocked(nodes []trie.Node) error {
 		return nil
 	}
 	sizes := binary.BigEndian.AppendUint64(nil, grown.bytes)
-	if err := b.Put(sizeKey, binary.BigEndian.AppendUint64(sizes, grown.nodes)); err != nil {
+	if err := b.Put([]byte(sizeKey), binary.BigEndian.AppendUint64(sizes, grown.nodes)); err != nil {
 		return err
 	}
 	if err := b.Write(); err != nil {

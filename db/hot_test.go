@@ -102,7 +102,9 @@ func TestCorruptBlobIsAMiss(t *testing.T) {
 	}
 	h, n := d.Hot(), node(1, 100)
 	put(t, h, n)
-	h.mu.young.disk.Put(n.Hash[:], []byte("flipped"))
+	if err := h.mu.young.disk.Put(n.Hash[:], []byte("flipped")); err != nil {
+		t.Fatal(err)
+	}
 	if get(t, h, n) {
 		t.Fatal("a corrupt blob came back")
 	}
@@ -143,7 +145,9 @@ func TestCodes(t *testing.T) {
 	if got, err := h.Code(hash); !bytes.Equal(got, code) || err != nil {
 		t.Fatalf("%x, %v", got, err)
 	}
-	d.chain.disk.Put(append([]byte("c"), hash[:]...), []byte{0xfe})
+	if err := d.chain.disk.Put(append([]byte("c"), hash[:]...), []byte{0xfe}); err != nil {
+		t.Fatal(err)
+	}
 	if got, err := h.Code(hash); got != nil || err != nil {
 		t.Fatalf("a corrupt code came back: %x, %v", got, err)
 	}

@@ -12,11 +12,24 @@ const (
 	foundCorrupt
 )
 
-var foundNames = [...]string{foundNone: "miss", foundYoung: "young", foundOld: "old", foundCorrupt: "corrupt"}
+// String returns where a lookup ended as metrics spell it.
+func (f found) String() string {
+	switch f {
+	case foundNone:
+		return "miss"
+	case foundYoung:
+		return "young"
+	case foundOld:
+		return "old"
+	case foundCorrupt:
+		return "corrupt"
+	}
+	return "unknown"
+}
 
 // hotMetrics counts what Hot does. A nil Registerer keeps them unseen.
 type hotMetrics struct {
-	lookups     [len(foundNames)]prometheus.Counter
+	lookups     [foundCorrupt + 1]prometheus.Counter
 	nodesMoved  prometheus.Counter
 	generations prometheus.Counter
 }
@@ -36,8 +49,8 @@ func newHotMetrics(r prometheus.Registerer, h *Hot) *hotMetrics {
 			Help: "Generations of the hot store begun because the young one was full.",
 		}),
 	}
-	for result, name := range foundNames {
-		m.lookups[result] = lookups.WithLabelValues(name)
+	for result := range m.lookups {
+		m.lookups[result] = lookups.WithLabelValues(found(result).String())
 	}
 	if r != nil {
 		r.MustRegister(lookups, m.nodesMoved, m.generations,

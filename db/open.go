@@ -88,8 +88,7 @@ func Open(dir string, opts Options) (*DB, error) {
 	}
 	d, err := open(chaindata, hotdir, opts)
 	if err != nil {
-		lock.Unlock()
-		return nil, err
+		return nil, errors.Join(err, lock.Unlock())
 	}
 	d.lock = lock
 	return d, nil

@@ -138,14 +138,18 @@ func TestForeignSchema(t *testing.T) {
 		t.Fatalf("a database with a genesis block only, as geth init leaves it: %v", err)
 	}
 	mustChain(t, openOn(t, kept{kv}))
-	kv.Delete(schemaKey)
+	if err := kv.Delete([]byte(schemaKey)); err != nil {
+		t.Fatal(err)
+	}
 	next := branch(genesis, 1, 1)[0]
 	rawdb.WriteBlock(kv, next)
 	rawdb.WriteHeadBlockHash(kv, next.Hash())
 	if err := open(); err == nil || !strings.Contains(err.Error(), "another client") {
 		t.Fatalf("a chain of another client: %v", err)
 	}
-	kv.Put(schemaKey, []byte{0, 0, 0, 0, 0, 0, 0, schemaVersion + 1})
+	if err := kv.Put([]byte(schemaKey), []byte{0, 0, 0, 0, 0, 0, 0, schemaVersion + 1}); err != nil {
+		t.Fatal(err)
+	}
 	if err := open(); err == nil || !strings.Contains(err.Error(), "newer version") {
 		t.Fatalf("a newer schema: %v", err)
 	}
@@ -228,7 +232,7 @@ func TestFailingWrites(t *testing.T) {
 		if disk.writes != k {
 			t.Fatalf("write %d failed and %d were tried", k, disk.writes)
 		}
-		if err := d.Run(context.Background()); !errors.Is(err, errDisk) {
+		if err := d.Run(t.Context()); !errors.Is(err, errDisk) {
 			t.Fatalf("run: %v", err)
 		}
 		mustChain(t, openOn(t, disk.Database))
@@ -257,7 +261,7 @@ func TestFailingReads(t *testing.T) {
 	if _, err := c.SetHead(blocks[1].Hash()); err == nil {
 		t.Fatal("a broken disk was written to")
 	}
-	if err := d.Run(context.Background()); err == nil || !strings.Contains(err.Error(), "chaindata") {
+	if err := d.Run(t.Context()); err == nil || !strings.Contains(err.Error(), "chaindata") {
 		t.Fatalf("run: %v", err)
 	}
 }
@@ -267,7 +271,7 @@ func TestRunEndsWithContext(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 	defer cancel()
 	if err := d.Run(ctx); err != nil {
 		t.Fatal(err)
@@ -302,9 +306,11 @@ func TestStats(t *testing.T) {
 	if _, err := c.SetHead(blocks[2].Hash()); err != nil {
 		t.Fatal(err)
 	}
-	d.Hot().PutNodes([]trie.Node{node(1, 100), node(2, 100)})
-	d.Hot().PutCode(common.Hash{1}, []byte{1})
-	stats, err := d.Stats(context.Background())
+	put(t, d.Hot(), node(1, 100), node(2, 100))
+	if err := d.Hot().PutCode(common.Hash{1}, []byte{1}); err != nil {
+		t.Fatal(err)
+	}
+	stats, err := d.Stats(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -321,7 +327,7 @@ func TestStats(t *testing.T) {
 			t.Errorf("%s: %d, want %d", kind, counts[kind], want)
 		}
 	}
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := d.Stats(ctx); !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled: %v", err)
@@ -382,7 +388,7 @@ func TestGethReadsChaindata(t *testing.T) {
 func TestLockIsReleasedByDeath(t *testing.T) {
 	if dir := os.Getenv("SUNBEAM_TEST_LOCK"); dir != "" {
 		if _, err := Open(dir, Options{}); err != nil {
-			os.Exit(3)
+			t.Fatal(err)
 		}
 		os.Stdout.WriteString("locked\n")
 		select {}
@@ -404,8 +410,12 @@ func TestLockIsReleasedByDeath(t *testing.T) {
 	if _, err := Open(dir, Options{}); !errors.Is(err, ErrInUse) {
 		t.Fatalf("opened beside another process: %v", err)
 	}
-	child.Process.Kill()
-	child.Wait()
+	if err := child.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	if err := child.Wait(); err == nil {
+		t.Fatal("child ended well")
+	}
 	d, err := Open(dir, Options{})
 	if err != nil {
 		t.Fatalf("after its death: %v", err)

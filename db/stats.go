@@ -24,25 +24,27 @@ type kind struct {
 	length int
 }
 
-// kinds is in order of precedence: our keys first, then go-ethereum's schema.
-var kinds = []kind{
-	{"executed marks", string(executedPrefix), 0},
-	{"sunbeam markers", "sunbeam-", 0},
-	{"genesis and chain config", "ethereum-", 0},
-	{"headers", "h", 1 + 8 + 32},
-	{"canonical hashes", "h", 1 + 8 + 1},
-	{"header numbers", "H", 1 + 32},
-	{"bodies", "b", 1 + 8 + 32},
-	{"receipts", "r", 1 + 8 + 32},
-	{"access lists", "j", 1 + 8 + 32},
-	{"transaction lookups", "l", 1 + 32},
-	{"contract codes", string(rawdb.CodePrefix), 1 + 32},
-	{"account trie nodes", string(rawdb.TrieNodeAccountPrefix), 0},
-	{"storage trie nodes", string(rawdb.TrieNodeStoragePrefix), 0},
-	{"other", "", 0},
+// kinds are in order of precedence: our keys first, then go-ethereum's schema.
+func kinds() []kind {
+	return []kind{
+		{"executed marks", executedPrefix, 0},
+		{"sunbeam markers", "sunbeam-", 0},
+		{"genesis and chain config", "ethereum-", 0},
+		{"headers", "h", 1 + 8 + 32},
+		{"canonical hashes", "h", 1 + 8 + 1},
+		{"header numbers", "H", 1 + 32},
+		{"bodies", "b", 1 + 8 + 32},
+		{"receipts", "r", 1 + 8 + 32},
+		{"access lists", "j", 1 + 8 + 32},
+		{"transaction lookups", "l", 1 + 32},
+		{"contract codes", string(rawdb.CodePrefix), 1 + 32},
+		{"account trie nodes", string(rawdb.TrieNodeAccountPrefix), 0},
+		{"storage trie nodes", string(rawdb.TrieNodeStoragePrefix), 0},
+		{"other", "", 0},
+	}
 }
 
-func kindOf(key []byte) int {
+func kindOf(kinds []kind, key []byte) int {
 	return slices.IndexFunc(kinds, func(k kind) bool {
 		return bytes.HasPrefix(key, []byte(k.prefix)) && (k.length == 0 || k.length == len(key))
 	})
@@ -51,6 +53,7 @@ func kindOf(key []byte) int {
 // Stats counts what is held. It reads all of chaindata, which may take minutes. Frozen
 // blocks are counted as one kind, without their size.
 func (d *DB) Stats(ctx context.Context) ([]Stat, error) {
+	kinds := kinds()
 	stats := make([]Stat, len(kinds))
 	for i, k := range kinds {
 		stats[i] = Stat{Store: "chaindata", Kind: k.name}
@@ -61,7 +64,7 @@ func (d *DB) Stats(ctx context.Context) ([]Stat, error) {
 		if seen%4096 == 0 && ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		stat := &stats[kindOf(it.Key())]
+		stat := &stats[kindOf(kinds, it.Key())]
 		stat.Count++
 		stat.Bytes += uint64(len(it.Key()) + len(it.Value()))
 	}
