@@ -1,0 +1,414 @@
+package p2p
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/ethereum/go-ethereum/common"
+	"github.com/ethereum/go-ethereum/core/types"
+	"github.com/ethereum/go-ethereum/eth/protocols/eth"
+	"github.com/ethereum/go-ethereum/eth/protocols/snap"
+	gethp2p "github.com/ethereum/go-ethereum/p2p"
+	"github.com/ethereum/go-ethereum/rlp"
+)
+
+// hostile is the raw other end of one of our peers, after the handshake.
+type hostile struct {
+	peer      *Peer
+	eth, snap *gethp2p.MsgPipeRW
+	over      chan error // result of the peer's Run
+}
+
+func newHostile(t testing.TB, version uint, chain testChain, cfg PeerConfig) *hostile {
+	t.Helper()
+	ethOurs, ethTheirs := gethp2p.MsgPipe()
+	snapOurs, snapTheirs := gethp2p.MsgPipe()
+	h := &hostile{eth: ethTheirs, snap: snapTheirs, over: make(chan error, 1)}
+	h.peer = NewPeer(Link{ID: "hostile", Version: version, Eth: ethOurs, Snap: snapOurs}, cfg)
+	ctx, cancel := context.WithCancel(context.Background())
+	go func() { h.over <- h.peer.Run(ctx); close(h.over) }()
+	t.Cleanup(func() {
+		cancel()
+		for range h.over {
+		}
+	})
+	if err := gethp2p.ExpectMsg(h.eth, eth.StatusMsg, nil); err != nil {
+		t.Fatalf("no status: %v", err)
+	}
+	if err := gethp2p.Send(h.eth, eth.StatusMsg, chain.status(version)); err != nil {
+		t.Fatalf("send status: %v", err)
+	}
+	return h
+}
+
+// request reads the next message of the peer and returns its request id.
+func request(t testing.TB, rw *gethp2p.MsgPipeRW, code uint64) uint64 {
+	t.Helper()
+	msg, err := rw.ReadMsg()
+	if err != nil || msg.Code != code {
+		t.Fatalf("message %#x, %v, want %#x", msg.Code, err, code)
+	}
+	payload, err := io.ReadAll(msg.Payload)
+	if err != nil {
+		t.Fatal(err)
+	}
+	id, err := requestID(payload)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return id
+}
+
+// TestProtocolFaults: messages that end the peer at once.
+func TestProtocolFaults(t *testing.T) {
+	chain := newTestChain(t)
+	tx := chain.Block(chain.hash(9)).Transactions()[0]
+	raw := func(s string) rlp.RawValue { return common.FromHex(s) }
+	tests := []struct {
+		name    string
+		version uint
+		snap    bool
+		code    uint64
+		packet  any
+		kind    Kind
+	}{
+		{"new block hashes", 69, false, eth.NewBlockHashesMsg, []uint{}, KindUnknownMessage},
+		{"new block", 71, false, eth.NewBlockMsg, []uint{}, KindUnknownMessage},
+		{"second status", 71, false, eth.StatusMsg, chain.status(71), KindUnknownMessage},
+		{"gap in the codes", 71, false, 0x0d, []uint{}, KindUnknownMessage},
+		{"access lists below eth/71", 70, false, eth.GetBlockAccessListsMsg, []uint{1}, KindUnknownMessage},
+		{"cells of eth/72", 71, false, eth.GetCellsMsg, []uint{1}, KindUnknownMessage},
+		{"access lists of snap/2", 71, true, snap.GetAccessListsMsg, []uint{1}, KindUnknownMessage},
+		{"oversize", 71, false, eth.TransactionsMsg, make([]byte, maxMessageSize), KindOversize},
+		{"oversize over snap", 71, true, snap.TrieNodesMsg, make([]byte, maxMessageSize), KindOversize},
+		{"malformed request", 71, false, eth.GetBlockHeadersMsg, []any{uint64(1), uint64(2)}, KindMalformed},
+		{"request with junk behind", 71, false, eth.GetBlockBodiesMsg, raw("c3 01 c0 05"), KindMalformed},
+		{"request that is no list", 71, false, eth.GetReceiptsMsg, "abc", KindMalformed},
+		{"eth/69 receipts over eth/70", 70, false, eth.GetReceiptsMsg, &eth.GetReceiptsPacket69{}, KindMalformed},
+		{"malformed state request", 71, true, snap.GetTrieNodesMsg, []uint{1}, KindMalformed},
+		{"empty path set", 71, true, snap.GetTrieNodesMsg, []any{uint64(1), chain.CurrentHeader().Root, []snap.TrieNodePathSet{{}}, uint64(1)}, KindInvalid},
+		{"path set of lists", 71, true, snap.GetTrieNodesMsg, []any{uint64(1), chain.CurrentHeader().Root, [][][]string{{{"a"}}}, uint64(1)}, KindInvalid},
+		{"path set is no list", 71, true, snap.GetTrieNodesMsg, []any{uint64(1), chain.CurrentHeader().Root, []string{"abc"}, uint64(1)}, KindInvalid},
+		{"response without id", 71, false, eth.BlockHeadersMsg, []any{[]uint{}}, KindMalformed},
+		{"response that is no list", 71, true, snap.ByteCodesMsg, "abc", KindMalformed},
+		{"unrequested headers", 71, false, eth.BlockHeadersMsg, []any{uint64(5), []uint{}}, KindUnrequested},
+		{"unrequested nodes", 71, true, snap.TrieNodesMsg, []any{uint64(5), []uint{}}, KindUnrequested},
+		{"unrequested transactions", 71, false, eth.PooledTransactionsMsg, []any{uint64(5), []uint{}}, KindUnrequested},
+		{"range upside down", 71, false, eth.BlockRangeUpdateMsg, &eth.BlockRangeUpdatePacket{EarliestBlock: 2, LatestBlock: 1, LatestBlockHash: common.Hash{1}}, KindInvalid},
+		{"malformed range", 71, false, eth.BlockRangeUpdateMsg, []uint{1}, KindMalformed},
+		{"announcement lengths", 71, false, eth.NewPooledTransactionHashesMsg, []any{[]byte{1}, []uint32{1, 2}, []common.Hash{{}}}, KindInvalid},
+		{"malformed announcement", 71, false, eth.NewPooledTransactionHashesMsg, []any{[]byte{1}}, KindMalformed},
+		{"too many transactions", 71, false, eth.TransactionsMsg, repeat(tx, maxGossiped+1), KindExcess},
+		{"malformed transactions", 71, false, eth.TransactionsMsg, []any{[]uint{1}}, KindMalformed},
+		{"transactions that are no list", 71, false, eth.TransactionsMsg, "abc", KindMalformed},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			h := newHostile(t, test.version, chain, chain.serving())
+			rw := h.eth
+			if test.snap {
+				rw = h.snap
+			}
+			gethp2p.Send(rw, test.code, test.packet)
+			faultOf(t, <-h.over, test.kind)
+		})
+	}
+}
+
+func repeat[T any](v T, n int) []T {
+	out := make([]T, n)
+	for i := range out {
+		out[i] = v
+	}
+	return out
+}
+
+// TestReplyFaults: faulty responses to requests in flight. Only the request concerned
+// carries the blame.
+func TestReplyFaults(t *testing.T) {
+	chain := newTestChain(t)
+	ctx := testContext(t)
+	header := chain.CurrentHeader()
+	receipt := eth.Receipt{PostStateOrStatus: []byte{1}, Logs: []byte{0xc0}}
+	two := []common.Hash{{1}, {2}}
+	headers := func(p *Peer) error { _, err := p.Headers(ctx, common.Hash{1}, 2, true); return err }
+	bodies := func(p *Peer) error { _, err := p.Bodies(ctx, two); return err }
+	receipts := func(p *Peer) error { _, err := p.Receipts(ctx, two); return err }
+	lists := func(p *Peer) error { _, err := p.AccessLists(ctx, two); return err }
+	codes := func(p *Peer) error { _, err := p.ByteCodes(ctx, two, 1); return err }
+	nodes := func(p *Peer) error {
+		_, err := p.TrieNodes(ctx, common.Hash{}, [][][]byte{{{0}}, {{1}, {2}}}, 1)
+		return err
+	}
+	accounts := func(p *Peer) error {
+		_, err := p.AccountRange(ctx, common.Hash{}, common.Hash{}, common.Hash{}, 1)
+		return err
+	}
+	slots := func(p *Peer) error { _, err := p.StorageRanges(ctx, common.Hash{}, two, nil, nil, 1); return err }
+	account := func(b byte) *snap.AccountData { return &snap.AccountData{Hash: common.Hash{b}, Body: []byte{0xc0}} }
+	tests := []struct {
+		name string
+		ask  func(*Peer) error
+		snap bool
+		code uint64 // of the request; the response's is the next one
+		say  []any  // fields of the response behind the id
+		kind Kind
+	}{
+		{"headers", headers, false, eth.GetBlockHeadersMsg, []any{[]*types.Header{header, header, header}}, KindExcess},
+		{"header", headers, false, eth.GetBlockHeadersMsg, []any{[]any{[]uint{1}}}, KindMalformed},
+		{"null header", headers, false, eth.GetBlockHeadersMsg, []any{[]string{""}}, KindMalformed},
+		{"headers missing", headers, false, eth.GetBlockHeadersMsg, nil, KindMalformed},
+		{"bodies", bodies, false, eth.GetBlockBodiesMsg, []any{repeat(&types.Body{}, 3)}, KindExcess},
+		{"transactions", bodies, false, eth.GetBlockBodiesMsg, []any{[]any{[]any{make([]uint, maxReplyItems+1), []uint{}}}}, KindExcess},
+		{"transaction", bodies, false, eth.GetBlockBodiesMsg, []any{[]any{[]any{[]uint{1}, []uint{}}}}, KindMalformed},
+		{"receipts", receipts, false, eth.GetReceiptsMsg, []any{false, [][]eth.Receipt{{}, {}, {}}}, KindExcess},
+		{"receipt count", receipts, false, eth.GetReceiptsMsg, []any{false, []any{make([]uint, maxReplyItems+1)}}, KindExcess},
+		{"receipt status", receipts, false, eth.GetReceiptsMsg, []any{false, []any{[]any{[]any{uint(0), []byte{2}, uint(0), []uint{}}}}}, KindMalformed},
+		{"receipt logs", receipts, false, eth.GetReceiptsMsg, []any{false, []any{[]any{[]any{uint(0), []byte{1}, uint(0), []uint{1}}}}}, KindMalformed},
+		{"incomplete of nothing", receipts, false, eth.GetReceiptsMsg, []any{true, [][]eth.Receipt{}}, KindInvalid},
+		{"incomplete without receipts", receipts, false, eth.GetReceiptsMsg, []any{true, [][]eth.Receipt{{receipt}, {}}}, KindInvalid},
+		{"access lists", lists, false, eth.GetBlockAccessListsMsg, []any{[][]uint{{}, {}, {}}}, KindExcess},
+		{"access list", lists, false, eth.GetBlockAccessListsMsg, []any{[]string{"no list"}}, KindMalformed},
+		{"codes", codes, true, snap.GetByteCodesMsg, []any{[]string{"", "", ""}}, KindExcess},
+		{"code", codes, true, snap.GetByteCodesMsg, []any{[][]string{{}}}, KindMalformed},
+		{"nodes", nodes, true, snap.GetTrieNodesMsg, []any{[]string{"", "", ""}}, KindExcess},
+		{"account order", accounts, true, snap.GetAccountRangeMsg, []any{[]*snap.AccountData{account(2), account(2)}, []string{}}, KindInvalid},
+		{"account proof", accounts, true, snap.GetAccountRangeMsg, []any{[]uint{}, make([]string, maxProof+1)}, KindExcess},
+		{"storage accounts", slots, true, snap.GetStorageRangesMsg, []any{[][]uint{{}, {}, {}}, []string{}}, KindExcess},
+		{"slot order", slots, true, snap.GetStorageRangesMsg, []any{[][]*snap.StorageData{{{Hash: common.Hash{2}}, {Hash: common.Hash{1}}}}, []string{}}, KindInvalid},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			h := newHostile(t, 71, chain, PeerConfig{NetworkID: 7, Chain: chain})
+			rw, reply := h.eth, test.code+1
+			if test.snap {
+				rw = h.snap
+			}
+			asked := make(chan error, 1)
+			go func() { asked <- test.ask(h.peer) }()
+			id := request(t, rw, test.code)
+			bystander := make(chan error, 1)
+			go func() { _, err := h.peer.Headers(ctx, common.Hash{}, 1, true); bystander <- err }()
+			request(t, h.eth, eth.GetBlockHeadersMsg)
+
+			gethp2p.Send(rw, reply, append([]any{id}, test.say...))
+			faultOf(t, <-asked, test.kind)
+			faultOf(t, <-h.over, test.kind)
+			err := <-bystander
+			var fault *Fault
+			if !errors.Is(err, ErrPeerGone) || !errors.Is(err, net.ErrClosed) || errors.As(err, &fault) {
+				t.Errorf("bystander: %v", err)
+			}
+		})
+	}
+}
+
+// TestDribblingReceipts: a peer that never completes a block is not asked for ever.
+func TestDribblingReceipts(t *testing.T) {
+	chain := newTestChain(t)
+	h := newHostile(t, 70, chain, PeerConfig{NetworkID: 7, Chain: chain})
+	asked := make(chan error, 1)
+	go func() { _, err := h.peer.Receipts(testContext(t), []common.Hash{{1}, {2}}); asked <- err }()
+	for range maxReceiptRounds + 1 {
+		id := request(t, h.eth, eth.GetReceiptsMsg)
+		gethp2p.Send(h.eth, eth.ReceiptsMsg, []any{id, true, [][]eth.Receipt{{{PostStateOrStatus: []byte{1}, Logs: []byte{0xc0}}}}})
+	}
+	faultOf(t, <-asked, KindExcess)
+}
+
+// TestResponseIDs: a response counts once, for the message that was asked for; one that
+// comes after its request was given up is dropped without blame.
+func TestResponseIDs(t *testing.T) {
+	chain := newTestChain(t)
+	empty := func(id uint64) any { return []any{id, []uint{}} }
+
+	t.Run("duplicate", func(t *testing.T) {
+		h := newHostile(t, 71, chain, PeerConfig{NetworkID: 7, Chain: chain})
+		asked := make(chan error, 1)
+		go func() { _, err := h.peer.Headers(testContext(t), common.Hash{}, 1, true); asked <- err }()
+		id := request(t, h.eth, eth.GetBlockHeadersMsg)
+		gethp2p.Send(h.eth, eth.BlockHeadersMsg, empty(id))
+		if err := <-asked; err != nil {
+			t.Fatal(err)
+		}
+		gethp2p.Send(h.eth, eth.BlockHeadersMsg, empty(id))
+		faultOf(t, <-h.over, KindUnrequested)
+	})
+	t.Run("other message", func(t *testing.T) {
+		h := newHostile(t, 71, chain, PeerConfig{NetworkID: 7, Chain: chain})
+		go h.peer.Headers(testContext(t), common.Hash{}, 1, true)
+		id := request(t, h.eth, eth.GetBlockHeadersMsg)
+		gethp2p.Send(h.eth, eth.BlockBodiesMsg, empty(id))
+		faultOf(t, <-h.over, KindUnrequested)
+	})
+	t.Run("late", func(t *testing.T) {
+		h := newHostile(t, 71, chain, PeerConfig{NetworkID: 7, Chain: chain})
+		ctx, cancel := context.WithCancel(t.Context())
+		asked := make(chan error, 1)
+		go func() { _, err := h.peer.Headers(ctx, common.Hash{}, 1, true); asked <- err }()
+		id := request(t, h.eth, eth.GetBlockHeadersMsg)
+		cancel()
+		if err := <-asked; !errors.Is(err, context.Canceled) {
+			t.Fatal(err)
+		}
+		gethp2p.Send(h.eth, eth.BlockHeadersMsg, []any{id, "not even decoded"})
+
+		go func() { _, err := h.peer.Headers(t.Context(), common.Hash{}, 1, true); asked <- err }()
+		gethp2p.Send(h.eth, eth.BlockHeadersMsg, empty(request(t, h.eth, eth.GetBlockHeadersMsg)))
+		if err := <-asked; err != nil {
+			t.Fatalf("request after a late response: %v", err)
+		}
+		gethp2p.Send(h.eth, eth.BlockHeadersMsg, empty(id)) // the second late one
+		faultOf(t, <-h.over, KindUnrequested)
+	})
+}
+
+// TestManyInFlight: responses in any order find their requests.
+func TestManyInFlight(t *testing.T) {
+	chain := newTestChain(t)
+	h := newHostile(t, 71, chain, PeerConfig{NetworkID: 7, Chain: chain})
+	const n = 50
+	asked := make(chan error, n)
+	ids := make(map[uint64]bool)
+	for range n {
+		go func() { _, err := h.peer.ByteCodes(testContext(t), []common.Hash{{}}, 1); asked <- err }()
+	}
+	for range n {
+		ids[request(t, h.snap, snap.GetByteCodesMsg)] = true
+	}
+	equal(t, "distinct ids", len(ids), n)
+	for id := range ids {
+		gethp2p.Send(h.snap, snap.ByteCodesMsg, []any{id, []string{"code"}})
+	}
+	for range n {
+		if err := <-asked; err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// slowState answers nothing before it is released.
+type slowState struct {
+	testChain
+	release chan struct{}
+}
+
+func (s slowState) HasRoot(common.Hash) bool { <-s.release; return false }
+
+// TestFlood: the reader never waits for the serving side; what does not fit its queue
+// ends the peer if it is a request and is dropped if it is gossip.
+func TestFlood(t *testing.T) {
+	chain := newTestChain(t)
+	slow := slowState{chain, make(chan struct{})}
+	cfg := PeerConfig{NetworkID: 7, Chain: chain, State: slow}
+	ask := []any{uint64(1), common.Hash{}, []snap.TrieNodePathSet{{{0}}}, uint64(1)}
+
+	h := newHostile(t, 71, chain, cfg)
+	defer close(slow.release) // before the cleanups
+	gethp2p.Send(h.snap, snap.GetTrieNodesMsg, ask)
+	for range 2 * maxQueued {
+		if err := gethp2p.Send(h.eth, eth.TransactionsMsg, []uint{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	asked := make(chan error, 1)
+	go func() { _, err := h.peer.Headers(testContext(t), common.Hash{}, 1, true); asked <- err }()
+	gethp2p.Send(h.eth, eth.BlockHeadersMsg, []any{request(t, h.eth, eth.GetBlockHeadersMsg), []uint{}})
+	if err := <-asked; err != nil {
+		t.Fatalf("our request while the peer floods: %v", err)
+	}
+	gethp2p.Send(h.snap, snap.GetTrieNodesMsg, ask) // the queue is full
+	<-h.peer.Done()
+	faultOf(t, h.peer.err, KindFlood)
+
+	// By bytes.
+	h = newHostile(t, 71, chain, cfg)
+	big := []any{uint64(1), common.Hash{}, []snap.TrieNodePathSet{{make([]byte, maxMessageSize/2)}}, uint64(1)}
+	for range 4 {
+		gethp2p.Send(h.snap, snap.GetTrieNodesMsg, big)
+	}
+	<-h.peer.Done()
+	faultOf(t, h.peer.err, KindFlood)
+}
+
+// TestPeerCloses: requests in flight and later ones fail when the other end closes.
+func TestPeerCloses(t *testing.T) {
+	chain := newTestChain(t)
+	left := make(chan struct{})
+	h := newHostile(t, 71, chain, PeerConfig{NetworkID: 7, Chain: chain, OnLeave: func(*Peer) { close(left) }})
+	asked := make(chan error, 1)
+	go func() { _, err := h.peer.Headers(testContext(t), common.Hash{}, 1, true); asked <- err }()
+	request(t, h.eth, eth.GetBlockHeadersMsg)
+	h.eth.Close()
+	if err := <-asked; !errors.Is(err, ErrPeerGone) {
+		t.Fatalf("in flight: %v", err)
+	}
+	<-left
+	if err := <-h.over; !errors.Is(err, ErrPeerGone) {
+		t.Fatalf("Run: %v", err)
+	}
+	if _, err := h.peer.TrieNodes(testContext(t), common.Hash{}, [][][]byte{{{0}}}, 1); !errors.Is(err, net.ErrClosed) {
+		t.Fatalf("afterwards: %v", err)
+	}
+}
+
+// TestWriteHonoursContext: a caller whose turn to write does not come gives up with its
+// context, and nothing of its request stays.
+func TestWriteHonoursContext(t *testing.T) {
+	chain := newTestChain(t)
+	synctest.Test(t, func(t *testing.T) {
+		h := newHostile(t, 71, chain, PeerConfig{NetworkID: 7, Chain: chain})
+		go h.peer.Headers(t.Context(), common.Hash{}, 1, true) // nobody reads it
+		synctest.Wait()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		start := time.Now()
+		if _, err := h.peer.Bodies(ctx, []common.Hash{{}}); !errors.Is(err, context.DeadlineExceeded) {
+			t.Fatalf("got %v", err)
+		}
+		equal(t, "time", time.Since(start), time.Second)
+		equal(t, "requests in flight", len(h.peer.flights.open), 1)
+		equal(t, "late requests", len(h.peer.flights.late), 0)
+	})
+}
+
+func TestLatency(t *testing.T) {
+	chain := newTestChain(t)
+	synctest.Test(t, func(t *testing.T) {
+		h := newHostile(t, 71, chain, PeerConfig{NetworkID: 7, Chain: chain})
+		for _, step := range []struct{ took, average time.Duration }{
+			{80 * time.Millisecond, 80 * time.Millisecond},
+			{160 * time.Millisecond, 90 * time.Millisecond},
+			{10 * time.Millisecond, 80 * time.Millisecond},
+		} {
+			asked := make(chan error, 1)
+			go func() { _, err := h.peer.Headers(t.Context(), common.Hash{}, 1, true); asked <- err }()
+			id := request(t, h.eth, eth.GetBlockHeadersMsg)
+			time.Sleep(step.took)
+			gethp2p.Send(h.eth, eth.BlockHeadersMsg, []any{id, []uint{}})
+			if err := <-asked; err != nil {
+				t.Fatal(err)
+			}
+			equal(t, "latency", h.peer.Latency(), step.average)
+		}
+	})
+}
+
+func TestLateIsBounded(t *testing.T) {
+	var f flights
+	first, _ := f.add(msgTrieNodes)
+	f.abandon(first)
+	for range maxLate {
+		id, _ := f.add(msgTrieNodes)
+		f.abandon(id)
+	}
+	equal(t, "remembered", len(f.late), maxLate)
+	if f.deliver(first, msgTrieNodes, nil) {
+		t.Error("the oldest was remembered")
+	}
+}
