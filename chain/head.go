@@ -229,7 +229,7 @@ func (c *Chain) SetMarkers(safe, finalized common.Hash) error {
 		name string
 		hash common.Hash
 		set  *common.Hash
-	}{{"safe", safe, &next.Safe}, {"finalized", finalized, &next.Markers.Finalized}} {
+	}{{"safe", safe, &next.Safe}, {"finalized", finalized, &next.Finalized}} {
 		if marker.hash == (common.Hash{}) {
 			continue
 		}
