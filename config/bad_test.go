@@ -176,6 +176,7 @@ func TestContradictions(t *testing.T) {
 		{[]string{"--nodekey", keyFile, "--nodekeyhex", key}, "--nodekey and --nodekeyhex"},
 		{[]string{"--hoodi", "--override.genesis", genesis}, "--override.genesis"},
 		{[]string{"--http", "--http.port", "8551"}, `bad value "8551" for --http.port: --authrpc.port has the same address`},
+		{[]string{"--http", "--ws", "--ws.port", "8545", "--ws.addr", "10.0.0.1"}, `bad value "10.0.0.1" for --ws.addr`},
 		{[]string{"--beacon.checkpoint", "0x" + key}, "--beacon.api"},
 		{[]string{"--beacon.api", "http://a", "--override.genesis", genesis}, "--beacon.config"},
 		{[]string{"--beacon.api", "http://a", "--beacon.genesis.time", "5"}, "--beacon.config"},

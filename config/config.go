@@ -133,8 +133,10 @@ func Default() *Config {
 	return &Config{
 		DataDir: defaultDataDir(),
 		P2P:     P2P{Port: 30303, NAT: "any", MaxPeers: 50},
-		HTTP: HTTP{Addr: "localhost", Port: 8545, API: []string{"net", "web3", "eth"},
-			VHosts: []string{"localhost"}},
+		HTTP: HTTP{
+			Addr: "localhost", Port: 8545, API: []string{"net", "web3", "eth"},
+			VHosts: []string{"localhost"},
+		},
 		WS:      WS{Addr: "localhost", Port: 8546, API: []string{"net", "web3", "eth"}},
 		IPC:     IPC{Path: "sunbeam.ipc"},
 		Engine:  Engine{Addr: "localhost", Port: 8551, VHosts: []string{"localhost"}},

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
@@ -74,10 +75,7 @@ func maxSocketPath() int {
 
 // existing runs a check on a file of ours if it is already there.
 func existing(path string, check func(string) error) error {
-	if directory(filepath.Dir(path)) != nil || parentExists(path) != nil {
-		return nil // nothing there yet
-	}
-	if _, err := os.Stat(path); err != nil {
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	return check(path)
@@ -94,11 +92,15 @@ func (c *Config) checkPorts() error {
 	if c.HTTP.Enabled {
 		servers = append(servers, endpoint{"http.port", c.HTTP.Addr, c.HTTP.Port})
 	}
-	if c.WS.Enabled && !(c.HTTP.Enabled && c.WS.Addr == c.HTTP.Addr && c.WS.Port == c.HTTP.Port) {
+	shared := c.HTTP.Enabled && c.WS.Addr == c.HTTP.Addr && c.WS.Port == c.HTTP.Port
+	if c.WS.Enabled && !shared {
 		servers = append(servers, endpoint{"ws.port", c.WS.Addr, c.WS.Port})
 	}
 	if c.Metrics.Enabled {
 		servers = append(servers, endpoint{"metrics.port", c.Metrics.Addr, c.Metrics.Port})
+	}
+	if c.HTTP.Enabled && c.WS.Enabled && c.HTTP.Port == c.WS.Port && c.HTTP.Port != 0 && c.HTTP.Addr != c.WS.Addr {
+		return fmt.Errorf("bad value %q for --ws.addr: --http.addr is %q, but both have port %d", c.WS.Addr, c.HTTP.Addr, c.WS.Port)
 	}
 	taken := make(map[string]string)
 	for _, s := range servers {

@@ -22,8 +22,10 @@ func NewFlags() *Flags { return &Flags{said: make(source)} }
 // CLI returns the flags for an app or one of its commands. What is said with any of
 // them ends up in f.
 func (f *Flags) CLI() []cli.Flag {
-	list := []cli.Flag{&cliFlag{name: "config", usage: "TOML configuration file", category: catNode,
-		set: func(text string) { f.file = text }}}
+	list := []cli.Flag{&cliFlag{
+		name: "config", usage: "TOML configuration file", category: catNode,
+		set: func(text string) { f.file = text },
+	}}
 	record := func(name string) func(string) {
 		return func(text string) {
 			g := f.said[name]
@@ -41,8 +43,10 @@ func (f *Flags) CLI() []cli.Flag {
 		})
 		if o.flag == "network" {
 			for _, name := range networks {
-				list = append(list, &cliFlag{name: name, usage: "The same as --network " + name, category: o.category,
-					env: (&option{flag: name}).env(), set: record(name), toggle: true})
+				list = append(list, &cliFlag{
+					name: name, usage: "The same as --network " + name, category: o.category,
+					env: (&option{flag: name}).env(), set: record(name), toggle: true,
+				})
 			}
 		}
 	}

@@ -190,10 +190,8 @@ func (c *Config) field(o *option) reflect.Value {
 	return v
 }
 
-var durationType = reflect.TypeFor[time.Duration]()
-
 func setScalar(field reflect.Value, text string) error {
-	switch field.Kind() {
+	switch field.Kind() { //nolint:exhaustive // a test walks all fields
 	case reflect.String:
 		field.SetString(text)
 	case reflect.Bool:
@@ -209,7 +207,7 @@ func setScalar(field reflect.Value, text string) error {
 		}
 		field.SetUint(n)
 	default: // int and time.Duration
-		if field.Type() == durationType {
+		if field.Type() == reflect.TypeFor[time.Duration]() {
 			d, err := time.ParseDuration(text)
 			if err != nil || d < 0 {
 				return errors.New("want a duration such as 5s or 300ms")

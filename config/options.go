@@ -18,7 +18,7 @@ func (o *option) env() string {
 }
 
 // networks are the chains with a flag of their own: --sepolia is --network sepolia.
-var networks = []string{"mainnet", "sepolia", "hoodi"}
+var networks = []string{"mainnet", "sepolia", "hoodi"} //nolint:gochecknoglobals // never written
 
 // Categories of the help text.
 const (
@@ -31,7 +31,7 @@ const (
 )
 
 // options is the table. Help text and dumpconfig keep its order.
-var options = []option{
+var options = []option{ //nolint:gochecknoglobals // never written
 	{flag: "datadir", key: "DataDir", usage: "Data directory for the databases and keys", check: directory, category: catNode},
 	{flag: "network", key: "Network", usage: "Network to join: mainnet, sepolia or hoodi (default: what the datadir holds, or mainnet)", check: oneOf(append(networks, "")...), category: catNode},
 	{flag: "override.genesis", key: "Genesis", usage: "Load the genesis block and chain configuration from this JSON file", check: genesisFile, category: catNode},
@@ -76,7 +76,7 @@ var options = []option{
 	{flag: "rpc.batch-request-limit", key: "RPC.BatchRequestLimit", usage: "Requests in a batch", check: between(1, 1<<30), category: catAPI},
 	{flag: "rpc.batch-response-max-size", key: "RPC.BatchResponseMaxSize", usage: "Bytes that the answers to a batch may have", check: between(1, 1<<40), category: catAPI},
 
-	{flag: "beacon.api", key: "Beacon.API", usage: "Beacon node URL: follow the head without a consensus client. Can be given several times", check: httpURL, category: catBeacon},
+	{flag: "beacon.api", key: "Beacon.API", usage: "Beacon node URL: follow the head without a consensus client (forks up to Fulu). Can be given several times", check: httpURL, category: catBeacon},
 	{flag: "beacon.api.header", key: "Beacon.Headers", usage: `HTTP header for the beacon node, as "key:value". Can be given several times`, check: httpHeader, category: catBeacon, secret: true},
 	{flag: "beacon.checkpoint", key: "Beacon.Checkpoint", usage: "Weak subjectivity checkpoint: a finalized beacon block root", check: hash32, category: catBeacon},
 	{flag: "beacon.checkpoint.file", key: "Beacon.CheckpointFile", usage: "File that the checkpoint is read from and kept in", check: checkpointFile, category: catBeacon},

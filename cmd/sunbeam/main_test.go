@@ -146,8 +146,10 @@ func run(t *testing.T, args ...string) (*exec.Cmd, *bytes.Buffer) {
 	log := new(bytes.Buffer)
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	t.Cleanup(cancel)
-	cmd := command(ctx, t, append([]string{"--port", "0", "--nodiscover", "--nat", "none", "--authrpc.addr", "127.0.0.1",
-		"--authrpc.port", "0", "--log.format", "logfmt"}, args...)...)
+	cmd := command(ctx, t, append([]string{
+		"--port", "0", "--nodiscover", "--nat", "none", "--authrpc.addr", "127.0.0.1",
+		"--authrpc.port", "0", "--log.format", "logfmt",
+	}, args...)...)
 	reader, writer, err := os.Pipe()
 	check(t, err)
 	cmd.Stderr = writer

@@ -43,7 +43,7 @@ func NewServer(addr string, ours prometheus.Gatherer, log *slog.Logger) *Server 
 
 // Run serves until ctx ends. An address that cannot be listened on is an error.
 func (s *Server) Run(ctx context.Context) error {
-	listener, err := net.Listen("tcp", s.addr)
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", s.addr)
 	if err != nil {
 		return fmt.Errorf("metrics server: %w", err)
 	}

@@ -201,8 +201,10 @@ func newBeaconAPI(t *testing.T) *beaconAPI {
 			return nil
 		}
 		header := api.header(api.last)
-		return map[string]any{"finalized": false, "data": map[string]any{"root": header.Hash(), "canonical": true,
-			"header": map[string]any{"message": headerJSON(header), "signature": "0x"}}}
+		return map[string]any{"finalized": false, "data": map[string]any{
+			"root": header.Hash(), "canonical": true,
+			"header": map[string]any{"message": headerJSON(header), "signature": "0x"},
+		}}
 	})
 	serve("/eth/v2/beacon/blocks/{root}", func(r *http.Request) any {
 		block := api.blocks[common.HexToHash(r.PathValue("root"))]
@@ -295,14 +297,18 @@ func (api *beaconAPI) stream(w http.ResponseWriter, r *http.Request) {
 
 func (api *beaconAPI) header(root common.Hash) btypes.Header {
 	h := api.blocks[root].Header(configs.Mainnet)
-	return btypes.Header{Slot: uint64(h.Slot), ProposerIndex: uint64(h.ProposerIndex), ParentRoot: common.Hash(h.ParentRoot),
-		StateRoot: common.Hash(h.StateRoot), BodyRoot: common.Hash(h.BodyRoot)}
+	return btypes.Header{
+		Slot: uint64(h.Slot), ProposerIndex: uint64(h.ProposerIndex), ParentRoot: common.Hash(h.ParentRoot),
+		StateRoot: common.Hash(h.StateRoot), BodyRoot: common.Hash(h.BodyRoot),
+	}
 }
 
 // headerJSON is a header as the beacon API spells it: numbers are strings.
 func headerJSON(h btypes.Header) any {
-	return map[string]any{"slot": fmt.Sprint(h.Slot), "proposer_index": fmt.Sprint(h.ProposerIndex),
-		"parent_root": h.ParentRoot, "state_root": h.StateRoot, "body_root": h.BodyRoot}
+	return map[string]any{
+		"slot": fmt.Sprint(h.Slot), "proposer_index": fmt.Sprint(h.ProposerIndex),
+		"parent_root": h.ParentRoot, "state_root": h.StateRoot, "body_root": h.BodyRoot,
+	}
 }
 
 // withPayload is a LightClientHeader (consensus-specs, capella/light-client/sync-protocol.md).

@@ -21,6 +21,9 @@ type lightClient struct {
 	config bparams.ClientConfig
 	engine *gethrpc.Client // the in-process client of our Engine API
 	log    *slog.Logger
+
+	// gloas is when the chain leaves what the light client knows, zero if never.
+	gloas time.Time
 }
 
 // Run follows the chain until ctx ends.
@@ -31,6 +34,9 @@ func (l *lightClient) Run(ctx context.Context) error {
 		return err
 	}
 	l.log.Info("Beacon light client started", "api", l.config.Apis, "checkpoint", l.config.Checkpoint)
+	if !l.gloas.IsZero() {
+		l.log.Warn("The beacon light client cannot follow the chain from its Gloas fork on: use a consensus client then", "fork", l.gloas.UTC())
+	}
 	<-ctx.Done()
 	stopped := make(chan error, 1)
 	go func() { stopped <- client.Stop() }()

@@ -45,8 +45,10 @@ func blocksOn(t *testing.T, genesis *core.Genesis, n int, beaconRoot func(i int,
 			} else {
 				gen.SetParentBeaconRoot(beaconRoot(j, made))
 			}
-			tx, err := types.SignNewTx(richKey, signer, &types.DynamicFeeTx{ChainID: genesis.Config.ChainID, Nonce: uint64(j),
-				GasFeeCap: big.NewInt(5e9), GasTipCap: big.NewInt(1), Gas: 21000, To: &common.Address{0xaa}, Value: big.NewInt(1)})
+			tx, err := types.SignNewTx(richKey, signer, &types.DynamicFeeTx{
+				ChainID: genesis.Config.ChainID, Nonce: uint64(j),
+				GasFeeCap: big.NewInt(5e9), GasTipCap: big.NewInt(1), Gas: 21000, To: &common.Address{0xaa}, Value: big.NewInt(1),
+			})
 			check(t, err)
 			gen.AddTx(tx)
 		})
@@ -65,7 +67,7 @@ type payloadCall struct {
 	requests         int
 }
 
-func (e *engineLog) NewPayloadV4(payload engine.ExecutableData, blobs []common.Hash, root *common.Hash, requests []hexutil.Bytes) (engine.PayloadStatusV1, error) {
+func (e *engineLog) NewPayloadV4(payload engine.ExecutableData, _ []common.Hash, root *common.Hash, requests []hexutil.Bytes) (engine.PayloadStatusV1, error) {
 	e.calls <- payloadCall{payload.BlockHash, *root, len(requests)}
 	return engine.PayloadStatusV1{Status: engine.VALID, LatestValidHash: &payload.BlockHash}, nil
 }
@@ -81,7 +83,7 @@ func TestLightClientDrivesEngine(t *testing.T) {
 	api := newBeaconAPI(t)
 	genesis := pragueGenesis()
 	extend := func(n int) *types.Block {
-		blocks := blocksOn(t, genesis, n, func(i int, chain []*types.Block) common.Hash { return api.roots()[i] })
+		blocks := blocksOn(t, genesis, n, func(i int, _ []*types.Block) common.Hash { return api.roots()[i] })
 		api.extend(t, blocks[n-1])
 		return blocks[n-1]
 	}

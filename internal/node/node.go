@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"time"
 
 	"github.com/ethereum/go-ethereum/common/fdlimit"
 	"github.com/ethereum/go-ethereum/crypto"
@@ -159,6 +160,9 @@ func (n *Node) connect(registerer prometheus.Registerer, gatherer prometheus.Gat
 	}
 	if light != nil {
 		n.light = &lightClient{config: *light, engine: n.rpc.EngineClient(), log: n.log}
+		if fork := n.chain.Config().AmsterdamTime; fork != nil { // the same fork's execution side
+			n.light.gloas = time.Unix(int64(*fork), 0)
+		}
 	}
 	return nil
 }
@@ -252,19 +256,27 @@ func (n *Node) networkID() uint64 {
 func (n *Node) newRPC(registerer prometheus.Registerer) (err error) {
 	c := &n.cfg
 	n.rpc, err = rpc.NewServer(rpc.Config{
-		HTTP: rpc.HTTP{Enabled: c.HTTP.Enabled, Host: c.HTTP.Addr, Port: int(c.HTTP.Port), Modules: c.HTTP.API,
-			CORS: c.HTTP.CORSDomain, VHosts: c.HTTP.VHosts, Prefix: c.HTTP.PathPrefix},
-		WS: rpc.WS{Enabled: c.WS.Enabled, Host: c.WS.Addr, Port: int(c.WS.Port), Modules: c.WS.API,
-			Origins: c.WS.Origins, Prefix: c.WS.PathPrefix},
-		Auth: rpc.Auth{Enabled: true, Host: c.Engine.Addr, Port: int(c.Engine.Port), VHosts: c.Engine.VHosts,
-			JWTFile: c.JWTFile()},
+		HTTP: rpc.HTTP{
+			Enabled: c.HTTP.Enabled, Host: c.HTTP.Addr, Port: int(c.HTTP.Port), Modules: c.HTTP.API,
+			CORS: c.HTTP.CORSDomain, VHosts: c.HTTP.VHosts, Prefix: c.HTTP.PathPrefix,
+		},
+		WS: rpc.WS{
+			Enabled: c.WS.Enabled, Host: c.WS.Addr, Port: int(c.WS.Port), Modules: c.WS.API,
+			Origins: c.WS.Origins, Prefix: c.WS.PathPrefix,
+		},
+		Auth: rpc.Auth{
+			Enabled: true, Host: c.Engine.Addr, Port: int(c.Engine.Port), VHosts: c.Engine.VHosts,
+			JWTFile: c.JWTFile(),
+		},
 		IPC:        c.IPCEndpoint(),
 		BatchItems: c.RPC.BatchRequestLimit,
 		BatchBytes: c.RPC.BatchResponseMaxSize,
 		GasCap:     c.RPC.GasCap,
 		EVMTimeout: c.RPC.EVMTimeout,
-		Identity: rpc.Identity{Name: clientName(c.P2P.Identity), Version: Version(), Commit: commit(),
-			NetworkID: n.networkID(), DataDir: c.DataDir},
+		Identity: rpc.Identity{
+			Name: clientName(c.P2P.Identity), Version: Version(), Commit: commit(),
+			NetworkID: n.networkID(), DataDir: c.DataDir,
+		},
 		Log:        n.log,
 		Registerer: registerer,
 	}, rpc.Backend{

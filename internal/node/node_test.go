@@ -54,10 +54,14 @@ type running struct {
 	done   chan error
 }
 
-func start(t *testing.T, cfg *config.Config) *running {
+// start makes and runs a node; prepare may change it in between.
+func start(t *testing.T, cfg *config.Config, prepare ...func(*Node)) *running {
 	t.Helper()
 	n, err := New(cfg, discard)
 	check(t, err)
+	for _, f := range prepare {
+		f(n)
+	}
 	ctx, cancel := context.WithCancel(t.Context())
 	r := &running{Node: n, cancel: cancel, done: make(chan error, 1)}
 	go func() { r.done <- n.Run(ctx) }()
@@ -136,35 +140,58 @@ func TestStartAndStop(t *testing.T) {
 	}
 }
 
-// A payload that waits for peers that are not there must not keep the node from stopping.
+// A payload that waits for peers that are not there must not keep the node from stopping,
+// neither while its ancestors are looked for nor in the middle of a fault.
 func TestStopsInMidFault(t *testing.T) {
 	genesis := pragueGenesis()
 	blocks := blocksOn(t, genesis, 3, func(int, []*types.Block) common.Hash { return common.Hash{1} })
-	node := start(t, withGenesis(t, localConfig(t), genesis))
-	client := node.rpc.EngineClient()
-	answered := make(chan error, 1)
-	go func() { // its parent is unknown: the importer asks for headers, and nobody is there
-		data := engine.BlockToExecutableData(blocks[2], nil, nil, nil).ExecutionPayload
-		var status engine.PayloadStatusV1
-		err := client.CallContext(t.Context(), &status, "engine_newPayloadV4", data, []common.Hash{}, blocks[2].BeaconRoot(), []hexutil.Bytes{})
-		if err == nil && status.Status != engine.SYNCING {
-			err = errors.New("answered " + status.Status)
-		}
-		answered <- err
-	}()
-	for deadline := time.Now().Add(10 * time.Second); len(node.importer.Status().Pending) == 0; {
-		if time.Now().After(deadline) {
-			t.Fatal("payload is not in work")
-		}
-		select {
-		case err := <-answered:
-			check(t, err) // SYNCING may come before we looked
-			answered <- nil
-		default:
-		}
+	tests := []struct {
+		name  string
+		block *types.Block
+		stage string
+	}{
+		{"parent unknown", blocks[2], ""},
+		{"state missing", blocks[0], "executing"},
 	}
-	node.stop(t)
-	<-answered // SYNCING or a closed connection: it must end
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			node := start(t, withGenesis(t, localConfig(t), genesis), func(n *Node) {
+				n.began = 1 // as if the genesis state had been dropped from Hot
+			})
+			answered := make(chan error, 1)
+			go func() { answered <- payload(t.Context(), node.rpc.EngineClient(), test.block) }()
+			for deadline := time.Now().Add(3 * time.Second); ; {
+				pending := node.importer.Status().Pending
+				if len(pending) == 1 && (test.stage == "" || pending[0].Stage == test.stage) {
+					break
+				}
+				if time.Now().After(deadline) {
+					t.Fatalf("payload does not wait as it should: %+v", node.importer.Status())
+				}
+			}
+			if test.stage != "" && len(node.host.Peers()) != 0 {
+				t.Error("peers from nowhere")
+			}
+			node.stop(t)
+			select {
+			case err := <-answered:
+				t.Logf("the call ended with: %v", err) // SYNCING, or its connection is gone
+			case <-time.After(stopTime):
+				t.Error("the call did not end")
+			}
+		})
+	}
+}
+
+// payload sends a block as a consensus client does; all but SYNCING is an error.
+func payload(ctx context.Context, client *gethrpc.Client, block *types.Block) error {
+	data := engine.BlockToExecutableData(block, nil, nil, nil).ExecutionPayload
+	var status engine.PayloadStatusV1
+	err := client.CallContext(ctx, &status, "engine_newPayloadV4", data, []common.Hash{}, block.BeaconRoot(), []hexutil.Bytes{})
+	if err == nil && status.Status != engine.SYNCING {
+		return errors.New("answered " + status.Status)
+	}
+	return err
 }
 
 // The whole node on nothing but a beacon API: it must verify the beacon chain, execute

@@ -153,6 +153,7 @@ func (offline) Stats() beamsync.Stats                                  { return 
 func (offline) Headers(context.Context, common.Hash, int) ([]*types.Header, error) {
 	return nil, errOffline
 }
+
 func (offline) Bodies(context.Context, []*types.Header) ([]*types.Block, error) {
 	return nil, errOffline
 }
