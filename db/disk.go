@@ -62,6 +62,9 @@ type disk struct {
 	ethdb.KeyValueStore
 	path   string
 	health *failure
+
+	writing sync.Mutex // one batch at a time: after a failure, none may be on its way
+	wrecked bool       // the engine panicked and may hold its locks; guarded by writing
 }
 
 // lookup returns nil for a key that is not there. go-ethereum's databases say that with an
@@ -128,11 +131,52 @@ type batch struct {
 
 // Write implements ethdb.Batch.
 func (b *batch) Write() error {
-	if err := b.disk.health.check(); err != nil {
+	d := b.disk
+	d.writing.Lock()
+	defer d.writing.Unlock()
+	if err := d.health.check(); err != nil {
 		return err
 	}
-	if err := b.Batch.Write(); err != nil {
-		return b.disk.health.report(b.disk.path, err)
+	if err := d.guardLocked(b.Batch.Write); err != nil {
+		return d.health.report(d.path, err)
+	}
+	return nil
+}
+
+// guardLocked makes an error of a panic: Pebble panics when it cannot write its log, on a
+// full disk above all. Nothing may be asked of it after that.
+func (d *disk) guardLocked(do func() error) (err error) {
+	if d.wrecked {
+		return nil // to sync or close: what can be saved is in the log, and the engine may hold its own locks
+	}
+	defer func() {
+		switch cause := recover().(type) {
+		case nil:
+		case error:
+			d.wrecked, err = true, cause
+		default:
+			d.wrecked, err = true, fmt.Errorf("%v", cause)
+		}
+	}()
+	return do()
+}
+
+// SyncKeyValue implements ethdb.KeyValueSyncer.
+func (d *disk) SyncKeyValue() error {
+	d.writing.Lock()
+	defer d.writing.Unlock()
+	if err := d.guardLocked(d.KeyValueStore.SyncKeyValue); err != nil {
+		return fmt.Errorf("sync database %s: %w", d.path, err)
+	}
+	return nil
+}
+
+// Close implements io.Closer. A wrecked engine is left to the end of the process.
+func (d *disk) Close() error {
+	d.writing.Lock()
+	defer d.writing.Unlock()
+	if err := d.guardLocked(d.KeyValueStore.Close); err != nil {
+		return fmt.Errorf("close database %s: %w", d.path, err)
 	}
 	return nil
 }

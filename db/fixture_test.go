@@ -71,6 +71,7 @@ type flaky struct {
 	*memorydb.Database
 	writes   int
 	failAt   int // 0: never
+	panics   bool
 	failRead bool
 }
 
@@ -88,6 +89,13 @@ func (f *flaky) Has(key []byte) (bool, error) {
 	return f.Database.Has(key)
 }
 
+func (f *flaky) Close() error {
+	if f.panics && f.writes >= f.failAt {
+		select {} // as Pebble does: its lock is held
+	}
+	return f.Database.Close()
+}
+
 func (f *flaky) NewBatch() ethdb.Batch { return &flakyBatch{Batch: f.Database.NewBatch(), flaky: f} }
 
 type flakyBatch struct {
@@ -98,6 +106,9 @@ type flakyBatch struct {
 func (b *flakyBatch) Write() error {
 	b.flaky.writes++
 	if b.flaky.writes == b.flaky.failAt {
+		if b.flaky.panics {
+			panic(errDisk)
+		}
 		return errDisk
 	}
 	return b.Batch.Write()

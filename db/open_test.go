@@ -239,6 +239,25 @@ func TestFailingWrites(t *testing.T) {
 	}
 }
 
+// TestPanickingEngine: Pebble panics on a full disk.
+func TestPanickingEngine(t *testing.T) {
+	disk := &flaky{Database: memorydb.New(), failAt: 3, panics: true}
+	d := openOn(t, disk)
+	c := mustChain(t, d)
+	blocks := branch(c.Genesis(), 3, 1)
+	for i, want := range []error{nil, errDisk, errDisk} {
+		if err := c.Commit(blocks[i], receiptsOf(blocks[i])); !errors.Is(err, want) {
+			t.Fatalf("block %d: %v, want %v", i, err, want)
+		}
+	}
+	if err := d.Run(t.Context()); !errors.Is(err, errDisk) {
+		t.Fatalf("run: %v", err)
+	}
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // TestFailingReads: rawdb makes a miss of a failed read; nothing may be written on its strength.
 func TestFailingReads(t *testing.T) {
 	disk := &flaky{Database: memorydb.New()}
