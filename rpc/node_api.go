@@ -7,6 +7,7 @@ import (
 
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/common/hexutil"
+	"github.com/ethereum/go-ethereum/core/types"
 	"github.com/ethereum/go-ethereum/crypto"
 	gethp2p "github.com/ethereum/go-ethereum/p2p"
 	"github.com/ethereum/go-ethereum/p2p/enode"
@@ -115,35 +116,41 @@ func (txpoolAPI) Inspect() map[string]map[string]map[string]string {
 // debugAPI is the debug namespace: blocks in their consensus encoding.
 type debugAPI struct{ b *backend }
 
-// GetRawHeader returns the RLP of a header.
+// GetRawHeader returns the RLP of a header, nothing for a number that does not exist yet.
 func (api *debugAPI) GetRawHeader(at gethrpc.BlockNumberOrHash) (hexutil.Bytes, error) {
 	header, err := api.b.headerAt(at)
+	if errors.Is(err, errNoHeader) {
+		return nil, nil
+	}
 	if err != nil {
 		return nil, err
 	}
 	return rlp.EncodeToBytes(header)
 }
 
-// GetRawBlock returns the RLP of a block.
+// GetRawBlock returns the RLP of a block, nothing for a number that does not exist yet.
 func (api *debugAPI) GetRawBlock(at gethrpc.BlockNumberOrHash) (hexutil.Bytes, error) {
-	block, err := api.b.blockAt(at)
-	if err != nil {
+	block, err := api.blockAt(at)
+	if block == nil || err != nil {
 		return nil, err
-	}
-	if block == nil {
-		return nil, errors.New("block not found")
 	}
 	return rlp.EncodeToBytes(block)
 }
 
+// blockAt finds a block; an unknown hash is an error here.
+func (api *debugAPI) blockAt(at gethrpc.BlockNumberOrHash) (*types.Block, error) {
+	block, err := api.b.blockAt(at)
+	if hash, ok := at.Hash(); ok && block == nil && err == nil {
+		err = fmt.Errorf("block %s not found", hash.Hex())
+	}
+	return block, err
+}
+
 // GetRawReceipts returns the receipts of a block in their consensus encoding.
 func (api *debugAPI) GetRawReceipts(at gethrpc.BlockNumberOrHash) ([]hexutil.Bytes, error) {
-	block, err := api.b.blockAt(at)
-	if err != nil {
+	block, err := api.blockAt(at)
+	if block == nil || err != nil {
 		return nil, err
-	}
-	if block == nil {
-		return nil, errors.New("block not found")
 	}
 	receipts, err := api.b.receipts(block)
 	if err != nil {

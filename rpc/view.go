@@ -1,6 +1,7 @@
 package rpc
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -38,7 +39,7 @@ type view struct {
 // failure is the first read of this view that could not be answered. What was computed on
 // a view with a failure means nothing.
 func (v *view) failure() error {
-	return errors.Join(v.db.Err(), v.chain.Err(), v.state.Error())
+	return cmp.Or(v.db.Err(), v.chain.Err(), v.state.Error())
 }
 
 // readState runs read on the state of a block, and is the only door to states. What read
@@ -102,7 +103,7 @@ func (b *backend) open(ctx context.Context, header *types.Header) (*view, error)
 // unavailable tells the caller what was missing, and whether time ran out.
 func (b *backend) unavailable(ctx context.Context, err error) error {
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) && b.cfg.EVMTimeout > 0 {
-		err = fmt.Errorf("not fetched within %v: %w", b.cfg.EVMTimeout, err)
+		err = fmt.Errorf("not answered within %v: %w", b.cfg.EVMTimeout, err)
 	}
 	return &unavailableError{err}
 }
