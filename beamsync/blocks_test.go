@@ -161,10 +161,16 @@ func TestHeadersFromBadPeers(t *testing.T) {
 func TestHeadersWaitForWhoHasThem(t *testing.T) {
 	blocks, lists := testChain(20)
 	inBubble(t, func(r *rig) {
-		late := serve(nil, nil)
+		began, late := time.Now(), serve(blocks, lists)
+		all := late.headers
+		late.headers = func(origin common.Hash, amount int) []*types.Header {
+			if time.Since(began) < 3*time.Second {
+				return nil
+			}
+			return all(origin, amount)
+		}
 		peer := chainPeerOf("a", late)
 		r.join(peer)
-		time.AfterFunc(3*time.Second, func() { *late = *serve(blocks, lists) })
 		if _, err := r.Headers(r.ctx, blocks[5].Hash(), 2); err != nil {
 			t.Fatal(err)
 		}

@@ -42,6 +42,7 @@ type call struct {
 	session *Session
 	targets []target
 	whole   bool          // it waits for whole paths, not only for the first node of each
+	hint    bool          // it waits for nothing that a peer did not have
 	done    chan struct{} // closed when it has them
 
 	// Of the loop until done is closed, then of the caller.
@@ -306,7 +307,34 @@ func (l *fetchLoop) deliver(ctx context.Context, r *reply) error {
 	if len(further.Wants) > 0 {
 		l.step(ctx, further)
 	}
+	if !r.cut {
+		l.dropHints(ctx, r.unsatisfied)
+	}
 	return nil
+}
+
+// dropHints lets calls that are hints go without what a peer did not have; a want that
+// nobody else waits for is cancelled.
+func (l *fetchLoop) dropHints(ctx context.Context, ids []sched.WantID) {
+	for _, id := range ids {
+		w := l.wants[id]
+		if w == nil {
+			continue
+		}
+		w.waiters = slices.DeleteFunc(w.waiters, func(o waiter) bool {
+			if !o.call.hint {
+				return false
+			}
+			if o.call.open--; o.call.open == 0 {
+				close(o.call.done)
+			}
+			return true
+		})
+		if len(w.waiters) == 0 {
+			l.forget(w)
+			l.step(ctx, sched.WantCancelled{ID: w.id})
+		}
+	}
 }
 
 // satisfy wakes those who wait for a want, except that those who wait for whole paths go

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"slices"
 	"sync"
@@ -141,7 +142,8 @@ type fakePeer struct {
 	id      string
 	rtt     time.Duration
 	lookups int // limit per request, 0: 1024
-	bag     *bag
+	nodes   func(root common.Hash, sets [][][]byte, maxLookups int) [][]byte
+	codes   map[common.Hash][]byte
 	chain   *fakeChain
 	noState bool
 	// mangle, if set, changes the n-th state reply, n from 0; nil means an empty one.
@@ -160,7 +162,7 @@ type fakePeer struct {
 }
 
 func newFakePeer(id string, rtt time.Duration) *fakePeer {
-	return &fakePeer{id: id, rtt: rtt, bag: theBag(), gone: make(chan struct{})}
+	return &fakePeer{id: id, rtt: rtt, nodes: theBag().trieNodes, codes: theBag().codes, gone: make(chan struct{})}
 }
 
 func (p *fakePeer) ID() string        { return p.id }
@@ -224,13 +226,13 @@ func (p *fakePeer) TrieNodes(ctx context.Context, root common.Hash, sets [][][]b
 	if limit == 0 {
 		limit = 1024
 	}
-	return p.state(ctx, items, func() [][]byte { return p.bag.trieNodes(root, sets, limit) })
+	return p.state(ctx, items, func() [][]byte { return p.nodes(root, sets, limit) })
 }
 
 func (p *fakePeer) ByteCodes(ctx context.Context, hashes []common.Hash, maxBytes uint64) ([][]byte, error) {
 	return p.state(ctx, len(hashes), func() (codes [][]byte) {
 		for _, h := range hashes {
-			if code, ok := p.bag.codes[h]; ok {
+			if code, ok := p.codes[h]; ok {
 				codes = append(codes, code)
 			}
 		}
@@ -322,7 +324,7 @@ func inBubble(t *testing.T, test func(r *rig)) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		r := &rig{t: t, ctx: ctx, cache: trie.NewCache(64<<20, nil), blames: new(blames)}
-		r.Fetcher = NewFetcher(FetcherConfig{Local: r.cache, Blamer: r.blames})
+		r.Fetcher = NewFetcher(FetcherConfig{Local: r.cache, Blamer: r.blames, Log: slog.New(slog.NewTextHandler(t.Output(), nil))})
 		ended := make(chan error, 1)
 		go func() { ended <- r.Run(ctx) }()
 		test(r)

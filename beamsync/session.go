@@ -88,8 +88,8 @@ func (s *Session) FetchNode(ctx context.Context, fault trie.Fault) ([]byte, erro
 	if blob != nil {
 		return blob, nil
 	}
-	c, err := s.wait(ctx, false, nodeTarget(fault))
-	if err != nil {
+	c := &call{targets: []target{nodeTarget(fault)}}
+	if err := s.wait(ctx, c); err != nil {
 		return nil, fmt.Errorf("fetch trie node %x at path %x of owner %x: %w", fault.Hash, fault.Path, fault.Owner, err)
 	}
 	return c.wants[0].blob, nil
@@ -107,8 +107,8 @@ func (s *Session) FetchCode(ctx context.Context, hash common.Hash) ([]byte, erro
 	if code != nil {
 		return code, nil
 	}
-	c, err := s.wait(ctx, false, codeTarget(hash))
-	if err != nil {
+	c := &call{targets: []target{codeTarget(hash)}}
+	if err := s.wait(ctx, c); err != nil {
 		return nil, fmt.Errorf("fetch code %x: %w", hash, err)
 	}
 	return c.wants[0].blob, nil
@@ -118,6 +118,16 @@ func (s *Session) FetchCode(ctx context.Context, hash common.Hash) ([]byte, erro
 // until all of them are in the local store, the whole paths to the faults' keys, or ctx
 // ends. It does not look there for the faults' own nodes first.
 func (s *Session) FetchMany(ctx context.Context, faults []trie.Fault, codes []common.Hash) error {
+	return s.batch(ctx, call{whole: true}, faults, codes)
+}
+
+// Hint hands guesses over: like FetchMany, but each is dropped when the first peer that was asked
+// for it does not have it, so a wrong guess holds nobody up.
+func (s *Session) Hint(ctx context.Context, faults []trie.Fault, codes []common.Hash) error {
+	return s.batch(ctx, call{whole: true, hint: true}, faults, codes)
+}
+
+func (s *Session) batch(ctx context.Context, c call, faults []trie.Fault, codes []common.Hash) error {
 	targets := make([]target, 0, len(faults)+len(codes))
 	for _, fault := range faults {
 		targets = append(targets, nodeTarget(fault))
@@ -135,21 +145,21 @@ func (s *Session) FetchMany(ctx context.Context, faults []trie.Fault, codes []co
 	if len(targets) == 0 {
 		return nil
 	}
-	if _, err := s.wait(ctx, true, targets...); err != nil {
+	c.targets = targets
+	if err := s.wait(ctx, &c); err != nil {
 		return fmt.Errorf("fetch %d trie nodes and %d codes: %w", len(faults), len(codes), err)
 	}
 	return nil
 }
 
-// wait hands targets to the fetcher and waits for all of them, or for the whole paths
-// that they begin.
-func (s *Session) wait(ctx context.Context, whole bool, targets ...target) (*call, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, context.Cause(ctx)
+// wait hands a call to the fetcher and waits until it has what it waits for.
+func (s *Session) wait(ctx context.Context, c *call) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
 	}
 	began := time.Now()
-	before := s.begin(began, len(targets))
-	c := &call{session: s, targets: targets, whole: whole, done: make(chan struct{})}
+	before := s.begin(began, len(c.targets))
+	c.session, c.done = s, make(chan struct{})
 	s.f.inbox.post(c)
 	var err error
 	select {
@@ -166,7 +176,7 @@ func (s *Session) wait(ctx context.Context, whole bool, targets ...target) (*cal
 	}
 	s.end(before, rounds)
 	s.f.metrics.wait.WithLabelValues(s.class.String()).Observe(time.Since(began).Seconds())
-	return c, err
+	return err
 }
 
 // begin opens a wait and returns the number of trips in a row before it.

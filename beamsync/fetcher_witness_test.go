@@ -1,0 +1,101 @@
+package beamsync
+
+import (
+	"context"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/ethereum/go-ethereum/common"
+
+	"github.com/sunbeam-eth/sunbeam/beamsync/sched"
+	"github.com/sunbeam-eth/sunbeam/evm"
+	"github.com/sunbeam-eth/sunbeam/internal/testdata"
+	"github.com/sunbeam-eth/sunbeam/internal/witness"
+	"github.com/sunbeam-eth/sunbeam/trie"
+)
+
+// TestRealBlocksThroughFetcher executes real blocks from an empty store, their witness
+// on the other end of a link of 100 ms. Fetching is all that takes (virtual) time.
+func TestRealBlocksThroughFetcher(t *testing.T) {
+	dir := testdata.Dir(t)
+	for _, name := range []string{"1-21688509", "1-17106222", "560048-974567"} {
+		t.Run(name, func(t *testing.T) {
+			file, err := witness.Load(filepath.Join(dir, "blocks", name+".json.gz"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			inBubble(t, func(r *rig) {
+				peer := newFakePeer("a", rtt)
+				peer.codes = file.Codes
+				peer.nodes = func(root common.Hash, sets [][][]byte, maxLookups int) [][]byte {
+					return witnessNodes(file, root, sets, maxLookups)
+				}
+				r.join(peer)
+				session := r.Session(sched.Urgent)
+				began := time.Now()
+				ctx, cancel := context.WithTimeout(r.ctx, 10*time.Minute) // virtual: no stall is longer
+				defer cancel()
+				result := evm.NewExecutor(file.Config).Execute(ctx, evm.Job{
+					Block: file.Block, Parent: file.Parent, Headers: file,
+					State: trie.Open(ctx, file.PreRoot, r.cache, session),
+				})
+				if result.Outcome != evm.Valid {
+					t.Fatalf("%v: %v", result.Outcome, result.Err)
+				}
+				stats, took := session.Stats(), time.Since(began)
+				if got := r.blames.all(); len(got) != 0 {
+					t.Error("blames", got)
+				}
+				// Trips say what time says: one after another, each a round trip.
+				if d := took - time.Duration(stats.Trips)*rtt; d.Abs() > took/20 {
+					t.Errorf("%d trips took %v", stats.Trips, took)
+				}
+				if need := uint64(len(file.Nodes)); stats.Nodes < need*9/10 || stats.Nodes > need {
+					t.Errorf("%d nodes fetched, the witness has %d", stats.Nodes, need)
+				}
+				t.Logf("%d txs, %d nodes in the witness: %+v, %v", len(file.Block.Transactions()), len(file.Nodes), stats, took)
+			})
+		})
+	}
+}
+
+// witnessNodes answers as geth does, as far as lookups go: two for a node, one for none.
+func witnessNodes(file *witness.File, root common.Hash, sets [][][]byte, maxLookups int) (nodes [][]byte) {
+	lookups := 0
+	add := func(owner common.Hash, compact []byte) bool {
+		blob := file.PathNode(root, owner, expand(compact))
+		nodes = append(nodes, blob)
+		lookups++
+		if len(blob) > 0 {
+			lookups++
+		}
+		return lookups <= maxLookups
+	}
+	for _, set := range sets {
+		if len(set) == 1 {
+			if !add(common.Hash{}, set[0]) {
+				return nodes
+			}
+			continue
+		}
+		lookups += 2
+		for _, path := range set[1:] {
+			if !add(common.BytesToHash(set[0]), path) {
+				return nodes
+			}
+		}
+	}
+	return nodes
+}
+
+// expand undoes trie.CompactPath.
+func expand(compact []byte) (nibbles []byte) {
+	for _, b := range compact {
+		nibbles = append(nibbles, b>>4, b&0x0f)
+	}
+	if nibbles[0]&1 == 1 {
+		return nibbles[1:]
+	}
+	return nibbles[2:]
+}
