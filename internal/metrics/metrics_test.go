@@ -37,6 +37,11 @@ func common() Common {
 func TestPage(t *testing.T) {
 	gethmetrics.Enable()
 	gethmetrics.GetOrRegisterCounter("test/counted", nil).Inc(5)
+	gethmetrics.GetOrRegisterCounter("test/beam-hot/0.5", nil).Inc(6) // not a name that Prometheus takes
+	gethmetrics.GetOrRegisterGaugeInfo("test/info", nil).Update(gethmetrics.GaugeInfoValue{"version": "v1", "os": "any"})
+	gethmetrics.GetOrRegisterMeter("test/meter", nil).Mark(4)
+	gethmetrics.GetOrRegisterTimer("test/timer", nil).Update(time.Second)
+	gethmetrics.GetOrRegisterResettingTimer("test/resetting", nil).Update(time.Second)
 	histogram := gethmetrics.GetOrRegisterHistogram("test/histogram", nil, gethmetrics.NewUniformSample(10))
 	histogram.Update(3)
 
@@ -45,6 +50,7 @@ func TestPage(t *testing.T) {
 		t.Fatal(err)
 	}
 	server := NewServer("", registry, discard)
+	timers := map[string]float64{"test_histogram": 3, "test_timer": 1e9}
 	for _, path := range []string{"/metrics", "/debug/metrics/prometheus"} {
 		recorder := httptest.NewRecorder()
 		server.handler.ServeHTTP(recorder, httptest.NewRequest("GET", path, nil))
@@ -62,6 +68,9 @@ func TestPage(t *testing.T) {
 			"ethereum_peer_count":              3,
 			"ethereum_peer_limit":              50,
 			"test_counted":                     5,
+			"test_beam_hot_0_5":                6,
+			"test_info":                        1,
+			"test_meter":                       4,
 		}
 		for name, value := range want {
 			family := families[name]
@@ -72,9 +81,20 @@ func TestPage(t *testing.T) {
 				t.Errorf("%s = %v, want %v", name, got, value)
 			}
 		}
-		for _, name := range []string{"p2p_peers", "test_histogram"} {
-			if families[name] == nil {
-				t.Errorf("%s: go-ethereum's %s is missing", path, name)
+		if families["p2p_peers"] == nil {
+			t.Errorf("%s: go-ethereum's p2p_peers is missing", path)
+		}
+		for name, median := range timers {
+			s := families[name].GetMetric()[0].GetSummary()
+			if s.GetSampleCount() != 1 || s.GetSampleSum() != median || s.GetQuantile()[0].GetValue() != median {
+				t.Errorf("%s: %s is %v, want one sample of %v", path, name, s, median)
+			}
+		}
+		for name, family := range families {
+			for _, suffix := range []string{"_count", "_sum"} {
+				if other := families[strings.TrimSuffix(name, suffix)]; strings.HasSuffix(name, suffix) && other != nil && other.Metric[0].Summary != nil {
+					t.Errorf("%s: %s (%s) collides with a summary", path, name, family.GetType())
+				}
 			}
 		}
 	}

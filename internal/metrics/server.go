@@ -1,23 +1,18 @@
 package metrics
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
-	"slices"
 	"strings"
 	"time"
 
 	gethmetrics "github.com/ethereum/go-ethereum/metrics"
-	gethprometheus "github.com/ethereum/go-ethereum/metrics/prometheus"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
-	dto "github.com/prometheus/client_model/go"
-	"github.com/prometheus/common/expfmt"
 )
 
 // shutdownTimeout is how long a scrape that is running may take when the node stops.
@@ -73,31 +68,3 @@ type errorLog struct{ log *slog.Logger }
 func (l errorLog) Println(args ...any) {
 	l.log.Warn("Some metrics could not be gathered", "err", strings.TrimSpace(fmt.Sprintln(args...)))
 }
-
-// GoEthereum gathers a registry of go-ethereum's metrics package. It reads the text that
-// geth would serve, so that names are the same as there.
-func GoEthereum(registry gethmetrics.Registry) prometheus.Gatherer {
-	handler := gethprometheus.Handler(registry)
-	return prometheus.GathererFunc(func() ([]*dto.MetricFamily, error) {
-		page := page{header: make(http.Header)}
-		handler.ServeHTTP(&page, nil)
-		var parser expfmt.TextParser
-		byName, err := parser.TextToMetricFamilies(&page.body)
-		families := make([]*dto.MetricFamily, 0, len(byName))
-		for _, family := range byName {
-			families = append(families, family)
-		}
-		slices.SortFunc(families, func(a, b *dto.MetricFamily) int { return strings.Compare(a.GetName(), b.GetName()) })
-		return families, err
-	})
-}
-
-// page is a response that stays in memory.
-type page struct {
-	header http.Header
-	body   bytes.Buffer
-}
-
-func (p *page) Header() http.Header            { return p.header }
-func (p *page) Write(text []byte) (int, error) { return p.body.Write(text) }
-func (p *page) WriteHeader(int)                {}

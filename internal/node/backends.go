@@ -61,7 +61,9 @@ type beamStatus struct {
 	beamsync.Status
 }
 
-func (b beam) Status() any {
+func (b beam) Status() any { return b.status() }
+
+func (b beam) status() beamStatus {
 	status := beamStatus{
 		Phase: "beaming", Network: b.network.name, HotBytes: b.store.Hot().Bytes(), Oldest: b.chain.Oldest(), Status: b.importer.Status(),
 	}

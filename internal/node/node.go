@@ -37,6 +37,9 @@ const (
 	// the system allows, which is more than stores of this size have.
 	maxHandles = 2048
 
+	// idleInterval is how long nothing may happen without a word: five slots.
+	idleInterval = time.Minute
+
 	// stateWindow is how many newest blocks' states peers serve (devp2p, snap.md).
 	stateWindow = 128
 )
@@ -301,7 +304,7 @@ func (n *Node) Run(ctx context.Context) (err error) {
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	for _, part := range []func(context.Context) error{
-		n.store.Run, n.fetcher.Run, n.importer.Run, n.host.Run, n.rpc.Run, n.announceHeads, n.announceStart,
+		n.store.Run, n.fetcher.Run, n.importer.Run, n.host.Run, n.rpc.Run, n.announceHeads, n.announceStart, n.announceIdle,
 	} {
 		group.Go(func() error { return part(ctx) })
 	}
@@ -355,6 +358,27 @@ func (n *Node) announceStart(ctx context.Context) error {
 	n.log.Info("Sunbeam is running", "version", Version(), "network", n.network.name, "datadir", n.cfg.DataDir,
 		"enode", n.host.Self().URLv4(), "engine", addrs.Auth, "http", addrs.HTTP, "ws", addrs.WS, "ipc", addrs.IPC)
 	return nil
+}
+
+// announceIdle says so when nobody has asked for a new block for a while. Blocks in work
+// are spoken of by the importer.
+func (n *Node) announceIdle(ctx context.Context) error {
+	ticker := time.NewTicker(idleInterval)
+	defer ticker.Stop()
+	for before := n.importer.Status(); ; {
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return nil
+		}
+		now := n.importer.Status()
+		if now.Newest == before.Newest && now.Head == before.Head && len(now.Pending) == 0 {
+			status := beam{n}.status()
+			n.log.Info("Waiting for a new head: none was announced to the Engine API", "head", now.Head,
+				"peers", status.Peers, "state_peers", status.StatePeers, "engine", n.rpc.Addrs().Auth)
+		}
+		before = now
+	}
 }
 
 // fileHandles is how many files the databases may have open.

@@ -16,11 +16,14 @@ import (
 	"github.com/ethereum/go-ethereum/common/hexutil"
 	"github.com/ethereum/go-ethereum/core"
 	"github.com/ethereum/go-ethereum/core/types"
+	gethmetrics "github.com/ethereum/go-ethereum/metrics"
 	"github.com/ethereum/go-ethereum/params"
 	gethrpc "github.com/ethereum/go-ethereum/rpc"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/sunbeam-eth/sunbeam/config"
 	"github.com/sunbeam-eth/sunbeam/db"
+	"github.com/sunbeam-eth/sunbeam/internal/metrics"
 )
 
 var discard = slog.New(slog.DiscardHandler)
@@ -117,6 +120,15 @@ func TestStartAndStop(t *testing.T) {
 	check(t, client.Call(&status, "beam_status"))
 	if status["phase"] != "beaming" || status["network"] != "sepolia" {
 		t.Errorf("beam_status %v", status)
+	}
+
+	// Everything that go-ethereum counts by now, databases included, can be shown.
+	families, err := metrics.GoEthereum(gethmetrics.DefaultRegistry).Gather()
+	if err == nil {
+		_, err = prometheus.Gatherers{metrics.GoEthereum(gethmetrics.DefaultRegistry)}.Gather() // checks names and kinds
+	}
+	if err != nil || len(families) < 100 {
+		t.Errorf("%d go-ethereum metrics, error %v", len(families), err)
 	}
 
 	// The directory is ours until we stop.
