@@ -2,30 +2,20 @@ package node
 
 import (
 	"context"
-	"crypto/ecdsa"
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
-	"os"
-	"path/filepath"
-	"strconv"
 	"time"
 
 	"github.com/ethereum/go-ethereum/common/fdlimit"
-	"github.com/ethereum/go-ethereum/crypto"
-	"github.com/ethereum/go-ethereum/p2p/nat"
-	"github.com/ethereum/go-ethereum/p2p/netutil"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/sunbeam-eth/sunbeam/beamsync"
-	"github.com/sunbeam-eth/sunbeam/beamsync/sched"
 	"github.com/sunbeam-eth/sunbeam/chain"
 	"github.com/sunbeam-eth/sunbeam/config"
 	"github.com/sunbeam-eth/sunbeam/db"
-	"github.com/sunbeam-eth/sunbeam/evm"
 	"github.com/sunbeam-eth/sunbeam/internal/metrics"
 	"github.com/sunbeam-eth/sunbeam/p2p"
 	"github.com/sunbeam-eth/sunbeam/rpc"
@@ -122,176 +112,6 @@ func (n *Node) openChain(given *network) (err error) {
 	}
 	n.cfg.Network = n.network.name
 	return nil
-}
-
-// connect makes what works on the open stores.
-func (n *Node) connect(registerer prometheus.Registerer, gatherer prometheus.Gatherer) error {
-	n.fetcher = beamsync.NewFetcher(beamsync.FetcherConfig{
-		Local: n.local, Blamer: blamer{n}, Log: n.log, Registerer: without{registerer, "beam_snap_peers"},
-	})
-	n.importer = beamsync.NewImporter(beamsync.ImporterConfig{
-		Chain:      n.chain,
-		Executor:   evm.NewExecutor(n.chain.Config()),
-		Local:      n.local,
-		Blocks:     n.fetcher,
-		Session:    func() beamsync.StateSession { return n.fetcher.Session(sched.Urgent) },
-		MaxLag:     uint64(n.cfg.Beam.MaxLag),
-		Log:        n.log,
-		Registerer: registerer,
-	})
-	if err := n.newHost(registerer); err != nil {
-		return err
-	}
-	if err := n.newRPC(registerer); err != nil {
-		return err
-	}
-	common := metrics.Common{
-		Height:    func() uint64 { return n.chain.CurrentHeader().Number.Uint64() },
-		BestKnown: func() uint64 { return n.importer.Status().Newest },
-		Peers:     func() int { return len(n.host.Peers()) },
-		PeerLimit: n.cfg.P2P.MaxPeers,
-	}
-	if err := common.Register(registerer); err != nil {
-		return err
-	}
-	if n.cfg.Metrics.Enabled {
-		n.metrics = metrics.NewServer(hostPort(n.cfg.Metrics.Addr, n.cfg.Metrics.Port), gatherer, n.log)
-	}
-	light, err := n.cfg.LightClient()
-	if err != nil {
-		return err
-	}
-	if light != nil {
-		n.light = &lightClient{config: *light, engine: n.rpc.EngineClient(), log: n.log}
-		if fork := n.chain.Config().AmsterdamTime; fork != nil { // the same fork's execution side
-			n.light.gloas = time.Unix(int64(*fork), 0)
-		}
-	}
-	return nil
-}
-
-func (n *Node) newHost(registerer prometheus.Registerer) error {
-	cfg := &n.cfg.P2P
-	key, err := n.nodeKey()
-	if err != nil {
-		return err
-	}
-	bootnodes, err := n.network.nodes(cfg.Bootnodes)
-	if err != nil {
-		return err
-	}
-	static, err := parseNodes(cfg.StaticNodes)
-	if err != nil {
-		return err
-	}
-	mapping, err := nat.Parse(cfg.NAT)
-	if err != nil {
-		return err
-	}
-	var restrict *netutil.Netlist
-	for _, mask := range cfg.NetRestrict {
-		if restrict == nil {
-			restrict = new(netutil.Netlist)
-		}
-		restrict.Add(mask)
-	}
-	dns := cfg.DNS
-	if dns == nil {
-		dns = n.network.dns
-	}
-	discovery := ""
-	if cfg.DiscoveryPort != 0 {
-		discovery = hostPort("", cfg.DiscoveryPort)
-	}
-	n.host, err = p2p.New(p2p.Config{
-		PrivateKey:    key,
-		Name:          clientName(cfg.Identity),
-		ListenAddr:    hostPort("", cfg.Port),
-		DiscoveryAddr: discovery,
-		MaxPeers:      cfg.MaxPeers,
-		NAT:           mapping,
-		NetRestrict:   restrict,
-		NoDiscovery:   cfg.NoDiscovery,
-		Bootnodes:     bootnodes,
-		StaticNodes:   static,
-		DNS:           dns,
-		NodeDatabase:  filepath.Join(n.cfg.InstanceDir(), "nodes"),
-		NetworkID:     n.networkID(),
-		Chain:         n.chain,
-		State:         served{n.local},
-		OnJoin:        func(p *p2p.Peer) { n.fetcher.Join(p) },
-		OnLeave:       func(p *p2p.Peer) { n.fetcher.Leave(p.ID()) },
-		Log:           n.log,
-		Registerer:    registerer,
-	})
-	return err
-}
-
-// nodeKey reads the key that makes our node ID, or makes it once.
-func (n *Node) nodeKey() (*ecdsa.PrivateKey, error) {
-	if n.cfg.P2P.NodeKeyHex != "" {
-		return crypto.HexToECDSA(n.cfg.P2P.NodeKeyHex)
-	}
-	path := n.cfg.NodeKeyFile()
-	key, err := crypto.LoadECDSA(path)
-	if err == nil || !errors.Is(err, os.ErrNotExist) || n.cfg.P2P.NodeKey != "" {
-		if err != nil {
-			return nil, fmt.Errorf("node key %s: %w", path, err)
-		}
-		return key, nil
-	}
-	if key, err = crypto.GenerateKey(); err != nil {
-		return nil, fmt.Errorf("make node key: %w", err)
-	}
-	if err := crypto.SaveECDSA(path, key); err != nil { // mode 0600
-		return nil, fmt.Errorf("keep node key: %w", err)
-	}
-	return key, nil
-}
-
-func (n *Node) networkID() uint64 {
-	if n.cfg.NetworkID != 0 {
-		return n.cfg.NetworkID
-	}
-	return n.chain.Config().ChainID.Uint64()
-}
-
-func (n *Node) newRPC(registerer prometheus.Registerer) (err error) {
-	c := &n.cfg
-	n.rpc, err = rpc.NewServer(rpc.Config{
-		HTTP: rpc.HTTP{
-			Enabled: c.HTTP.Enabled, Host: c.HTTP.Addr, Port: int(c.HTTP.Port), Modules: c.HTTP.API,
-			CORS: c.HTTP.CORSDomain, VHosts: c.HTTP.VHosts, Prefix: c.HTTP.PathPrefix,
-		},
-		WS: rpc.WS{
-			Enabled: c.WS.Enabled, Host: c.WS.Addr, Port: int(c.WS.Port), Modules: c.WS.API,
-			Origins: c.WS.Origins, Prefix: c.WS.PathPrefix,
-		},
-		Auth: rpc.Auth{
-			Enabled: true, Host: c.Engine.Addr, Port: int(c.Engine.Port), VHosts: c.Engine.VHosts,
-			JWTFile: c.JWTFile(),
-		},
-		IPC:        c.IPCEndpoint(),
-		BatchItems: c.RPC.BatchRequestLimit,
-		BatchBytes: c.RPC.BatchResponseMaxSize,
-		GasCap:     c.RPC.GasCap,
-		EVMTimeout: c.RPC.EVMTimeout,
-		Identity: rpc.Identity{
-			Name: clientName(c.P2P.Identity), Version: Version(), Commit: commit(),
-			NetworkID: n.networkID(), DataDir: c.DataDir,
-		},
-		Log:        n.log,
-		Registerer: registerer,
-	}, rpc.Backend{
-		Chain:     n.chain,
-		Heads:     n.chain,
-		States:    states{n},
-		Ancestors: ancestors{n},
-		Engine:    n.importer,
-		Network:   n.host,
-		Beam:      beam{n},
-	})
-	return err
 }
 
 // Run runs the node until ctx ends (nil) or a part of it fails, then closes the databases.
@@ -392,8 +212,4 @@ func fileHandles() int {
 		return maxHandles / 2
 	}
 	return min(int(raised/2), maxHandles)
-}
-
-func hostPort(host string, port uint16) string {
-	return net.JoinHostPort(host, strconv.Itoa(int(port)))
 }
