@@ -28,9 +28,15 @@ func (s *Scheduler) dispatch() {
 func (s *Scheduler) drain(q *queue) {
 	roomy := func(p *peer) bool { return p.room(q.class) }
 	able := s.able(q.kind, q.root)
+	unknown, tried := s.hopeful(), q.wants[0].misses > 1
+	if tried { // no more experiments with it
+		unknown *= 4
+	}
 	var spared []*peer // asked only by wants that avoid all others
-	if q.class == Background {
+	if q.class == Background && !tried {
 		able, spared = s.spareFastest(able)
+	}
+	if q.class == Background {
 		able = slices.DeleteFunc(able, func(p *peer) bool { return !roomy(p) })
 	}
 	if len(able) == 0 {
@@ -40,7 +46,7 @@ func (s *Scheduler) drain(q *queue) {
 	var held []*want
 	load := make(map[*peer]int)
 	for len(q.wants) > 0 && slices.ContainsFunc(able, roomy) {
-		p := s.fastest(able, load)
+		p := s.fastest(able, unknown, load)
 		wants, cost := s.take(q, p, min(share, p.budget[q.kind]))
 		switch {
 		case len(wants) == 0: // all that is left avoids it
@@ -76,12 +82,12 @@ func (s *Scheduler) able(k Kind, root common.Hash) []*peer {
 }
 
 // fastest is the peer that is expected to answer first, with room or not, given how many
-// requests each would have to answer beside those in flight.
-func (s *Scheduler) fastest(able []*peer, load map[*peer]int) *peer {
+// requests each would have to answer beside those in flight, and the latency to assume of
+// those never asked.
+func (s *Scheduler) fastest(able []*peer, unknown time.Duration, load map[*peer]int) *peer {
 	var (
 		best    *peer
 		bestETA time.Duration
-		unknown = s.hopeful()
 	)
 	for _, p := range able {
 		if eta := p.eta(s.now, unknown, load[p]); best == nil || eta < bestETA {
@@ -108,7 +114,7 @@ func (s *Scheduler) quick(able []*peer) int {
 func (s *Scheduler) hopeful() time.Duration {
 	var best time.Duration
 	for _, p := range s.peers {
-		if p.rtt > 0 && (best == 0 || p.rtt < best) {
+		if p.rtt > 0 && p.lapses == 0 && (best == 0 || p.rtt < best) {
 			best = p.rtt
 		}
 	}
@@ -197,7 +203,7 @@ func (s *Scheduler) hedge() {
 func (s *Scheduler) hedgeOne(r *request, wants []*want) bool {
 	able := slices.DeleteFunc(s.able(r.kind, r.root), func(p *peer) bool { return p == r.peer })
 	for len(able) > 0 {
-		p := s.fastest(able, nil)
+		p := s.fastest(able, 4*s.hopeful(), nil) // rather one that has answered before
 		if !p.room(r.class()) {
 			return false
 		}

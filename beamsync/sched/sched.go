@@ -22,6 +22,10 @@ const (
 	// it serving takes less than the round trip.
 	minShare = 128
 
+	// maxCuts is how often a want may be cut off in a row before its peer is avoided for it
+	// all the same: by then the peer's budget is a third of what it was.
+	maxCuts = 4
+
 	maxServed = 128  // roots remembered as served by someone
 	maxLiars  = 1024 // ids remembered as liars
 )
@@ -220,7 +224,7 @@ func (s *Scheduler) responded(ev Responded) {
 	useful := len(ev.Satisfied) > 0
 	for _, w := range left {
 		w.misses++
-		if !ev.Cut || !useful || w.misses > 1 {
+		if !ev.Cut || !useful || w.misses > maxCuts {
 			w.miss(s.now, p.id)
 		}
 	}
