@@ -34,11 +34,16 @@ type Backend struct {
 type Chain interface {
 	Headers
 	Blocks
+	Bounds
 	Config() *params.ChainConfig
 	Genesis() *types.Block
 	Status(hash common.Hash) chain.Status
-	Oldest() uint64 // oldest canonical block whose body and receipts are held
-	Tail() uint64   // oldest canonical block whose header is held
+}
+
+// Bounds say from where on, up to the head, the canonical chain is held.
+type Bounds interface {
+	Oldest() uint64 // bodies and receipts
+	Tail() uint64   // headers
 }
 
 // Heads announces changes of the canonical head.
@@ -159,6 +164,7 @@ func (b *backend) header(number gethrpc.BlockNumber) (*types.Header, error) {
 		return b.Chain.Safe(), nil
 	case gethrpc.FinalizedBlockNumber:
 		return b.Chain.Finalized(), nil
+	case gethrpc.EarliestBlockNumber: // is a number by now
 	}
 	header := b.Chain.HeaderByNumber(n)
 	if header == nil && n < b.Chain.Oldest() {
@@ -180,7 +186,7 @@ func (b *backend) headerAt(at gethrpc.BlockNumberOrHash) (*types.Header, error) 
 	if !ok {
 		return nil, errNoSelector
 	}
-	header := b.Chain.Header(hash)
+	header := b.headerByHash(hash)
 	if header == nil {
 		return nil, errNoHeaderHash
 	}
@@ -188,6 +194,17 @@ func (b *backend) headerAt(at gethrpc.BlockNumberOrHash) (*types.Header, error) 
 		return nil, errNotCanonical
 	}
 	return header, nil
+}
+
+// headerByHash finds the header of a block that was executed, or that one that was executed
+// descends from. Of others nothing is known: a header with a wrong state root is still a
+// header with the hash that it has.
+func (b *backend) headerByHash(hash common.Hash) *types.Header {
+	header := b.Chain.Header(hash)
+	if header == nil || b.Chain.Status(hash) != chain.Executed && !b.canonical(header) {
+		return nil
+	}
+	return header
 }
 
 func (b *backend) canonical(header *types.Header) bool {

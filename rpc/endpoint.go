@@ -12,9 +12,10 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
-	"github.com/ethereum/go-ethereum/node"
+	"github.com/ethereum/go-ethereum/node" //nolint:depguard // its handler stacks and defaults only
 	"github.com/ethereum/go-ethereum/p2p/netutil"
 	gethrpc "github.com/ethereum/go-ethereum/rpc"
 )
@@ -119,9 +120,11 @@ func (e *webEndpoint) run(ctx context.Context) error {
 	}
 	e.sockets.Wait()
 	if failure == nil {
-		<-served
+		if err := <-served; !errors.Is(err, http.ErrServerClosed) {
+			e.log.Warn("Endpoint ended badly", "name", e.name, "err", err)
+		}
 	}
-	e.log.Info("Endpoint closed", "name", e.name, "addr", e.addr)
+	e.log.Info("Endpoint closed", "name", e.name, "addr", e.listener.Addr())
 	return failure
 }
 
@@ -155,6 +158,9 @@ func (e *ipcEndpoint) listen(ctx context.Context) error {
 		return err
 	}
 	listener, err := new(net.ListenConfig).Listen(ctx, "unix", e.path)
+	if errors.Is(err, syscall.EINVAL) {
+		return fmt.Errorf("path of %d bytes is too long for a socket (107 on Linux): %w", len(e.path), err)
+	}
 	if err != nil {
 		return err
 	}

@@ -43,13 +43,18 @@ type engineAPI struct {
 	limit time.Duration // upper bound of the patience; zero: none
 }
 
-// forksOf says which forks a version of newPayload and forkchoiceUpdated is for.
-var (
-	forksV1 = []forks.Fork{forks.Paris, forks.Shanghai}
-	forksV3 = []forks.Fork{forks.Cancun, forks.Prague, forks.Osaka, forks.BPO1, forks.BPO2}
-	forksV4 = []forks.Fork{forks.Prague, forks.Osaka, forks.BPO1, forks.BPO2}
-	forksV5 = []forks.Fork{forks.Amsterdam, forks.BPO3, forks.BPO4, forks.BPO5, forks.Bogota}
-)
+// The forks that the versions of newPayload and forkchoiceUpdated are for.
+func forksV1() []forks.Fork { return []forks.Fork{forks.Paris, forks.Shanghai} }
+
+func forksV3() []forks.Fork { return append(forksV4(), forks.Cancun) }
+
+func forksV4() []forks.Fork {
+	return []forks.Fork{forks.Prague, forks.Osaka, forks.BPO1, forks.BPO2}
+}
+
+func forksV5() []forks.Fork {
+	return []forks.Fork{forks.Amsterdam, forks.BPO3, forks.BPO4, forks.BPO5, forks.Bogota}
+}
 
 func (api *engineAPI) config() *params.ChainConfig { return api.b.Chain.Config() }
 
@@ -74,13 +79,6 @@ func (api *engineAPI) settle(ctx context.Context, method string, status engine.P
 		status, err, label = engine.PayloadStatusV1{Status: engine.SYNCING}, nil, "syncing"
 	case err != nil:
 		label = "error"
-		if status.Status == "" {
-			status.Status = engine.INVALID
-		}
-		var coded *engine.EngineAPIError
-		if !errors.As(err, &coded) {
-			err = engine.GenericServerError.With(err)
-		}
 	}
 	api.b.meters.engine.WithLabelValues(method, label).Inc()
 	return status, err
@@ -134,7 +132,7 @@ func (api *engineAPI) ExchangeTransitionConfigurationV1(config engine.Transition
 // makes no block, or another than it says, is INVALID without a latest valid hash.
 func (api *engineAPI) newPayload(ctx context.Context, method string, within time.Duration, data engine.ExecutableData, versionedHashes []common.Hash, beaconRoot *common.Hash, requests [][]byte) (engine.PayloadStatusV1, error) {
 	if slices.Contains(data.Withdrawals, (*types.Withdrawal)(nil)) {
-		return invalidStatus, paramsErr("null withdrawal")
+		return invalidStatus(), paramsErr("null withdrawal")
 	}
 	ctx, leave, err := api.enter(ctx, within)
 	if err != nil {
@@ -176,7 +174,9 @@ func (api *engineAPI) forkchoiceUpdated(ctx context.Context, method string, with
 	return answer, nil
 }
 
-var invalidStatus = engine.PayloadStatusV1{Status: engine.INVALID}
+func invalidStatus() engine.PayloadStatusV1 {
+	return engine.PayloadStatusV1{Status: engine.INVALID}
+}
 
 func paramsErr(msg string) error     { return engine.InvalidParams.With(errors.New(msg)) }
 func attributesErr(msg string) error { return engine.InvalidPayloadAttributes.With(errors.New(msg)) }

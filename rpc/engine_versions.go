@@ -18,7 +18,7 @@ func (api *engineAPI) ForkchoiceUpdatedV1(ctx context.Context, update engine.For
 		switch {
 		case attributes.Withdrawals != nil || attributes.BeaconRoot != nil:
 			return engine.STATUS_INVALID, paramsErr("withdrawals and beacon root not supported in V1")
-		case !api.checkFork(attributes.Timestamp, forksV1...):
+		case !api.checkFork(attributes.Timestamp, forksV1()...):
 			return engine.STATUS_INVALID, paramsErr("fcuV1 called post-shanghai")
 		}
 	}
@@ -35,7 +35,7 @@ func (api *engineAPI) ForkchoiceUpdatedV2(ctx context.Context, update engine.For
 			return engine.STATUS_INVALID, attributesErr("withdrawals before shanghai")
 		case api.checkFork(attributes.Timestamp, forks.Shanghai) && attributes.Withdrawals == nil:
 			return engine.STATUS_INVALID, attributesErr("missing withdrawals")
-		case !api.checkFork(attributes.Timestamp, forksV1...):
+		case !api.checkFork(attributes.Timestamp, forksV1()...):
 			return engine.STATUS_INVALID, forkErr("fcuV2 must only be called with paris or shanghai payloads")
 		}
 	}
@@ -50,7 +50,7 @@ func (api *engineAPI) ForkchoiceUpdatedV3(ctx context.Context, update engine.For
 			return engine.STATUS_INVALID, attributesErr("missing withdrawals")
 		case attributes.BeaconRoot == nil:
 			return engine.STATUS_INVALID, attributesErr("missing beacon root")
-		case !api.checkFork(attributes.Timestamp, forksV3...):
+		case !api.checkFork(attributes.Timestamp, forksV3()...):
 			return engine.STATUS_INVALID, forkErr("fcuV3 must only be called for cancun/prague/osaka payloads")
 		}
 	}
@@ -68,7 +68,7 @@ func (api *engineAPI) ForkchoiceUpdatedV4(ctx context.Context, update engine.For
 			return engine.STATUS_INVALID, attributesErr("missing beacon root")
 		case attributes.SlotNumber == nil:
 			return engine.STATUS_INVALID, attributesErr("missing slot number")
-		case !api.checkFork(attributes.Timestamp, forksV5...):
+		case !api.checkFork(attributes.Timestamp, forksV5()...):
 			return engine.STATUS_INVALID, forkErr("fcuV4 must only be called for amsterdam payloads")
 		}
 	}
@@ -78,7 +78,7 @@ func (api *engineAPI) ForkchoiceUpdatedV4(ctx context.Context, update engine.For
 // NewPayloadV1 is for Paris.
 func (api *engineAPI) NewPayloadV1(ctx context.Context, data engine.ExecutableData) (engine.PayloadStatusV1, error) {
 	if data.Withdrawals != nil {
-		return invalidStatus, paramsErr("withdrawals not supported in V1")
+		return invalidStatus(), paramsErr("withdrawals not supported in V1")
 	}
 	return api.newPayload(ctx, "newPayloadV1", patience, data, nil, nil, nil)
 }
@@ -92,15 +92,15 @@ func (api *engineAPI) NewPayloadV2(ctx context.Context, data engine.ExecutableDa
 	)
 	switch {
 	case cancun:
-		return invalidStatus, paramsErr("can't use newPayloadV2 post-cancun")
+		return invalidStatus(), paramsErr("can't use newPayloadV2 post-cancun")
 	case shanghai && data.Withdrawals == nil:
-		return invalidStatus, paramsErr("nil withdrawals post-shanghai")
+		return invalidStatus(), paramsErr("nil withdrawals post-shanghai")
 	case !shanghai && data.Withdrawals != nil:
-		return invalidStatus, paramsErr("non-nil withdrawals pre-shanghai")
+		return invalidStatus(), paramsErr("non-nil withdrawals pre-shanghai")
 	case data.ExcessBlobGas != nil:
-		return invalidStatus, paramsErr("non-nil excessBlobGas pre-cancun")
+		return invalidStatus(), paramsErr("non-nil excessBlobGas pre-cancun")
 	case data.BlobGasUsed != nil:
-		return invalidStatus, paramsErr("non-nil blobGasUsed pre-cancun")
+		return invalidStatus(), paramsErr("non-nil blobGasUsed pre-cancun")
 	}
 	return api.newPayload(ctx, "newPayloadV2", patience, data, nil, nil, nil)
 }
@@ -108,10 +108,10 @@ func (api *engineAPI) NewPayloadV2(ctx context.Context, data engine.ExecutableDa
 // NewPayloadV3 is for Cancun.
 func (api *engineAPI) NewPayloadV3(ctx context.Context, data engine.ExecutableData, versionedHashes []common.Hash, beaconRoot *common.Hash) (engine.PayloadStatusV1, error) {
 	if err := cancunParams(data, versionedHashes, beaconRoot); err != nil {
-		return invalidStatus, err
+		return invalidStatus(), err
 	}
 	if !api.checkFork(data.Timestamp, forks.Cancun) {
-		return invalidStatus, forkErr("newPayloadV3 must only be called for cancun payloads")
+		return invalidStatus(), forkErr("newPayloadV3 must only be called for cancun payloads")
 	}
 	return api.newPayload(ctx, "newPayloadV3", patience, data, versionedHashes, beaconRoot, nil)
 }
@@ -119,21 +119,21 @@ func (api *engineAPI) NewPayloadV3(ctx context.Context, data engine.ExecutableDa
 // NewPayloadV4 is for Prague and Osaka.
 func (api *engineAPI) NewPayloadV4(ctx context.Context, data engine.ExecutableData, versionedHashes []common.Hash, beaconRoot *common.Hash, executionRequests []hexutil.Bytes) (engine.PayloadStatusV1, error) {
 	if err := cancunParams(data, versionedHashes, beaconRoot); err != nil {
-		return invalidStatus, err
+		return invalidStatus(), err
 	}
 	switch {
 	case executionRequests == nil:
-		return invalidStatus, paramsErr("nil executionRequests post-prague")
+		return invalidStatus(), paramsErr("nil executionRequests post-prague")
 	case data.SlotNumber != nil:
-		return invalidStatus, paramsErr("slotNumber not supported pre-amsterdam")
+		return invalidStatus(), paramsErr("slotNumber not supported pre-amsterdam")
 	case data.BlockAccessList != nil:
-		return invalidStatus, paramsErr("block access list not supported pre-amsterdam")
-	case !api.checkFork(data.Timestamp, forksV4...):
-		return invalidStatus, forkErr("newPayloadV4 must only be called for prague/osaka payloads")
+		return invalidStatus(), paramsErr("block access list not supported pre-amsterdam")
+	case !api.checkFork(data.Timestamp, forksV4()...):
+		return invalidStatus(), forkErr("newPayloadV4 must only be called for prague/osaka payloads")
 	}
 	requests, err := decodeRequests(executionRequests)
 	if err != nil {
-		return invalidStatus, err
+		return invalidStatus(), err
 	}
 	return api.newPayload(ctx, "newPayloadV4", patience, data, versionedHashes, beaconRoot, requests)
 }
@@ -142,21 +142,21 @@ func (api *engineAPI) NewPayloadV4(ctx context.Context, data engine.ExecutableDa
 // makes the payload INVALID, not the parameters.
 func (api *engineAPI) NewPayloadV5(ctx context.Context, data engine.ExecutableData, versionedHashes []common.Hash, beaconRoot *common.Hash, executionRequests []hexutil.Bytes) (engine.PayloadStatusV1, error) {
 	if err := cancunParams(data, versionedHashes, beaconRoot); err != nil {
-		return invalidStatus, err
+		return invalidStatus(), err
 	}
 	switch {
 	case executionRequests == nil:
-		return invalidStatus, paramsErr("nil executionRequests post-prague")
+		return invalidStatus(), paramsErr("nil executionRequests post-prague")
 	case data.SlotNumber == nil:
-		return invalidStatus, paramsErr("nil slotnumber post-amsterdam")
+		return invalidStatus(), paramsErr("nil slotnumber post-amsterdam")
 	case data.BlockAccessList == nil:
-		return invalidStatus, paramsErr("missing block access list post-amsterdam")
-	case !api.checkFork(data.Timestamp, forksV5...):
-		return invalidStatus, forkErr("newPayloadV5 must only be called for amsterdam payloads")
+		return invalidStatus(), paramsErr("missing block access list post-amsterdam")
+	case !api.checkFork(data.Timestamp, forksV5()...):
+		return invalidStatus(), forkErr("newPayloadV5 must only be called for amsterdam payloads")
 	}
 	requests, err := decodeRequests(executionRequests)
 	if err != nil {
-		return invalidStatus, err
+		return invalidStatus(), err
 	}
 	return api.newPayload(ctx, "newPayloadV5", patienceAmsterdam, data, versionedHashes, beaconRoot, requests)
 }

@@ -57,7 +57,7 @@ type revertError struct {
 }
 
 func newRevertError(revert []byte) *revertError {
-	err := error(vm.ErrExecutionReverted)
+	err := vm.ErrExecutionReverted
 	if reason, unpack := abi.UnpackRevert(revert); unpack == nil {
 		err = fmt.Errorf("%w: %v", vm.ErrExecutionReverted, reason)
 	}

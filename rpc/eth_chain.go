@@ -14,7 +14,7 @@ import (
 type chainAPI struct{ b *backend }
 
 // ChainId returns the chain id of EIP-155.
-func (api *chainAPI) ChainId() *hexutil.Big { //nolint:revive // the method's name on the wire
+func (api *chainAPI) ChainId() *hexutil.Big {
 	return (*hexutil.Big)(api.b.Chain.Config().ChainID)
 }
 
@@ -57,16 +57,16 @@ func (api *chainAPI) GetHeaderByNumber(number gethrpc.BlockNumber) (map[string]a
 	header, err := api.b.header(number)
 	switch {
 	case err != nil && (number == gethrpc.SafeBlockNumber || number == gethrpc.FinalizedBlockNumber):
-		return nil, nil //nolint:nilerr // null is what execution-apis says
+		return nil, nil // null is what execution-apis says
 	case header == nil:
 		return nil, err
 	}
 	return marshalHeader(header), nil
 }
 
-// GetHeaderByHash returns a header, canonical or not.
+// GetHeaderByHash returns the header of an executed block or of an ancestor of one.
 func (api *chainAPI) GetHeaderByHash(hash common.Hash) map[string]any {
-	if header := api.b.Chain.Header(hash); header != nil {
+	if header := api.b.headerByHash(hash); header != nil {
 		return marshalHeader(header)
 	}
 	return nil

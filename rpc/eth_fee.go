@@ -26,14 +26,12 @@ const (
 	tipsPerBlock   = 3    // cheapest tips of a block that count
 	maxFeeBlocks   = 1024 // blocks in one eth_feeHistory
 	maxPercentiles = 100  // in one eth_feeHistory
+
+	maxTip    = 500 * params.GWei // highest suggestion, in wei
+	ignoreTip = 2 * params.Wei    // tips below do not count
 )
 
-var (
-	maxTip    = big.NewInt(500 * params.GWei)
-	ignoreTip = big.NewInt(2 * params.Wei)
-
-	errPercentile = errors.New("invalid reward percentile")
-)
+var errPercentile = errors.New("invalid reward percentile")
 
 // feeAPI is the part of the eth namespace about prices. It reads held blocks only.
 type feeAPI struct{ b *backend }
@@ -84,8 +82,8 @@ func (api *feeAPI) suggestTip() *big.Int {
 	}
 	slices.SortFunc(tips, (*big.Int).Cmp)
 	tip := tips[(len(tips)-1)*tipPercentile/100]
-	if tip.Cmp(maxTip) > 0 {
-		tip = maxTip
+	if limit := big.NewInt(maxTip); tip.Cmp(limit) > 0 {
+		return limit
 	}
 	return new(big.Int).Set(tip)
 }
@@ -100,7 +98,7 @@ func cheapestTips(block *types.Block, config *params.ChainConfig) []*big.Int {
 	}
 	var all []paid
 	for _, tx := range block.Transactions() {
-		if tip, err := tx.EffectiveGasTip(block.BaseFee()); err == nil && tip.Cmp(ignoreTip) >= 0 {
+		if tip, err := tx.EffectiveGasTip(block.BaseFee()); err == nil && tip.Cmp(big.NewInt(ignoreTip)) >= 0 {
 			all = append(all, paid{tx, tip})
 		}
 	}

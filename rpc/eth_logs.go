@@ -247,7 +247,8 @@ func (api *logAPI) subscribe(ctx context.Context, each func(ev chain.HeadEvent, 
 					return
 				}
 				each(ev, func(v any) { _ = notifier.Notify(sub.ID, v) }) // a broken connection ends sub
-			case <-sub.Err():
+			case err := <-sub.Err():
+				api.b.log.Debug("Subscription ended", "id", sub.ID, "err", err)
 				return
 			}
 		}

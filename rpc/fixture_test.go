@@ -145,12 +145,13 @@ func worldTxs(i int, g *core.BlockGen, config *params.ChainConfig) []types.TxDat
 
 // fakeChain is a canonical chain in memory, and the part of it that a beaming node holds.
 type fakeChain struct {
-	w      *world
-	head   int
-	oldest int // bodies and receipts
-	tail   int // headers
-	final  int // zero: not set
-	feed   event.Feed
+	w       *world
+	head    int
+	oldest  int           // bodies and receipts
+	tail    int           // headers
+	final   int           // zero: not set
+	pending *types.Header // a header that is held, of a block that was not executed
+	feed    event.Feed
 }
 
 func newFakeChain() *fakeChain { return &fakeChain{w: theWorld(), head: worldBlocks} }
@@ -183,6 +184,9 @@ func (c *fakeChain) find(hash common.Hash, from int) *types.Block {
 func (c *fakeChain) Header(hash common.Hash) *types.Header {
 	if block := c.find(hash, c.tail); block != nil {
 		return block.Header()
+	}
+	if c.pending != nil && c.pending.Hash() == hash {
+		return c.pending
 	}
 	return nil
 }

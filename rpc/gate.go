@@ -26,7 +26,7 @@ func newGate(what string, size int) *gate {
 // limit; waiting counts), or with the server; with an error, it has ended. leave must be
 // called unless there is an error.
 func (g *gate) enter(ctx context.Context, limit time.Duration) (_ context.Context, leave func(), err error) {
-	cancel := context.CancelFunc(func() {})
+	var cancel context.CancelFunc
 	if limit > 0 {
 		ctx, cancel = context.WithTimeout(ctx, limit)
 	} else {

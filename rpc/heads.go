@@ -29,7 +29,7 @@ func newHeadFan() *headFan {
 }
 
 // run reads events until ctx ends, then ends all feeds.
-func (f *headFan) run(ctx context.Context, heads Heads) {
+func (f *headFan) run(ctx context.Context, heads Heads) error {
 	defer f.close()
 	events := make(chan chain.HeadEvent, headBuffer)
 	sub := heads.SubscribeHead(events)
@@ -38,10 +38,10 @@ func (f *headFan) run(ctx context.Context, heads Heads) {
 		select {
 		case ev := <-events:
 			f.send(ev)
-		case <-sub.Err():
-			return
+		case err := <-sub.Err():
+			return err
 		case <-ctx.Done():
-			return
+			return nil
 		}
 	}
 }

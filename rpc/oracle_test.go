@@ -17,6 +17,9 @@ import (
 	"github.com/ethereum/go-ethereum/node"
 	"github.com/ethereum/go-ethereum/params"
 	gethrpc "github.com/ethereum/go-ethereum/rpc"
+
+	"github.com/sunbeam-eth/sunbeam/chain"
+	"github.com/sunbeam-eth/sunbeam/db"
 )
 
 // startGethOn runs go-ethereum in this process on a chain.
@@ -92,19 +95,49 @@ func answer(client *gethrpc.Client, c rpcCall) string {
 type object = map[string]any
 
 // TestSameAsGeth compares every method with go-ethereum's answer, byte for byte, over the
-// same chain, where ours reads all its state by faults.
+// same chain, where ours reads all its state by faults; once with the chain in memory and
+// once with package chain over a database that was just opened.
 func TestSameAsGeth(t *testing.T) {
 	geth := startGethOn(t, theWorld())
 	n := newFakeNode(t)
 	n.chain.final = 5
-	ours := n.client(t)
-
-	for _, c := range oracleCalls() {
-		want, got := answer(geth, c), answer(ours, c)
-		if got != want || strings.HasPrefix(got, "error -32601") {
-			t.Errorf("%s\n got %s\nwant %s", c, got, want)
+	durable := newFakeNode(t, func(_ *Config, b *Backend) { b.Chain = openChain(t) })
+	for name, ours := range map[string]*gethrpc.Client{"memory": n.client(t), "database": durable.client(t)} {
+		for _, c := range oracleCalls() {
+			want, got := answer(geth, c), answer(ours, c)
+			if got != want || strings.HasPrefix(got, "error -32601") {
+				t.Errorf("%s: %s\n got %s\nwant %s", name, c, got, want)
+			}
 		}
 	}
+}
+
+// openChain writes the world into a database and opens it again.
+func openChain(t *testing.T) *chain.Chain {
+	t.Helper()
+	w, dir := theWorld(), t.TempDir()
+	store, err := db.Open(dir, db.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = store.Close() })
+	c, err := chain.New(store.Chain(), w.genesis)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, block := range w.blocks[1:] {
+		err := errors.Join(c.AddBlock(block), c.Commit(block, w.receipts[i+1]))
+		if _, head := c.SetHead(block.Hash()); err != nil || head != nil {
+			t.Fatal(err, head)
+		}
+	}
+	if err := c.SetMarkers(w.blocks[5].Hash(), w.blocks[5].Hash()); err != nil {
+		t.Fatal(err)
+	}
+	if c, err = chain.New(store.Chain(), w.genesis); err != nil { // with cold caches
+		t.Fatal(err)
+	}
+	return c
 }
 
 func oracleCalls() (calls []rpcCall) {

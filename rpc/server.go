@@ -12,7 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/ethereum/go-ethereum/node"
+	"github.com/ethereum/go-ethereum/node" //nolint:depguard // its handler stacks and defaults only
 	gethrpc "github.com/ethereum/go-ethereum/rpc"
 	"golang.org/x/sync/errgroup"
 )
@@ -141,7 +141,7 @@ func (s *Server) Run(ctx context.Context) error {
 		g.life.Store(&ctx)
 	}
 	if s.b.Heads != nil {
-		group.Go(func() error { s.fan.run(ctx, s.b.Heads); return nil })
+		group.Go(func() error { return s.fan.run(ctx, s.b.Heads) })
 	}
 	for _, e := range endpoints {
 		group.Go(func() error { return e.run(ctx) })

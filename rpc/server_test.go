@@ -266,11 +266,13 @@ func TestTakenEndpoints(t *testing.T) {
 		t.Fatal(err)
 	}
 	addrs := first.Addrs()
+	long := filepath.Join(t.TempDir(), strings.Repeat("x", 120))
 	for want, change := range map[string]func(*Config){
 		"HTTP endpoint: listen tcp " + addrs.HTTP:                             func(c *Config) { c.HTTP.Port = port(addrs.HTTP) },
 		"WebSocket endpoint: listen tcp " + addrs.WS:                          func(c *Config) { c.WS.Port = port(addrs.WS) },
 		"Engine API endpoint: listen tcp " + addrs.Auth:                       func(c *Config) { c.Auth.Port = port(addrs.Auth) },
 		"IPC endpoint " + addrs.IPC + ": another process":                     func(c *Config) { c.IPC = addrs.IPC },
+		"IPC endpoint " + long + ": path of ":                                 func(c *Config) { c.IPC = long },
 		"IPC endpoint " + file + ": there is a file that is no socket":        func(c *Config) { c.IPC = file },
 		"IPC endpoint " + filepath.Join(file, "x") + ": mkdir " + file + ": ": func(c *Config) { c.IPC = filepath.Join(file, "x") },
 	} {

@@ -225,6 +225,25 @@ func TestBlockhashNeedsAncestors(t *testing.T) {
 	}
 }
 
+// TestUnjudgedHeader: nothing is said on the word of a header whose block was not executed.
+func TestUnjudgedHeader(t *testing.T) {
+	n := newFakeNode(t)
+	n.chain.pending = &types.Header{Number: big.NewInt(worldBlocks + 1), ParentHash: n.chain.CurrentHeader().Hash(), Root: theWorld().blocks[3].Root(), Difficulty: common.Big0}
+	client, hash := n.client(t), n.chain.pending.Hash()
+	for _, c := range []rpcCall{
+		{"eth_getBalance", []any{userAddr, hash}},
+		{"eth_call", []any{object{"to": readerAddr}, hash}},
+		{"eth_getProof", []any{userAddr, []string{}, hash}},
+	} {
+		if got := answer(client, c); got != "error -32000 <nil>: header for hash not found" {
+			t.Errorf("%s: %s", c, got)
+		}
+	}
+	if got := answer(client, rpcCall{"eth_getHeaderByHash", []any{hash}}); got != "null" {
+		t.Error(got)
+	}
+}
+
 // TestMissingHistory: what is from before the node began is 4444, not null and not less.
 func TestMissingHistory(t *testing.T) {
 	n := newFakeNode(t)

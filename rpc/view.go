@@ -111,7 +111,7 @@ func (b *backend) unavailable(ctx context.Context, err error) error {
 // chainContext is the chain under a block as the EVM sees it. An ancestor that cannot
 // be had sets its latch, because BLOCKHASH would answer zero.
 type chainContext struct {
-	ctx    context.Context // of one request
+	ctx    context.Context //nolint:containedctx // of one request; core.ChainContext takes none
 	b      *backend
 	head   *types.Header
 	engine consensus.Engine
