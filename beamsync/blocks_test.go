@@ -290,7 +290,7 @@ func TestAccessLists(t *testing.T) {
 			}
 			return found, nil
 		}
-		liar.lists = func(hashes []common.Hash) ([]rlp.RawValue, error) { return []rlp.RawValue{{0xc0}}, nil }
+		liar.lists = func(_ []common.Hash) ([]rlp.RawValue, error) { return []rlp.RawValue{{0xc0}}, nil }
 		old.lists = nil
 		r.join(chainPeerOf("old", &old), chainPeerOf("half", &half), chainPeerOf("liar", &liar))
 		got, err := r.AccessLists(r.ctx, headersOf(blocks))

@@ -214,7 +214,7 @@ func (p *fakePeer) state(ctx context.Context, items int, reply func() [][]byte) 
 	return blobs, nil
 }
 
-func (p *fakePeer) TrieNodes(ctx context.Context, root common.Hash, sets [][][]byte, maxBytes uint64) ([][]byte, error) {
+func (p *fakePeer) TrieNodes(ctx context.Context, root common.Hash, sets [][][]byte, _ uint64) ([][]byte, error) {
 	items := 0
 	for _, set := range sets {
 		if len(set) == 0 {
@@ -229,7 +229,7 @@ func (p *fakePeer) TrieNodes(ctx context.Context, root common.Hash, sets [][][]b
 	return p.state(ctx, items, func() [][]byte { return p.nodes(root, sets, limit) })
 }
 
-func (p *fakePeer) ByteCodes(ctx context.Context, hashes []common.Hash, maxBytes uint64) ([][]byte, error) {
+func (p *fakePeer) ByteCodes(ctx context.Context, hashes []common.Hash, _ uint64) ([][]byte, error) {
 	return p.state(ctx, len(hashes), func() (codes [][]byte) {
 		for _, h := range hashes {
 			if code, ok := p.codes[h]; ok {
@@ -261,7 +261,7 @@ func (p *fakePeer) ask(ctx context.Context) error {
 	return p.travel(ctx, n)
 }
 
-func (p *fakePeer) Headers(ctx context.Context, origin common.Hash, amount int, reverse bool) ([]*types.Header, error) {
+func (p *fakePeer) Headers(ctx context.Context, origin common.Hash, amount int, _ bool) ([]*types.Header, error) {
 	if err := p.ask(ctx); err != nil || p.chain == nil {
 		return nil, err
 	}
@@ -275,7 +275,7 @@ func (p *fakePeer) Bodies(ctx context.Context, hashes []common.Hash) ([]*types.B
 	return p.chain.bodies(hashes), nil
 }
 
-func (p *fakePeer) Receipts(ctx context.Context, hashes []common.Hash) ([]types.Receipts, error) {
+func (p *fakePeer) Receipts(_ context.Context, _ []common.Hash) ([]types.Receipts, error) {
 	return nil, errors.ErrUnsupported
 }
 
@@ -295,7 +295,7 @@ type blames struct {
 	list []string
 }
 
-func (b *blames) Blame(peer string, reason Blame, detail string) {
+func (b *blames) Blame(peer string, reason Blame, _ string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.list = append(b.list, peer+":"+reason.String())

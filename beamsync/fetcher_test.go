@@ -119,6 +119,7 @@ func (n nothing) FetchNode(_ context.Context, f trie.Fault) ([]byte, error) {
 	n.t.Errorf("%x is not held", f.Path)
 	return nil, trie.ErrUnavailable
 }
+
 func (n nothing) FetchCode(context.Context, common.Hash) ([]byte, error) {
 	return nil, trie.ErrUnavailable
 }
