@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/ethereum/go-ethereum/beacon/engine"
@@ -37,8 +38,8 @@ type Config struct {
 // Default is what `make demo` shows.
 func Default(cacheDir string, out io.Writer) Config {
 	return Config{
-		State: stategen.Demo(), Delay: 50 * time.Millisecond, Slot: 2 * time.Second, Gas: 8_000_000,
-		Mix: stategen.Mixed(), Questions: 9, CacheDir: cacheDir, Out: out,
+		State: stategen.Demo(), Delay: 50 * time.Millisecond, Slot: 2 * time.Second, Gas: 120_000,
+		Mix: stategen.Light(), Questions: 9, CacheDir: cacheDir, Out: out,
 	}
 }
 
@@ -59,19 +60,20 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	defer os.RemoveAll(dir)
 	fmt.Fprintln(cfg.Out, "Building geth (the version in go.mod; takes minutes the first time) and sunbeam ...")
 	binary := filepath.Join(dir, "sunbeam")
-	if err := Build(ctx, binary); err != nil {
-		return err
-	}
+	building, buildCtx := errgroup.WithContext(ctx)
+	building.Go(func() error { return Build(buildCtx, binary) })
 	world, err := NewWorld(ctx, WorldConfig{
 		State: cfg.State, Link: simnet.Link{Delay: cfg.Delay}, CacheDir: cfg.CacheDir, Dir: dir,
 		Seed: 1, Progress: cfg.Out, Log: slog.New(slog.DiscardHandler),
 	})
-	if err != nil {
+	if world != nil {
+		defer func() { err = errors.Join(err, world.Close()) }()
+	}
+	if err := errors.Join(err, building.Wait()); err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, world.Close()) }()
 
-	s := &show{cfg: cfg, world: world, random: rand.New(rand.NewPCG(2, 0)), records: make(chan mockcl.Record, 1024)}
+	s := &show{cfg: cfg, world: world, random: rand.New(rand.NewPCG(2, 0)), heads: make(chan uint64, 1)}
 	group, groupCtx := errgroup.WithContext(ctx)
 	group.Go(func() error { return world.Run(groupCtx) })
 	s.node, err = StartNode(groupCtx, NodeConfig{
@@ -85,7 +87,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	s.introduce()
 	group.Go(func() error { return ended(groupCtx, "sunbeam", s.node.Exited(), s.node.Wait) })
 	group.Go(func() error { return s.drive(groupCtx) })
-	group.Go(func() error { return s.tell(groupCtx) })
+	group.Go(func() error { return s.compare(groupCtx) })
 	err = group.Wait()
 	if errors.Is(err, errDone) {
 		err = nil
@@ -94,21 +96,33 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	return errors.Join(err, s.sum(ctx.Err() != nil))
 }
 
-// show is what was seen so far; only tell changes it.
+// show is what was seen so far.
 type show struct {
-	cfg     Config
-	world   *World
-	node    *Node
-	random  *rand.Rand
-	records chan mockcl.Record
+	cfg    Config
+	world  *World
+	node   *Node
+	random *rand.Rand
+	heads  chan uint64 // VALID blocks to compare answers at; the newest is enough
 
+	// Of tell, while the chain runs.
 	valid      int
 	bad        int           // blocks that were judged otherwise, or never
 	firstValid time.Duration // from the node's start
 	status     Status
-	asked      int
-	different  int
 	memory     uint64
+
+	// Of compare, while the chain runs.
+	asked     int
+	different int
+
+	printing sync.Mutex
+}
+
+// say prints a line.
+func (s *show) say(line ...any) {
+	s.printing.Lock()
+	defer s.printing.Unlock()
+	fmt.Fprintln(s.cfg.Out, line...)
 }
 
 func (s *show) introduce() {
@@ -128,13 +142,13 @@ sunbeam is fresh: it knows the genesis and geth's enode, nothing else. Look arou
 
 // drive is the consensus client.
 func (s *show) drive(ctx context.Context) error {
-	defer close(s.records)
+	defer close(s.heads)
 	if s.cfg.Blocks > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, time.Duration(s.cfg.Blocks)*s.cfg.Slot+patience)
 		defer cancel()
 	}
-	report := func(r mockcl.Record) { s.records <- r }
+	report := func(r mockcl.Record) { s.tell(ctx, r) }
 	chain := mockcl.Chain{
 		Builder:   s.world.Builder,
 		Followers: []*mockcl.Follower{mockcl.NewFollower(s.node.Engine, s.cfg.Slot, report, slog.New(slog.DiscardHandler))},
@@ -147,16 +161,16 @@ func (s *show) drive(ctx context.Context) error {
 	return chain.Run(ctx)
 }
 
-// tell says what became of each block.
-func (s *show) tell(ctx context.Context) error {
-	for r := range s.records {
-		s.count(ctx, r)
-		fmt.Fprintln(s.cfg.Out, s.line(r))
-		if r.Status == engine.VALID {
-			s.compare(ctx, r.Number)
+// tell says what became of a block.
+func (s *show) tell(ctx context.Context, r mockcl.Record) {
+	s.count(ctx, r)
+	s.say(s.line(r))
+	if r.Status == engine.VALID {
+		select {
+		case s.heads <- r.Number:
+		default: // still busy with an older one
 		}
 	}
-	return errDone
 }
 
 func (s *show) count(ctx context.Context, r mockcl.Record) {
@@ -192,19 +206,22 @@ func (s *show) line(r mockcl.Record) string {
 	return line
 }
 
-// compare asks both nodes about a block.
-func (s *show) compare(ctx context.Context, block uint64) {
-	for _, q := range Questions(s.cfg.State, s.random, block, s.cfg.Questions) {
-		err := Compare(ctx, q, s.node.RPC, s.world.Geth.RPC())
-		if ctx.Err() != nil {
-			return
-		}
-		s.asked++
-		if err != nil {
-			s.different++
-			fmt.Fprintln(s.cfg.Out, "  DIFFERENT:", err)
+// compare asks both nodes about VALID blocks until there are no more.
+func (s *show) compare(ctx context.Context) error {
+	for block := range s.heads {
+		for _, q := range Questions(s.cfg.State, s.random, block, s.cfg.Questions) {
+			err := Compare(ctx, q, s.node.RPC, s.world.Geth.RPC())
+			if ctx.Err() != nil {
+				return nil
+			}
+			s.asked++
+			if err != nil {
+				s.different++
+				s.say("  DIFFERENT:", err)
+			}
 		}
 	}
+	return errDone
 }
 
 // sum says how it went, in the last line.

@@ -91,7 +91,7 @@ func makeState(ctx context.Context, cfg WorldConfig, binary, dir string) error {
 	}
 	start := time.Now()
 	fmt.Fprintf(cfg.Progress, "Making the state %s; it is kept for the next time in %s\n", cfg.State.Name(), dir)
-	err := gethpeer.Make(ctx, gethpeer.Config{Binary: binary, Dir: dir, Genesis: cfg.State.Genesis(), CacheMB: 2048},
+	err := gethpeer.Make(ctx, gethpeer.Config{Binary: binary, Dir: dir, Genesis: cfg.State.Genesis(), CacheMB: 1024, Args: []string{"--cache.gc", "2"}}, // of changes kept in memory
 		func(ctx context.Context, geth *gethpeer.Process) error {
 			return cfg.State.Fill(ctx, geth.RPC(), func(number, _ uint64) {
 				if number%10 == 0 {
@@ -143,10 +143,10 @@ func ended(ctx context.Context, name string, exited <-chan struct{}, wait func()
 	return fmt.Errorf("%s ended by itself", name)
 }
 
-// Close stops geth.
+// Close ends geth, whose datadir was for this run only.
 func (w *World) Close() error {
 	if w.engine != nil {
 		w.engine.Close()
 	}
-	return w.Geth.Close()
+	return w.Geth.Kill()
 }

@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/ethereum/go-ethereum/core"
@@ -55,7 +56,9 @@ type Process struct {
 	secret [32]byte
 
 	client *gethrpc.Client
+	cmd    *exec.Cmd
 	cancel context.CancelFunc
+	killed atomic.Bool
 	exited chan struct{} // closed after err is set
 	err    error
 }
@@ -166,6 +169,7 @@ func (p *Process) run(ctx context.Context, binary string, args []string) error {
 	defer log.Close() // the child has its own
 	ctx, p.cancel = context.WithCancel(ctx)
 	cmd := exec.CommandContext(ctx, binary, args...)
+	p.cmd = cmd
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = stopPatience
@@ -177,9 +181,11 @@ func (p *Process) run(ctx context.Context, binary string, args []string) error {
 	go func() {
 		defer close(p.exited)
 		err := cmd.Wait()
-		if err != nil && ctx.Err() == nil {
+		switch {
+		case p.killed.Load():
+		case err != nil && ctx.Err() == nil:
 			p.err = fmt.Errorf("geth ended by itself: %w\n%s", err, p.LogTail())
-		} else if errors.Is(err, exec.ErrWaitDelay) || err != nil && cmd.ProcessState.ExitCode() == -1 {
+		case errors.Is(err, exec.ErrWaitDelay) || err != nil && cmd.ProcessState.ExitCode() == -1:
 			p.err = fmt.Errorf("geth did not stop in order: %w (%v)\n%s", err, cmd.ProcessState, p.LogTail())
 		}
 		os.RemoveAll(p.ipcDir)
@@ -281,6 +287,15 @@ func (p *Process) Exited() <-chan struct{} { return p.exited }
 func (p *Process) Wait() error {
 	<-p.exited
 	return p.err
+}
+
+// Kill ends geth at once. Its datadir may need repair then: for those that are thrown away.
+func (p *Process) Kill() error {
+	p.killed.Store(true)
+	if err := p.cmd.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return err
+	}
+	return p.Close()
 }
 
 // Close interrupts geth and waits until it is gone.

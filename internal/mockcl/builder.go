@@ -22,6 +22,9 @@ const (
 	finalizedDistance = 64
 )
 
+// feeRecipients is how many builders share the blocks.
+const feeRecipients = 5
+
 // Builder has blocks built by a geth, each on the one before, and makes them that
 // geth's head. Not for concurrent use.
 type Builder struct {
@@ -106,7 +109,7 @@ func (b *Builder) attributes(time uint64) *engine.PayloadAttributes {
 	attributes := &engine.PayloadAttributes{
 		Timestamp:             max(time, b.head.Time+1),
 		Random:                seed,
-		SuggestedFeeRecipient: common.BytesToAddress(root[:20]),
+		SuggestedFeeRecipient: common.Address{0xfe, 0xe5, seed[0] % feeRecipients},
 		Withdrawals:           []*types.Withdrawal{},
 		BeaconRoot:            &root,
 	}

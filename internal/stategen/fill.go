@@ -23,6 +23,11 @@ const (
 	// blockGas is what the transactions of one block of a state may use.
 	blockGas = gasLimit / 2
 
+	// settleBlocks follow a large state, with nothing in them: geth keeps the changes of
+	// 128 blocks in memory, and reading them back at each start takes long.
+	settleBlocks = 130
+	largeState   = 100_000 // accounts and slots
+
 	accountGwei = 1_000_000         // 0.001 ether
 	senderGwei  = 1_000_000_000_000 // 1,000 ether
 )
@@ -97,8 +102,16 @@ func (s Spec) blocks() iter.Seq[block] {
 			b.txs = append(b.txs, tx)
 			gas += tx.Gas()
 		}
-		if len(b.withdrawals)+len(b.txs) > 0 {
-			yield(b)
+		if len(b.withdrawals)+len(b.txs) > 0 && !yield(b) {
+			return
+		}
+		if s.Accounts+s.Slots < largeState {
+			return
+		}
+		for range settleBlocks {
+			if !yield(block{}) {
+				return
+			}
 		}
 	}
 }

@@ -27,11 +27,20 @@ type Mix struct {
 	Pays        int // 1-10 payments by a contract, one in ten to a new account
 	Balances    int // 5-60 balances of random accounts
 	Deploys     int // a new contract
+
+	Most int // slots or accounts that one call touches at most; 0: as above
 }
 
 // Mixed is a bit of everything.
 func Mixed() Mix {
 	return Mix{Transfers: 40, NewAccounts: 5, Reads: 15, Writes: 15, Clears: 3, Forwards: 10, Pays: 6, Balances: 5, Deploys: 1}
+}
+
+// Light is Mixed with small calls: what a node can follow that waits for each read.
+func Light() Mix {
+	mix := Mixed()
+	mix.Most = 3
+	return mix
 }
 
 // Cold is transfers between random accounts and cold storage reads: as many trie nodes
@@ -115,12 +124,12 @@ func (t *Traffic) plan(mix Mix) plan {
 	}{
 		{mix.Transfers, func() plan { return transfer(Account(t.upTo(t.spec.Accounts))) }},
 		{mix.NewAccounts, func() plan { return transfer(t.newAccount()) }},
-		{mix.Reads, func() plan { return t.call(Read, 5, 60, 2_450, 2_600) }},
-		{mix.Writes, func() plan { return t.call(Write, 1, 10, 5_350, 22_700) }},
-		{mix.Clears, func() plan { return t.call(Clear, 1, 5, 4_300, 5_600) }},
-		{mix.Forwards, t.forward},
-		{mix.Pays, t.pay},
-		{mix.Balances, func() plan { return t.call(Balance, 5, 60, 2_950, 3_100) }},
+		{mix.Reads, func() plan { return t.call(mix, Read, 5, 60, 2_450, 2_600) }},
+		{mix.Writes, func() plan { return t.call(mix, Write, 1, 10, 5_350, 22_700) }},
+		{mix.Clears, func() plan { return t.call(mix, Clear, 1, 5, 4_300, 5_600) }},
+		{mix.Forwards, func() plan { return t.forward(mix) }},
+		{mix.Pays, func() plan { return t.pay(mix) }},
+		{mix.Balances, func() plan { return t.call(mix, Balance, 5, 60, 2_950, 3_100) }},
 		{mix.Deploys, t.deploy},
 	}
 	total := 0
@@ -158,7 +167,10 @@ func (t *Traffic) contract() int {
 
 // call plans a call that does something between low and high times, each time using so
 // much gas, but never more than limit.
-func (t *Traffic) call(op Op, low, high int, each, limit uint64) plan {
+func (t *Traffic) call(mix Mix, op Op, low, high int, each, limit uint64) plan {
+	if mix.Most > 0 {
+		low, high = min(low, mix.Most), min(high, mix.Most)
+	}
 	i := t.contract()
 	n := t.spec.SlotsOf(i)
 	if op == Balance || op == Pay {
@@ -174,8 +186,8 @@ func (t *Traffic) call(op Op, low, high int, each, limit uint64) plan {
 	}
 }
 
-func (t *Traffic) forward() plan {
-	p := t.call(Read, 5, 30, 2_450, 2_650)
+func (t *Traffic) forward(mix Mix) plan {
+	p := t.call(mix, Read, 5, 30, 2_450, 2_650)
 	for range 1 + t.random.IntN(3) {
 		p.input = Via(*p.to, p.input)
 		next := Contract(t.contract())
@@ -186,8 +198,8 @@ func (t *Traffic) forward() plan {
 	return p
 }
 
-func (t *Traffic) pay() plan {
-	p := t.call(Pay, 1, 10, 9_900, 38_000)
+func (t *Traffic) pay(mix Mix) plan {
+	p := t.call(mix, Pay, 1, 10, 9_900, 38_000)
 	if t.random.IntN(10) == 0 { // N so large that nobody is there yet
 		to := Contract(t.contract())
 		p.to, p.input = &to, Call{Op: Pay, Seed: t.random.Uint64(), Count: 1, N: 1 << 63}.Input()

@@ -1,0 +1,79 @@
+package demo_test
+
+import (
+	"bytes"
+	"context"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sunbeam-eth/sunbeam/internal/demo"
+	"github.com/sunbeam-eth/sunbeam/internal/stategen"
+)
+
+// small is the demo in a size for every day.
+func small(t *testing.T, out *bytes.Buffer) demo.Config {
+	t.Helper()
+	cfg := demo.Default(t.TempDir(), out)
+	cfg.State = stategen.Spec{Accounts: 2000, Senders: 50, Contracts: 5, Codes: 3, Slots: 2000}
+	cfg.Delay = 5 * time.Millisecond
+	cfg.Slot = time.Second
+	return cfg
+}
+
+func TestDemo(t *testing.T) {
+	var out bytes.Buffer
+	cfg := small(t, &out)
+	cfg.Blocks = 3
+	if err := demo.Run(t.Context(), cfg); err != nil {
+		t.Fatalf("%v\n%s", err, &out)
+	}
+	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
+	last := lines[len(lines)-1]
+	if !regexp.MustCompile(`^demo: 3 blocks VALID, first VALID after \d+\.\d s, [1-9]\d* trips, [1-9]\d* nodes, [1-9]\d* bytes$`).MatchString(last) {
+		t.Errorf("the last line is %q", last)
+	}
+	if got := regexp.MustCompile(`(?m)^block \d+  VALID .* faults`).FindAllString(out.String(), -1); len(got) != 3 {
+		t.Errorf("%d lines of blocks in\n%s", len(got), &out)
+	}
+	if !regexp.MustCompile(`(?m)^[1-9]\d* answers compared, 0 different`).MatchString(out.String()) {
+		t.Errorf("nothing was compared:\n%s", &out)
+	}
+}
+
+// Interrupted, the demo ends well and soon.
+func TestDemoInterrupted(t *testing.T) {
+	var out bytes.Buffer
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	lines := &watcher{buffer: &out, text: "VALID", seen: cancel}
+	cfg := small(t, &out)
+	cfg.Out = lines
+	go func() { done <- demo.Run(ctx, cfg) }()
+	if err := <-done; err != nil {
+		t.Errorf("%v\n%s", err, &out)
+	}
+	if took := time.Since(lines.at); took > 20*time.Second {
+		t.Errorf("it took %v to end", took)
+	}
+	if !strings.Contains(out.String(), "demo: 1 blocks VALID") {
+		t.Errorf("no sum:\n%s", &out)
+	}
+}
+
+// watcher calls seen when text is written for the first time.
+type watcher struct {
+	buffer *bytes.Buffer
+	text   string
+	seen   func()
+	at     time.Time
+}
+
+func (w *watcher) Write(p []byte) (int, error) {
+	if w.at.IsZero() && bytes.Contains(p, []byte(w.text)) {
+		w.at = time.Now()
+		w.seen()
+	}
+	return w.buffer.Write(p)
+}
