@@ -18,10 +18,13 @@ import (
 // live on state, so that others must not take all the places (go-ethereum's value).
 const statelessSlack = 5
 
-var (
-	spokenEth  = slices.Sorted(maps.Keys(ethVersions))
-	spokenSnap = []uint{snap.SNAP1}
-)
+// spokenEth are the versions of eth that we offer, in order.
+func spokenEth() []uint { return slices.Sorted(maps.Keys(ethVersions)) }
+
+// runsSnap says whether both ends of a connection speak snap/1.
+func runsSnap(gp *gethp2p.Peer) bool {
+	return gp.RunningCap(snap.ProtocolName, []uint{snap.SNAP1})
+}
 
 // protocols are what the server offers and how it runs a connection.
 func (h *Host) protocols(ctx context.Context, candidates enode.Iterator) []gethp2p.Protocol {
@@ -32,7 +35,7 @@ func (h *Host) protocols(ctx context.Context, candidates enode.Iterator) []gethp
 		PeerInfo:   h.snapInfo,
 		Attributes: []enr.Entry{&snapENR{}},
 	}}
-	for _, version := range spokenEth {
+	for _, version := range spokenEth() {
 		protocols = append(protocols, gethp2p.Protocol{
 			Name: eth.ProtocolName, Version: version, Length: ethVersions[version],
 			Run: func(gp *gethp2p.Peer, rw gethp2p.MsgReadWriter) error {
@@ -55,7 +58,7 @@ func (h *Host) runEth(ctx context.Context, gp *gethp2p.Peer, rw gethp2p.MsgReadW
 		ID: gp.ID().String(), Version: version, Eth: rw,
 		Close: func(reason gethp2p.DiscReason) { gp.Disconnect(reason) },
 	}
-	if gp.RunningCap(snap.ProtocolName, spokenSnap) {
+	if runsSnap(gp) {
 		select {
 		case link.Snap = <-meeting.snap: // both sides are started at the same time
 		case <-ctx.Done():
@@ -72,7 +75,7 @@ func (h *Host) runEth(ctx context.Context, gp *gethp2p.Peer, rw gethp2p.MsgReadW
 
 // runSnap lends the snap side of a connection to its eth side.
 func (h *Host) runSnap(ctx context.Context, gp *gethp2p.Peer, rw gethp2p.MsgReadWriter) error {
-	if !gp.RunningCap(eth.ProtocolName, spokenEth) {
+	if !gp.RunningCap(eth.ProtocolName, spokenEth()) {
 		return gethp2p.DiscUselessPeer
 	}
 	meeting := h.meetings.of(gp)

@@ -19,30 +19,30 @@ var errStopped = errors.New("stopped")
 type Kind int
 
 const (
-	// KindIncompatible: another network, genesis, fork or protocol version. No blame.
+	// KindIncompatible is another network, genesis, fork or protocol version. No blame.
 	KindIncompatible Kind = iota
-	// KindTimeout: no handshake in time.
+	// KindTimeout is no handshake in time.
 	KindTimeout
-	// KindMalformed: a message that does not decode.
+	// KindMalformed is a message that does not decode.
 	KindMalformed
-	// KindOversize: a message above 10 MiB.
+	// KindOversize is a message above 10 MiB.
 	KindOversize
-	// KindUnknownMessage: a message code that the agreed version does not have, among
+	// KindUnknownMessage is a message code that the agreed version does not have, among
 	// them the block announcements that ended with the merge.
 	KindUnknownMessage
-	// KindUnrequested: a response to nothing that we asked, or a second one.
+	// KindUnrequested is a response to nothing that we asked, or a second one.
 	KindUnrequested
-	// KindExcess: more items than were asked for or than the protocol allows.
+	// KindExcess is more items than were asked for or than the protocol allows.
 	KindExcess
-	// KindInvalid: a message that decodes and contradicts itself or the protocol.
+	// KindInvalid is a message that decodes and contradicts itself or the protocol.
 	KindInvalid
-	// KindFlood: more requests than we are willing to queue.
+	// KindFlood is more requests than we are willing to queue.
 	KindFlood
-	// KindDropped: our own decision (Host.Drop), made from what the peer delivered.
+	// KindDropped is our own decision (Host.Drop), made from what the peer delivered.
 	KindDropped
-
-	kindCount
 )
+
+const kindCount = int(KindDropped) + 1
 
 // String returns the kind as metrics and logs spell it.
 func (k Kind) String() string {
@@ -100,6 +100,7 @@ func disconnectReason(err error) gethp2p.DiscReason {
 			return gethp2p.DiscProtocolError
 		case KindTimeout:
 			return gethp2p.DiscReadTimeout
+		case KindIncompatible, KindUnrequested, KindExcess, KindInvalid, KindFlood, KindDropped:
 		}
 	}
 	return gethp2p.DiscSubprotocolError

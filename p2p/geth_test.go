@@ -58,7 +58,7 @@ func connectGeth(t testing.TB, version uint, chain testChain) (client *Peer, eth
 	joined := make(chan struct{})
 	cfg := PeerConfig{NetworkID: 7, Chain: chain, OnJoin: func(*Peer) { close(joined) }}
 	client = NewPeer(Link{ID: "geth", Version: version, Eth: ethOurs, Snap: snapOurs}, cfg)
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(t.Context())
 	over := make(chan error, 1)
 	go func() { over <- client.Run(ctx); close(over) }()
 	t.Cleanup(func() {
@@ -76,7 +76,7 @@ func connectGeth(t testing.TB, version uint, chain testChain) (client *Peer, eth
 
 func TestAgainstGeth(t *testing.T) {
 	chain := newTestChain(t)
-	for _, version := range spokenEth {
+	for _, version := range spokenEth() {
 		p, _, _ := connectGeth(t, version, chain)
 		checkChainRequests(t, p, chain)
 		checkStateRequests(t, p, chain)

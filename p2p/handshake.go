@@ -22,7 +22,7 @@ const (
 // handshake exchanges statuses (EIP-7642). A mismatch ends the peer.
 func (p *Peer) handshake(ctx context.Context, tasks *sync.WaitGroup) {
 	timeout := time.AfterFunc(handshakeTimeout, func() {
-		p.blame(KindTimeout, fmt.Errorf("no handshake within %v", handshakeTimeout))
+		_ = p.blame(KindTimeout, fmt.Errorf("no handshake within %v", handshakeTimeout))
 	})
 	defer timeout.Stop()
 

@@ -59,8 +59,8 @@ func TestHandshakeMismatch(t *testing.T) {
 			})
 			over := make(chan error, 1)
 			go func() { over <- p.Run(testContext(t)) }()
-			go gethp2p.ExpectMsg(theirs, eth.StatusMsg, chain.status(71))
-			gethp2p.Send(theirs, test.code, test.say)
+			go func() { _ = gethp2p.ExpectMsg(theirs, eth.StatusMsg, chain.status(71)) }()
+			say(theirs, test.code, test.say)
 			err := <-over
 			faultOf(t, err, test.kind)
 			if !strings.Contains(err.Error(), test.text) || left {

@@ -53,7 +53,7 @@ func startHost(t testing.TB, cfg Config) (*Host, func()) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(t.Context())
 	over := make(chan error, 1)
 	go func() { over <- h.Run(ctx) }()
 	select {
@@ -233,7 +233,7 @@ func TestNewRefuses(t *testing.T) {
 		"no log":        func(c *Config) { c.Log = nil },
 		"-1 peers":      func(c *Config) { c.MaxPeers = -1 },
 		"DNS node list": func(c *Config) { c.DNS = []string{"enrtree://nonsense"} },
-		"duplicate":     func(c *Config) { NewMetrics(c.Registerer) },
+		"duplicate":     func(c *Config) { _, _ = NewMetrics(c.Registerer) },
 	} {
 		cfg, _, _ := hostConfig(t, chain)
 		change(&cfg)

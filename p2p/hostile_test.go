@@ -30,7 +30,7 @@ func newHostile(t testing.TB, version uint, chain testChain, cfg PeerConfig) *ho
 	snapOurs, snapTheirs := gethp2p.MsgPipe()
 	h := &hostile{eth: ethTheirs, snap: snapTheirs, over: make(chan error, 1)}
 	h.peer = NewPeer(Link{ID: "hostile", Version: version, Eth: ethOurs, Snap: snapOurs}, cfg)
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(t.Context())
 	go func() { h.over <- h.peer.Run(ctx); close(h.over) }()
 	t.Cleanup(func() {
 		cancel()
@@ -63,6 +63,9 @@ func request(t testing.TB, rw *gethp2p.MsgPipeRW, code uint64) uint64 {
 	}
 	return id
 }
+
+// say sends a message that may get the sender disconnected meanwhile.
+func say(rw *gethp2p.MsgPipeRW, code uint64, packet any) { _ = gethp2p.Send(rw, code, packet) }
 
 // TestProtocolFaults: messages that end the peer at once.
 func TestProtocolFaults(t *testing.T) {
@@ -114,7 +117,7 @@ func TestProtocolFaults(t *testing.T) {
 			if test.snap {
 				rw = h.snap
 			}
-			gethp2p.Send(rw, test.code, test.packet)
+			say(rw, test.code, test.packet)
 			faultOf(t, <-h.over, test.kind)
 		})
 	}
@@ -196,7 +199,7 @@ func TestReplyFaults(t *testing.T) {
 			go func() { _, err := h.peer.Headers(ctx, common.Hash{}, 1, true); bystander <- err }()
 			request(t, h.eth, eth.GetBlockHeadersMsg)
 
-			gethp2p.Send(rw, reply, append([]any{id}, test.say...))
+			say(rw, reply, append([]any{id}, test.say...))
 			faultOf(t, <-asked, test.kind)
 			faultOf(t, <-h.over, test.kind)
 			err := <-bystander
@@ -216,7 +219,7 @@ func TestDribblingReceipts(t *testing.T) {
 	go func() { _, err := h.peer.Receipts(testContext(t), []common.Hash{{1}, {2}}); asked <- err }()
 	for range maxReceiptRounds + 1 {
 		id := request(t, h.eth, eth.GetReceiptsMsg)
-		gethp2p.Send(h.eth, eth.ReceiptsMsg, []any{id, true, [][]eth.Receipt{{{PostStateOrStatus: []byte{1}, Logs: []byte{0xc0}}}}})
+		say(h.eth, eth.ReceiptsMsg, []any{id, true, [][]eth.Receipt{{{PostStateOrStatus: []byte{1}, Logs: []byte{0xc0}}}}})
 	}
 	faultOf(t, <-asked, KindExcess)
 }
@@ -232,18 +235,18 @@ func TestResponseIDs(t *testing.T) {
 		asked := make(chan error, 1)
 		go func() { _, err := h.peer.Headers(testContext(t), common.Hash{}, 1, true); asked <- err }()
 		id := request(t, h.eth, eth.GetBlockHeadersMsg)
-		gethp2p.Send(h.eth, eth.BlockHeadersMsg, empty(id))
+		say(h.eth, eth.BlockHeadersMsg, empty(id))
 		if err := <-asked; err != nil {
 			t.Fatal(err)
 		}
-		gethp2p.Send(h.eth, eth.BlockHeadersMsg, empty(id))
+		say(h.eth, eth.BlockHeadersMsg, empty(id))
 		faultOf(t, <-h.over, KindUnrequested)
 	})
 	t.Run("other message", func(t *testing.T) {
 		h := newHostile(t, 71, chain, PeerConfig{NetworkID: 7, Chain: chain})
-		go h.peer.Headers(testContext(t), common.Hash{}, 1, true)
+		go func() { _, _ = h.peer.Headers(testContext(t), common.Hash{}, 1, true) }()
 		id := request(t, h.eth, eth.GetBlockHeadersMsg)
-		gethp2p.Send(h.eth, eth.BlockBodiesMsg, empty(id))
+		say(h.eth, eth.BlockBodiesMsg, empty(id))
 		faultOf(t, <-h.over, KindUnrequested)
 	})
 	t.Run("late", func(t *testing.T) {
@@ -256,14 +259,14 @@ func TestResponseIDs(t *testing.T) {
 		if err := <-asked; !errors.Is(err, context.Canceled) {
 			t.Fatal(err)
 		}
-		gethp2p.Send(h.eth, eth.BlockHeadersMsg, []any{id, "not even decoded"})
+		say(h.eth, eth.BlockHeadersMsg, []any{id, "not even decoded"})
 
 		go func() { _, err := h.peer.Headers(t.Context(), common.Hash{}, 1, true); asked <- err }()
-		gethp2p.Send(h.eth, eth.BlockHeadersMsg, empty(request(t, h.eth, eth.GetBlockHeadersMsg)))
+		say(h.eth, eth.BlockHeadersMsg, empty(request(t, h.eth, eth.GetBlockHeadersMsg)))
 		if err := <-asked; err != nil {
 			t.Fatalf("request after a late response: %v", err)
 		}
-		gethp2p.Send(h.eth, eth.BlockHeadersMsg, empty(id)) // the second late one
+		say(h.eth, eth.BlockHeadersMsg, empty(id)) // the second late one
 		faultOf(t, <-h.over, KindUnrequested)
 	})
 }
@@ -283,7 +286,7 @@ func TestManyInFlight(t *testing.T) {
 	}
 	equal(t, "distinct ids", len(ids), n)
 	for id := range ids {
-		gethp2p.Send(h.snap, snap.ByteCodesMsg, []any{id, []string{"code"}})
+		say(h.snap, snap.ByteCodesMsg, []any{id, []string{"code"}})
 	}
 	for range n {
 		if err := <-asked; err != nil {
@@ -310,7 +313,7 @@ func TestFlood(t *testing.T) {
 
 	h := newHostile(t, 71, chain, cfg)
 	defer close(slow.release) // before the cleanups
-	gethp2p.Send(h.snap, snap.GetTrieNodesMsg, ask)
+	say(h.snap, snap.GetTrieNodesMsg, ask)
 	for range 2 * maxQueued {
 		if err := gethp2p.Send(h.eth, eth.TransactionsMsg, []uint{}); err != nil {
 			t.Fatal(err)
@@ -318,11 +321,11 @@ func TestFlood(t *testing.T) {
 	}
 	asked := make(chan error, 1)
 	go func() { _, err := h.peer.Headers(testContext(t), common.Hash{}, 1, true); asked <- err }()
-	gethp2p.Send(h.eth, eth.BlockHeadersMsg, []any{request(t, h.eth, eth.GetBlockHeadersMsg), []uint{}})
+	say(h.eth, eth.BlockHeadersMsg, []any{request(t, h.eth, eth.GetBlockHeadersMsg), []uint{}})
 	if err := <-asked; err != nil {
 		t.Fatalf("our request while the peer floods: %v", err)
 	}
-	gethp2p.Send(h.snap, snap.GetTrieNodesMsg, ask) // the queue is full
+	say(h.snap, snap.GetTrieNodesMsg, ask) // the queue is full
 	<-h.peer.Done()
 	faultOf(t, h.peer.err, KindFlood)
 
@@ -330,7 +333,7 @@ func TestFlood(t *testing.T) {
 	h = newHostile(t, 71, chain, cfg)
 	big := []any{uint64(1), common.Hash{}, []snap.TrieNodePathSet{{make([]byte, maxMessageSize/2)}}, uint64(1)}
 	for range 4 {
-		gethp2p.Send(h.snap, snap.GetTrieNodesMsg, big)
+		say(h.snap, snap.GetTrieNodesMsg, big)
 	}
 	<-h.peer.Done()
 	faultOf(t, h.peer.err, KindFlood)
@@ -363,7 +366,7 @@ func TestWriteHonoursContext(t *testing.T) {
 	chain := newTestChain(t)
 	synctest.Test(t, func(t *testing.T) {
 		h := newHostile(t, 71, chain, PeerConfig{NetworkID: 7, Chain: chain})
-		go h.peer.Headers(t.Context(), common.Hash{}, 1, true) // nobody reads it
+		go func() { _, _ = h.peer.Headers(t.Context(), common.Hash{}, 1, true) }() // nobody reads it
 		synctest.Wait()
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
@@ -390,7 +393,7 @@ func TestLatency(t *testing.T) {
 			go func() { _, err := h.peer.Headers(t.Context(), common.Hash{}, 1, true); asked <- err }()
 			id := request(t, h.eth, eth.GetBlockHeadersMsg)
 			time.Sleep(step.took)
-			gethp2p.Send(h.eth, eth.BlockHeadersMsg, []any{id, []uint{}})
+			say(h.eth, eth.BlockHeadersMsg, []any{id, []uint{}})
 			if err := <-asked; err != nil {
 				t.Fatal(err)
 			}

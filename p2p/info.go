@@ -3,6 +3,7 @@ package p2p
 import (
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/eth/protocols/eth"
+	"github.com/ethereum/go-ethereum/eth/protocols/snap"
 	gethp2p "github.com/ethereum/go-ethereum/p2p"
 	"github.com/ethereum/go-ethereum/p2p/enode"
 )
@@ -66,5 +67,5 @@ func (h *Host) snapInfo(id enode.ID) any {
 	if h.peer(id.String()) == nil {
 		return nil
 	}
-	return &SnapInfo{Version: spokenSnap[0]}
+	return &SnapInfo{Version: snap.SNAP1}
 }

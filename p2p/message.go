@@ -26,6 +26,8 @@ const (
 
 // ethVersions are the versions of eth that we speak, with their number of message codes.
 // eth/72 is missing on purpose, see the package documentation.
+//
+//nolint:gochecknoglobals // a constant table
 var ethVersions = map[uint]uint64{eth.ETH71: 20, eth.ETH70: 18, eth.ETH69: 18}
 
 // snapLength is the number of message codes of snap/1.
@@ -57,9 +59,9 @@ const (
 	msgByteCodes
 	msgGetTrieNodes
 	msgTrieNodes
-
-	messageCount
 )
+
+const messageCount = int(msgTrieNodes) + 1
 
 // role says what is done with a message that comes in.
 type role int
@@ -79,6 +81,9 @@ type messageKind struct {
 	role     role
 }
 
+// messages is what each kind of message is on the wire.
+//
+//nolint:gochecknoglobals // a constant table
 var messages = [messageCount]messageKind{
 	msgStatus:                {"status", protoEth, eth.StatusMsg, roleHandshake},
 	msgTransactions:          {"transactions", protoEth, eth.TransactionsMsg, roleGossip},
@@ -109,7 +114,7 @@ func (m message) String() string { return messages[m].name }
 
 // lookup finds the message with a code in a protocol; version is that of eth.
 func lookup(proto protocol, version uint, code uint64) (message, bool) {
-	for m := range messageCount {
+	for m := range message(messageCount) {
 		if messages[m].protocol != proto || messages[m].code != code {
 			continue
 		}

@@ -55,11 +55,11 @@ func NewMetrics(reg prometheus.Registerer) (*Metrics, error) {
 			Name: "beam_snap_peers", Help: "Connected peers that serve state (snap/1).",
 		}),
 	}
-	for i := range messageCount {
+	for i := range message(messageCount) {
 		m.received[i] = received.WithLabelValues(i.String())
 		m.sent[i] = sent.WithLabelValues(i.String())
 	}
-	for k := range kindCount {
+	for k := range Kind(kindCount) {
 		m.faults.WithLabelValues(k.String())
 	}
 	if reg == nil {

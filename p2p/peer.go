@@ -122,7 +122,7 @@ func (p *Peer) Latency() time.Duration { return p.flights.measured() }
 func (p *Peer) Done() <-chan struct{} { return p.gone }
 
 // Drop ends the peer because of what it delivered.
-func (p *Peer) Drop(reason error) { p.blame(KindDropped, reason) }
+func (p *Peer) Drop(reason error) { _ = p.blame(KindDropped, reason) }
 
 // HeadChanged tells the peer that the chain's head moved. It does not wait.
 func (p *Peer) HeadChanged() {
@@ -196,8 +196,9 @@ func (p *Peer) isGone() bool {
 	}
 }
 
-// goneError is what requests return once the peer is gone.
-func (p *Peer) goneError() error { return fmt.Errorf("%w (%v)", ErrPeerGone, p.err) }
+// goneError is what requests return once the peer is gone. It does not wrap the reason:
+// a fault is blamed on one request only.
+func (p *Peer) goneError() error { return fmt.Errorf("%w (%s)", ErrPeerGone, p.err.Error()) }
 
 // result is what Run returns, once gone is closed.
 func (p *Peer) result() error {
@@ -262,7 +263,7 @@ func (p *Peer) receive(proto protocol, msg gethp2p.Msg) error {
 		}
 	case roleRange:
 		return p.updateRange(payload)
-	default:
+	case roleHandshake:
 		return p.blame(KindUnknownMessage, fmt.Errorf("%s after the handshake", m))
 	}
 	return nil

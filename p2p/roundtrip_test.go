@@ -17,7 +17,7 @@ import (
 // against the chain behind the server.
 func TestRoundTrips(t *testing.T) {
 	chain := newTestChain(t)
-	for _, version := range spokenEth {
+	for _, version := range spokenEth() {
 		c := connect(t, version, true, chain.serving(), chain.serving())
 		checkChainRequests(t, c.client, chain)
 		checkStateRequests(t, c.client, chain)

@@ -77,7 +77,7 @@ func (p *Peer) answer(ctx context.Context, in incoming) error {
 
 // reply builds the response to a request.
 func (p *Peer) reply(in incoming) (message, any, error) {
-	switch in.msg {
+	switch in.msg { //nolint:exhaustive // only requests are answered
 	case msgGetBlockHeaders:
 		return build(p, in, msgBlockHeaders, p.serveHeaders)
 	case msgGetBlockBodies:
@@ -99,8 +99,9 @@ func (p *Peer) reply(in incoming) (message, any, error) {
 		return build(p, in, msgAccountRange, p.serveAccountRange)
 	case msgGetStorageRanges:
 		return build(p, in, msgStorageRanges, p.serveStorageRanges)
+	default:
+		return 0, nil, fmt.Errorf("no answer to %s", in.msg)
 	}
-	return 0, nil, fmt.Errorf("no answer to %s", in.msg)
 }
 
 // build decodes a request and builds its response.

@@ -137,6 +137,7 @@ func buildChain() (testChain, error) {
 			}))
 		}
 	})
+	//nolint:forbidigo // the oracle holds the whole state
 	chain, err := core.NewBlockChain(db, genesis, engine, &core.BlockChainConfig{StateScheme: rawdb.PathScheme, TrieTimeLimit: 5 * time.Minute, NoPrefetch: true})
 	if err != nil {
 		return testChain{}, err
@@ -191,7 +192,7 @@ func connect(t testing.TB, version uint, withSnap bool, client, server PeerConfi
 		links[0].Snap, links[1].Snap = a, b
 	}
 	joined := make(chan struct{}, 2)
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(t.Context())
 	run := func(link Link, cfg PeerConfig, result chan error) *Peer {
 		onJoin := cfg.OnJoin
 		cfg.OnJoin = func(p *Peer) {
@@ -238,7 +239,7 @@ func faultOf(t testing.TB, err error, kind Kind) {
 }
 
 func testContext(t testing.TB) context.Context {
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	t.Cleanup(cancel)
 	return ctx
 }
