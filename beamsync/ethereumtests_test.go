@@ -120,6 +120,8 @@ func (s hashStore) PutCode(hash common.Hash, code []byte) error {
 // nobody is a network without peers: what is asked of it cannot be had.
 type nobody struct{}
 
+func (nobody) Hint(context.Context, []trie.Fault, []common.Hash) error { return trie.ErrUnavailable }
+
 func (nobody) FetchNode(context.Context, trie.Fault) ([]byte, error) { return nil, trie.ErrUnavailable }
 func (nobody) FetchCode(context.Context, common.Hash) ([]byte, error) {
 	return nil, trie.ErrUnavailable

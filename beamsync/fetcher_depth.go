@@ -46,11 +46,11 @@ func (g *depthGuess) deepest(f trie.Fault) int {
 	if f.Owner != (common.Hash{}) {
 		guess = g.storage + 1
 		if seen, ok := g.owners.Get(f.Owner); ok {
-			guess = seen + 2 // another key of the trie may well go deeper
+			guess = seen + 4 // another key of the trie may well go deeper
 		}
 	}
 	// Deeper than thought already: some levels more, then.
-	return min(max(int(math.Ceil(guess)), len(f.Path)+2), len(f.Key))
+	return min(max(int(math.Ceil(guess)), len(f.Path)+4), len(f.Key))
 }
 
 // observe learns from a path that was delivered.

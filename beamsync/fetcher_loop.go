@@ -299,7 +299,7 @@ func (l *fetchLoop) deliver(ctx context.Context, r *reply) error {
 	var further sched.WantAdded // what paths go on with
 	for _, d := range r.deliveries {
 		if w := l.wants[d.id]; w != nil {
-			further.Wants = append(further.Wants, l.satisfy(ctx, w, d)...)
+			further.Wants = append(further.Wants, l.satisfy(ctx, w, d, r.cut)...)
 		}
 	}
 	l.lie = r.lie
@@ -338,8 +338,9 @@ func (l *fetchLoop) dropHints(ctx context.Context, ids []sched.WantID) {
 }
 
 // satisfy wakes those who wait for a want, except that those who wait for whole paths go
-// on to the next node if there is one; it returns new wants for these.
-func (l *fetchLoop) satisfy(ctx context.Context, w *want, d delivery) (further []sched.Want) {
+// on to the next node if there is one; it returns new wants for these. A hint does not go
+// on where the peer was asked for the next node and did not have it.
+func (l *fetchLoop) satisfy(ctx context.Context, w *want, d delivery, cut bool) (further []sched.Want) {
 	l.forget(w)
 	w.blob = d.blob
 	if len(w.waiters) > 0 {
@@ -349,7 +350,8 @@ func (l *fetchLoop) satisfy(ctx context.Context, w *want, d delivery) (further [
 		c, rounds := o.call, o.before+w.sends-o.base
 		c.rounds = max(c.rounds, rounds)
 		c.open--
-		if c.whole && d.next != nil {
+		lacked := d.depth == 0 && !cut
+		if c.whole && d.next != nil && !(c.hint && lacked) {
 			if next, fresh := l.want(ctx, c, nodeTarget(*d.next), rounds); fresh {
 				further = append(further, next.scheduled(nil))
 			}

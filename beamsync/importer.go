@@ -51,11 +51,13 @@ type Blocks interface {
 // StateSession is the state source of one execution, and counts what that execution took.
 type StateSession interface {
 	trie.Source
+	Hinter
 	Stats() Stats
 }
 
-// Executor runs one block; evm.Executor implements it.
+// Executor runs one block, for good or as a guess; evm.Executor implements it.
 type Executor interface {
+	Speculator
 	Execute(ctx context.Context, job evm.Job) *evm.Result
 }
 
@@ -89,11 +91,12 @@ type ImporterConfig struct {
 // (re)start of beaming vouches for itself only: its parent is trusted to the consensus
 // client, exactly as the pivot of a snap sync is.
 type Importer struct {
-	cfg     ImporterConfig
-	metrics *importerMetrics
-	slots   chan struct{} // one token per execution running side by side
-	spawn   chan *pending
-	failed  chan error // internal errors: they end Run
+	cfg       ImporterConfig
+	metrics   *importerMetrics
+	collector *Collector
+	slots     chan struct{} // one token per execution running side by side
+	spawn     chan *pending
+	failed    chan error // internal errors: they end Run
 
 	ancestry chan struct{} // a wish for headers below those held
 	choosing sync.Mutex    // one forkchoice is applied at a time; nothing is fetched under it
@@ -114,11 +117,12 @@ func NewImporter(cfg ImporterConfig) *Importer {
 		cfg.MaxLag = DefaultMaxLag
 	}
 	i := &Importer{
-		cfg:     cfg,
-		metrics: newImporterMetrics(cfg.Registerer),
-		slots:   make(chan struct{}, maxExecutions),
-		spawn:   make(chan *pending),
-		failed:  make(chan error, 1),
+		cfg:       cfg,
+		metrics:   newImporterMetrics(cfg.Registerer),
+		collector: NewCollector(cfg.Executor, cfg.Local),
+		slots:     make(chan struct{}, maxExecutions),
+		spawn:     make(chan *pending),
+		failed:    make(chan error, 1),
 
 		ancestry: make(chan struct{}, 1),
 	}

@@ -159,7 +159,6 @@ func (i *Importer) process(ctx context.Context, p *pending) (engine.PayloadStatu
 	case <-ctx.Done():
 		return engine.PayloadStatusV1{}, ctx.Err()
 	}
-	p.enter("executing")
 	return i.execute(ctx, p, base)
 }
 
@@ -308,12 +307,20 @@ func (i *Importer) beginBeaming(p *pending, parent *types.Header) error {
 func (i *Importer) execute(ctx context.Context, p *pending, base basis) (engine.PayloadStatusV1, error) {
 	begin := time.Now()
 	session := i.cfg.Session()
+	p.enter("collecting")
+	if err := i.collector.Collect(ctx, p.block, base.parent, ancestors{i}, session); err != nil && ctx.Err() == nil {
+		i.cfg.Log.Debug("Collecting ended early", "number", p.number(), "err", err)
+	}
+	i.metrics.phases.WithLabelValues(phaseCollect).Observe(time.Since(begin).Seconds())
+	p.enter("executing")
+	executed := time.Now()
 	result := i.cfg.Executor.Execute(ctx, evm.Job{
 		Block:   p.block,
 		Parent:  base.parent,
 		State:   trie.Open(ctx, base.parent.Root, i.cfg.Local, session),
 		Headers: ancestors{i},
 	})
+	i.metrics.phases.WithLabelValues(phaseExecute).Observe(time.Since(executed).Seconds())
 	took := time.Since(begin)
 
 	var status engine.PayloadStatusV1
@@ -361,6 +368,10 @@ func (i *Importer) reject(p *pending, reason error) engine.PayloadStatusV1 {
 // at a time because the opcode walks down from the parent.
 type ancestors struct{ i *Importer }
 
+// Held implements [Ancestors].
+func (a ancestors) Held(hash common.Hash) *types.Header { return a.i.cfg.Chain.Header(hash) }
+
+// Header implements [evm.Headers].
 func (a ancestors) Header(ctx context.Context, hash common.Hash, number uint64) (*types.Header, error) {
 	if header := a.i.cfg.Chain.Header(hash); header != nil {
 		return header, nil

@@ -89,7 +89,6 @@ func (i *Importer) report(p *pending, result *evm.Result, fetched Stats, took ti
 	i.mu.totals.add(result.Outcome, fetched)
 	i.mu.Unlock()
 
-	i.metrics.phases.WithLabelValues(phaseExecute).Observe(took.Seconds())
 	i.metrics.lag.Set(float64(i.lag()))
 	if result.Outcome == evm.Invalid {
 		return // counted and told by reject
@@ -144,6 +143,7 @@ func invalid(latest *common.Hash, reason error) engine.PayloadStatusV1 {
 
 // Closed label sets of the importer's metrics.
 const (
+	phaseCollect = "collect"
 	phaseExecute = "execute"
 	phaseCommit  = "commit"
 

@@ -26,6 +26,8 @@ const (
 	defaultRTT     = 100 * time.Millisecond // of a peer when none has been measured
 	defaultService = 10 * time.Millisecond  // between two replies of a busy peer
 
+	leniency = 3 // empty answers in a row that say nothing about a root that was served before
+
 	uselessAfter = 8 // rounds of empty answers under roots that others served
 )
 
@@ -47,6 +49,9 @@ type peer struct {
 
 	score  float64    // smoothed share of requests that were of use, 1 at first; in (0, 1]
 	budget [kinds]int // cost that a request of its may have; minBudget..maxBudget
+
+	proved   common.Hash // root that it served last
+	lenience int         // empty answers under it that are still forgiven
 
 	backoffs []backoff // one per root at most
 	empties  int       // rounds of empty answers in a row, see uselessAfter
@@ -201,6 +206,19 @@ func (p *peer) backOff(now time.Time, root common.Hash, sent time.Time) bool {
 		p.backoffs = slices.Delete(p.backoffs, 0, 1)
 	}
 	p.backoffs = append(p.backoffs, backoff{root: root, since: now, until: now.Add(backoffFor(1)), count: 1})
+	return true
+}
+
+// prove notes that the peer served a root.
+func (p *peer) prove(root common.Hash) { p.proved, p.lenience = root, leniency }
+
+// lenient says whether an empty answer under a root is about the wants only, and uses up some
+// of the peer's credit: a root that it served can still grow too old for it.
+func (p *peer) lenient(root common.Hash) bool {
+	if p.proved != root || p.lenience == 0 {
+		return false
+	}
+	p.lenience--
 	return true
 }
 

@@ -234,6 +234,8 @@ func (s *Scheduler) responded(ev Responded) {
 	case ev.Lied:
 		s.blame(p, Lie)
 		s.expel(p)
+	case ev.Empty && p.lenient(r.root):
+		// It served that root just now: what it lacks are these wants, and they avoid it.
 	case ev.Empty:
 		p.rate(0.5)
 		if p.backOff(s.now, r.root, r.sent) && slices.Contains(s.served, r.root) {
@@ -247,6 +249,7 @@ func (s *Scheduler) responded(ev Responded) {
 		p.empties = 0
 		p.resize(r.kind, r.cost, ev.Cut)
 		p.forgive(r.root)
+		p.prove(r.root)
 		s.noteServed(r.root)
 	}
 }

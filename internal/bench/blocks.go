@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -84,7 +85,10 @@ func RunBlock(ctx context.Context, file *witness.File, connect Connect, rtt time
 	session := fetcher.Session(sched.Urgent)
 	begin := time.Now()
 	source := &witnessSource{Session: session, file: file}
-	result := execute(ctx, file, local, source, ancestors{blocks, fetcher})
+	executor, headers := evm.NewExecutor(file.Config), &ancestors{chain: blocks, fetcher: fetcher}
+	// An error of it is no more than a hint missed.
+	_ = beamsync.NewCollector(executor, local).Collect(ctx, file.Block, file.Parent, headers, session)
+	result := execute(ctx, executor, file, local, source, headers)
 	took := time.Since(begin)
 	cancel()
 	if err := group.Wait(); err != nil {
@@ -138,7 +142,7 @@ func reachBlockTime(block *types.Block) {
 }
 
 // execute judges a block as the importer does: header, body, then execution.
-func execute(ctx context.Context, file *witness.File, local trie.Local, source trie.Source, headers evm.Headers) *evm.Result {
+func execute(ctx context.Context, executor *evm.Executor, file *witness.File, local trie.Local, source trie.Source, headers evm.Headers) *evm.Result {
 	if file.HasParent {
 		if err := chain.VerifyHeader(file.Config, file.Block.Header(), file.Parent); err != nil {
 			return &evm.Result{Outcome: evm.Invalid, Err: err}
@@ -147,7 +151,7 @@ func execute(ctx context.Context, file *witness.File, local trie.Local, source t
 	if err := chain.VerifyBody(file.Config, file.Block); err != nil {
 		return &evm.Result{Outcome: evm.Invalid, Err: err}
 	}
-	return evm.NewExecutor(file.Config).Execute(ctx, evm.Job{
+	return executor.Execute(ctx, evm.Job{
 		Block:   file.Block,
 		Parent:  file.Parent,
 		State:   trie.Open(ctx, file.PreRoot, local, source),
@@ -182,16 +186,30 @@ func newBlockResult(file *witness.File, result *evm.Result, fetched beamsync.Sta
 type ancestors struct {
 	chain   *blockChain
 	fetcher *beamsync.Fetcher
+	held    sync.Map // common.Hash -> *types.Header
 }
 
-func (a ancestors) Header(ctx context.Context, hash common.Hash, number uint64) (*types.Header, error) {
-	held := a.chain.ancestry(hash)
-	if held == 0 {
+func (a *ancestors) Held(hash common.Hash) *types.Header {
+	if header, ok := a.held.Load(hash); ok {
+		return header.(*types.Header)
+	}
+	return nil
+}
+
+func (a *ancestors) Header(ctx context.Context, hash common.Hash, number uint64) (*types.Header, error) {
+	if header := a.Held(hash); header != nil {
+		return header, nil
+	}
+	there := a.chain.ancestry(hash)
+	if there == 0 {
 		return nil, fmt.Errorf("header %d %x is not in the witness: %w", number, hash, trie.ErrUnavailable)
 	}
-	headers, err := a.fetcher.Headers(ctx, hash, held)
+	headers, err := a.fetcher.Headers(ctx, hash, there)
 	if err != nil {
 		return nil, err
+	}
+	for _, header := range headers {
+		a.held.Store(header.Hash(), header)
 	}
 	return headers[0], nil
 }
