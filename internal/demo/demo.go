@@ -212,7 +212,7 @@ func (s *show) compare(ctx context.Context) error {
 		for _, q := range Questions(s.cfg.State, s.random, block, s.cfg.Questions) {
 			err := Compare(ctx, q, s.node.RPC, s.world.Geth.RPC())
 			if ctx.Err() != nil {
-				return nil
+				return nil //nolint:nilerr // the end, not a difference
 			}
 			s.asked++
 			if err != nil {

@@ -134,13 +134,11 @@ func ended(ctx context.Context, name string, exited <-chan struct{}, wait func()
 		return nil
 	case <-exited:
 	}
-	if err := wait(); err != nil {
-		return err
+	err := wait()
+	if err == nil && ctx.Err() == nil {
+		err = fmt.Errorf("%s ended by itself", name)
 	}
-	if ctx.Err() != nil {
-		return nil
-	}
-	return fmt.Errorf("%s ended by itself", name)
+	return err
 }
 
 // Close ends geth, whose datadir was for this run only.

@@ -11,7 +11,7 @@ import (
 	"github.com/ethereum/go-ethereum/beacon/engine"
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/common/hexutil"
-	"github.com/ethereum/go-ethereum/node"
+	"github.com/ethereum/go-ethereum/node" //nolint:depguard // for its JWT signer only
 	gethrpc "github.com/ethereum/go-ethereum/rpc"
 )
 

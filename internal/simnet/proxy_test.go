@@ -30,7 +30,7 @@ func echo(t *testing.T) string {
 			}
 			go func() {
 				defer conn.Close()
-				io.Copy(conn, conn)
+				io.Copy(conn, conn) //nolint:errcheck // the client hangs up when it likes
 			}()
 		}
 	}()
@@ -93,8 +93,8 @@ func TestProxyDelaysWithoutLimitingThroughput(t *testing.T) {
 	sent := bytes.Repeat([]byte("0123456789abcdef"), 2<<20)
 	start := time.Now()
 	go func() {
-		conn.Write(sent)
-		conn.CloseWrite()
+		conn.Write(sent)  //nolint:errcheck // what arrives is checked
+		conn.CloseWrite() //nolint:errcheck // likewise
 	}()
 	got := sha256.New()
 	n, err := io.Copy(got, conn) // ends because closing is forwarded too
@@ -117,8 +117,8 @@ func TestProxyBandwidth(t *testing.T) {
 	conn := dial(t, proxy)
 	start := time.Now()
 	go func() {
-		conn.Write(make([]byte, 256<<10))
-		conn.CloseWrite()
+		conn.Write(make([]byte, 256<<10)) //nolint:errcheck // what arrives is checked
+		conn.CloseWrite()                 //nolint:errcheck // likewise
 	}()
 	if _, err := io.Copy(io.Discard, conn); err != nil {
 		t.Fatal(err)
@@ -134,12 +134,18 @@ func TestProxyStallsAndDrops(t *testing.T) {
 	ping(t, conn)
 
 	proxy.Stall(true)
-	conn.Write([]byte("held"))
-	conn.SetReadDeadline(time.Now().Add(100 * time.Millisecond))
+	if _, err := conn.Write([]byte("held")); err != nil {
+		t.Fatal(err)
+	}
+	if err := conn.SetReadDeadline(time.Now().Add(100 * time.Millisecond)); err != nil {
+		t.Fatal(err)
+	}
 	if n, err := conn.Read(make([]byte, 4)); n != 0 || !isTimeout(err) {
 		t.Fatalf("stalled, but read %d bytes: %v", n, err)
 	}
-	conn.SetReadDeadline(time.Time{})
+	if err := conn.SetReadDeadline(time.Time{}); err != nil {
+		t.Fatal(err)
+	}
 	proxy.Stall(false)
 	if _, err := io.ReadFull(conn, make([]byte, 4)); err != nil {
 		t.Fatal(err)

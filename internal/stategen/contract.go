@@ -14,6 +14,7 @@ import (
 // Op is what a call asks a contract to do, Call.Count times.
 type Op uint64
 
+// What contracts can do.
 const (
 	Fill    Op = iota // write the slots Seed, Seed+1, ... of the mapping
 	Read              // read random slots
