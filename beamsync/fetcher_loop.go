@@ -132,7 +132,6 @@ func (l *fetchLoop) handle(ctx context.Context, messages []any) error {
 			}
 		}
 	}
-	l.f.metrics.statePeers.Set(float64(len(l.peers)))
 	return nil
 }
 

@@ -28,20 +28,19 @@ const (
 
 // fetcherMetrics is what the fetcher counts.
 type fetcherMetrics struct {
-	faults     *prometheus.CounterVec   // class
-	trips      *prometheus.CounterVec   // class
-	wait       *prometheus.HistogramVec // class
-	requests   *prometheus.CounterVec   // kind, result
-	nodes      prometheus.Counter
-	codes      prometheus.Counter
-	bytes      *prometheus.CounterVec // kind
-	unmatched  prometheus.Counter
-	hedges     prometheus.Counter
-	blames     *prometheus.CounterVec // reason
-	inflight   prometheus.Gauge
-	wants      prometheus.Gauge
-	oldest     prometheus.Gauge
-	statePeers prometheus.Gauge
+	faults    *prometheus.CounterVec   // class
+	trips     *prometheus.CounterVec   // class
+	wait      *prometheus.HistogramVec // class
+	requests  *prometheus.CounterVec   // kind, result
+	nodes     prometheus.Counter
+	codes     prometheus.Counter
+	bytes     *prometheus.CounterVec // kind
+	unmatched prometheus.Counter
+	hedges    prometheus.Counter
+	blames    *prometheus.CounterVec // reason
+	inflight  prometheus.Gauge
+	wants     prometheus.Gauge
+	oldest    prometheus.Gauge
 }
 
 // newFetcherMetrics registers the metrics; with a nil registerer nobody sees them.
@@ -72,17 +71,16 @@ func newFetcherMetrics(reg prometheus.Registerer) *fetcherMetrics {
 			Help:    "Time that a call waited for state from the network.",
 			Buckets: prometheus.ExponentialBuckets(0.005, 2, 14), // 5 ms to 41 s
 		}, []string{"class"}),
-		requests:   counters("beam_requests_total", "Wire requests that have ended.", "kind", "result"),
-		nodes:      counter("beam_nodes_total", "Verified trie nodes received."),
-		codes:      counter("beam_codes_total", "Verified contract codes received."),
-		bytes:      counters("beam_bytes_total", "Bytes of nodes, codes, headers, bodies and access lists received.", "kind"),
-		unmatched:  counter("beam_unmatched_blobs_total", "Blobs received that match nothing asked for."),
-		hedges:     counter("beam_hedges_total", "Second requests for wants already in flight."),
-		blames:     counters("beam_blames_total", "Faults of peers found by the fetcher.", "reason"),
-		inflight:   gauge("beam_inflight_requests", "State requests in flight."),
-		wants:      gauge("beam_wants", "Nodes and codes that are waited for."),
-		oldest:     gauge("beam_urgent_wait_seconds", "Age of the oldest urgent want, 0 if there is none."),
-		statePeers: gauge("beam_snap_peers", "Peers that serve state."),
+		requests:  counters("beam_requests_total", "Wire requests that have ended.", "kind", "result"),
+		nodes:     counter("beam_nodes_total", "Verified trie nodes received."),
+		codes:     counter("beam_codes_total", "Verified contract codes received."),
+		bytes:     counters("beam_bytes_total", "Bytes of nodes, codes, headers, bodies and access lists received.", "kind"),
+		unmatched: counter("beam_unmatched_blobs_total", "Blobs received that match nothing asked for."),
+		hedges:    counter("beam_hedges_total", "Second requests for wants already in flight."),
+		blames:    counters("beam_blames_total", "Faults of peers found by the fetcher.", "reason"),
+		inflight:  gauge("beam_inflight_requests", "State requests in flight."),
+		wants:     gauge("beam_wants", "Nodes and codes that are waited for."),
+		oldest:    gauge("beam_urgent_wait_seconds", "Age of the oldest urgent want, 0 if there is none."),
 	}
 	reg.MustRegister(m.wait)
 	for _, c := range sched.Classes() { // so that they are seen before the first event

@@ -3,11 +3,9 @@ package node
 import (
 	"context"
 	"fmt"
-	"strings"
 
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/core/types"
-	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/sunbeam-eth/sunbeam/beamsync"
 	"github.com/sunbeam-eth/sunbeam/beamsync/sched"
@@ -85,35 +83,4 @@ func (b blamer) Blame(peer string, reason beamsync.Blame, detail string) {
 		return
 	}
 	b.log.Debug("Peer is of no use", "peer", peer, "reason", reason.String(), "detail", detail)
-}
-
-// without leaves metrics out by name: the fetcher counts beam_snap_peers as the host does,
-// and a registry takes a name once.
-type without struct {
-	prometheus.Registerer
-	name string
-}
-
-func (w without) Register(c prometheus.Collector) error {
-	descs := make(chan *prometheus.Desc, 16)
-	go func() {
-		defer close(descs)
-		c.Describe(descs)
-	}()
-	named := false
-	for desc := range descs {
-		named = named || strings.Contains(desc.String(), `fqName: "`+w.name+`"`)
-	}
-	if named {
-		return nil
-	}
-	return w.Registerer.Register(c)
-}
-
-func (w without) MustRegister(list ...prometheus.Collector) {
-	for _, c := range list {
-		if err := w.Register(c); err != nil {
-			panic(err) // as prometheus does: two parts claim one name
-		}
-	}
 }

@@ -26,7 +26,7 @@ import (
 // connect makes what works on the open stores.
 func (n *Node) connect(registerer prometheus.Registerer, gatherer prometheus.Gatherer) error {
 	n.fetcher = beamsync.NewFetcher(beamsync.FetcherConfig{
-		Local: n.local, Blamer: blamer{n}, Log: n.log, Registerer: without{registerer, "beam_snap_peers"},
+		Local: n.local, Blamer: blamer{n}, Log: n.log, Registerer: registerer,
 	})
 	n.importer = beamsync.NewImporter(beamsync.ImporterConfig{
 		Chain:      n.chain,
