@@ -163,7 +163,7 @@ func TestStopsInMidFault(t *testing.T) {
 		stage string
 	}{
 		{"parent unknown", blocks[2], ""},
-		{"state missing", blocks[0], "executing"},
+		{"state missing", blocks[0], "collecting"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
