@@ -38,8 +38,8 @@ type Config struct {
 // Default is what `make demo` shows.
 func Default(cacheDir string, out io.Writer) Config {
 	return Config{
-		State: stategen.Demo(), Delay: 50 * time.Millisecond, Slot: 2 * time.Second, Gas: 120_000,
-		Mix: stategen.Light(), Questions: 9, CacheDir: cacheDir, Out: out,
+		State: stategen.Demo(), Delay: 50 * time.Millisecond, Slot: 2 * time.Second, Gas: 8_000_000,
+		Mix: stategen.Mixed(), Questions: 9, CacheDir: cacheDir, Out: out,
 	}
 }
 
