@@ -16,18 +16,26 @@ build:
 demo:
 	$(GO) run ./cmd/beamdemo
 
-## test: everything that runs on loopback within minutes, with the race detector and invariants
+## test: everything, in sizes that take minutes, on loopback only, with the race detector
 test:
-	$(GO) vet -tags invariants ./...
-	$(GO) test -race -tags invariants -timeout 20m ./...
+	$(GO) vet ./...
+	$(GO) test -race -short -timeout 20m ./...
 
-## e2e: the long runs against real geth processes
+## e2e: the same in full size, and the long runs against real geth processes
 e2e:
-	$(GO) test -tags "invariants e2e" -timeout 90m -count 1 -v ./internal/e2e/...
+	$(GO) test -tags e2e -timeout 90m -count 1 -v ./internal/e2e/...
+	$(GO) test -timeout 60m ./...
 
 ## bench: round trips, requests, nodes and bytes of real blocks
 bench:
 	$(GO) run ./cmd/beambench blocks --dir ../shared/data/blocks
+
+## fuzz: each decoder of what strangers send, for a minute
+fuzz:
+	$(GO) test ./trie -run xxx -fuzz FuzzDescend -fuzztime 1m
+	$(GO) test ./p2p -run xxx -fuzz FuzzIncoming -fuzztime 1m
+	$(GO) test ./p2p -run xxx -fuzz FuzzReplies -fuzztime 1m
+	$(GO) test ./beamsync/sched -run xxx -fuzz FuzzStep -fuzztime 1m
 
 ## lint: needs golangci-lint v2 (https://golangci-lint.run)
 lint:
