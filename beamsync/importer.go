@@ -103,11 +103,12 @@ type Importer struct {
 
 	mu struct {
 		sync.Mutex
-		pending map[common.Hash]*pending
-		newest  uint64                   // highest block number that anyone asked us for
-		choice  engine.ForkchoiceStateV1 // the latest forkchoice, executed or not
-		last    BlockReport
-		totals  Totals
+		pending  map[common.Hash]*pending
+		newest   uint64                   // highest block number that anyone asked us for
+		executed uint64                   // highest block number executed since the start
+		choice   engine.ForkchoiceStateV1 // the latest forkchoice, executed or not
+		last     BlockReport
+		totals   Totals
 	}
 }
 

@@ -321,6 +321,32 @@ func TestBeamingBegins(t *testing.T) {
 	})
 }
 
+// TestInvalidBeginning: while the first block is in work, what stands on it waits for it and falls
+// with it, although a fresh node would execute any block on any parent.
+func TestInvalidBeginning(t *testing.T) {
+	inImporterBubble(t, 52, 30, func(f *fixture) {
+		header := types.CopyHeader(f.at(50).Header())
+		header.GasUsed++
+		bad := types.NewBlockWithHeader(header).WithBody(*f.at(50).Body())
+		header = types.CopyHeader(f.at(51).Header())
+		header.ParentHash = bad.Hash()
+		child := types.NewBlockWithHeader(header).WithBody(*f.at(51).Body())
+		statuses := make(chan engine.PayloadStatusV1, 2)
+		for _, block := range []*types.Block{bad, child} {
+			go func() { statuses <- f.payload(block, time.Minute) }()
+			synctest.Wait()
+		}
+		for range 2 {
+			status := <-statuses
+			f.want("bad beginning", status, engine.INVALID)
+			if status.LatestValidHash != nil {
+				t.Errorf("latestValidHash %x, but nothing valid is known", *status.LatestValidHash)
+			}
+		}
+		f.want("good beginning", f.payload(f.at(52), time.Minute), engine.VALID)
+	})
+}
+
 // TestPatience: the answer comes before the caller's patience ends, the outcome later.
 func TestPatience(t *testing.T) {
 	inImporterBubble(t, 5, 30, func(f *fixture) {

@@ -180,17 +180,18 @@ func (i *Importer) findBasis(ctx context.Context, p *pending) (basis, *engine.Pa
 	if i.cfg.Chain.Status(hash) == chain.Executed {
 		return basis{parent: i.cfg.Chain.Header(hash)}, nil, nil
 	}
-	if i.tooFarBehind(p.number()) {
-		parent, err := i.parentHeader(ctx, p)
-		return basis{parent: parent, beamed: true}, nil, err
-	}
-	parent := i.lookup(hash)
-	if parent == nil {
+	parent, waits := i.lookup(hash), i.waiting(hash)
+	switch {
+	case waits > i.cfg.MaxLag, parent == nil && !i.withinReach(p.number()):
+		header, err := i.parentHeader(ctx, p)
+		return basis{parent: header, beamed: true}, nil, err
+	case parent == nil:
 		var err error
 		if parent, err = i.connect(ctx, p); err != nil {
 			return basis{}, nil, err
 		}
 	}
+	// An ancestor in work is always waited for: a block is not VALID on top of an invalid one.
 	if parent != nil {
 		p.enter("parent")
 		status := parent.wait(ctx)
@@ -212,14 +213,31 @@ func (i *Importer) findBasis(ctx context.Context, p *pending) (basis, *engine.Pa
 	return basis{parent: i.cfg.Chain.Header(hash)}, nil, nil
 }
 
-// tooFarBehind says whether a block is out of reach of what we executed: the node is fresh,
-// or has lagged too far.
-func (i *Importer) tooFarBehind(number uint64) bool {
-	head := i.cfg.Chain.CurrentHeader().Number.Uint64()
-	if head == 0 {
-		return number > 1
+// waiting is how many blocks in work there are from this one downward.
+func (i *Importer) waiting(hash common.Hash) uint64 {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	var n uint64
+	for p := i.mu.pending[hash]; p != nil; p = i.mu.pending[p.block.ParentHash()] {
+		n++
 	}
-	return number > head+i.cfg.MaxLag
+	return n
+}
+
+// withinReach says whether the ancestors of a block are worth fetching and executing: not on a
+// fresh node, and not if that has lagged too far.
+func (i *Importer) withinReach(number uint64) bool {
+	highest := i.highestExecuted()
+	return highest > 0 && number <= highest+i.cfg.MaxLag || number == 1
+}
+
+// highestExecuted is the number of the highest block that was executed here, chosen as the head
+// or not; 0 on a fresh node.
+func (i *Importer) highestExecuted() uint64 {
+	head := i.cfg.Chain.CurrentHeader().Number.Uint64()
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return max(head, i.mu.executed)
 }
 
 // parentHeader gets the header of a block's parent from wherever it is.
@@ -287,19 +305,19 @@ func (i *Importer) beginBeaming(p *pending, parent *types.Header) error {
 	if err := i.cfg.Chain.AddHeaders([]*types.Header{parent}); err != nil {
 		return fmt.Errorf("header of parent %x: %w", parent.Hash(), err)
 	}
-	head := i.cfg.Chain.CurrentHeader().Number.Uint64()
-	if head == 0 {
+	highest := i.highestExecuted()
+	if highest == 0 {
 		i.cfg.Log.Info("Beaming begins", "number", p.number(), "hash", p.block.Hash(), "state_root", parent.Root)
 		return nil
 	}
 	reason := pivotLag
-	if p.number() <= head+i.cfg.MaxLag {
+	if p.number() <= highest+i.cfg.MaxLag {
 		reason = pivotUnconnected
 	}
 	dropped := i.supersede(p.number())
 	i.metrics.pivots.WithLabelValues(reason).Inc()
 	i.cfg.Log.Warn("Pivot to the newest head", "reason", reason, "number", p.number(), "hash", p.block.Hash(),
-		"executed", head, "dropped", dropped)
+		"executed", highest, "dropped", dropped)
 	return nil
 }
 
@@ -335,6 +353,9 @@ func (i *Importer) execute(ctx context.Context, p *pending, base basis) (engine.
 			i.fail(fmt.Errorf("committing block %d: %w", p.number(), err))
 			return status, err
 		}
+		i.mu.Lock()
+		i.mu.executed = max(i.mu.executed, p.number())
+		i.mu.Unlock()
 		status = valid(p.block.Hash())
 	}
 	i.metrics.phases.WithLabelValues(phaseCommit).Observe((time.Since(begin) - took).Seconds())
