@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -275,9 +276,19 @@ func (p *Process) LogTail() string {
 	return tail(text)
 }
 
+// crash begins what the Go runtime and geth say last before they exit with an error.
+// Thousands of lines of goroutines may follow.
+var crash = regexp.MustCompile(`(?m)^(panic:|fatal error:|runtime: |unexpected fault|SIG[A-Z]+:|Fatal: )`)
+
+// tail is the end of a log: the last lines or, if it ends in a crash, those around the
+// crash's first one.
 func tail(text []byte) string {
-	const enough = 4 << 10
-	return string(bytes.TrimSpace(text[max(0, len(text)-enough):]))
+	const before, enough = 1 << 10, 4 << 10
+	from := max(0, len(text)-enough)
+	if at := crash.FindIndex(text); at != nil {
+		from = min(from, max(0, at[0]-before))
+	}
+	return string(bytes.TrimSpace(text[from:min(len(text), from+enough)]))
 }
 
 // Exited is closed when the process has ended.
