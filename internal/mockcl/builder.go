@@ -46,6 +46,14 @@ func NewBuilder(ctx context.Context, engine *Client, geth *gethrpc.Client, confi
 // Head is the newest block that was built, or what geth had before.
 func (b *Builder) Head() *types.Header { return b.head }
 
+// On is a builder that goes on from another block: what it builds on an older one is a side
+// branch, and becomes geth's head.
+func (b *Builder) On(parent *types.Header) *Builder {
+	side := *b
+	side.head = parent
+	return &side
+}
+
 // BaseFee is that of the next block.
 func (b *Builder) BaseFee() *big.Int { return eip1559.CalcBaseFee(b.config, b.head) }
 
