@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -32,6 +33,17 @@ func app(bubble bench.Bubble) *cli.App {
 		Usage:           "measure beam sync on real blocks and against a real geth",
 		HideHelpCommand: true,
 		Commands:        []*cli.Command{blocks(bubble)},
+		ExitErrHandler:  func(*cli.Context, error) {}, // main prints it, once
+	}
+}
+
+// noArguments makes an action of one that takes flags only.
+func noArguments(action cli.ActionFunc) cli.ActionFunc {
+	return func(c *cli.Context) error {
+		if c.NArg() > 0 {
+			return fmt.Errorf("unexpected argument %q", c.Args().First())
+		}
+		return action(c)
 	}
 }
 
@@ -41,20 +53,39 @@ func blocks(bubble bench.Bubble) *cli.Command {
 		Usage: "execute witness files over a link, starting from an empty store",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "dir", Usage: "directory of witness files", Required: true},
-			&cli.DurationFlag{Name: "rtt", Usage: "round-trip time of the link", Value: 100e6},
+			&cli.StringFlag{Name: "strategy", Usage: "naive, trinity, paths, beam, bal; several with commas, or all", Value: string(bench.Beam)},
+			&cli.StringSliceFlag{Name: "rtt", Usage: "round-trip time of the link, several with commas", Value: cli.NewStringSlice("100ms")},
+			&cli.StringSliceFlag{Name: "warm", Usage: "witness files of older blocks, executed before over the same store"},
+			&cli.BoolFlag{Name: "hold-codes", Usage: "contract codes are held already"},
+			&cli.IntFlag{Name: "peers", Usage: "how many peers serve the block", Value: 1},
 			&cli.StringFlag{Name: "link", Usage: "virtual (in memory, virtual time) or loopback (TCP, real time)", Value: string(bench.Virtual)},
-			&cli.BoolFlag{Name: "json", Usage: "print one JSON object per block"},
+			&cli.BoolFlag{Name: "explain", Usage: "say what each trip waited for"},
+			&cli.BoolFlag{Name: "json", Usage: "print one JSON object per block, strategy and round-trip time"},
 		},
-		Action: func(c *cli.Context) error {
-			if c.NArg() > 0 {
-				return fmt.Errorf("unexpected argument %q", c.Args().First())
+		Action: noArguments(func(c *cli.Context) error {
+			strategies, err := bench.ParseStrategies(c.String("strategy"))
+			if err != nil {
+				return fmt.Errorf("--strategy: %w", err)
+			}
+			var rtts []time.Duration
+			for _, text := range c.StringSlice("rtt") {
+				rtt, err := time.ParseDuration(text)
+				if err != nil {
+					return fmt.Errorf("--rtt: %w", err)
+				}
+				rtts = append(rtts, rtt)
 			}
 			return bench.Blocks(c.Context, bench.BlocksOptions{
-				Dir:  c.String("dir"),
-				RTT:  c.Duration("rtt"),
-				Link: bench.Link(c.String("link")),
-				JSON: c.Bool("json"),
+				Dir:        c.String("dir"),
+				Warm:       c.StringSlice("warm"),
+				HoldCodes:  c.Bool("hold-codes"),
+				Strategies: strategies,
+				RTTs:       rtts,
+				Peers:      c.Int("peers"),
+				Link:       bench.Link(c.String("link")),
+				JSON:       c.Bool("json"),
+				Explain:    c.Bool("explain"),
 			}, bubble, os.Stdout)
-		},
+		}),
 	}
 }

@@ -4,8 +4,8 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"strconv"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/ethereum/go-ethereum/common"
@@ -14,7 +14,6 @@ import (
 
 	"github.com/sunbeam-eth/sunbeam/beamsync"
 	"github.com/sunbeam-eth/sunbeam/beamsync/sched"
-	"github.com/sunbeam-eth/sunbeam/chain"
 	"github.com/sunbeam-eth/sunbeam/evm"
 	"github.com/sunbeam-eth/sunbeam/internal/witness"
 	"github.com/sunbeam-eth/sunbeam/p2p"
@@ -30,6 +29,8 @@ const cacheBytes = 256 << 20
 type BlockResult struct {
 	ChainID      uint64  `json:"chainId"`
 	Number       uint64  `json:"number"`
+	Strategy     string  `json:"strategy"`
+	RTT          float64 `json:"rtt"`     // of the link, seconds
 	Outcome      string  `json:"outcome"` // valid, invalid, incomplete
 	Error        string  `json:"error"`
 	Transactions int     `json:"txs"`
@@ -38,9 +39,10 @@ type BlockResult struct {
 	NodesFetched uint64  `json:"nodesFetched"` // verified nodes that came in
 	Codes        uint64  `json:"codes"`
 	Bytes        uint64  `json:"bytes"` // of nodes and codes
-	Trips        float64 `json:"trips"` // sequential round trips: virtual time / round-trip time
+	Trips        float64 `json:"trips"` // sequential round trips: virtual time / round-trip time; counted by the session if that is 0
 	Requests     uint64  `json:"requests"`
 	Seconds      float64 `json:"seconds"`
+	Explain      []Trip  `json:"explain,omitempty"` // what each trip waited for, if that was asked for
 
 	hole bool // incomplete because the witness lacks something: the only right answer to that
 }
@@ -48,80 +50,174 @@ type BlockResult struct {
 // Right says whether the outcome is what the input deserves: all witnesses are of good blocks.
 func (r *BlockResult) Right() bool { return r.Outcome == evm.Valid.String() || r.hole }
 
-// Connect makes client and server of one block see each other through a link, and returns when
-// the client has joined. It works until ctx ends.
-type Connect func(ctx context.Context, group *errgroup.Group, client, server p2p.PeerConfig) error
+// Connect makes client and server of one block see each other through a link, the client under
+// that id, and returns when both are on their way. It works until ctx ends.
+type Connect func(ctx context.Context, group *errgroup.Group, id string, client, server p2p.PeerConfig) error
 
-// RunBlock executes a block on an empty store with a peer that holds exactly its witness.
-func RunBlock(ctx context.Context, file *witness.File, connect Connect, rtt time.Duration) (*BlockResult, error) {
+// Trial is one block to execute on one network.
+type Trial struct {
+	File      *witness.File
+	Warm      []*witness.File // executed before, over the same store
+	HoldCodes bool            // the block's codes are in the store already
+	Strategy  Strategy
+	RTT       time.Duration
+	Peers     int // each holds exactly the witness of the block in hand; 0 is 1
+	Explain   bool
+	Connect   Connect
+}
+
+// Run executes the block on a store that is empty but for what Trial puts there.
+func (t Trial) Run(ctx context.Context) (*BlockResult, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	group, ctx := errgroup.WithContext(ctx)
+	c := newClient(t.File)
+	group.Go(func() error { return c.fetcher.Run(ctx) })
 
-	var (
-		log     = slog.New(slog.DiscardHandler)
-		local   = trie.NewCache(cacheBytes, nil)
-		fetcher = beamsync.NewFetcher(beamsync.FetcherConfig{Local: local, Log: log})
-		blocks  = newBlockChain(file)
-		shared  = p2p.PeerConfig{NetworkID: file.ChainID, Chain: blocks, Log: log}
-		client  = shared
-		server  = shared
-		joined  = make(chan struct{})
-	)
-	client.OnJoin = func(p *p2p.Peer) { fetcher.Join(p); close(joined) }
-	client.OnLeave = func(p *p2p.Peer) { fetcher.Leave(p.ID()) }
-	server.State = blockState{file}
-	group.Go(func() error { return fetcher.Run(ctx) })
-	if err := connect(ctx, group, client, server); err != nil {
-		cancel()
-		return nil, errFirst(group.Wait(), err)
-	}
-	select {
-	case <-joined:
-	case <-ctx.Done():
-		return nil, errFirst(group.Wait(), ctx.Err())
-	}
-
-	session := fetcher.Session(sched.Urgent)
-	begin := time.Now()
-	source := &witnessSource{Session: session, file: file}
-	executor, headers := evm.NewExecutor(file.Config), &ancestors{chain: blocks, fetcher: fetcher}
-	// An error of it is no more than a hint missed.
-	_ = beamsync.NewCollector(executor, local).Collect(ctx, file.Block, file.Parent, headers, session)
-	result := execute(ctx, executor, file, local, source, headers)
-	took := time.Since(begin)
+	result, err := t.run(ctx, c)
 	cancel()
-	if err := group.Wait(); err != nil {
+	if err := errFirst(group.Wait(), err); err != nil {
 		return nil, err
 	}
-	r := newBlockResult(file, result, session.Stats(), took, rtt)
-	r.hole = source.hole.Load() && result.Outcome == evm.Incomplete
-	return r, nil
+	return result, nil
 }
 
-// witnessSource asks the peer, unless the witness has a hole there: the one peer of this network
-// will never have that node, so waiting for it would say nothing. It tells what a network with
-// the whole state would not: that the file is to blame.
-type witnessSource struct {
-	*beamsync.Session
-	file *witness.File
-	hole atomic.Bool
-}
-
-func (s *witnessSource) FetchNode(ctx context.Context, fault trie.Fault) ([]byte, error) {
-	if _, held := s.file.Nodes[fault.Hash]; !held {
-		s.hole.Store(true)
-		return nil, fmt.Errorf("the witness file lacks node %x, which the block reads: %w", fault.Hash, trie.ErrUnavailable)
+func (t Trial) run(ctx context.Context, c *client) (*BlockResult, error) {
+	for _, file := range t.Warm {
+		before := t
+		before.File, before.Explain = file, false
+		if result, err := before.block(ctx, c); err != nil {
+			return nil, err
+		} else if !result.Right() {
+			return nil, fmt.Errorf("block %d, which was to be executed before: %s: %s", file.Number, result.Outcome, result.Error)
+		}
 	}
-	return s.Session.FetchNode(ctx, fault)
+	if t.HoldCodes {
+		for hash, code := range t.File.Codes {
+			if err := c.store.PutCode(hash, code); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return t.block(ctx, c)
 }
 
-func (s *witnessSource) FetchCode(ctx context.Context, hash common.Hash) ([]byte, error) {
-	if _, held := s.file.Codes[hash]; !held {
-		s.hole.Store(true)
-		return nil, fmt.Errorf("the witness file lacks code %x, which the block reads: %w", hash, trie.ErrUnavailable)
+// block executes t.File with its own peers on what the client holds.
+func (t Trial) block(ctx context.Context, c *client) (*BlockResult, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	group, ctx := errgroup.WithContext(ctx)
+	blocks := newBlockChain(t.File)
+	err := t.connect(ctx, group, c, blocks)
+	var result *BlockResult
+	if err == nil {
+		session := c.fetcher.Session(sched.Urgent)
+		a := &attempt{
+			client:  c,
+			file:    t.File,
+			headers: &ancestors{chain: blocks, fetcher: c.fetcher},
+			source:  &source{Session: session, file: t.File, single: t.Strategy.single()},
+		}
+		begin := time.Now()
+		if t.Explain {
+			a.source.trips = newTripLog(begin, t.RTT)
+			a.headers.trips = a.source.trips
+		}
+		executed := a.run(ctx, t.Strategy)
+		took := time.Since(begin)
+		if err = c.keep(executed); err == nil {
+			result = t.result(executed, session.Stats(), took)
+			result.hole = a.source.hole.Load() && executed.Outcome == evm.Incomplete
+			result.Explain = a.source.trips.trips()
+		}
 	}
-	return s.Session.FetchCode(ctx, hash)
+	cancel()
+	if err := errFirst(group.Wait(), err); err != nil {
+		return nil, err
+	}
+	return result, nil
+}
+
+// connect returns when all peers have joined.
+func (t Trial) connect(ctx context.Context, group *errgroup.Group, c *client, blocks *blockChain) error {
+	var (
+		log    = slog.New(slog.DiscardHandler)
+		shared = p2p.PeerConfig{NetworkID: t.File.ChainID, Chain: blocks, Log: log}
+		server = shared
+		peers  = max(t.Peers, 1)
+		joined = make(chan struct{}, peers)
+	)
+	server.State = blockState{t.File}
+	for n := range peers {
+		client := shared
+		client.OnJoin = func(p *p2p.Peer) { c.fetcher.Join(p); joined <- struct{}{} }
+		client.OnLeave = func(p *p2p.Peer) { c.fetcher.Leave(p.ID()) }
+		if err := t.Connect(ctx, group, "peer "+strconv.Itoa(n), client, server); err != nil {
+			return err
+		}
+	}
+	for range peers {
+		select {
+		case <-joined:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+func (t Trial) result(result *evm.Result, fetched beamsync.Stats, took time.Duration) *BlockResult {
+	r := &BlockResult{
+		ChainID:      t.File.ChainID,
+		Number:       t.File.Number,
+		Strategy:     string(t.Strategy),
+		RTT:          t.RTT.Seconds(),
+		Outcome:      result.Outcome.String(),
+		Transactions: len(t.File.Block.Transactions()),
+		Gas:          t.File.Block.GasUsed(),
+		NodesNeeded:  t.File.Size().Nodes,
+		NodesFetched: fetched.Nodes,
+		Codes:        fetched.Codes,
+		Bytes:        fetched.Bytes,
+		Trips:        float64(fetched.Trips),
+		Requests:     fetched.Requests,
+		Seconds:      took.Seconds(),
+	}
+	if t.RTT > 0 {
+		r.Trips = took.Seconds() / t.RTT.Seconds()
+	}
+	if result.Err != nil {
+		r.Error = result.Err.Error()
+	}
+	return r
+}
+
+// client is what a node keeps from block to block.
+type client struct {
+	store     *trie.Cache
+	fetcher   *beamsync.Fetcher
+	executor  *evm.Executor
+	collector *beamsync.Collector
+}
+
+func newClient(file *witness.File) *client {
+	store, executor := trie.NewCache(cacheBytes, nil), evm.NewExecutor(file.Config)
+	return &client{
+		store:     store,
+		fetcher:   beamsync.NewFetcher(beamsync.FetcherConfig{Local: store}),
+		executor:  executor,
+		collector: beamsync.NewCollector(executor, store),
+	}
+}
+
+// keep commits what a block made, as the importer does.
+func (c *client) keep(result *evm.Result) error {
+	for hash, code := range result.Codes {
+		if err := c.store.PutCode(hash, code); err != nil {
+			return err
+		}
+	}
+	return c.store.PutNodes(result.Nodes)
 }
 
 func errFirst(errs ...error) error {
@@ -141,51 +237,11 @@ func reachBlockTime(block *types.Block) {
 	}
 }
 
-// execute judges a block as the importer does: header, body, then execution.
-func execute(ctx context.Context, executor *evm.Executor, file *witness.File, local trie.Local, source trie.Source, headers evm.Headers) *evm.Result {
-	if file.HasParent {
-		if err := chain.VerifyHeader(file.Config, file.Block.Header(), file.Parent); err != nil {
-			return &evm.Result{Outcome: evm.Invalid, Err: err}
-		}
-	}
-	if err := chain.VerifyBody(file.Config, file.Block); err != nil {
-		return &evm.Result{Outcome: evm.Invalid, Err: err}
-	}
-	return executor.Execute(ctx, evm.Job{
-		Block:   file.Block,
-		Parent:  file.Parent,
-		State:   trie.Open(ctx, file.PreRoot, local, source),
-		Headers: headers,
-	})
-}
-
-func newBlockResult(file *witness.File, result *evm.Result, fetched beamsync.Stats, took, rtt time.Duration) *BlockResult {
-	r := &BlockResult{
-		ChainID:      file.ChainID,
-		Number:       file.Number,
-		Outcome:      result.Outcome.String(),
-		Transactions: len(file.Block.Transactions()),
-		Gas:          file.Block.GasUsed(),
-		NodesNeeded:  file.Size().Nodes,
-		NodesFetched: fetched.Nodes,
-		Codes:        fetched.Codes,
-		Bytes:        fetched.Bytes,
-		Requests:     fetched.Requests,
-		Seconds:      took.Seconds(),
-	}
-	if rtt > 0 {
-		r.Trips = took.Seconds() / rtt.Seconds()
-	}
-	if result.Err != nil {
-		r.Error = result.Err.Error()
-	}
-	return r
-}
-
 // ancestors gets the headers that BLOCKHASH asks for from the peer, as many at once as it has.
 type ancestors struct {
 	chain   *blockChain
 	fetcher *beamsync.Fetcher
+	trips   *tripLog // may be nil
 	held    sync.Map // common.Hash -> *types.Header
 }
 
@@ -204,6 +260,7 @@ func (a *ancestors) Header(ctx context.Context, hash common.Hash, number uint64)
 	if there == 0 {
 		return nil, fmt.Errorf("header %d %x is not in the witness: %w", number, hash, trie.ErrUnavailable)
 	}
+	a.trips.note(Trip{Headers: there})
 	headers, err := a.fetcher.Headers(ctx, hash, there)
 	if err != nil {
 		return nil, err

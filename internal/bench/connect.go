@@ -16,12 +16,12 @@ import (
 
 // inMemory connects two peers by a link in memory: exact in a bubble.
 func inMemory(rtt time.Duration) Connect {
-	return func(ctx context.Context, group *errgroup.Group, client, server p2p.PeerConfig) error {
+	return func(ctx context.Context, group *errgroup.Group, id string, client, server p2p.PeerConfig) error {
 		link := simnet.Link{Delay: rtt / 2}
 		ethA, ethB := simnet.Pipe(link)
 		snapA, snapB := simnet.Pipe(link)
 		hangUp := func(gethp2p.DiscReason) { ethA.Close(); snapA.Close() }
-		a := p2p.NewPeer(p2p.Link{ID: "server", Version: 71, Eth: ethA, Snap: snapA, Close: hangUp}, client)
+		a := p2p.NewPeer(p2p.Link{ID: id, Version: 71, Eth: ethA, Snap: snapA, Close: hangUp}, client)
 		b := p2p.NewPeer(p2p.Link{ID: "client", Version: 71, Eth: ethB, Snap: snapB, Close: hangUp}, server)
 		for _, peer := range []*p2p.Peer{a, b} {
 			group.Go(func() error {
@@ -39,7 +39,7 @@ func inMemory(rtt time.Duration) Connect {
 // overLoopback connects two devp2p hosts by TCP on loopback, behind a proxy that delays if rtt
 // is not zero.
 func overLoopback(rtt time.Duration) Connect {
-	return func(ctx context.Context, group *errgroup.Group, client, server p2p.PeerConfig) error {
+	return func(ctx context.Context, group *errgroup.Group, _ string, client, server p2p.PeerConfig) error {
 		serving, err := newHost(server, nil)
 		if err != nil {
 			return err

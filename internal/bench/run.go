@@ -15,28 +15,63 @@ import (
 type Link string
 
 const (
-	// Virtual is a link in memory and in virtual time: trips are exact.
+	// Virtual is a link in memory and in virtual time: trips are exact. With a round trip of 0 it
+	// is a link in memory without delay, in real time: what is left is computing.
 	Virtual Link = "virtual"
 	// Loopback is TCP between two devp2p hosts in real time, delayed by a proxy.
 	Loopback Link = "loopback"
 )
 
-// blockTimeout ends a block that gets no outcome: far above what one request at a time takes
-// for the largest witness. In virtual time it costs nothing.
+// blockTimeout ends a block that gets no outcome, beyond what one request at a time takes.
 const blockTimeout = 5 * time.Minute
 
 // BlocksOptions says what to measure.
 type BlocksOptions struct {
-	Dir  string        // witness files
-	RTT  time.Duration // round trip of the link
-	Link Link
-	JSON bool // one object per block instead of a table
+	Dir        string   // witness files
+	Warm       []string // witness files executed before, each for blocks of its chain above it
+	HoldCodes  bool     // codes are held already
+	Strategies []Strategy
+	RTTs       []time.Duration // round trips of the link
+	Peers      int             // that serve the block
+	Link       Link
+	JSON       bool // one object per block, strategy and round trip instead of a table
+	Explain    bool // say what each trip waited for
 }
 
-// Blocks measures every witness file of a directory and writes a line for each as it goes. It
+func (o *BlocksOptions) check() error {
+	switch {
+	case len(o.Strategies) == 0:
+		return errors.New("no strategy")
+	case len(o.RTTs) == 0:
+		return errors.New("no round-trip time")
+	case o.Peers < 0:
+		return fmt.Errorf("%d peers", o.Peers)
+	case o.Link != Virtual && o.Link != Loopback:
+		return fmt.Errorf("unknown link %q (%s or %s)", o.Link, Virtual, Loopback)
+	}
+	for _, rtt := range o.RTTs {
+		if rtt < 0 {
+			return fmt.Errorf("round-trip time %v is negative", rtt)
+		}
+	}
+	return nil
+}
+
+// printer shows results as they come.
+type printer interface {
+	// print shows one block with one strategy, one result for each round-trip time.
+	print(results []*BlockResult) error
+	// sum shows what there is to say in the end.
+	sum() error
+}
+
+// Blocks measures every witness file of a directory and writes as it goes. It
 // fails if there is no file, or a file cannot be read, or an outcome is wrong: not valid, unless the
 // file itself lacks what the block reads.
 func Blocks(ctx context.Context, opts BlocksOptions, bubble Bubble, out io.Writer) error {
+	if err := opts.check(); err != nil {
+		return err
+	}
 	paths, err := witness.Paths(opts.Dir)
 	if err != nil {
 		return err
@@ -44,74 +79,107 @@ func Blocks(ctx context.Context, opts BlocksOptions, bubble Bubble, out io.Write
 	if len(paths) == 0 {
 		return fmt.Errorf("no witness files (*.json, *.json.gz) in %s", opts.Dir)
 	}
-	write := writeTable(out, opts)
-	if opts.JSON {
-		write = writeJSON(out)
-	}
-	var wrong int
-	for _, path := range paths {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
+	var warm []*witness.File
+	for _, path := range opts.Warm {
 		file, err := witness.Load(path)
 		if err != nil {
 			return err
 		}
-		result, err := measure(ctx, file, opts, bubble)
+		warm = append(warm, file)
+	}
+	var show printer = &table{out: out, opts: opts}
+	if opts.JSON {
+		show = jsonLines{json.NewEncoder(out)}
+	}
+	wrong, all := 0, 0
+	for _, path := range paths {
+		file, err := witness.Load(path)
 		if err != nil {
-			return fmt.Errorf("%s: %w", path, err)
-		}
-		if !result.Right() {
-			wrong++
-		}
-		if err := write(result); err != nil {
 			return err
 		}
+		for _, strategy := range opts.Strategies {
+			results, err := measure(ctx, Trial{
+				File: file, Warm: before(warm, file), HoldCodes: opts.HoldCodes,
+				Strategy: strategy, Peers: opts.Peers, Explain: opts.Explain,
+			}, opts, bubble)
+			if err != nil {
+				return fmt.Errorf("%s: %s: %w", path, strategy, err)
+			}
+			for _, r := range results {
+				all++
+				if !r.Right() {
+					wrong++
+				}
+			}
+			if err := show.print(results); err != nil {
+				return err
+			}
+		}
+	}
+	if err := show.sum(); err != nil {
+		return err
 	}
 	if wrong > 0 {
-		return fmt.Errorf("%d of %d blocks have a wrong outcome", wrong, len(paths))
+		return fmt.Errorf("%d of %d outcomes are wrong", wrong, all)
 	}
 	return nil
 }
 
-func measure(ctx context.Context, file *witness.File, opts BlocksOptions, bubble Bubble) (result *BlockResult, err error) {
-	run := func(ctx context.Context, connect Connect) {
-		reachBlockTime(file.Block)
-		ctx, cancel := context.WithTimeout(ctx, blockTimeout)
-		defer cancel()
-		result, err = RunBlock(ctx, file, connect, opts.RTT)
-	}
-	switch opts.Link {
-	case Virtual:
-		if opts.RTT <= 0 {
-			return nil, errors.New("a virtual link needs a round-trip time above zero: time is all that it has")
+// before picks the files of the same chain whose blocks are older.
+func before(files []*witness.File, file *witness.File) (older []*witness.File) {
+	for _, f := range files {
+		if f.ChainID == file.ChainID && f.Number < file.Number {
+			older = append(older, f)
 		}
-		// A channel made inside a bubble must not be waited on outside: no cancelling in there.
-		bubble(func() { run(context.WithoutCancel(ctx), inMemory(opts.RTT)) })
-	case Loopback:
-		run(ctx, overLoopback(opts.RTT))
-	default:
-		return nil, fmt.Errorf("unknown link %q (%s or %s)", opts.Link, Virtual, Loopback)
 	}
-	return result, err
+	return older
 }
 
-func writeJSON(out io.Writer) func(*BlockResult) error {
-	enc := json.NewEncoder(out)
-	return func(r *BlockResult) error { return enc.Encode(r) }
+// measure runs a trial at each round-trip time.
+func measure(ctx context.Context, t Trial, opts BlocksOptions, bubble Bubble) (results []*BlockResult, err error) {
+	size := t.File.Size()
+	for _, rtt := range opts.RTTs {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		t.RTT = rtt
+		var result *BlockResult
+		run := func(ctx context.Context) {
+			reachBlockTime(t.File.Block)
+			ctx, cancel := context.WithTimeout(ctx, blockTimeout+time.Duration(2*(size.Nodes+size.Codes)*(1+len(t.Warm)))*rtt)
+			defer cancel()
+			result, err = t.Run(ctx)
+		}
+		switch {
+		case opts.Link == Loopback:
+			t.Connect = overLoopback(rtt)
+			run(ctx)
+		case rtt == 0:
+			t.Connect = inMemory(0)
+			run(ctx)
+		default:
+			t.Connect = inMemory(rtt)
+			// A channel made inside a bubble must not be waited on outside: no cancelling in there.
+			bubble(func() { run(context.WithoutCancel(ctx)) })
+		}
+		if err != nil {
+			return nil, err
+		}
+		results = append(results, result)
+	}
+	return results, nil
 }
 
-func writeTable(out io.Writer, opts BlocksOptions) func(*BlockResult) error {
-	header := fmt.Sprintf("%s link, %s round trip\n%9s %9s %-10s %5s %7s %7s %8s %5s %9s %8s %9s %9s\n", opts.Link, opts.RTT,
-		"chain", "block", "outcome", "txs", "Mgas", "needed", "fetched", "codes", "bytes", "trips", "requests", "seconds")
-	return func(r *BlockResult) error {
-		line := fmt.Sprintf("%9d %9d %-10s %5d %7.1f %7d %8d %5d %9d %8.1f %9d %9.3f\n", r.ChainID, r.Number, r.Outcome,
-			r.Transactions, float64(r.Gas)/1e6, r.NodesNeeded, r.NodesFetched, r.Codes, r.Bytes, r.Trips, r.Requests, r.Seconds)
-		if r.Error != "" {
-			line += "          " + r.Error + "\n"
+// jsonLines prints an object per result.
+type jsonLines struct{ enc *json.Encoder }
+
+func (j jsonLines) print(results []*BlockResult) error {
+	for _, r := range results {
+		if err := j.enc.Encode(r); err != nil {
+			return err
 		}
-		_, err := io.WriteString(out, header+line)
-		header = ""
-		return err
 	}
+	return nil
 }
+
+func (jsonLines) sum() error { return nil }

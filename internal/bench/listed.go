@@ -1,0 +1,171 @@
+package bench
+
+import (
+	"context"
+	"slices"
+	"sync"
+
+	"github.com/ethereum/go-ethereum/common"
+	"github.com/ethereum/go-ethereum/core/types"
+	"github.com/ethereum/go-ethereum/rlp"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/sunbeam-eth/sunbeam/evm"
+	"github.com/sunbeam-eth/sunbeam/internal/witness"
+	"github.com/sunbeam-eth/sunbeam/trie"
+)
+
+// listing is what a block access list tells, made by executing the block on its witness. It
+// holds hashed keys, as tries do.
+//
+// A real list has the accounts and slots. Which codes are read follows from the accounts: this
+// listing has those that were read. Which siblings a deletion pulls up follows from the values
+// that the list gives, once the paths are there: this listing has them from the execution.
+type listing struct {
+	*witness.File
+
+	mu       sync.Mutex
+	accounts map[common.Hash]bool
+	slots    map[listedSlot]bool
+	codes    map[common.Hash]bool
+	siblings []trie.Fault
+}
+
+type listedSlot struct{ owner, key common.Hash }
+
+// list executes a block on its witness and says what it read, as far as it got.
+func list(ctx context.Context, file *witness.File) *listing {
+	l := &listing{
+		File: file, accounts: make(map[common.Hash]bool), slots: make(map[listedSlot]bool), codes: make(map[common.Hash]bool),
+	}
+	// With no store, every read of a node comes to us.
+	evm.NewExecutor(file.Config).Execute(ctx, evm.Job{
+		Block: file.Block, Parent: file.Parent, Headers: file, State: trie.Open(ctx, file.PreRoot, nil, l),
+	})
+	return l
+}
+
+// FetchNode implements trie.Source.
+func (l *listing) FetchNode(ctx context.Context, fault trie.Fault) ([]byte, error) {
+	l.mu.Lock()
+	switch {
+	case fault.Key == nil:
+		l.siblings = append(l.siblings, fault)
+	case fault.Owner == (common.Hash{}):
+		l.accounts[keyHash(fault.Key)] = true
+	default:
+		l.slots[listedSlot{fault.Owner, keyHash(fault.Key)}] = true
+	}
+	l.mu.Unlock()
+	return l.File.FetchNode(ctx, fault)
+}
+
+// FetchCode implements trie.Source.
+func (l *listing) FetchCode(ctx context.Context, hash common.Hash) ([]byte, error) {
+	l.mu.Lock()
+	l.codes[hash] = true
+	l.mu.Unlock()
+	return l.File.FetchCode(ctx, hash)
+}
+
+// keyHash undoes trie.Nibbles.
+func keyHash(nibbles []byte) (hash common.Hash) {
+	for i := range hash {
+		hash[i] = nibbles[2*i]<<4 | nibbles[2*i+1]
+	}
+	return hash
+}
+
+// fetchListed gets what a block access list would name: accounts, and headers for BLOCKHASH; then
+// slots and codes; then siblings.
+func (a *attempt) fetchListed(ctx context.Context) error {
+	l := list(ctx, a.file)
+	var first errgroup.Group
+	if a.file.HasParent && len(a.file.Headers) > 1 { // the importer has them anyway when it follows
+		first.Go(func() error {
+			_, err := a.headers.Header(ctx, a.file.Headers[0].ParentHash, a.file.Number-2)
+			return err
+		})
+	}
+	first.Go(func() error {
+		faults, err := a.missingAccounts(l)
+		if err != nil {
+			return err
+		}
+		return a.source.Hint(ctx, faults, nil)
+	})
+	if err := first.Wait(); err != nil {
+		return err
+	}
+	faults, err := a.missingSlots(l)
+	if err != nil {
+		return err
+	}
+	var codes []common.Hash
+	for hash := range l.codes {
+		if code, err := a.store.Code(hash); err != nil {
+			return err
+		} else if code == nil {
+			codes = append(codes, hash)
+		}
+	}
+	if err := a.source.Hint(ctx, faults, codes); err != nil {
+		return err
+	}
+	faults = nil
+	for _, fault := range l.siblings {
+		if blob, err := a.store.Node(fault.Owner, fault.Path, fault.Hash); err != nil {
+			return err
+		} else if blob == nil {
+			faults = append(faults, fault)
+		}
+	}
+	return a.source.Hint(ctx, faults, nil)
+}
+
+func (a *attempt) missingAccounts(l *listing) (faults []trie.Fault, err error) {
+	for key := range l.accounts {
+		_, missing, err := trie.Probe(a.store, a.file.PreRoot, common.Hash{}, a.file.PreRoot, key)
+		if err != nil {
+			return nil, err
+		}
+		if missing != nil {
+			faults = append(faults, *missing)
+		}
+	}
+	return faults, nil
+}
+
+// missingSlots needs the accounts to be held.
+func (a *attempt) missingSlots(l *listing) (faults []trie.Fault, err error) {
+	roots := make(map[common.Hash]common.Hash)
+	for slot := range l.slots {
+		root, known := roots[slot.owner]
+		if !known {
+			if root, err = a.storageRoot(slot.owner); err != nil {
+				return nil, err
+			}
+			roots[slot.owner] = root
+		}
+		_, missing, err := trie.Probe(a.store, a.file.PreRoot, slot.owner, root, slot.key)
+		if err != nil {
+			return nil, err
+		}
+		if missing != nil {
+			faults = append(faults, *missing)
+		}
+	}
+	return slices.Clip(faults), nil
+}
+
+func (a *attempt) storageRoot(owner common.Hash) (common.Hash, error) {
+	value, _, err := trie.Probe(a.store, a.file.PreRoot, common.Hash{}, a.file.PreRoot, owner)
+	if err != nil || value == nil {
+		return common.Hash{}, err
+	}
+	var account types.StateAccount
+	if err := rlp.DecodeBytes(value, &account); err != nil {
+		return common.Hash{}, err
+	}
+	return account.Root, nil
+}

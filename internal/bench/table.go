@@ -1,0 +1,109 @@
+package bench
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+)
+
+// largeGas is from where on a block counts as a full one in the summary.
+const largeGas = 5_000_000
+
+// table prints a line for each block and strategy, and a summary.
+type table struct {
+	out  io.Writer
+	opts BlocksOptions
+	rows []*BlockResult // the one of each line that trips are taken from
+}
+
+func (t *table) print(results []*BlockResult) error {
+	var text strings.Builder
+	if len(t.rows) == 0 {
+		t.header(&text)
+	}
+	// The longest round trip blurs least: what takes time beside round trips counts least.
+	r := slices.MaxFunc(results, func(a, b *BlockResult) int { return int(1e6 * (a.RTT - b.RTT)) })
+	t.rows = append(t.rows, r)
+	fmt.Fprintf(&text, "%9d %9d %-8s %-10s %5d %6.1f %7d %8d %5.2f %5d %9d %7.1f %8d ", r.ChainID, r.Number, r.Strategy, r.Outcome,
+		r.Transactions, float64(r.Gas)/1e6, r.NodesNeeded, r.NodesFetched, r.overfetch(), r.Codes, r.Bytes, r.Trips, r.Requests)
+	for _, at := range results {
+		fmt.Fprintf(&text, " %8.3f", at.Seconds)
+	}
+	text.WriteString("\n")
+	if r.Error != "" {
+		fmt.Fprintf(&text, "          %s\n", r.Error)
+	}
+	for _, trip := range r.Explain {
+		fmt.Fprintf(&text, "          %s\n", trip)
+	}
+	_, err := io.WriteString(t.out, text.String())
+	return err
+}
+
+func (r *BlockResult) overfetch() float64 {
+	if r.NodesNeeded == 0 {
+		return 0
+	}
+	return float64(r.NodesFetched) / float64(r.NodesNeeded)
+}
+
+func (t *table) header(text *strings.Builder) {
+	fmt.Fprintf(text, "%s link, %d peer(s) with the witness of the block", t.opts.Link, max(t.opts.Peers, 1))
+	if len(t.opts.Warm) > 0 {
+		fmt.Fprintf(text, ", after %d other block(s)", len(t.opts.Warm))
+	}
+	if t.opts.HoldCodes {
+		text.WriteString(", codes held")
+	}
+	if t.opts.Link == Virtual {
+		text.WriteString("\nseconds: virtual, of round trips alone; at 0s: real, of computing alone")
+	}
+	fmt.Fprintf(text, "\n%9s %9s %-8s %-10s %5s %6s %7s %8s %5s %5s %9s %7s %8s ", "chain", "block", "strategy", "outcome", "txs", "Mgas",
+		"needed", "fetched", "ratio", "codes", "bytes", "trips", "requests")
+	for _, rtt := range t.opts.RTTs {
+		fmt.Fprintf(text, " %8s", "s@"+rtt.String())
+	}
+	text.WriteString("\n")
+}
+
+// sum compares the strategies: medians and worst cases over the blocks that are valid.
+func (t *table) sum() error {
+	var text strings.Builder
+	fmt.Fprintf(&text, "\n%-8s %-22s %6s %12s %9s %12s %9s\n", "strategy", "blocks", "number", "median trips", "worst", "median ratio", "worst")
+	for _, strategy := range t.opts.Strategies {
+		for _, least := range []uint64{largeGas, 0} {
+			var trips, ratios []float64
+			for _, r := range t.rows {
+				if r.Strategy == string(strategy) && r.Gas >= least && r.Outcome == "valid" {
+					trips = append(trips, r.Trips)
+					ratios = append(ratios, r.overfetch())
+				}
+			}
+			if len(trips) == 0 {
+				continue
+			}
+			which := "all valid"
+			if least > 0 {
+				which = fmt.Sprintf("of at least %d Mgas", least/1_000_000)
+			}
+			fmt.Fprintf(&text, "%-8s %-22s %6d %12.1f %9.1f %12.2f %9.2f\n", strategy, which, len(trips),
+				quantile(trips, 0.5), slices.Max(trips), quantile(ratios, 0.5), slices.Max(ratios))
+		}
+	}
+	_, err := io.WriteString(t.out, text.String())
+	return err
+}
+
+// quantile returns the value that a share of the others lies below; the mean of the two middle
+// ones for the median of an even number.
+func quantile(values []float64, share float64) float64 {
+	if len(values) == 0 {
+		return 0
+	}
+	sorted := slices.Sorted(slices.Values(values))
+	at := share * float64(len(sorted)-1)
+	low := int(at)
+	high := min(low+1, len(sorted)-1)
+	return sorted[low] + (at-float64(low))*(sorted[high]-sorted[low])
+}
