@@ -8,7 +8,6 @@ import (
 	"sync"
 
 	"github.com/ethereum/go-ethereum/eth/protocols/eth"
-	"github.com/ethereum/go-ethereum/eth/protocols/snap"
 	gethp2p "github.com/ethereum/go-ethereum/p2p"
 	"github.com/ethereum/go-ethereum/p2p/enode"
 	"github.com/ethereum/go-ethereum/p2p/enr"
@@ -21,20 +20,29 @@ const statelessSlack = 5
 // spokenEth are the versions of eth that we offer, in order.
 func spokenEth() []uint { return slices.Sorted(maps.Keys(ethVersions)) }
 
-// runsSnap says whether both ends of a connection speak snap/1.
-func runsSnap(gp *gethp2p.Peer) bool {
-	return gp.RunningCap(snap.ProtocolName, []uint{snap.SNAP1})
-}
+// runBy says whether both ends of a connection speak the protocol.
+func (s satellite) runBy(gp *gethp2p.Peer) bool { return gp.RunningCap(s.name, []uint{s.version}) }
 
 // protocols are what the server offers and how it runs a connection.
 func (h *Host) protocols(ctx context.Context, candidates enode.Iterator) []gethp2p.Protocol {
-	protocols := []gethp2p.Protocol{{
-		Name: snap.ProtocolName, Version: snap.SNAP1, Length: snapLength,
-		Run:        func(gp *gethp2p.Peer, rw gethp2p.MsgReadWriter) error { return h.runSnap(ctx, gp, rw) },
-		NodeInfo:   func() any { return &snap.NodeInfo{} },
-		PeerInfo:   h.snapInfo,
-		Attributes: []enr.Entry{&snapENR{}},
-	}}
+	var protocols []gethp2p.Protocol
+	for _, s := range satellites {
+		offer := gethp2p.Protocol{
+			Name: s.name, Version: s.version, Length: s.length,
+			Run: func(gp *gethp2p.Peer, rw gethp2p.MsgReadWriter) error {
+				return h.runSatellite(ctx, s.protocol, gp, rw)
+			},
+			NodeInfo: func() any { return &SatelliteInfo{Version: s.version} },
+			PeerInfo: func(id enode.ID) any { return h.satelliteInfo(id, s.version) },
+		}
+		switch {
+		case s.protocol == protoSnap:
+			offer.Attributes = []enr.Entry{&snapENR{}}
+		case h.cfg.Witnesses == nil:
+			continue
+		}
+		protocols = append(protocols, offer)
+	}
 	for _, version := range spokenEth() {
 		protocols = append(protocols, gethp2p.Protocol{
 			Name: eth.ProtocolName, Version: version, Length: ethVersions[version],
@@ -50,7 +58,8 @@ func (h *Host) protocols(ctx context.Context, candidates enode.Iterator) []gethp
 	return protocols
 }
 
-// runEth runs a connection from its eth side, once snap is there too if it was agreed on.
+// runEth runs a connection from its eth side, once the satellites that were agreed on are
+// there too.
 func (h *Host) runEth(ctx context.Context, gp *gethp2p.Peer, rw gethp2p.MsgReadWriter, version uint) error {
 	meeting := h.meetings.of(gp)
 	defer h.meetings.end(gp)
@@ -58,9 +67,12 @@ func (h *Host) runEth(ctx context.Context, gp *gethp2p.Peer, rw gethp2p.MsgReadW
 		ID: gp.ID().String(), Version: version, Eth: rw,
 		Close: func(reason gethp2p.DiscReason) { gp.Disconnect(reason) },
 	}
-	if runsSnap(gp) {
+	for _, s := range satellites {
+		if !s.runBy(gp) {
+			continue
+		}
 		select {
-		case link.Snap = <-meeting.snap: // both sides are started at the same time
+		case *link.slot(s.protocol) = <-meeting.streams[s.protocol]: // all are started at the same time
 		case <-ctx.Done():
 			return gethp2p.DiscQuitting
 		}
@@ -73,13 +85,13 @@ func (h *Host) runEth(ctx context.Context, gp *gethp2p.Peer, rw gethp2p.MsgReadW
 	return err
 }
 
-// runSnap lends the snap side of a connection to its eth side.
-func (h *Host) runSnap(ctx context.Context, gp *gethp2p.Peer, rw gethp2p.MsgReadWriter) error {
+// runSatellite lends a satellite's side of a connection to its eth side.
+func (h *Host) runSatellite(ctx context.Context, proto protocol, gp *gethp2p.Peer, rw gethp2p.MsgReadWriter) error {
 	if !gp.RunningCap(eth.ProtocolName, spokenEth()) {
 		return gethp2p.DiscUselessPeer
 	}
 	meeting := h.meetings.of(gp)
-	meeting.snap <- rw
+	meeting.streams[proto] <- rw
 	select {
 	case <-meeting.done:
 	case <-ctx.Done():
@@ -99,16 +111,16 @@ func (h *Host) manyStateless() bool {
 	return without > with+statelessSlack
 }
 
-// meetings pair the two protocols of a connection, which the server runs in two
-// goroutines.
+// meetings bring the protocols of a connection together, which the server runs in a
+// goroutine each.
 type meetings struct {
 	mu   sync.Mutex
 	open map[*gethp2p.Peer]*meeting
 }
 
 type meeting struct {
-	snap chan gethp2p.MsgReadWriter // capacity 1
-	done chan struct{}              // closed when the eth side is over
+	streams [protocolCount]chan gethp2p.MsgReadWriter // of the satellites; capacity 1
+	done    chan struct{}                             // closed when the eth side is over
 }
 
 func (m *meetings) of(gp *gethp2p.Peer) *meeting {
@@ -118,7 +130,11 @@ func (m *meetings) of(gp *gethp2p.Peer) *meeting {
 		m.open = make(map[*gethp2p.Peer]*meeting)
 	}
 	if m.open[gp] == nil {
-		m.open[gp] = &meeting{snap: make(chan gethp2p.MsgReadWriter, 1), done: make(chan struct{})}
+		fresh := &meeting{done: make(chan struct{})}
+		for _, s := range satellites {
+			fresh.streams[s.protocol] = make(chan gethp2p.MsgReadWriter, 1)
+		}
+		m.open[gp] = fresh
 	}
 	return m.open[gp]
 }

@@ -1,18 +1,20 @@
 // Package p2p connects the node to other Ethereum nodes: it finds and accepts
 // connections, agrees with each on eth/69, eth/70 or eth/71 and, where the other end has
-// it, snap/1, asks for chain and state, and answers what it is asked.
+// it, snap/1 and the witness protocols wit/0 and beam/1 (docs/wit.md), asks for chain and
+// state, and answers what it is asked.
 //
 // Nouns:
 //
 //   - A [Host] is the devp2p server: discovery, dialing, listening, the node record.
-//   - A [Link] is one agreed connection: the message streams of eth and maybe snap.
+//   - A [Link] is one agreed connection: the message streams of eth and of its
+//     satellites: snap, wit and beam, as far as they were agreed on.
 //   - A [Peer] runs a link. Its request methods are one wire exchange each; they neither
 //     retry nor verify more than the shape of the reply.
 //   - A request is in flight from its registration until its response, the end of its
 //     context or the end of the peer. A response that comes later is late.
 //   - A [Fault] is something that the other end did against the protocol. It ends the
 //     peer, and it is the only error that carries blame.
-//   - The backends ([ChainBackend], [StateBackend]) are what we serve from.
+//   - The backends ([ChainBackend], [StateBackend], [Witnesses]) are what we serve from.
 //
 // The way of a message:
 //
@@ -31,11 +33,11 @@
 //     the requests in flight, and every list by its count before its items are decoded.
 //   - The mutex of the requests in flight is never held across I/O. Writes are one at a
 //     time per peer; waiting for the turn honours the caller's context.
-//   - OnJoin comes once per peer, after the eth handshake and with snap in place if it was
-//     agreed on; OnLeave comes once, after OnJoin returned, when the peer is gone.
+//   - OnJoin comes once per peer, after the eth handshake and with the satellites in
+//     place that were agreed on; OnLeave comes once, after OnJoin returned, when the peer is gone.
 //   - snap/2 (no GetTrieNodes) and eth/72 are never offered: devp2p picks the highest
 //     version that both ends have.
 //
-// Specifications: https://github.com/ethereum/devp2p (caps/eth.md, caps/snap.md),
-// EIP-7642 (eth/69), EIP-7975 (eth/70), EIP-8159 (eth/71), EIP-2124 (fork id).
+// Specifications: https://github.com/ethereum/devp2p (caps/eth.md, caps/snap.md,
+// caps/wit.md), EIP-7642 (eth/69), EIP-7975 (eth/70), EIP-8159 (eth/71), EIP-2124 (fork id).
 package p2p

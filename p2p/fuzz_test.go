@@ -60,8 +60,11 @@ func FuzzIncoming(f *testing.F) {
 	seed(msgGetTrieNodes, []any{uint64(1), common.Hash{}, [][][]byte{{{0x10}}, {{1}, {0x11, 0x23}}}, uint64(999)})
 	seed(msgGetByteCodes, &snap.GetByteCodesPacket{Hashes: []common.Hash{{1}}})
 	seed(msgTrieNodes, []any{uint64(1), []string{"a"}})
+	seed(msgGetWitnessHashes, &getWitnessPacket{1, common.Hash{1}})
+	seed(msgGetWitnessKeys, &getWitnessPacket{1, common.Hash{2}})
+	seed(msgWitnessKeys, &witnessKeysPacket{1, rlp.EmptyList})
 	f.Fuzz(func(t *testing.T, kind, version uint8, payload []byte) {
-		p := NewPeer(Link{ID: "fuzz", Version: uint(version)}, PeerConfig{Chain: chain, State: chain})
+		p := NewPeer(Link{ID: "fuzz", Version: uint(version)}, PeerConfig{Chain: chain, State: chain, Witnesses: testWitnesses{}})
 		m := messages[kind%uint8(messageCount)]
 		in := incoming{message(kind % uint8(messageCount)), payload}
 		err := p.receive(m.protocol, gethp2p.Msg{Code: m.code, Size: uint32(len(payload)), Payload: bytes.NewReader(payload)})
@@ -121,6 +124,8 @@ func FuzzReplies(f *testing.F) {
 	seed(msgTrieNodes, []string{"node", ""})
 	seed(msgByteCodes, []string{"code"})
 	seed(msgAccountRange, []*snap.AccountData{{Body: []byte{0xc0}}}, []string{"proof"})
+	seed(msgWitnessHashes, []common.Hash{{1}, {2}})
+	seed(msgWitnessKeys, testKeys)
 	seed(msgStorageRanges, [][]*snap.StorageData{{{Body: []byte{1}}}}, []string{"proof"})
 	f.Fuzz(func(t *testing.T, kind, version uint8, fields []byte) {
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
@@ -134,7 +139,7 @@ func FuzzReplies(f *testing.F) {
 			}
 			p.flights.deliver(id, expect, payload)
 		}}
-		p = NewPeer(Link{ID: "fuzz", Version: uint(version), Eth: stream, Snap: stream}, PeerConfig{Chain: chain})
+		p = NewPeer(Link{ID: "fuzz", Version: uint(version), Eth: stream, Snap: stream, Wit: stream, Beam: stream}, PeerConfig{Chain: chain})
 		err := askFor(ctx, p, expect)
 		var fault *Fault
 		if err != nil && !errors.As(err, &fault) && !errors.Is(err, errors.ErrUnsupported) {
@@ -161,6 +166,10 @@ func askFor(ctx context.Context, p *Peer, expect message) (err error) {
 		_, err = p.TrieNodes(ctx, common.Hash{}, [][][]byte{{{0}, {1}, {2}}}, 1)
 	case msgByteCodes:
 		_, err = p.ByteCodes(ctx, two, 1)
+	case msgWitnessHashes:
+		_, err = p.WitnessHashes(ctx, common.Hash{1})
+	case msgWitnessKeys:
+		_, err = p.WitnessKeys(ctx, common.Hash{1})
 	case msgAccountRange:
 		_, err = p.AccountRange(ctx, common.Hash{}, common.Hash{}, common.Hash{}, 1)
 	case msgStorageRanges:

@@ -42,6 +42,7 @@ type Config struct {
 	Chain        ChainBackend
 	State        StateBackend // may be nil: no state is served
 	Ranges       RangeBackend // may be nil: ranges are answered empty
+	Witnesses    Witnesses    // may be nil: wit/0 and beam/1 are not offered
 	Transactions Transactions // may be nil: transactions are dropped
 
 	// OnJoin and OnLeave are called once per connection and should return soon.
@@ -94,8 +95,8 @@ func New(cfg Config) (*Host, error) {
 		peers:     make(map[string]*Peer),
 	}
 	h.peerCfg = PeerConfig{
-		NetworkID: cfg.NetworkID, Chain: cfg.Chain, State: cfg.State, Ranges: cfg.Ranges, Transactions: cfg.Transactions,
-		Gate: NewGate(servingSlots), Metrics: metrics, Log: cfg.Log,
+		NetworkID: cfg.NetworkID, Chain: cfg.Chain, State: cfg.State, Ranges: cfg.Ranges,
+		Witnesses: cfg.Witnesses, Transactions: cfg.Transactions, Gate: NewGate(servingSlots), Metrics: metrics, Log: cfg.Log,
 		OnJoin: h.join, OnLeave: h.leave,
 	}
 	return h, nil

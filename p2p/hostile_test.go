@@ -21,6 +21,7 @@ import (
 type hostile struct {
 	peer      *Peer
 	eth, snap *gethp2p.MsgPipeRW
+	wit, beam *gethp2p.MsgPipeRW
 	over      chan error // result of the peer's Run
 }
 
@@ -28,8 +29,10 @@ func newHostile(t testing.TB, version uint, chain testChain, cfg PeerConfig) *ho
 	t.Helper()
 	ethOurs, ethTheirs := gethp2p.MsgPipe()
 	snapOurs, snapTheirs := gethp2p.MsgPipe()
-	h := &hostile{eth: ethTheirs, snap: snapTheirs, over: make(chan error, 1)}
-	h.peer = NewPeer(Link{ID: "hostile", Version: version, Eth: ethOurs, Snap: snapOurs}, cfg)
+	witOurs, witTheirs := gethp2p.MsgPipe()
+	beamOurs, beamTheirs := gethp2p.MsgPipe()
+	h := &hostile{eth: ethTheirs, snap: snapTheirs, wit: witTheirs, beam: beamTheirs, over: make(chan error, 1)}
+	h.peer = NewPeer(Link{ID: "hostile", Version: version, Eth: ethOurs, Snap: snapOurs, Wit: witOurs, Beam: beamOurs}, cfg)
 	ctx, cancel := context.WithCancel(t.Context())
 	go func() { h.over <- h.peer.Run(ctx); close(h.over) }()
 	t.Cleanup(func() {

@@ -3,7 +3,6 @@ package p2p
 import (
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/eth/protocols/eth"
-	"github.com/ethereum/go-ethereum/eth/protocols/snap"
 	gethp2p "github.com/ethereum/go-ethereum/p2p"
 	"github.com/ethereum/go-ethereum/p2p/enode"
 )
@@ -17,8 +16,8 @@ type EthInfo struct {
 	Latency    string      `json:"latency,omitempty"` // moving average, such as "31ms"
 }
 
-// SnapInfo is what admin_peers shows of a peer's snap side.
-type SnapInfo struct {
+// SatelliteInfo is what admin_peers and admin_nodeInfo show of snap, wit and beam.
+type SatelliteInfo struct {
 	Version uint `json:"version"`
 }
 
@@ -49,7 +48,7 @@ func (h *Host) ethInfo() any {
 	}
 }
 
-// peerInfo and snapInfo return nil, which means "handshake", before the peer joined.
+// peerInfo and satelliteInfo return nil, which means "handshake", before the peer joined.
 func (h *Host) peerInfo(id enode.ID) any {
 	p := h.peer(id.String())
 	if p == nil {
@@ -63,9 +62,9 @@ func (h *Host) peerInfo(id enode.ID) any {
 	return info
 }
 
-func (h *Host) snapInfo(id enode.ID) any {
+func (h *Host) satelliteInfo(id enode.ID, version uint) any {
 	if h.peer(id.String()) == nil {
 		return nil
 	}
-	return &SnapInfo{Version: snap.SNAP1}
+	return &SatelliteInfo{Version: version}
 }

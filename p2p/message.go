@@ -1,6 +1,8 @@
 package p2p
 
 import (
+	"fmt"
+
 	"github.com/ethereum/go-ethereum/eth/protocols/eth"
 	"github.com/ethereum/go-ethereum/eth/protocols/snap"
 )
@@ -16,13 +18,44 @@ const (
 	maxProof       = 128      // nodes in a range proof
 )
 
-// protocol is one of the two streams of a link.
+// protocol is one of the streams of a link: eth, or one of its satellites.
 type protocol int
 
 const (
 	protoEth protocol = iota
 	protoSnap
+	protoWit
+	protoBeam
 )
+
+const protocolCount = int(protoBeam) + 1
+
+// satellite is a protocol that runs beside eth and never alone.
+type satellite struct {
+	protocol protocol
+	name     string
+	version  uint
+	length   uint64 // number of message codes
+}
+
+// satellites are those that we speak, one version of each.
+//
+//nolint:gochecknoglobals // a constant table
+var satellites = []satellite{
+	{protoSnap, snap.ProtocolName, snap.SNAP1, 8},
+	{protoWit, witName, witVersion, witLength},
+	{protoBeam, beamName, beamVersion, beamLength},
+}
+
+// String returns the protocol's name and, of a satellite, its version.
+func (p protocol) String() string {
+	for _, s := range satellites {
+		if s.protocol == p {
+			return fmt.Sprintf("%s/%d", s.name, s.version)
+		}
+	}
+	return eth.ProtocolName
+}
 
 // ethVersions are the versions of eth that we speak, with their number of message codes.
 // eth/72 is missing on purpose, see the package documentation.
@@ -30,10 +63,7 @@ const (
 //nolint:gochecknoglobals // a constant table
 var ethVersions = map[uint]uint64{eth.ETH71: 20, eth.ETH70: 18, eth.ETH69: 18}
 
-// snapLength is the number of message codes of snap/1.
-const snapLength = 8
-
-// message is a kind of message on either stream; a closed set, used as a metric label.
+// message is a kind of message on any stream; a closed set, used as a metric label.
 type message int
 
 const (
@@ -59,9 +89,13 @@ const (
 	msgByteCodes
 	msgGetTrieNodes
 	msgTrieNodes
+	msgGetWitnessHashes
+	msgWitnessHashes
+	msgGetWitnessKeys
+	msgWitnessKeys
 )
 
-const messageCount = int(msgTrieNodes) + 1
+const messageCount = int(msgWitnessKeys) + 1
 
 // role says what is done with a message that comes in.
 type role int
@@ -107,6 +141,10 @@ var messages = [messageCount]messageKind{
 	msgByteCodes:             {"byte_codes", protoSnap, snap.ByteCodesMsg, roleResponse},
 	msgGetTrieNodes:          {"get_trie_nodes", protoSnap, snap.GetTrieNodesMsg, roleRequest},
 	msgTrieNodes:             {"trie_nodes", protoSnap, snap.TrieNodesMsg, roleResponse},
+	msgGetWitnessHashes:      {"get_block_witness_hashes", protoWit, getWitnessHashesCode, roleRequest},
+	msgWitnessHashes:         {"block_witness_hashes", protoWit, witnessHashesCode, roleResponse},
+	msgGetWitnessKeys:        {"get_witness_keys", protoBeam, getWitnessKeysCode, roleRequest},
+	msgWitnessKeys:           {"witness_keys", protoBeam, witnessKeysCode, roleResponse},
 }
 
 // String returns the message's name as metrics and errors spell it.

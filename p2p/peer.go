@@ -23,10 +23,28 @@ type Link struct {
 	Version uint                  // of eth: 69, 70 or 71
 	Eth     gethp2p.MsgReadWriter // stream of eth, nothing sent or read yet
 	Snap    gethp2p.MsgReadWriter // stream of snap/1, nil when it was not agreed on
+	Wit     gethp2p.MsgReadWriter // stream of wit/0, likewise
+	Beam    gethp2p.MsgReadWriter // stream of beam/1, likewise
 
-	// Close ends both streams for the given reason and unblocks their readers and
+	// Close ends all streams for the given reason and unblocks their readers and
 	// writers. If nil, the streams are closed that are an io.Closer (gethp2p.MsgPipe).
 	Close func(reason gethp2p.DiscReason)
+}
+
+// stream returns a protocol's stream, nil when it was not agreed on.
+func (l *Link) stream(proto protocol) gethp2p.MsgReadWriter { return *l.slot(proto) }
+
+func (l *Link) slot(proto protocol) *gethp2p.MsgReadWriter {
+	switch proto {
+	case protoSnap:
+		return &l.Snap
+	case protoWit:
+		return &l.Wit
+	case protoBeam:
+		return &l.Beam
+	case protoEth:
+	}
+	return &l.Eth
 }
 
 // PeerConfig is what the peers of a node have in common.
@@ -35,6 +53,7 @@ type PeerConfig struct {
 	Chain        ChainBackend
 	State        StateBackend // may be nil: no state is served
 	Ranges       RangeBackend // may be nil: ranges are answered empty
+	Witnesses    Witnesses    // may be nil: no block is known
 	Transactions Transactions // may be nil: transactions are dropped
 	Gate         *Gate        // may be nil: serving is not bounded over peers
 	Metrics      *Metrics     // may be nil
@@ -151,14 +170,15 @@ func (p *Peer) Run(ctx context.Context) error {
 	if p.isGone() {
 		return p.result()
 	}
-	tasks.Go(func() { p.read(protoEth, p.link.Eth) })
-	if p.link.Snap != nil {
-		tasks.Go(func() { p.read(protoSnap, p.link.Snap) })
+	for proto := range protocol(protocolCount) {
+		if rw := p.link.stream(proto); rw != nil {
+			tasks.Go(func() { p.read(proto, rw) })
+		}
 	}
 	tasks.Go(func() { p.serve(ctx) })
 
 	p.cfg.Metrics.joined(p)
-	p.log.Debug("Peer joined", "eth", p.link.Version, "snap", p.ServesState())
+	p.log.Debug("Peer joined", "eth", p.link.Version, "snap", p.ServesState(), "beam", p.ServesWitnessKeys())
 	if p.cfg.OnJoin != nil {
 		p.cfg.OnJoin(p)
 	}
@@ -217,8 +237,8 @@ func (p *Peer) closeLink() {
 		p.link.Close(disconnectReason(p.err))
 		return
 	}
-	for _, rw := range []gethp2p.MsgReadWriter{p.link.Eth, p.link.Snap} {
-		if c, ok := rw.(io.Closer); ok {
+	for proto := range protocol(protocolCount) {
+		if c, ok := p.link.stream(proto).(io.Closer); ok {
 			c.Close() // a pipe's close cannot fail
 		}
 	}
@@ -276,7 +296,7 @@ func (p *Peer) payload(proto protocol, msg gethp2p.Msg) (message, []byte, error)
 	}
 	m, ok := lookup(proto, p.link.Version, msg.Code)
 	if !ok {
-		return 0, nil, p.blame(KindUnknownMessage, fmt.Errorf("message %#02x in eth/%d", msg.Code, p.link.Version))
+		return 0, nil, p.blame(KindUnknownMessage, fmt.Errorf("message %#02x in %s beside eth/%d", msg.Code, proto, p.link.Version))
 	}
 	payload := make([]byte, msg.Size)
 	if _, err := io.ReadFull(msg.Payload, payload); err != nil {
@@ -318,12 +338,8 @@ func (p *Peer) write(ctx context.Context, m message, packet any) error {
 	case <-p.gone:
 		return p.goneError()
 	}
-	rw := p.link.Eth
-	if messages[m].protocol == protoSnap {
-		rw = p.link.Snap
-	}
 	msg := gethp2p.Msg{Code: messages[m].code, Size: uint32(len(payload)), Payload: bytes.NewReader(payload)}
-	if err := rw.WriteMsg(msg); err != nil {
+	if err := p.link.stream(messages[m].protocol).WriteMsg(msg); err != nil {
 		p.fail(err)
 		<-p.gone
 		return p.goneError()

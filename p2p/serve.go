@@ -99,6 +99,10 @@ func (p *Peer) reply(in incoming) (message, any, error) {
 		return build(p, in, msgAccountRange, p.serveAccountRange)
 	case msgGetStorageRanges:
 		return build(p, in, msgStorageRanges, p.serveStorageRanges)
+	case msgGetWitnessHashes:
+		return build(p, in, msgWitnessHashes, p.serveWitnessHashes)
+	case msgGetWitnessKeys:
+		return build(p, in, msgWitnessKeys, p.serveWitnessKeys)
 	default:
 		return 0, nil, fmt.Errorf("no answer to %s", in.msg)
 	}

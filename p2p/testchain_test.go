@@ -191,6 +191,12 @@ func connect(t testing.TB, version uint, withSnap bool, client, server PeerConfi
 		a, b := gethp2p.MsgPipe()
 		links[0].Snap, links[1].Snap = a, b
 	}
+	if client.Witnesses != nil && server.Witnesses != nil { // as hosts offer them
+		a, b := gethp2p.MsgPipe()
+		links[0].Wit, links[1].Wit = a, b
+		a, b = gethp2p.MsgPipe()
+		links[0].Beam, links[1].Beam = a, b
+	}
 	joined := make(chan struct{}, 2)
 	ctx, cancel := context.WithCancel(t.Context())
 	run := func(link Link, cfg PeerConfig, result chan error) *Peer {
