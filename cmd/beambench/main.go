@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"syscall"
 	"time"
 
@@ -32,7 +33,7 @@ func app(bubble bench.Bubble) *cli.App {
 		Name:            "beambench",
 		Usage:           "measure beam sync on real blocks and against a real geth",
 		HideHelpCommand: true,
-		Commands:        []*cli.Command{blocks(bubble)},
+		Commands:        []*cli.Command{blocks(bubble), follow()},
 		ExitErrHandler:  func(*cli.Context, error) {}, // main prints it, once
 	}
 }
@@ -86,6 +87,47 @@ func blocks(bubble bench.Bubble) *cli.Command {
 				JSON:       c.Bool("json"),
 				Explain:    c.Bool("explain"),
 			}, bubble, os.Stdout)
+		}),
+	}
+}
+
+func follow() *cli.Command {
+	return &cli.Command{
+		Name:  "follow",
+		Usage: "let a fresh node follow a chain that a real geth builds on a large generated state",
+		Flags: []cli.Flag{
+			&cli.IntFlag{Name: "blocks", Usage: "how many blocks", Value: 30},
+			&cli.DurationFlag{Name: "rtt", Usage: "round-trip time between node and geth", Value: 100 * time.Millisecond},
+			&cli.DurationFlag{Name: "slot", Usage: "time from block to block", Value: 12 * time.Second},
+			&cli.Uint64Flag{Name: "mgas", Usage: "gas that each block uses, about, in millions", Value: 60},
+			&cli.StringFlag{Name: "mix", Usage: "cold (transfers and cold storage reads) or mixed (a bit of everything)", Value: "cold"},
+			&cli.DurationFlag{Name: "stall", Usage: "how long the link stands still in the middle of the run"},
+			&cli.IntFlag{Name: "accounts", Usage: "accounts in the state; it is made once", Value: 1_000_000},
+			&cli.StringFlag{Name: "sunbeam", Usage: "node binary (built from the module here if empty)"},
+			&cli.BoolFlag{Name: "json", Usage: "print one JSON object per block; the summary goes to standard error"},
+		},
+		Action: noArguments(func(c *cli.Context) error {
+			mix, err := bench.ParseMix(c.String("mix"))
+			if err != nil {
+				return fmt.Errorf("--mix: %w", err)
+			}
+			cache, err := os.UserCacheDir()
+			if err != nil {
+				cache = os.TempDir()
+			}
+			return bench.Follow(c.Context, bench.FollowOptions{
+				Blocks:   c.Int("blocks"),
+				RTT:      c.Duration("rtt"),
+				Slot:     c.Duration("slot"),
+				Gas:      c.Uint64("mgas") * 1_000_000,
+				Mix:      mix,
+				Stall:    c.Duration("stall"),
+				State:    bench.StateOf(c.Int("accounts")),
+				CacheDir: filepath.Join(cache, "sunbeam", "states"),
+				Sunbeam:  c.String("sunbeam"),
+				JSON:     c.Bool("json"),
+				Progress: os.Stderr,
+			}, os.Stdout)
 		}),
 	}
 }

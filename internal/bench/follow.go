@@ -1,0 +1,360 @@
+package bench
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/big"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/ethereum/go-ethereum/beacon/engine"
+	"github.com/ethereum/go-ethereum/core/types"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/sunbeam-eth/sunbeam/evm"
+	"github.com/sunbeam-eth/sunbeam/internal/demo"
+	"github.com/sunbeam-eth/sunbeam/internal/mockcl"
+	"github.com/sunbeam-eth/sunbeam/internal/simnet"
+	"github.com/sunbeam-eth/sunbeam/internal/stategen"
+)
+
+const (
+	// followPatience is how long blocks may stay open beyond their slots.
+	followPatience = time.Minute
+	// statusEvery is how often the node is asked what it did: more often than blocks can end
+	// that need one trip at least.
+	statusEvery = 50 * time.Millisecond
+)
+
+// FollowOptions says what to follow.
+type FollowOptions struct {
+	Blocks   int
+	RTT      time.Duration // of the link to the only peer, a geth
+	Slot     time.Duration // from block to block
+	Gas      uint64        // that each block uses, about
+	Mix      stategen.Mix
+	Stall    time.Duration // how long the link stands still in the middle of the run
+	State    stategen.Spec
+	CacheDir string // for generated states
+	Sunbeam  string // binary; empty: built from the module around the working directory
+	JSON     bool
+	Progress io.Writer // is told what takes long
+}
+
+func (o *FollowOptions) check() error {
+	switch {
+	case o.Blocks < 1:
+		return fmt.Errorf("%d blocks", o.Blocks)
+	case o.RTT < 0 || o.Slot <= 0 || o.Stall < 0:
+		return fmt.Errorf("round trip %v, slot %v, stall %v: a time is negative, or the slot is nothing", o.RTT, o.Slot, o.Stall)
+	case o.Gas < 1_000_000 || o.Gas > 500_000_000:
+		return fmt.Errorf("%d gas in a block: 1 to 500 million are possible", o.Gas)
+	case o.State.Accounts < 1 || o.State.Senders < 1 || o.State.Contracts < 1:
+		return errors.New("a state without accounts, senders or contracts")
+	}
+	return o.State.Check()
+}
+
+// StateOf is a generated state with so many accounts, in the proportions of stategen.Large.
+func StateOf(accounts int) stategen.Spec {
+	for _, known := range []stategen.Spec{stategen.Demo(), stategen.Large()} {
+		if known.Accounts == accounts {
+			return known
+		}
+	}
+	large := stategen.Large()
+	share := func(n int) int { return max(1, int(int64(n)*int64(accounts)/int64(large.Accounts))) }
+	return stategen.Spec{
+		Accounts: accounts, Senders: max(50, share(large.Senders)), Contracts: share(large.Contracts),
+		Codes: share(large.Codes), Slots: share(large.Slots),
+	}
+}
+
+// ParseMix finds a mix of transactions by its name: cold or mixed.
+func ParseMix(name string) (stategen.Mix, error) {
+	switch name {
+	case "cold":
+		return stategen.Cold(), nil
+	case "mixed":
+		return stategen.Mixed(), nil
+	}
+	return stategen.Mix{}, fmt.Errorf("unknown mix %q (cold or mixed)", name)
+}
+
+// Follow lets a fresh node follow a chain that a real geth builds, and prints what became of each
+// block: trips, requests, nodes, codes and bytes as the node itself reports them, seconds from
+// the block's publication to VALID as its consensus client sees them. It fails unless
+// every block was VALID.
+func Follow(ctx context.Context, opts FollowOptions, out io.Writer) (err error) {
+	if err := opts.check(); err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp("", "beambench")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	var building errgroup.Group
+	if opts.Sunbeam == "" {
+		opts.Sunbeam = filepath.Join(dir, "sunbeam")
+		building.Go(func() error { return demo.Build(ctx, opts.Sunbeam) })
+	}
+	world, err := demo.NewWorld(ctx, demo.WorldConfig{
+		State: opts.State, Link: simnet.Link{Delay: opts.RTT / 2}, CacheDir: opts.CacheDir, Dir: dir,
+		Seed: 1, Progress: opts.Progress, Log: slog.New(slog.DiscardHandler),
+	})
+	if world != nil {
+		defer func() { err = errors.Join(err, world.Close()) }()
+	}
+	if err := errors.Join(err, building.Wait()); err != nil {
+		return err
+	}
+	metrics, err := freeAddress(ctx)
+	if err != nil {
+		return err
+	}
+	_, port, _ := net.SplitHostPort(metrics)
+	group, groupCtx := errgroup.WithContext(ctx)
+	worldCtx, endWorld := context.WithCancel(groupCtx)
+	defer endWorld()
+	group.Go(func() error { return world.Run(worldCtx) })
+	node, err := demo.StartNode(groupCtx, demo.NodeConfig{
+		Binary: opts.Sunbeam, Dir: filepath.Join(dir, "sunbeam-data"), Genesis: world.Genesis,
+		Peers: []string{world.Enode()}, JWTFile: world.JWTFile, Secret: world.Secret,
+		Args: []string{"--metrics", "--metrics.port", port},
+	})
+	if err != nil {
+		endWorld()
+		return errors.Join(err, group.Wait())
+	}
+	f := &following{opts: opts, world: world, node: node, metrics: "http://" + metrics + "/metrics", out: out, reports: make(map[uint64]demo.Fetched)}
+	group.Go(func() error {
+		defer endWorld()
+		return f.run(groupCtx)
+	})
+	err = group.Wait()
+	return errors.Join(err, ctx.Err(), node.Close(), f.verdict())
+}
+
+// following is one run.
+type following struct {
+	opts    FollowOptions
+	world   *demo.World
+	node    *demo.Node
+	metrics string // URL
+	out     io.Writer
+
+	results []*BlockResult // of report, while the chain runs
+	late    int            // blocks that took longer than a slot
+	pivots  float64
+
+	mu      sync.Mutex
+	reports map[uint64]demo.Fetched // by block, as the node told
+}
+
+// run drives the chain to its end.
+func (f *following) run(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Duration(f.opts.Blocks)*f.opts.Slot+f.opts.Stall+followPatience)
+	defer cancel()
+	group, ctx := errgroup.WithContext(ctx)
+	watched, unwatch := context.WithCancel(ctx)
+	defer unwatch()
+	group.Go(func() error { f.watch(watched); return nil })
+	built := 0
+	chain := mockcl.Chain{
+		Builder: f.world.Builder,
+		Followers: []*mockcl.Follower{
+			mockcl.NewFollower(f.node.Engine, f.opts.Slot, func(r mockcl.Record) { f.report(ctx, r) }, slog.New(slog.DiscardHandler)),
+		},
+		Slot:   f.opts.Slot,
+		Blocks: f.opts.Blocks,
+		Transactions: func(uint64, *big.Int) []*types.Transaction {
+			return f.world.Traffic.Block(f.opts.Gas, f.opts.Mix)
+		},
+		Built: func(*mockcl.Payload) {
+			if built++; f.opts.Stall > 0 && built == (f.opts.Blocks+1)/2 {
+				group.Go(func() error { f.stall(watched); return nil })
+			}
+		},
+	}
+	group.Go(func() error {
+		defer unwatch()
+		if err := chain.Run(ctx); err != nil {
+			return err
+		}
+		return f.sum(ctx)
+	})
+	return group.Wait()
+}
+
+// stall stops the link for a while.
+func (f *following) stall(ctx context.Context) {
+	fmt.Fprintf(f.opts.Progress, "the link stands still for %v\n", f.opts.Stall)
+	f.world.Proxy.Stall(true)
+	defer f.world.Proxy.Stall(false)
+	select {
+	case <-time.After(f.opts.Stall):
+	case <-ctx.Done():
+	}
+}
+
+// watch asks the node about its last block again and again: it tells about one at a time.
+func (f *following) watch(ctx context.Context) {
+	ticker := time.NewTicker(statusEvery)
+	defer ticker.Stop()
+	for {
+		f.ask(ctx)
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (f *following) ask(ctx context.Context) {
+	status, err := f.node.Status(ctx)
+	if err != nil {
+		return // its absence shows in the results
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.reports[status.Last.Number] = status.Last.Fetched
+}
+
+// report prints what became of a block.
+func (f *following) report(ctx context.Context, record mockcl.Record) {
+	f.ask(ctx)
+	f.mu.Lock()
+	fetched := f.reports[record.Number]
+	f.mu.Unlock()
+	r := &BlockResult{
+		ChainID:      stategen.ChainID().Uint64(),
+		Number:       record.Number,
+		Strategy:     string(Beam),
+		RTT:          f.opts.RTT.Seconds(),
+		Outcome:      outcomeOf(record.Status),
+		Error:        record.Err,
+		Transactions: record.Txs,
+		Gas:          record.GasUsed,
+		NodesFetched: fetched.Nodes,
+		Codes:        fetched.Codes,
+		Bytes:        fetched.Bytes,
+		Trips:        float64(fetched.Trips),
+		Requests:     fetched.Requests,
+		Seconds:      record.Latency.Seconds(),
+	}
+	f.results = append(f.results, r)
+	if record.Latency > f.opts.Slot {
+		f.late++
+	}
+	if f.opts.JSON {
+		_ = json.NewEncoder(f.out).Encode(r) // who does not listen is not told
+		return
+	}
+	if len(f.results) == 1 {
+		fmt.Fprintf(f.out, "%9s %-10s %5s %6s %8s %5s %10s %6s %8s %9s\n", "block", "outcome", "txs", "Mgas", "fetched", "codes", "bytes", "trips", "requests", "seconds")
+	}
+	fmt.Fprintf(f.out, "%9d %-10s %5d %6.1f %8d %5d %10d %6.0f %8d %9.3f  %s\n", r.Number, r.Outcome, r.Transactions, float64(r.Gas)/1e6,
+		r.NodesFetched, r.Codes, r.Bytes, r.Trips, r.Requests, r.Seconds, r.Error)
+}
+
+// outcomeOf says with the executor's words what the Engine API said.
+func outcomeOf(status string) string {
+	switch status {
+	case engine.VALID:
+		return evm.Valid.String()
+	case engine.INVALID:
+		return evm.Invalid.String()
+	}
+	return evm.Incomplete.String()
+}
+
+// sum prints the summary: beside the results if these are JSON.
+func (f *following) sum(ctx context.Context) (err error) {
+	if f.pivots, err = readCounter(ctx, f.metrics, "beam_pivots_total"); err != nil {
+		return err
+	}
+	var seconds, trips, nodes []float64
+	for _, r := range f.results {
+		seconds = append(seconds, r.Seconds)
+		if r.Requests > 0 { // the node told
+			trips = append(trips, r.Trips)
+			nodes = append(nodes, float64(r.NodesFetched))
+		}
+	}
+	out := f.out
+	if f.opts.JSON {
+		out = f.opts.Progress
+	}
+	_, err = fmt.Fprintf(out, "%d blocks, slot %v, round trip %v: newPayload to VALID p50 %.2f s, p99 %.2f s, most %.2f s; %d later than their slot; %.0f pivots\n"+
+		"trips p50 %.0f, p99 %.0f; nodes fetched p50 %.0f, fewest %.0f (as the node reports for %d blocks); at most %d MB of memory\n",
+		len(f.results), f.opts.Slot, f.opts.RTT, quantile(seconds, 0.5), quantile(seconds, 0.99), quantile(seconds, 1), f.late, f.pivots,
+		quantile(trips, 0.5), quantile(trips, 0.99), quantile(nodes, 0.5), quantile(nodes, 0), len(trips), f.node.Memory()/1_000_000)
+	return err
+}
+
+// verdict is nil if all blocks were VALID.
+func (f *following) verdict() error {
+	valid := 0
+	for _, r := range f.results {
+		if r.Right() {
+			valid++
+		}
+	}
+	if valid < f.opts.Blocks {
+		return fmt.Errorf("%d of %d blocks were VALID", valid, f.opts.Blocks)
+	}
+	return nil
+}
+
+// readCounter adds up all series of a counter on a page of metrics.
+func readCounter(ctx context.Context, url, name string) (sum float64, err error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return 0, err
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return 0, fmt.Errorf("read the node's metrics: %w", err)
+	}
+	defer response.Body.Close()
+	found := false
+	for lines := bufio.NewScanner(response.Body); lines.Scan(); {
+		rest, ok := strings.CutPrefix(lines.Text(), name)
+		if !ok || rest == "" || rest[0] != '{' && rest[0] != ' ' {
+			continue
+		}
+		value, err := strconv.ParseFloat(rest[strings.LastIndexByte(rest, ' ')+1:], 64)
+		if err != nil {
+			return 0, fmt.Errorf("metric %s: %w", name, err)
+		}
+		found = true
+		sum += value
+	}
+	if !found {
+		return 0, fmt.Errorf("the node has no metric %s", name)
+	}
+	return sum, nil
+}
+
+// freeAddress returns a loopback address that was free a moment ago.
+func freeAddress(ctx context.Context) (string, error) {
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	defer listener.Close()
+	return listener.Addr().String(), nil
+}
