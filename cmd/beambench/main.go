@@ -33,7 +33,7 @@ func app(bubble bench.Bubble) *cli.App {
 		Name:            "beambench",
 		Usage:           "measure beam sync on real blocks and against a real geth",
 		HideHelpCommand: true,
-		Commands:        []*cli.Command{blocks(bubble), follow()},
+		Commands:        []*cli.Command{blocks(bubble), follow(), bals()},
 		ExitErrHandler:  func(*cli.Context, error) {}, // main prints it, once
 	}
 }
@@ -127,6 +127,31 @@ func follow() *cli.Command {
 				Sunbeam:  c.String("sunbeam"),
 				JSON:     c.Bool("json"),
 				Progress: os.Stderr,
+			}, os.Stdout)
+		}),
+	}
+}
+
+func bals() *cli.Command {
+	return &cli.Command{
+		Name:  "bals",
+		Usage: "plan the fetching of what block access lists name, on paper",
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "dir", Usage: "directory of access lists (NUMBER_*.rlp)", Required: true},
+			&cli.IntFlag{Name: "account-depth", Usage: "assumed nodes on the way to an account", Value: 9},
+			&cli.IntFlag{Name: "storage-depth", Usage: "assumed nodes on the way to a slot", Value: 7},
+			&cli.IntFlag{Name: "node-bytes", Usage: "assumed size of a node", Value: 345},
+			&cli.IntSliceFlag{Name: "peers", Usage: "numbers of peers to share the work", Value: cli.NewIntSlice(1, 5, 25)},
+			&cli.BoolFlag{Name: "json", Usage: "print one JSON object per list"},
+		},
+		Action: noArguments(func(c *cli.Context) error {
+			return bench.BALs(c.Context, bench.BALsOptions{
+				Dir:          c.String("dir"),
+				AccountDepth: c.Int("account-depth"),
+				StorageDepth: c.Int("storage-depth"),
+				NodeBytes:    c.Int("node-bytes"),
+				Peers:        c.IntSlice("peers"),
+				JSON:         c.Bool("json"),
 			}, os.Stdout)
 		}),
 	}
