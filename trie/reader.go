@@ -47,8 +47,11 @@ func (r reader) account(addr common.Address) (*account, error) {
 		}
 	}
 	r.db.mu.Lock()
+	defer r.db.mu.Unlock()
+	if first := r.db.accounts[addr]; first != nil { // somebody else read it at the same time
+		return first, nil
+	}
 	r.db.accounts[addr] = acct
-	r.db.mu.Unlock()
 	return acct, nil
 }
 
@@ -58,7 +61,11 @@ func (r reader) Storage(addr common.Address, slot common.Hash) (common.Hash, err
 	if err != nil || acct.state == nil {
 		return common.Hash{}, err
 	}
-	value, err := r.db.value(acct.hash, acct.state.Root, crypto.Keccak256Hash(slot[:]))
+	key := crypto.Keccak256Hash(slot[:])
+	value, err := r.db.value(acct.hash, acct.state.Root, key)
+	if err == nil && acct.state.Root != types.EmptyRootHash {
+		r.db.touchSlot(touchedSlot{acct, slot, key})
+	}
 	if err != nil || value == nil {
 		return common.Hash{}, err
 	}
@@ -71,19 +78,22 @@ func (r reader) Storage(addr common.Address, slot common.Hash) (common.Hash, err
 
 // Code returns a contract's code, nil for the hash of no code. It is also nil after
 // a failed read: the interface has no error, the latch has.
-func (r reader) Code(_ common.Address, hash common.Hash) []byte {
+func (r reader) Code(addr common.Address, hash common.Hash) []byte {
+	r.db.touchCode(addr, hash)
 	code, _ := r.db.code(hash)
 	return code
 }
 
 // CodeSize returns the length of a contract's code in bytes; see Code.
-func (r reader) CodeSize(_ common.Address, hash common.Hash) int {
+func (r reader) CodeSize(addr common.Address, hash common.Hash) int {
+	r.db.touchCode(addr, hash)
 	code, _ := r.db.code(hash)
 	return len(code)
 }
 
 // Has says whether the contract's code is there; see Code.
-func (r reader) Has(_ common.Address, hash common.Hash) bool {
+func (r reader) Has(addr common.Address, hash common.Hash) bool {
+	r.db.touchCode(addr, hash)
 	code, _ := r.db.code(hash)
 	return len(code) > 0
 }

@@ -42,6 +42,7 @@ type StateDatabase struct {
 	accounts map[common.Address]*account
 	tries    []*stateTrie
 	codes    map[common.Hash][]byte
+	touched  touches
 }
 
 var _ state.Database = (*StateDatabase)(nil)
@@ -50,6 +51,7 @@ var _ state.Database = (*StateDatabase)(nil)
 type account struct {
 	hash  common.Hash         // keccak256 of the address
 	state *types.StateAccount // nil if the account does not exist
+	code  atomic.Bool         // its code was read
 }
 
 // Open returns the state under root. Reads look into store (nil: nothing is held)

@@ -168,5 +168,6 @@ func (n nodeDatabase) Node(owner common.Hash, path []byte, hash common.Hash) ([]
 	if err := decoded.decode(blob); err != nil {
 		return nil, n.db.fail(fmt.Errorf("trie node %x at %x of %x: %w", hash, path, owner, err))
 	}
+	n.db.touchNode(owner, path)
 	return blob, nil
 }
