@@ -112,6 +112,7 @@ func (s hashStore) PutNodes(nodes []trie.Node) error {
 	}
 	return nil
 }
+
 func (s hashStore) PutCode(hash common.Hash, code []byte) error {
 	rawdb.WriteCode(s.kv, hash, code)
 	return nil
@@ -123,6 +124,7 @@ type nobody struct{}
 func (nobody) Hint(context.Context, []trie.Fault, []common.Hash) error { return trie.ErrUnavailable }
 
 func (nobody) FetchNode(context.Context, trie.Fault) ([]byte, error) { return nil, trie.ErrUnavailable }
+
 func (nobody) FetchCode(context.Context, common.Hash) ([]byte, error) {
 	return nil, trie.ErrUnavailable
 }
@@ -130,6 +132,7 @@ func (nobody) Stats() Stats { return Stats{} }
 func (nobody) Bodies(context.Context, []*types.Header) ([]*types.Block, error) {
 	return nil, trie.ErrUnavailable
 }
+
 func (nobody) Headers(context.Context, common.Hash, int) ([]*types.Header, error) {
 	return nil, trie.ErrUnavailable
 }

@@ -3,6 +3,7 @@ package beamsync
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"math/big"
 	"sync"
@@ -420,10 +421,11 @@ func TestInvalid(t *testing.T) {
 		child := types.CopyHeader(f.at(12).Header())
 		child.ParentHash, child.Number, child.Time = bad.Hash(), big.NewInt(13), bad.Time()+12
 		on := types.NewBlockWithHeader(child).WithBody(*f.at(12).Body())
-		for what, block := range map[string]*types.Block{"bad": bad, "child": on} {
-			if what == "child" {
-				f.payload(bad, time.Minute)
-			}
+		grandchild := types.CopyHeader(child)
+		grandchild.ParentHash, grandchild.Number, grandchild.Time = on.Hash(), big.NewInt(14), on.Time()+12
+		onTop := types.NewBlockWithHeader(grandchild).WithBody(*f.at(12).Body())
+		for at, block := range []*types.Block{bad, on, onTop, bad, onTop} {
+			what := fmt.Sprintf("call %d", at)
 			status := f.payload(block, time.Minute)
 			f.want(what, status, engine.INVALID)
 			if status.LatestValidHash == nil || *status.LatestValidHash != f.at(11).Hash() {

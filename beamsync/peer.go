@@ -60,11 +60,11 @@ type Blamer interface {
 type Blame int
 
 const (
-	// BlameLie: wrong bytes, or data that nobody asked for. The peer is dropped.
+	// BlameLie is for wrong bytes, or data that nobody asked for. The peer is dropped.
 	BlameLie Blame = iota
-	// BlameUseless: kept answering with nothing of use for roots that it should have.
+	// BlameUseless is for having kept answering with nothing of use for roots that it should have.
 	BlameUseless
-	// BlameTimeout: let requests run into their deadline.
+	// BlameTimeout is for letting requests run into their deadline.
 	BlameTimeout
 )
 
