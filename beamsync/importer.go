@@ -194,6 +194,9 @@ func (i *Importer) settled(hash, parent common.Hash) (engine.PayloadStatusV1, bo
 	}
 	for _, bad := range []common.Hash{hash, parent} {
 		if latest, err := i.cfg.Chain.Rejection(bad); err != nil {
+			if bad != hash {
+				i.cfg.Chain.RejectChild(hash, bad) // its children may come next
+			}
 			return invalid(latest, err), true
 		}
 	}

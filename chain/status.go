@@ -148,9 +148,17 @@ func (c *Chain) Reject(block *types.Block, reason error) {
 	c.rejections.add(block.Hash(), &rejection{bad: block.Hash(), latestValid: latest, reason: reason})
 }
 
+// RejectChild remembers that a block which may not be held has this parent. It is without
+// effect unless the parent was rejected or is known to descend from a rejected block.
+func (c *Chain) RejectChild(hash, parent common.Hash) {
+	if verdict := c.rejections.get(parent); verdict != nil {
+		c.rejections.add(hash, verdict)
+	}
+}
+
 // Rejection says why a block is bad: because it was rejected, or because it descends from
 // a rejected block through headers that are held. err is nil if neither is known. For a
-// payload that is not held, ask for its parent. latestValid is the Engine API's
+// payload that is not held, ask for its parent, and call [Chain.RejectChild]. latestValid is the Engine API's
 // latestValidHash, see [Chain.LatestValid].
 func (c *Chain) Rejection(hash common.Hash) (latestValid *common.Hash, err error) {
 	if c.rejections.empty() {

@@ -45,14 +45,27 @@ func TestRejection(t *testing.T) {
 			t.Fatalf("main %d: %v", block.Number(), err)
 		}
 	}
+	// What is not held is known by its parent: here a child and its child.
+	child, grandchild := common.Hash{1}, common.Hash{2}
+	c.RejectChild(child, w.side[5].Hash())
+	c.RejectChild(grandchild, child)
+	if got, err := c.Rejection(grandchild); !errors.Is(err, chain.ErrRejectedAncestor) || *got != *latest {
+		t.Fatalf("grandchild: %x, %v", got, err)
+	}
+	c.RejectChild(common.Hash{3}, w.main[3].Hash())
+	if _, err := c.Rejection(common.Hash{3}); err != nil {
+		t.Fatalf("a child of a good block: %v", err)
+	}
 	// An executed block stays so, and executing a block clears it.
 	c.Reject(w.main[3], errBad)
 	if c.Status(w.main[3].Hash()) != chain.Executed {
 		t.Fatal("an executed block was rejected")
 	}
 	commit(t, c, w.side[:2], w.sideR[:2])
-	if _, err := c.Rejection(w.side[4].Hash()); err != nil || c.Status(bad.Hash()) != chain.Executed {
-		t.Fatalf("after execution: %v", err)
+	for _, hash := range []common.Hash{w.side[4].Hash(), child, grandchild} {
+		if _, err := c.Rejection(hash); err != nil || c.Status(bad.Hash()) != chain.Executed {
+			t.Fatalf("after execution: %v", err)
+		}
 	}
 }
 
