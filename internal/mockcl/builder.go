@@ -26,7 +26,7 @@ const (
 const feeRecipients = 5
 
 // Builder has blocks built by a geth, each on the one before, and makes them that
-// geth's head. Not for concurrent use.
+// geth's head. Builders of one geth take turns; none is for concurrent use.
 type Builder struct {
 	engine *Client
 	geth   *gethrpc.Client // with the namespaces eth and testing
@@ -46,8 +46,8 @@ func NewBuilder(ctx context.Context, engine *Client, geth *gethrpc.Client, confi
 // Head is the newest block that was built, or what geth had before.
 func (b *Builder) Head() *types.Header { return b.head }
 
-// On is a builder that goes on from another block: what it builds on an older one is a side
-// branch, and becomes geth's head.
+// On is a builder that goes on from another block, at most 32 below geth's head: what it
+// builds there is a side branch.
 func (b *Builder) On(parent *types.Header) *Builder {
 	side := *b
 	side.head = parent
@@ -69,6 +69,9 @@ func (b *Builder) Build(ctx context.Context, time uint64, txs []*types.Transacti
 		raw[i] = enc
 	}
 	attributes := b.attributes(time)
+	if err := b.choose(ctx, b.amsterdam(attributes.Timestamp)); err != nil {
+		return nil, err
+	}
 	var built engine.ExecutionPayloadEnvelope
 	err := b.geth.CallContext(ctx, &built, "testing_buildBlockV1", b.head.Hash(), attributes, raw, hexutil.Bytes("sunbeam"))
 	if err != nil {
@@ -108,6 +111,16 @@ func (b *Builder) BuildFromPool(ctx context.Context, time uint64, wait func(cont
 		return nil, err
 	}
 	return b.adopt(ctx, &built, attributes)
+}
+
+// choose makes the builder's head that of geth, which may be on another branch. Nothing is
+// said of safe and final blocks: they can only be changed forward.
+func (b *Builder) choose(ctx context.Context, amsterdam bool) error {
+	response, err := b.engine.forkchoice(ctx, amsterdam, engine.ForkchoiceStateV1{HeadBlockHash: b.head.Hash()}, nil)
+	if err == nil && response.PayloadStatus.Status != engine.VALID {
+		err = fmt.Errorf("geth calls its block %d %s", b.head.Number, response.PayloadStatus.Status)
+	}
+	return err
 }
 
 // attributes are a function of the parent and the time only.
