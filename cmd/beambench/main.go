@@ -33,7 +33,7 @@ func app(bubble bench.Bubble) *cli.App {
 		Name:            "beambench",
 		Usage:           "measure beam sync on real blocks and against a real geth",
 		HideHelpCommand: true,
-		Commands:        []*cli.Command{blocks(bubble), follow(), bals()},
+		Commands:        []*cli.Command{blocks(bubble), follow(), peers(bubble), bals()},
 		ExitErrHandler:  func(*cli.Context, error) {}, // main prints it, once
 	}
 }
@@ -153,6 +153,26 @@ func bals() *cli.Command {
 				Peers:        c.IntSlice("peers"),
 				JSON:         c.Bool("json"),
 			}, os.Stdout)
+		}),
+	}
+}
+
+func peers(bubble bench.Bubble) *cli.Command {
+	return &cli.Command{
+		Name:  "peers",
+		Usage: "execute witness files with one good peer among bad ones: empty, slow, lying, disconnecting",
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "dir", Usage: "directory of witness files", Required: true},
+			&cli.IntFlag{Name: "blocks", Usage: "how many blocks; files are used again when there are fewer", Value: 100},
+			&cli.IntFlag{Name: "bad", Usage: "how many bad peers", Value: 24},
+			&cli.DurationFlag{Name: "rtt", Usage: "round-trip time to all but the slow ones, virtual", Value: 100 * time.Millisecond},
+			&cli.BoolFlag{Name: "json", Usage: "print one JSON object per block"},
+		},
+		Action: noArguments(func(c *cli.Context) error {
+			_, err := bench.Peers(c.Context, bench.PeersOptions{
+				Dir: c.String("dir"), Blocks: c.Int("blocks"), Bad: c.Int("bad"), RTT: c.Duration("rtt"), JSON: c.Bool("json"),
+			}, bubble, os.Stdout)
+			return err
 		}),
 	}
 }

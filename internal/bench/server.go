@@ -12,22 +12,28 @@ import (
 )
 
 // blockChain is the chain that both ends of a measurement show each other: a genesis, and
-// the headers of one witness.
+// the headers of witnesses of one chain. Its head is the parent of the newest block.
 type blockChain struct {
-	file    *witness.File
+	config  *params.ChainConfig
 	genesis *types.Block
+	head    *types.Header
 	headers map[common.Hash]*types.Header
 }
 
-func newBlockChain(file *witness.File) *blockChain {
+func newBlockChain(files ...*witness.File) *blockChain {
 	c := &blockChain{
-		file: file,
+		config: files[0].Config,
 		// Both ends use it, so it need not be the network's: only its hash is compared.
 		genesis: types.NewBlockWithHeader(&types.Header{Number: new(big.Int), Difficulty: big.NewInt(1)}),
 		headers: make(map[common.Hash]*types.Header),
 	}
-	for _, header := range file.Headers {
-		c.headers[header.Hash()] = header
+	for _, file := range files {
+		for _, header := range file.Headers {
+			c.headers[header.Hash()] = header
+		}
+		if c.head == nil || file.Parent.Number.Cmp(c.head.Number) > 0 {
+			c.head = file.Parent
+		}
 	}
 	return c
 }
@@ -41,14 +47,14 @@ func (c *blockChain) ancestry(hash common.Hash) int {
 	return n
 }
 
-func (c *blockChain) Config() *params.ChainConfig  { return c.file.Config }
+func (c *blockChain) Config() *params.ChainConfig  { return c.config }
 func (c *blockChain) Genesis() *types.Block        { return c.genesis }
-func (c *blockChain) CurrentHeader() *types.Header { return c.file.Parent }
+func (c *blockChain) CurrentHeader() *types.Header { return c.head }
 
 func (c *blockChain) Header(hash common.Hash) *types.Header { return c.headers[hash] }
 
 func (c *blockChain) HeaderByNumber(number uint64) *types.Header {
-	for _, header := range c.file.Headers {
+	for _, header := range c.headers {
 		if header.Number.Uint64() == number {
 			return header
 		}
@@ -59,7 +65,7 @@ func (c *blockChain) HeaderByNumber(number uint64) *types.Header {
 func (c *blockChain) Block(common.Hash) *types.Block      { return nil }
 func (c *blockChain) Receipts(common.Hash) types.Receipts { return nil }
 func (c *blockChain) AccessList(common.Hash) rlp.RawValue { return nil }
-func (c *blockChain) Oldest() uint64                      { return c.file.Parent.Number.Uint64() }
+func (c *blockChain) Oldest() uint64                      { return c.head.Number.Uint64() }
 
 // blockState is the state of a witness as a peer serves it: under the block's pre-state root
 // only, by path.
