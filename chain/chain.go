@@ -55,7 +55,8 @@ type Chain struct {
 // view is one state of the canonical chain. It is never modified.
 type view struct {
 	Markers
-	head *types.Header
+	head  *types.Header
+	spans []Span // left behind by pivots, highest first
 }
 
 // Config is the network's fork configuration.

@@ -24,6 +24,11 @@ func (c *Chain) Check() error {
 	if above := c.store.CanonicalHash(number + 1); above != (common.Hash{}) {
 		return fmt.Errorf("canonical block %d above head %d", number+1, number)
 	}
+	for _, span := range v.spans {
+		if err := c.checkSpan(span); err != nil {
+			return fmt.Errorf("span %+v: %w", span, err)
+		}
+	}
 	for want := v.Head; ; number-- {
 		if have := c.store.CanonicalHash(number); have != want {
 			return fmt.Errorf("canonical block %d is %x, want %x", number, have, want)
@@ -44,6 +49,25 @@ func (c *Chain) Check() error {
 			return nil
 		}
 		want = header.ParentHash
+	}
+}
+
+func (c *Chain) checkSpan(span Span) error {
+	for number := span.Top; ; number-- {
+		hash := c.store.CanonicalHash(number)
+		header := c.store.Header(hash, number)
+		if header == nil {
+			return fmt.Errorf("header %d: %w", number, ErrUnknownBlock)
+		}
+		if number >= span.Oldest && !c.held(header) {
+			return fmt.Errorf("block %d is not complete", number)
+		}
+		if number == span.Tail {
+			return nil
+		}
+		if below := c.store.CanonicalHash(number - 1); below != header.ParentHash {
+			return fmt.Errorf("canonical block %d is %x, want %x", number-1, below, header.ParentHash)
+		}
 	}
 }
 

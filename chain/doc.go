@@ -14,6 +14,11 @@
 //     an earlier run: whether those are ancestors of the head is not proved.
 //   - Oldest is the lowest block from which on, up to the head, all bodies and receipts
 //     are held: tail <= oldest <= head.
+//   - History is what lies below the first executed block. It is added from there downward
+//     (AddHistory), so that Oldest never claims a hole. It is vouched for by the hashes in
+//     the headers above it, and is not called executed.
+//   - A [Span] is what a pivot left behind of the chain before it. When history arrives at a
+//     block of it, by hash, tail and oldest jump over all of it.
 //
 // One picture of a node that beamed in at 900 with 100 headers fetched for BLOCKHASH:
 //

@@ -93,7 +93,7 @@ func (c *Chain) load(markers Markers) error {
 	if markers.Tail > markers.Oldest || markers.Oldest > number {
 		return fmt.Errorf("database is damaged: tail %d, oldest block %d, head %d", markers.Tail, markers.Oldest, number)
 	}
-	c.view.Store(&view{Markers: markers, head: head})
+	c.view.Store(&view{Markers: markers, head: head, spans: c.store.Spans()})
 
 	var update Update
 	if old := c.store.Config(c.genesis.Hash()); old == nil || !sameConfig(old, c.config) {

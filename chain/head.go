@@ -12,8 +12,8 @@ import (
 const (
 	// maxEventBlocks bounds for how many blocks of each branch an event carries logs.
 	maxEventBlocks = 128
-	// maxExtension bounds how far the tail moves down in one update.
-	maxExtension = 8192
+	// maxExtension bounds over how many held blocks tail and oldest move down in one update.
+	maxExtension = 1024
 )
 
 // Reorg is one change of the canonical chain.
@@ -81,11 +81,16 @@ func (c *Chain) setHead(hash common.Hash) (Reorg, error) {
 		return Reorg{Ancestor: head}, nil
 	}
 	reorg := c.fork(old, head)
-	next := &view{Markers: old.Markers, head: head}
+	next := &view{Markers: old.Markers, head: head, spans: old.spans}
 	next.Head = hash
 	c.lowerBounds(next, reorg)
 
 	update := &Update{Canonical: make(map[uint64]common.Hash), Markers: &next.Markers}
+	if next.Tail > old.Tail || next.Oldest > old.Oldest {
+		next.leave(old, reorg.lowest())
+	}
+	next.trimSpans(reorg.lowest())
+	next.settleSpans(old, update)
 	for _, header := range reorg.Old {
 		update.Canonical[header.Number.Uint64()] = common.Hash{}
 		update.Unindex = append(update.Unindex, c.transactions(header)...)
@@ -112,10 +117,7 @@ func (c *Chain) transactions(header *types.Header) (hashes []common.Hash) {
 	if block == nil {
 		return nil
 	}
-	for _, tx := range block.Transactions() {
-		hashes = append(hashes, tx.Hash())
-	}
-	return hashes
+	return hashesOf(block.Transactions())
 }
 
 // fork finds the way from the canonical chain to a new head.
@@ -132,18 +134,20 @@ func (c *Chain) fork(old *view, head *types.Header) (reorg Reorg) {
 	}
 	slices.Reverse(reorg.New)
 
-	var lowest uint64 // number of the lowest block that the new head replaces
-	if reorg.Ancestor != nil {
-		lowest = reorg.Ancestor.Number.Uint64() + 1
-	} else {
-		lowest = reorg.New[0].Number.Uint64()
-	}
-	for number := max(lowest, old.Tail, 1); number <= old.head.Number.Uint64(); number++ {
+	for number := max(reorg.lowest(), old.Tail, 1); number <= old.head.Number.Uint64(); number++ {
 		if header := c.Header(c.canonical(old, number)); header != nil {
 			reorg.Old = append(reorg.Old, header)
 		}
 	}
 	return reorg
+}
+
+// lowest is the number from which on the canonical chain is another one.
+func (r Reorg) lowest() uint64 {
+	if r.Ancestor != nil {
+		return r.Ancestor.Number.Uint64() + 1
+	}
+	return r.New[0].Number.Uint64()
 }
 
 // lowerBounds sets tail and oldest of a new view, which still has the old view's.
@@ -176,7 +180,8 @@ func (c *Chain) held(header *types.Header) bool {
 }
 
 // extendTail moves the canonical tail down over the headers that are held or come with
-// the update, and adds what that needs to the update. It returns the view afterwards.
+// the update, and adds what that needs to the update; where it arrives at a span, over all
+// of that. Oldest follows over complete blocks. It returns the view afterwards.
 func (c *Chain) extendTail(update *Update) *view {
 	old := c.view.Load()
 	if old.Tail == 0 {
@@ -186,7 +191,7 @@ func (c *Chain) extendTail(update *Update) *view {
 	for _, header := range update.Headers {
 		fresh[header.Hash()] = header
 	}
-	next := &view{Markers: old.Markers, head: old.head}
+	next := &view{Markers: old.Markers, head: old.head, spans: old.spans}
 	update.Canonical = make(map[uint64]common.Hash)
 	at := c.Header(c.canonical(old, old.Tail))
 	for range maxExtension {
@@ -201,16 +206,21 @@ func (c *Chain) extendTail(update *Update) *view {
 			break
 		}
 		number := parent.Number.Uint64()
-		update.Canonical[number] = parent.Hash()
-		if next.Oldest == next.Tail && c.held(parent) {
-			next.Oldest = number
+		if tail, ok := next.spanHeaders(number); ok && c.store.CanonicalHash(number) == parent.Hash() {
+			next.Tail = tail
+			at = c.Header(c.canonical(next, tail))
+			continue
 		}
+		update.Canonical[number] = parent.Hash()
+		next.trimSpans(number)
 		next.Tail = number
 		at = parent
 	}
 	if next.Tail == old.Tail {
 		return old
 	}
+	c.lowerOldest(next, update)
+	next.settleSpans(old, update)
 	update.Markers = &next.Markers
 	return next
 }
@@ -224,7 +234,7 @@ func (c *Chain) SetMarkers(safe, finalized common.Hash) error {
 	defer c.writing.Unlock()
 
 	old := c.view.Load()
-	next := &view{Markers: old.Markers, head: old.head}
+	next := &view{Markers: old.Markers, head: old.head, spans: old.spans}
 	for _, marker := range []struct {
 		name string
 		hash common.Hash

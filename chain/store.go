@@ -36,6 +36,7 @@ type Index interface {
 	// Lookup finds the number of the canonical block that has a transaction.
 	Lookup(tx common.Hash) (number uint64, ok bool)
 	Markers() Markers
+	Spans() []Span
 	Config(genesis common.Hash) *params.ChainConfig
 }
 
@@ -65,11 +66,13 @@ type Update struct {
 	Headers  []*types.Header
 	Blocks   []*types.Block // header, body, and the access list if one is attached
 	Executed []Execution
+	History  []Execution // kept like Executed, but this node did not execute them
 
 	Canonical map[uint64]common.Hash // the zero hash removes an entry
 	Unindex   []common.Hash          // transactions whose lookups go
 	Index     []Transactions         // transactions that get lookups
 	Markers   *Markers
+	Spans     *[]Span
 }
 
 // GenesisRecord describes the network that a store belongs to.
@@ -85,7 +88,7 @@ type Transactions struct {
 	Hashes []common.Hash
 }
 
-// Execution is a block that was executed and found good.
+// Execution is a block that was executed and found good, and what came of it.
 type Execution struct {
 	Block    *types.Block
 	Receipts types.Receipts

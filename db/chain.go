@@ -27,6 +27,7 @@ const (
 	executedPrefix = "sunbeam-executed-"
 	safeKey        = "sunbeam-safe"
 	spanKey        = "sunbeam-span"
+	spansKey       = "sunbeam-spans"
 )
 
 func executedKey(hash common.Hash, number uint64) []byte {
@@ -171,6 +172,19 @@ func (c *Chain) Markers() chain.Markers {
 	return m
 }
 
+// Spans implements chain.Index. What cannot be read is fetched anew.
+func (c *Chain) Spans() (spans []chain.Span) {
+	raw, _ := c.disk.lookup([]byte(spansKey))
+	for ; len(raw) >= 24; raw = raw[24:] {
+		spans = append(spans, chain.Span{
+			Tail:   binary.BigEndian.Uint64(raw),
+			Oldest: binary.BigEndian.Uint64(raw[8:]),
+			Top:    binary.BigEndian.Uint64(raw[16:]),
+		})
+	}
+	return spans
+}
+
 // Config implements chain.Index.
 func (c *Chain) Config(genesis common.Hash) *params.ChainConfig {
 	return rawdb.ReadChainConfig(c.db, genesis)
@@ -198,6 +212,10 @@ func (c *Chain) Apply(u *chain.Update) error {
 			return err
 		}
 	}
+	for _, past := range u.History {
+		rawdb.WriteBlock(b, past.Block)
+		rawdb.WriteReceipts(b, past.Block.Hash(), past.Block.NumberU64(), past.Receipts)
+	}
 	for number, hash := range u.Canonical {
 		if hash == (common.Hash{}) {
 			rawdb.DeleteCanonicalHash(b, number)
@@ -214,7 +232,22 @@ func (c *Chain) Apply(u *chain.Update) error {
 			return err
 		}
 	}
+	if u.Spans != nil {
+		if err := putSpans(b, *u.Spans); err != nil {
+			return err
+		}
+	}
 	return b.Write()
+}
+
+func putSpans(b ethdb.Batch, spans []chain.Span) error {
+	var raw []byte
+	for _, span := range spans {
+		raw = binary.BigEndian.AppendUint64(raw, span.Tail)
+		raw = binary.BigEndian.AppendUint64(raw, span.Oldest)
+		raw = binary.BigEndian.AppendUint64(raw, span.Top)
+	}
+	return b.Put([]byte(spansKey), raw)
 }
 
 func putGenesis(b ethdb.Batch, g *chain.GenesisRecord) error {

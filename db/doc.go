@@ -26,6 +26,7 @@
 //	sunbeam-executed-<number><hash>     -> 0x01: executed by this node and good
 //	sunbeam-safe                        -> hash of the safe block
 //	sunbeam-span                        -> tail and oldest block (see package chain), 8 bytes each
+//	sunbeam-spans                       -> what pivots left behind: tail, oldest, top, 8 bytes each, repeated
 //
 // # Crash safety
 //
