@@ -85,10 +85,16 @@ func (d *disk) lookup(key []byte) ([]byte, error) {
 	}
 	value, err := d.KeyValueStore.Get(key)
 	if err != nil {
+		if _, miss := d.KeyValueStore.Get([]byte(absent)); errors.Is(err, miss) {
+			return nil, nil // it comes and goes
+		}
 		return nil, d.health.report(d.path, err)
 	}
 	return value, nil
 }
+
+// absent is a key that no database has: what Get says about it is how it reports a miss.
+const absent = "sunbeam has no such key"
 
 var errNotFound = errors.New("not found")
 
