@@ -43,6 +43,7 @@ var allowed = map[string][]string{
 		"beamsync", "beamsync/sched", "chain", "db", "evm", "internal/demo", "internal/gethpeer", "internal/mockcl",
 		"internal/simnet", "internal/stategen", "internal/witness", "p2p", "trie",
 	},
+	"internal/e2e":  {}, // tests only
 	"cmd/beamdemo":  {"internal/demo"},
 	"cmd/beambench": {"internal/bench"},
 }

@@ -1,0 +1,6 @@
+// Package e2e tries the whole node from outside: its tests start the sunbeam binary as a
+// process, put a real geth behind a slow link beside it, and play the consensus client.
+//
+// Every test exists in two sizes: small for `make test`, large with the build tag e2e for
+// `make e2e`. What they measure is in their logs (go test -v).
+package e2e

@@ -1,0 +1,6 @@
+//go:build e2e
+
+package e2e_test
+
+// large is whether the tests run in their full size.
+const large = true
