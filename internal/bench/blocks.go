@@ -184,7 +184,7 @@ func (t Trial) result(result *evm.Result, fetched beamsync.Stats, took time.Dura
 		Seconds:      took.Seconds(),
 	}
 	if t.RTT > 0 {
-		r.Trips = took.Seconds() / t.RTT.Seconds()
+		r.Trips = float64(took) / float64(t.RTT)
 	}
 	if result.Err != nil {
 		r.Error = result.Err.Error()
