@@ -98,6 +98,8 @@ func (f *flaky) Close() error {
 
 func (f *flaky) NewBatch() ethdb.Batch { return &flakyBatch{Batch: f.Database.NewBatch(), flaky: f} }
 
+func (f *flaky) NewBatchWithSize(int) ethdb.Batch { return f.NewBatch() }
+
 type flakyBatch struct {
 	ethdb.Batch
 	flaky *flaky

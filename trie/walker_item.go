@@ -1,0 +1,139 @@
+package trie
+
+import (
+	"bytes"
+	"container/heap"
+
+	"github.com/ethereum/go-ethereum/common"
+)
+
+// item is a wanted node of which the walker knows nothing yet but the hash.
+type item struct {
+	Want
+	parent *unit // nil for the root
+	index  int   // among the items of the parent
+	order  [2 * common.HashLength]byte
+
+	visited   bool    // looked up in Solid
+	bare      bool    // Solid has no node of this trie at or under the path
+	noStorage bool    // of the account trie: Solid has no storage of accounts under the path
+	total     float64 // of storage tries: estimated leaves of the whole trie; 0: unknown
+}
+
+// newItem places an item in the order of the walk: by the distance of its first key, upward, from the
+// seed. One that has keys on both sides of the seed comes first.
+func (w *Walker) newItem(it item) *item {
+	account, slot := it.Owner, common.Hash{}
+	if it.account() {
+		first, last := Span(it.Path)
+		account = first
+		if first.Cmp(w.cfg.Seed) <= 0 && last.Cmp(w.cfg.Seed) >= 0 {
+			account = w.cfg.Seed
+		}
+	} else {
+		slot, _ = Span(it.Path)
+	}
+	borrow := 0
+	for i := common.HashLength - 1; i >= 0; i-- {
+		d := int(account[i]) - int(w.cfg.Seed[i]) - borrow
+		borrow = 0
+		if d < 0 {
+			d, borrow = d+256, 1
+		}
+		it.order[i] = byte(d)
+	}
+	copy(it.order[common.HashLength:], slot[:])
+	return &it
+}
+
+func (it *item) account() bool { return it.Owner == (common.Hash{}) }
+
+// leaves estimates how many are under the item; 0: unknown.
+func (it *item) leaves(w *Walker) float64 {
+	n := it.total
+	if it.account() {
+		n = w.total
+	}
+	return n * shareOf(it.Path)
+}
+
+// ranged says whether the item is needed as a range of leaves: Solid has nothing there that would
+// be fetched once more, and an answer or two bring it.
+func (it *item) ranged(w *Walker) bool {
+	return it.bare && it.leaves(w) <= 2*float64(w.cfg.RangeLeaves)
+}
+
+// precedes says whether nothing lies between the keys of two items of one trie.
+func (it *item) precedes(next *item) bool {
+	_, last := Span(it.Path)
+	first, _ := Span(next.Path)
+	if bytes.Compare(it.order[:], next.order[:]) < 0 && follows(last, first) {
+		return true
+	}
+	index := it.index
+	for u := it.parent; u != nil && next.parent != nil; index, u = u.index, u.parent {
+		if u == next.parent {
+			return next.index == index+1
+		}
+		if index != u.items-1 {
+			return false
+		}
+	}
+	return false
+}
+
+// follows says whether b = a+1.
+func follows(a, b common.Hash) bool {
+	for i := len(a) - 1; i >= 0; i-- {
+		a[i]++
+		if a[i] != 0 {
+			return a == b
+		}
+	}
+	return false
+}
+
+// shareOf is the part of the key space under a path.
+func shareOf(path []byte) float64 {
+	share := 1.0
+	for range path {
+		share /= 16
+	}
+	return share
+}
+
+// itemQueue is a heap of items in the order of the walk.
+type itemQueue []*item
+
+var _ heap.Interface = (*itemQueue)(nil)
+
+func (q itemQueue) Len() int           { return len(q) }
+func (q itemQueue) Less(i, j int) bool { return bytes.Compare(q[i].order[:], q[j].order[:]) < 0 }
+func (q itemQueue) Swap(i, j int)      { q[i], q[j] = q[j], q[i] }
+func (q *itemQueue) Push(x any)        { *q = append(*q, x.(*item)) }
+func (q *itemQueue) Pop() any {
+	old := *q
+	it := old[len(old)-1]
+	old[len(old)-1] = nil
+	*q = old[:len(old)-1]
+	return it
+}
+
+// unit holds nodes that are known, while something under them is not complete.
+type unit struct {
+	parent  *unit
+	index   int     // of the item that it was, among the items of the parent
+	items   int     // that its nodes refer to
+	nodes   []Node  // children first
+	pending int     // items and codes that are not complete
+	share   float64 // of the account trie's key space, 0 in storage tries
+	left    float64 // of share: what no unit below has counted
+}
+
+func (u *unit) size() int {
+	n := 0
+	for i := range u.nodes {
+		n += len(u.nodes[i].Blob) + len(u.nodes[i].Path) + 96
+	}
+	return n
+}

@@ -1,0 +1,341 @@
+package trie
+
+import (
+	"bytes"
+	"container/heap"
+	"fmt"
+	"slices"
+
+	"github.com/ethereum/go-ethereum/common"
+)
+
+// visit looks an item up. It returns true if the item has to be fetched; otherwise it
+// is complete or its children are in the queue.
+func (w *Walker) visit(it *item) (missing bool, err error) {
+	if !it.visited {
+		it.visited = true
+		if complete, err := w.inspect(it); err != nil || complete {
+			return false, err
+		}
+	}
+	if it.ranged(w) || w.cfg.Local == nil {
+		return true, nil
+	}
+	blob, err := w.cfg.Local.Node(it.Owner, it.Path, it.Hash)
+	if err != nil || blob == nil {
+		return true, err
+	}
+	return false, w.open(it, blob, nil)
+}
+
+// inspect compares an item with what Solid has at its place, and invalidates that. Nothing
+// that is written later under the item is then under a node that vouches for something else.
+func (w *Walker) inspect(it *item) (complete bool, err error) {
+	if !it.bare {
+		blob, err := w.cfg.Solid.Node(it.Owner, it.Path)
+		if err != nil {
+			return false, err
+		}
+		switch {
+		case blob == nil:
+			path, ok, err := w.cfg.Solid.NextNode(it.Owner, it.Path)
+			if err != nil {
+				return false, err
+			}
+			it.bare = !ok || !bytes.HasPrefix(path, it.Path)
+		case hashOf(blob) == it.Hash:
+			if it.account() {
+				w.progress.Share += shareOf(it.Path)
+			}
+			return true, w.settleAbove(it.parent, it)
+		default:
+			if err := w.cfg.Writer.Delete(it.Owner, it.Path); err != nil {
+				return false, err
+			}
+		}
+	}
+	if it.account() && !it.noStorage {
+		first, last := Span(it.Path)
+		owner, ok, err := w.cfg.Solid.NextOwner(first)
+		if err != nil {
+			return false, err
+		}
+		it.noStorage = !ok || owner.Cmp(last) > 0
+	}
+	return false, nil
+}
+
+// open turns an item into a unit: its node is known, its children become items. Pieces of
+// children that are proved are applied at once.
+func (w *Walker) open(it *item, blob []byte, below []*Piece) error {
+	children, err := Children(blob)
+	if err != nil {
+		return fmt.Errorf("node %x at path %x of owner %x: %w", it.Hash, it.Path, it.Owner, err)
+	}
+	u := w.newUnit(it, []Node{{Owner: it.Owner, Path: it.Path, Hash: it.Hash, Blob: blob}})
+	if err := w.clear(it, children); err != nil {
+		return err
+	}
+	for _, c := range children {
+		path := slices.Concat(it.Path, c.Path)
+		if c.Value != nil {
+			err = w.value(u, it, path, c.Value)
+		} else {
+			child := w.newItem(item{
+				Want: Want{Owner: it.Owner, Path: path, Hash: c.Hash}, parent: u, index: u.items,
+				bare: it.bare, noStorage: it.noStorage, total: it.total,
+			})
+			u.items++
+			u.pending++
+			if len(below) > 0 && bytes.Equal(below[0].Path, path) {
+				child.visited = true
+				err = w.apply(child, below[0])
+				below = below[1:]
+			} else {
+				heap.Push(&w.queue, child)
+			}
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return w.settle(u)
+}
+
+// clear deletes what Solid has under an item and the node does not refer to: nodes between its
+// children, and after them, of the account trie, the storage of accounts that are not there.
+func (w *Walker) clear(it *item, children []Child) error {
+	begin, end := append(slices.Clone(it.Path), 0), after(it.Path)
+	if from := begin; !it.bare {
+		for i := 0; i <= len(children); i++ {
+			to := end
+			if i < len(children) {
+				if children[i].Value != nil {
+					continue // no node of its own
+				}
+				to = slices.Concat(it.Path, children[i].Path)
+			}
+			if bytes.Compare(from, to) < 0 {
+				if err := w.cfg.Writer.DeleteNodes(it.Owner, from, to); err != nil {
+					return err
+				}
+			}
+			from = after(to)
+		}
+	}
+	if !it.account() || it.noStorage {
+		return nil
+	}
+	from := begin
+	for _, c := range children {
+		to := slices.Concat(it.Path, c.Path)
+		if err := w.clearStorage(from, to); err != nil {
+			return err
+		}
+		from = after(to)
+	}
+	return w.clearStorage(from, end)
+}
+
+// after is the end of the subtree at path, in the order of paths.
+func after(path []byte) []byte {
+	if len(path) == 0 {
+		return []byte{16}
+	}
+	end := slices.Clone(path)
+	end[len(end)-1]++
+	return end
+}
+
+// clearStorage deletes the storage of the accounts whose paths are from one path up to
+// another, which is excluded.
+func (w *Walker) clearStorage(from, to []byte) error {
+	owner, ok := lowest(from)
+	for ok {
+		next, found, err := w.cfg.Solid.NextOwner(owner)
+		if err != nil {
+			return err
+		}
+		if !found || bytes.Compare(Nibbles(next), to) >= 0 {
+			return nil
+		}
+		if err := w.cfg.Writer.DeleteOwner(next); err != nil {
+			return err
+		}
+		owner, ok = increment(next)
+	}
+	return nil
+}
+
+// lowest is the first key at or after a path whose last nibble may be 16; ok is false if
+// there is none.
+func lowest(path []byte) (key common.Hash, ok bool) {
+	if n := len(path); n > 0 && path[n-1] == 16 { // after all keys with the prefix before it
+		_, last := Span(path[:n-1])
+		return increment(last)
+	}
+	first, _ := Span(path)
+	return first, true
+}
+
+// increment returns key+1; ok is false if there is none.
+func increment(key common.Hash) (common.Hash, bool) {
+	for i := len(key) - 1; i >= 0; i-- {
+		key[i]++
+		if key[i] != 0 {
+			return key, true
+		}
+	}
+	return key, false
+}
+
+// value handles a leaf in a node that was opened.
+func (w *Walker) value(u *unit, it *item, path, value []byte) error {
+	if !it.account() {
+		w.progress.Slots++
+		return nil
+	}
+	if len(path) != KeyLen {
+		return fmt.Errorf("account at path %x: %w", path, ErrMalformed)
+	}
+	w.progress.Accounts++
+	key, _ := Span(path)
+	account, err := decodeAccount(key, value)
+	if err != nil {
+		return err
+	}
+	if account.Storage == (common.Hash{}) && !it.noStorage {
+		if err := w.cfg.Writer.DeleteOwner(key); err != nil {
+			return err
+		}
+	}
+	return w.account(u, account, it.noStorage)
+}
+
+// account makes items of what an account refers to.
+func (w *Walker) account(u *unit, a Account, noStorage bool) error {
+	if a.Storage != (common.Hash{}) {
+		u.pending++
+		heap.Push(&w.queue, w.newItem(item{Want: Want{Owner: a.Key, Hash: a.Storage}, parent: u, index: -1, bare: noStorage}))
+	}
+	if a.CodeHash == (common.Hash{}) || w.known[a.CodeHash] {
+		return nil
+	}
+	units, asked := w.waiting[a.CodeHash]
+	if !asked {
+		has, err := w.cfg.Solid.HasCode(a.CodeHash)
+		if err != nil {
+			return err
+		}
+		if has {
+			w.knowCode(a.CodeHash)
+			return nil
+		}
+		w.codes = append(w.codes, a.CodeHash)
+	}
+	u.pending++
+	w.waiting[a.CodeHash] = append(units, u)
+	return nil
+}
+
+func (w *Walker) knowCode(hash common.Hash) {
+	if len(w.known) >= maxKnownCode {
+		clear(w.known)
+	}
+	w.known[hash] = true
+}
+
+// apply takes a piece that was proved of a visited item.
+func (w *Walker) apply(it *item, p *Piece) error {
+	if p.Nodes == nil {
+		return w.open(it, p.Blob, p.Below)
+	}
+	u := w.newUnit(it, p.Nodes)
+	if !it.account() {
+		w.progress.Slots += uint64(p.Leaves)
+		return w.settle(u)
+	}
+	w.progress.Accounts += uint64(p.Leaves)
+	if !it.noStorage {
+		if err := w.clearOrphans(it.Path, p.Accounts); err != nil {
+			return err
+		}
+	}
+	for _, a := range p.Accounts {
+		if err := w.account(u, a, it.noStorage); err != nil {
+			return err
+		}
+	}
+	return w.settle(u)
+}
+
+// clearOrphans deletes the storage of accounts under a path that are not among those given,
+// which are in the order of their keys, or have none.
+func (w *Walker) clearOrphans(path []byte, accounts []Account) error {
+	from := append(slices.Clone(path), 0)
+	for _, a := range accounts {
+		if a.Storage == (common.Hash{}) {
+			continue
+		}
+		key := Nibbles(a.Key)
+		if err := w.clearStorage(from, key); err != nil {
+			return err
+		}
+		from = after(key)
+	}
+	return w.clearStorage(from, after(path))
+}
+
+func (w *Walker) newUnit(it *item, nodes []Node) *unit {
+	u := &unit{parent: it.parent, index: it.index, nodes: nodes, pending: 1} // 1: it is being made
+	if it.account() {
+		u.share = shareOf(it.Path)
+		u.left = u.share
+	}
+	w.held += u.size()
+	return u
+}
+
+// settle counts one thing that a unit waits for as done. A unit that waits for nothing more
+// is written, and its parent has one thing less to wait for.
+func (w *Walker) settle(u *unit) error {
+	for {
+		u.pending--
+		if u.pending > 0 {
+			return nil
+		}
+		for _, n := range u.nodes {
+			if err := w.cfg.Writer.Put(n.Owner, n.Path, n.Blob); err != nil {
+				return err
+			}
+		}
+		w.held -= u.size()
+		w.progress.Nodes += uint64(len(u.nodes))
+		w.progress.Share += u.left
+		u.nodes = nil
+		if u.parent == nil {
+			return w.finish()
+		}
+		u.parent.left -= u.share
+		u = u.parent
+	}
+}
+
+// settleAbove settles the unit above an item that is complete, or the walk.
+func (w *Walker) settleAbove(u *unit, it *item) error {
+	if u == nil {
+		return w.finish()
+	}
+	if it.account() {
+		u.left -= shareOf(it.Path)
+	}
+	return w.settle(u)
+}
+
+func (w *Walker) finish() error {
+	if err := w.cfg.Writer.Flush(); err != nil {
+		return err
+	}
+	w.done = true
+	return nil
+}
