@@ -38,7 +38,7 @@ func TestFollow(t *testing.T) {
 				t.Logf("first %s %v after the node's start", r.Status, time.Since(n.Started).Round(time.Millisecond))
 			}
 		}, slog.New(slog.DiscardHandler))},
-		Slot: slot, Blocks: size(12, 200), Transactions: transactions(w),
+		Slot: slot, Blocks: size(12, 200), Transactions: transactions(w, 8_000_000),
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Duration(chain.Blocks)*slot+time.Minute)
 	defer cancel()

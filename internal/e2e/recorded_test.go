@@ -165,6 +165,7 @@ func startGeth(t *testing.T, cfg gethpeer.Config) *gethpeer.Process {
 
 // hive's sync test: geth has the chain, the node gets the genesis, that peer and the head.
 func TestSyncFromHeadOnly(t *testing.T) {
+	t.Parallel() // geth's import takes long
 	r := unpack(t, "osaka3000.tar.gz")
 	genesis, err := gethpeer.ReadGenesis(r.file("genesis.json"))
 	if err != nil {

@@ -117,9 +117,9 @@ func TestInvalidBlocks(t *testing.T) {
 	w := newWorld(t)
 	dir := filepath.Join(t.TempDir(), "sunbeam")
 	n := start(t, w, dir)
-	mustBring(t, n, build(t, w.Builder, transactions(w)(0, nil)), soon)
+	mustBring(t, n, build(t, w.Builder, someTransactions(w)), soon)
 	parent := w.Builder.Head()
-	good := build(t, w.Builder, transactions(w)(0, nil))
+	good := build(t, w.Builder, someTransactions(w))
 
 	changes := map[string]func(*engine.ExecutableData){
 		"state root":    func(d *engine.ExecutableData) { d.StateRoot[5] ^= 1 },
@@ -174,14 +174,14 @@ func TestUnknownAncestors(t *testing.T) {
 	port := port(t)
 	dir := filepath.Join(t.TempDir(), "sunbeam")
 	n := start(t, w, dir, "--metrics", "--metrics.port", port)
-	mustBring(t, n, build(t, w.Builder, transactions(w)(0, nil)), soon)
+	mustBring(t, n, build(t, w.Builder, someTransactions(w)), soon)
 
 	for range size(1, 5) {
 		for range 5 {
-			build(t, w.Builder, transactions(w)(0, nil))
+			build(t, w.Builder, someTransactions(w))
 		}
 		missed := w.Builder.Head()
-		p := build(t, w.Builder, transactions(w)(0, nil))
+		p := build(t, w.Builder, someTransactions(w))
 		mustBring(t, n, p, soon)
 		if hash := canonical(t, n.RPC, missed.Number.Uint64()); hash != missed.Hash() {
 			t.Errorf("block %d is %x, not %x", missed.Number, hash, missed.Hash())
@@ -198,8 +198,8 @@ func TestUnknownAncestors(t *testing.T) {
 		build(t, w.Builder, w.Traffic.Block(1_000_000, stategen.Mixed()))
 	}
 	n = start(t, w, dir, "--metrics", "--metrics.port", port)
-	mustBring(t, n, build(t, w.Builder, transactions(w)(0, nil)), soon)
-	mustBring(t, n, build(t, w.Builder, transactions(w)(0, nil)), soon)
+	mustBring(t, n, build(t, w.Builder, someTransactions(w)), soon)
+	mustBring(t, n, build(t, w.Builder, someTransactions(w)), soon)
 	if pivots := metric(t, port, "beam_pivots_total"); pivots != 1 {
 		t.Errorf("%v pivots, not 1", pivots)
 	}

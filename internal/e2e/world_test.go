@@ -108,15 +108,18 @@ func start(t *testing.T, w *demo.World, dir string, args ...string) *demo.Node {
 func startNode(t *testing.T, cfg demo.NodeConfig) *demo.Node {
 	t.Helper()
 	cfg.Binary = binary
+	_, statErr := os.Stat(cfg.Dir + ".log")
 	n, err := demo.StartNode(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		if t.Failed() {
-			t.Logf("the end of sunbeam's log:\n%s", n.LogTail())
-		}
-	})
+	if statErr != nil { // a node that is started again goes on with its log
+		t.Cleanup(func() {
+			if t.Failed() {
+				t.Logf("the end of sunbeam's log:\n%s", n.LogTail())
+			}
+		})
+	}
 	return n
 }
 
@@ -128,9 +131,14 @@ func stop(t *testing.T, n *demo.Node) {
 	}
 }
 
-// transactions are those of the blocks that geth builds.
-func transactions(w *demo.World) func(uint64, *big.Int) []*types.Transaction {
-	return func(uint64, *big.Int) []*types.Transaction { return w.Traffic.Block(8_000_000, stategen.Mixed()) }
+// transactions are those of each block of a mockcl.Chain.
+func transactions(w *demo.World, gas uint64) func(uint64, *big.Int) []*types.Transaction {
+	return func(uint64, *big.Int) []*types.Transaction { return w.Traffic.Block(gas, stategen.Mixed()) }
+}
+
+// someTransactions are those of one block.
+func someTransactions(w *demo.World) []*types.Transaction {
+	return w.Traffic.Block(8_000_000, stategen.Mixed())
 }
 
 // build has geth build a block and make it its head.
