@@ -1,14 +1,22 @@
 // Package bench measures the node on real input: blocks with witnesses, and a chain that a
 // real geth builds.
 //
-// A trip is defined so that it cannot be argued about: the virtual time from having the
-// block to having its outcome, divided by the round-trip time, on a link of that latency whose
-// bandwidth and whose ends' computing cost nothing. It is measured, not counted: client and
-// server are the node's own p2p peers over an in-memory link in a testing/synctest bubble,
-// where time passes only while everybody waits.
+// The nouns:
 //
-//	witness file -> p2p.Peer (server) == simnet.Pipe(delay) == p2p.Peer (client) -> Fetcher -> Executor
+//   - A [Strategy] is how a block gets the state that it reads; [Beam] is the node's own.
+//   - A [Trial] is one block with one strategy on one network: client and peers are the node's
+//     own fetcher, executor and p2p peers.
+//   - A [Trip] is a sequential round trip, defined so that it cannot be argued about: the
+//     virtual time from having the block to having its outcome, divided by the round-trip time,
+//     on a link of that latency whose bandwidth and whose ends' computing cost nothing. It is
+//     measured, not counted: in a testing/synctest bubble time passes only while everybody waits.
+//   - A hole is something that a witness lacks and the block reads. Incomplete is right then.
 //
-// The same blocks also run over a TCP connection on loopback between two devp2p hosts, in real
-// time, behind the delay proxy: see Link.
+// What is measured:
+//
+//	Blocks   witness file -> p2p.Peer == simnet.Pipe(delay) == p2p.Peer -> Fetcher -> Collector, Executor
+//	         the same over TCP on loopback between devp2p hosts, in real time: see Link
+//	Peers    the same with one good peer among bad ones, 100 blocks in a row, in virtual time
+//	Follow   geth process == simnet.Proxy(delay) == sunbeam process, a consensus client drives both
+//	BALs     block access list -> keys -> the node's scheduler, on paper
 package bench
