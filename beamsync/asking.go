@@ -64,6 +64,11 @@ type asking[T any] struct {
 	answers  chan chainAnswer[T]
 	flying   map[string]bool // peers being asked, two at most
 	hedgeAt  time.Time       // when the first of them counts as slow
+
+	// For the past, which nobody waits for; nil otherwise. Peers that are not able are not
+	// asked, the fastest is left to others, nothing is hedged, and waiting is not spoken of.
+	able   func(Peer) bool
+	failed func(error) // told of every failed attempt
 }
 
 type chainBackoff struct {
@@ -79,10 +84,17 @@ type chainAnswer[T any] struct {
 
 // askChain asks peers until one answers without error, or ctx ends.
 func askChain[T any](ctx context.Context, f *Fetcher, kind string, ask func(context.Context, Peer) (T, error)) (T, error) {
-	q := &asking[T]{
+	return newAsking(f, kind, ask).answer(ctx)
+}
+
+func newAsking[T any](f *Fetcher, kind string, ask func(context.Context, Peer) (T, error)) *asking[T] {
+	return &asking[T]{
 		f: f, kind: kind, ask: ask, backoffs: make(map[string]chainBackoff),
 		answers: make(chan chainAnswer[T]), flying: make(map[string]bool),
 	}
+}
+
+func (q *asking[T]) answer(ctx context.Context) (T, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	value, err := q.run(ctx)
 	cancel()
@@ -106,6 +118,9 @@ func (q *asking[T]) run(ctx context.Context) (none T, err error) {
 				return a.value, nil
 			}
 			q.backOff(a.peer)
+			if q.failed != nil {
+				q.failed(a.err)
+			}
 		case <-timer.C:
 		case <-change:
 		case <-ctx.Done():
@@ -113,7 +128,7 @@ func (q *asking[T]) run(ctx context.Context) (none T, err error) {
 		case <-q.f.done:
 			return none, fmt.Errorf("ask peers for %s: the fetcher has stopped: %w", q.kind, trie.ErrUnavailable)
 		}
-		if now := time.Now(); now.Sub(began) >= slowWait && now.Sub(reported) >= slowLogEvery {
+		if now := time.Now(); q.able == nil && now.Sub(began) >= slowWait && now.Sub(reported) >= slowLogEvery {
 			reported = now
 			q.f.log.Warn("Waiting for the chain", "kind", q.kind, "waited", now.Sub(began).Round(100*time.Millisecond),
 				"peers", q.f.roster.size(), "in_flight", len(q.flying), "peers_without_it", len(q.backoffs))
@@ -128,12 +143,21 @@ func (q *asking[T]) send(ctx context.Context) (change <-chan struct{}) {
 	if len(q.flying) > 1 || len(q.flying) == 1 && now.Before(q.hedgeAt) {
 		return nil
 	}
-	p, change := q.f.roster.pick(func(id string) bool { return q.flying[id] || now.Before(q.backoffs[id].until) })
+	skip := func(id string) bool { return q.flying[id] || now.Before(q.backoffs[id].until) }
+	var p *chainPeer
+	if q.able != nil {
+		p, change = q.f.roster.pickSpare(func(p Peer) bool { return !skip(p.ID()) && q.able(p) })
+	} else {
+		p, change = q.f.roster.pick(skip)
+	}
 	if p == nil {
 		return change
 	}
 	q.flying[p.ID()] = true
 	q.hedgeAt = now.Add(q.f.roster.hedgeAfter(p))
+	if q.able != nil {
+		q.hedgeAt = now.Add(2 * chainDeadline) // never
+	}
 	go func() { // askChain waits for its answer
 		value, err := askOne(ctx, q.f, q.kind, p, q.ask)
 		q.answers <- chainAnswer[T]{p.ID(), value, err}

@@ -70,17 +70,55 @@ func (r *roster) removeLocked(id string) {
 func (r *roster) pick(skip func(id string) bool) (*chainPeer, <-chan struct{}) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	var best *chainPeer
-	cost := func(p *chainPeer) time.Duration { return p.rtt * time.Duration(p.busy+1) }
+	best := bestOf(r.peers, func(p *chainPeer) bool { return !skip(p.ID()) })
+	if best != nil {
+		best.busy++
+	}
+	return best, r.change
+}
+
+// pickSpare is pick for what nobody waits for: where there is a choice, the peer with the
+// shortest round trip is left to others.
+func (r *roster) pickSpare(able func(Peer) bool) (*chainPeer, <-chan struct{}) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var fastest *chainPeer
 	for _, p := range r.peers {
-		if !skip(p.ID()) && (best == nil || cost(p) < cost(best) || cost(p) == cost(best) && p.busy < best.busy) {
-			best = p
+		if p.rtt != 0 && (fastest == nil || p.rtt < fastest.rtt) {
+			fastest = p
 		}
+	}
+	best := bestOf(r.peers, func(p *chainPeer) bool { return p != fastest && able(p.Peer) })
+	if best == nil {
+		best = bestOf(r.peers, func(p *chainPeer) bool { return able(p.Peer) })
 	}
 	if best != nil {
 		best.busy++
 	}
 	return best, r.change
+}
+
+// bestOf finds the peer that is expected to answer first.
+func bestOf(peers []*chainPeer, able func(*chainPeer) bool) (best *chainPeer) {
+	cost := func(p *chainPeer) time.Duration { return p.rtt * time.Duration(p.busy+1) }
+	for _, p := range peers {
+		if able(p) && (best == nil || cost(p) < cost(best) || cost(p) == cost(best) && p.busy < best.busy) {
+			best = p
+		}
+	}
+	return best
+}
+
+// count is the number of peers that fit.
+func (r *roster) count(fits func(Peer) bool) (n int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, p := range r.peers {
+		if fits(p.Peer) {
+			n++
+		}
+	}
+	return n
 }
 
 // put gives a peer back, with the time that a request to it took.
