@@ -28,9 +28,12 @@ func (n *Node) connect(registerer prometheus.Registerer, gatherer prometheus.Gat
 	n.fetcher = beamsync.NewFetcher(beamsync.FetcherConfig{
 		Local: n.local, Blamer: blamer{n}, Log: n.log, Registerer: registerer,
 	})
+	n.witness = beamsync.NewWitnesses(beamsync.WitnessesConfig{
+		Store: n.local, Blamer: blamer{n}, Log: n.log, Registerer: registerer,
+	})
 	n.importer = beamsync.NewImporter(beamsync.ImporterConfig{
 		Chain:      n.chain,
-		Executor:   evm.NewExecutor(n.chain.Config()),
+		Executor:   n.witness.Executor(evm.NewExecutor(n.chain.Config())),
 		Local:      n.local,
 		Blocks:     n.fetcher,
 		Session:    func() beamsync.StateSession { return n.fetcher.Session(sched.Urgent) },
@@ -118,8 +121,9 @@ func (n *Node) newHost(registerer prometheus.Registerer) error {
 		NetworkID:     n.networkID(),
 		Chain:         n.chain,
 		State:         served{n.local},
-		OnJoin:        func(p *p2p.Peer) { n.fetcher.Join(p) },
-		OnLeave:       func(p *p2p.Peer) { n.fetcher.Leave(p.ID()) },
+		Witnesses:     n.witness,
+		OnJoin:        func(p *p2p.Peer) { n.fetcher.Join(p); n.witness.Join(p) },
+		OnLeave:       func(p *p2p.Peer) { n.fetcher.Leave(p.ID()); n.witness.Leave(p.ID()) },
 		Log:           n.log,
 		Registerer:    registerer,
 	})

@@ -45,6 +45,7 @@ type Node struct {
 	local    trie.Local
 	fetcher  *beamsync.Fetcher
 	importer *beamsync.Importer
+	witness  *beamsync.Witnesses
 	host     *p2p.Host
 	rpc      *rpc.Server
 	metrics  *metrics.Server // nil if not enabled
