@@ -11,7 +11,9 @@ import (
 	"strings"
 
 	"github.com/ethereum/go-ethereum/common"
+	"github.com/ethereum/go-ethereum/core/types"
 	"github.com/ethereum/go-ethereum/crypto"
+	"github.com/ethereum/go-ethereum/rlp"
 
 	"github.com/sunbeam-eth/sunbeam/beamsync/sched"
 	"github.com/sunbeam-eth/sunbeam/trie"
@@ -23,6 +25,8 @@ const (
 	// codeCost is the cost of a code beside that of a path, in the scheduler's lookups:
 	// 430 / 6 codes of the largest size, 24 KiB, fill a reply.
 	codeCost = 6
+	// neverCut is how many paths a geth server answers for certain (DESIGN section 7).
+	neverCut = 430
 	// storageSetCost is what a storage path set costs beside its paths (DESIGN section 7).
 	storageSetCost = 2
 )
@@ -38,7 +42,7 @@ type target struct {
 // wantKey tells wants apart: those with the same key are one.
 type wantKey struct {
 	root, owner, hash common.Hash
-	path, key         string
+	path, key, riders string
 }
 
 func nodeTarget(fault trie.Fault) target { return target{kind: sched.Node, fault: fault} }
@@ -52,7 +56,11 @@ func (t *target) hash() common.Hash {
 }
 
 func (t *target) key() wantKey {
-	return wantKey{t.fault.Root, t.fault.Owner, t.hash(), string(t.fault.Path), string(t.fault.Key)}
+	var riders strings.Builder
+	for _, key := range t.fault.Riders {
+		riders.Write(key[:])
+	}
+	return wantKey{t.fault.Root, t.fault.Owner, t.hash(), string(t.fault.Path), string(t.fault.Key), riders.String()}
 }
 
 // prefix is the path of that many nibbles on the way to the key.
@@ -79,14 +87,15 @@ func (w *want) cost(before *want) int {
 		}
 		n = w.depth - max(len(w.fault.Path)-1, min(shared, before.depth))
 	}
-	return max(n, 1)
+	return max(n, 1) + len(w.fault.Riders)*w.riderDepth + min(len(w.fault.Riders), 1)*storageSetCost
 }
 
 // ask is a want as a wire request sees it; it does not change.
 type ask struct {
 	target
-	id    sched.WantID
-	depth int
+	id         sched.WantID
+	depth      int
+	riderDepth int
 }
 
 // delivery is what a reply held for one want.
@@ -97,6 +106,8 @@ type delivery struct {
 	owner common.Hash
 	depth int         // nibbles down to where the path ends, or how far it goes at least beyond what was asked for; 0: not known
 	next  *trie.Fault // where the path goes on with a node that did not come and is not held; nil: it ended
+
+	riders []delivery // what came of storage under the account; their id and blob are not set
 }
 
 // reply is the outcome of one wire request, verified.
@@ -109,19 +120,22 @@ type reply struct {
 	deliveries  []delivery
 	unsatisfied []sched.WantID
 	cut         bool   // it ended before something that was asked for and exists
+	long        bool   // so much was asked for, or came, that a server may have cut it
 	lie         string // what was wrong
 	bytes       int
 	items       int
-	proved      int   // different nodes or codes that are true
-	unmatched   int   // blobs that are nothing that was asked for
-	storeErr    error // the local store failed
+	proved      int                  // different nodes or codes that are true
+	unmatched   int                  // blobs that are nothing that was asked for
+	storeErr    error                // the local store failed
+	barren      map[common.Hash]bool // accounts with riders that have no storage, or did not come
 }
 
 // exchange performs one wire request and keeps what is true of its reply.
 func exchange(ctx context.Context, peer Peer, a sched.Send, asks []ask, local trie.Local) *reply {
-	r := &reply{request: a.Request, kind: a.Kind}
+	r := &reply{request: a.Request, kind: a.Kind, barren: make(map[common.Hash]bool)}
 	var (
 		blobs [][]byte
+		sets  [][][]byte
 		asked int
 		err   error
 	)
@@ -133,7 +147,6 @@ func exchange(ctx context.Context, peer Peer, a sched.Send, asks []ask, local tr
 		asked = len(hashes)
 		blobs, err = peer.ByteCodes(ctx, hashes, maxReplyBytes)
 	} else {
-		var sets [][][]byte
 		sets, asked = pathSets(asks)
 		blobs, err = peer.TrieNodes(ctx, a.Root, sets, maxReplyBytes)
 	}
@@ -154,6 +167,12 @@ func exchange(ctx context.Context, peer Peer, a sched.Send, asks []ask, local tr
 		r.cut = r.bytes >= maxReplyBytes && len(r.unsatisfied) > 0
 	} else {
 		err = r.keepNodes(asks, bag, local)
+		for _, set := range sets {
+			if len(set) > 1 && r.barren[common.Hash(set[0])] {
+				asked -= len(set) - 1 // not even empty entries come of these
+			}
+		}
+		r.long = asked > neverCut || r.bytes > maxReplyBytes/2
 		r.cut = len(blobs) < asked && (r.cut || len(r.unsatisfied) > 0)
 	}
 	r.storeErr = err
@@ -176,25 +195,40 @@ func exchange(ctx context.Context, peer Peer, a sched.Send, asks []ask, local tr
 // Under one state root there is one node at a path, and every path asked for has been
 // preceded in its set by that of its parent, up to a node whose hash was known. So an
 // honest peer's blobs are all reached from the wanted nodes, whatever was cut off at the
-// end or left out: what is not reached is a lie.
+// end or left out: what is not reached is a lie. Only riders may come without the account that
+// they are reached from, where that lies deeper than was asked for.
 func (r *reply) keepNodes(asks []ask, bag map[common.Hash][]byte, local trie.Local) error {
 	var (
 		proved = make(map[common.Hash]bool, len(bag))
 		fresh  []trie.Node
+		loose  bool // storage came of which the account did not
 	)
 	for i := range asks {
 		a := &asks[i]
 		nodes := trie.Follow(a.fault.Owner, a.fault.Path, a.fault.Hash, a.fault.Key, bag)
 		if len(nodes) == 0 {
 			r.unsatisfied = append(r.unsatisfied, a.id)
+			if len(a.fault.Riders) > 0 {
+				loose, r.barren[a.owner()] = true, true
+			}
 			continue
 		}
 		d := delivery{id: a.id, blob: nodes[0].Blob, owner: a.fault.Owner}
-		if err := d.follow(a, nodes, local); err != nil {
+		account, err := d.follow(a, nodes, local)
+		if err != nil {
 			return err
 		}
 		if d.next != nil && d.depth == 0 {
 			r.cut = true
+		}
+		if len(a.fault.Riders) > 0 {
+			ridden, err := d.ride(a, account, bag, local)
+			if err != nil {
+				return err
+			}
+			nodes = append(nodes, ridden...)
+			r.barren[a.owner()] = len(ridden) == 0
+			loose = loose || account == nil && d.next != nil
 		}
 		for _, n := range nodes {
 			if proved[n.Hash] {
@@ -208,7 +242,9 @@ func (r *reply) keepNodes(asks []ask, bag map[common.Hash][]byte, local trie.Loc
 		r.deliveries = append(r.deliveries, d)
 	}
 	r.proved = len(proved)
-	r.noteUnmatched(bag, proved)
+	if !loose {
+		r.noteUnmatched(bag, proved)
+	}
 	if len(fresh) == 0 {
 		return nil
 	}
@@ -249,25 +285,25 @@ func (r *reply) noteUnmatched(bag map[common.Hash][]byte, proved map[common.Hash
 }
 
 // follow finds out where the path of an ask goes on or ends, from what came of it and
-// from what is held below.
-func (d *delivery) follow(a *ask, nodes []trie.Node, local trie.Local) error {
+// from what is held below. It returns the value at the key if that was reached.
+func (d *delivery) follow(a *ask, nodes []trie.Node, local trie.Local) (value []byte, err error) {
 	last := nodes[len(nodes)-1]
 	path, blob := last.Path, last.Blob
 	if !bytes.HasPrefix(a.fault.Key, path) {
-		return nil
+		return nil, nil
 	}
 	for {
 		step, err := trie.Descend(blob, a.fault.Key[len(path):])
 		if err != nil {
-			return nil //nolint:nilerr // the state root is not that of a state; its reader will find out
+			return nil, nil //nolint:nilerr // the state root is not that of a state; its reader will find out
 		}
 		if step.Kind != trie.StepChild {
 			d.depth = len(path)
-			return nil
+			return step.Value, nil
 		}
 		path = a.fault.Key[:len(path)+step.Depth]
 		if blob, err = local.Node(a.fault.Owner, path, step.Hash); err != nil {
-			return fmt.Errorf("trie nodes: %w", err)
+			return nil, fmt.Errorf("trie nodes: %w", err)
 		}
 		if blob == nil {
 			next := a.fault
@@ -276,9 +312,52 @@ func (d *delivery) follow(a *ask, nodes []trie.Node, local trie.Local) error {
 			if len(path) > a.depth {
 				d.depth = len(path)
 			}
-			return nil
+			return nil, nil
 		}
 	}
+}
+
+// ride finds what came of the storage keys that rode along with an account, whose value gives
+// the storage root.
+func (d *delivery) ride(a *ask, value []byte, bag map[common.Hash][]byte, local trie.Local) (ridden []trie.Node, err error) {
+	var account types.StateAccount
+	if value == nil || rlp.DecodeBytes(value, &account) != nil || account.Root == types.EmptyRootHash {
+		return nil, nil
+	}
+	owner := a.owner()
+	for _, key := range a.fault.Riders {
+		rider := ask{depth: a.riderDepth, target: target{kind: sched.Node, fault: trie.Fault{
+			Root: a.fault.Root, Owner: owner, Hash: account.Root, Key: trie.Nibbles(key),
+		}}}
+		nodes := trie.Follow(owner, nil, account.Root, rider.fault.Key, bag)
+		of := delivery{owner: owner}
+		if len(nodes) == 0 {
+			blob, err := local.Node(owner, nil, account.Root)
+			if err != nil {
+				return nil, fmt.Errorf("trie nodes: %w", err)
+			}
+			if blob == nil { // the peer lacks all of it, or the reply was cut before it
+				of.next = &rider.fault
+				d.riders = append(d.riders, of)
+				continue
+			}
+			nodes = []trie.Node{{Owner: owner, Hash: account.Root, Blob: blob}}
+		}
+		if _, err := of.follow(&rider, nodes, local); err != nil {
+			return nil, err
+		}
+		ridden = append(ridden, nodes...)
+		d.riders = append(d.riders, of)
+	}
+	return ridden, nil
+}
+
+// owner is the account whose storage the riders are.
+func (t *target) owner() (owner common.Hash) {
+	for i := range owner {
+		owner[i] = t.fault.Key[2*i]<<4 | t.fault.Key[2*i+1]
+	}
+	return owner
 }
 
 // pathSets names all that the asks are for, once each, as GetTrieNodes wants it, and
@@ -292,26 +371,33 @@ func pathSets(asks []ask) (sets [][][]byte, paths int) {
 		owners  []common.Hash
 		storage = make(map[common.Hash][][]byte)
 	)
-	for i := range asks {
-		a := &asks[i]
-		owner := a.fault.Owner
+	name := func(owner common.Hash, path []byte) {
 		if seen[owner] == nil {
 			seen[owner] = make(map[string]bool)
 			if owner != (common.Hash{}) {
 				owners = append(owners, owner)
 			}
 		}
+		if seen[owner][string(path)] {
+			return
+		}
+		seen[owner][string(path)] = true
+		paths++
+		if owner == (common.Hash{}) {
+			sets = append(sets, [][]byte{trie.CompactPath(path)})
+		} else {
+			storage[owner] = append(storage[owner], path)
+		}
+	}
+	for i := range asks {
+		a := &asks[i]
 		for n := len(a.fault.Path); n <= a.depth; n++ {
-			path := a.prefix(n)
-			if seen[owner][string(path)] {
-				continue
-			}
-			seen[owner][string(path)] = true
-			paths++
-			if owner == (common.Hash{}) {
-				sets = append(sets, [][]byte{trie.CompactPath(path)})
-			} else {
-				storage[owner] = append(storage[owner], path)
+			name(a.fault.Owner, a.prefix(n))
+		}
+		for _, key := range a.fault.Riders {
+			nibbles, owner := trie.Nibbles(key), a.owner()
+			for n := range a.riderDepth + 1 {
+				name(owner, nibbles[:n])
 			}
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/sunbeam-eth/sunbeam/beamsync/sched"
+	"github.com/sunbeam-eth/sunbeam/trie"
 )
 
 const (
@@ -21,13 +22,14 @@ const (
 // want is what the loop knows about one want of the scheduler.
 type want struct {
 	target
-	id      sched.WantID
-	class   sched.Class
-	depth   int      // longest path asked for on the way to fault.Key, nibbles
-	waiters []waiter // never empty while the scheduler knows the want
-	sends   int      // requests it was in, hedges aside
-	flying  bool     // it was sent at least once
-	blob    []byte   // set before its callers wake
+	id         sched.WantID
+	class      sched.Class
+	depth      int      // longest path asked for on the way to fault.Key, nibbles
+	riderDepth int      // the same for those of fault.Riders
+	waiters    []waiter // never empty while the scheduler knows the want
+	sends      int      // requests it was in, hedges aside
+	flying     bool     // it was sent at least once
+	blob       []byte   // set before its callers wake
 }
 
 // waiter is a call that waits for a want.
@@ -190,6 +192,9 @@ func (l *fetchLoop) want(ctx context.Context, c *call, t target, rounds int) (w 
 	if w == nil {
 		l.lastID++
 		w = &want{target: t, id: l.lastID, class: class, depth: l.depths.deepest(t.fault)}
+		if len(t.fault.Riders) > 0 {
+			w.riderDepth = l.depths.deepest(trie.Fault{Owner: t.owner(), Key: t.fault.Key})
+		}
 		l.wants[w.id] = w
 		l.byKey[t.key()] = w
 		fresh = true
@@ -244,7 +249,7 @@ func (l *fetchLoop) send(ctx context.Context, a sched.Send) {
 	sessions := make(map[*Session]bool)
 	for _, id := range a.Wants {
 		w := l.wants[id]
-		asks = append(asks, ask{id: id, target: w.target, depth: w.depth})
+		asks = append(asks, ask{id: id, target: w.target, depth: w.depth, riderDepth: w.riderDepth})
 		if !a.Hedge {
 			w.sends++
 			w.flying = true
@@ -294,11 +299,14 @@ func (l *fetchLoop) deliver(ctx context.Context, r *reply) error {
 	for _, d := range r.deliveries {
 		ev.Satisfied = append(ev.Satisfied, d.id)
 		l.depths.observe(d)
+		for _, rider := range d.riders {
+			l.depths.observe(rider)
+		}
 	}
 	var further sched.WantAdded // what paths go on with
 	for _, d := range r.deliveries {
 		if w := l.wants[d.id]; w != nil {
-			further.Wants = append(further.Wants, l.satisfy(ctx, w, d, r.cut)...)
+			further.Wants = append(further.Wants, l.satisfy(ctx, w, d, r)...)
 		}
 	}
 	l.lie = r.lie
@@ -306,18 +314,17 @@ func (l *fetchLoop) deliver(ctx context.Context, r *reply) error {
 	if len(further.Wants) > 0 {
 		l.step(ctx, further)
 	}
-	if !r.cut {
-		l.dropHints(ctx, r.unsatisfied)
-	}
+	l.dropHints(ctx, r.unsatisfied, r.cut && r.long)
 	return nil
 }
 
 // dropHints lets calls that are hints go without what a peer did not have; a want that
-// nobody else waits for is cancelled.
-func (l *fetchLoop) dropHints(ctx context.Context, ids []sched.WantID) {
+// nobody else waits for is cancelled. What a reply was too short for is asked for once more
+// only: of storage that a peer does not have at all it says nothing, as if it was cut.
+func (l *fetchLoop) dropHints(ctx context.Context, ids []sched.WantID, cut bool) {
 	for _, id := range ids {
 		w := l.wants[id]
-		if w == nil {
+		if w == nil || cut && w.sends < 2 {
 			continue
 		}
 		w.waiters = slices.DeleteFunc(w.waiters, func(o waiter) bool {
@@ -339,7 +346,7 @@ func (l *fetchLoop) dropHints(ctx context.Context, ids []sched.WantID) {
 // satisfy wakes those who wait for a want, except that those who wait for whole paths go
 // on to the next node if there is one; it returns new wants for these. A hint does not go
 // on where the peer was asked for the next node and did not have it.
-func (l *fetchLoop) satisfy(ctx context.Context, w *want, d delivery, cut bool) (further []sched.Want) {
+func (l *fetchLoop) satisfy(ctx context.Context, w *want, d delivery, r *reply) (further []sched.Want) {
 	l.forget(w)
 	w.blob = d.blob
 	if len(w.waiters) > 0 {
@@ -349,10 +356,18 @@ func (l *fetchLoop) satisfy(ctx context.Context, w *want, d delivery, cut bool) 
 		c, rounds := o.call, o.before+w.sends-o.base
 		c.rounds = max(c.rounds, rounds)
 		c.open--
-		lacked := d.depth == 0 && !cut
+		lacked := d.depth == 0 && !r.cut
 		if c.whole && d.next != nil && !(c.hint && lacked) {
 			if next, fresh := l.want(ctx, c, nodeTarget(*d.next), rounds); fresh {
 				further = append(further, next.scheduled(nil))
+			}
+		}
+		for _, rider := range d.riders {
+			lacked := rider.depth == 0 && !(r.cut && r.long)
+			if c.whole && rider.next != nil && !(c.hint && lacked) {
+				if next, fresh := l.want(ctx, c, nodeTarget(*rider.next), rounds); fresh {
+					further = append(further, next.scheduled(nil))
+				}
 			}
 		}
 		if c.open == 0 {

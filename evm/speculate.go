@@ -10,7 +10,6 @@ import (
 	"github.com/ethereum/go-ethereum/core/types"
 	"github.com/ethereum/go-ethereum/core/vm"
 	"github.com/ethereum/go-ethereum/params"
-	"github.com/holiman/uint256"
 
 	"github.com/sunbeam-eth/sunbeam/trie"
 )
@@ -32,28 +31,29 @@ type Speculation struct {
 	Block  *types.Block
 	Parent *types.Header // as in Job
 	Guess  *trie.Guess   // opened on Parent.Root; takes note of what is asked for in vain
+	Manner Manner
 	// Held finds ancestors for BLOCKHASH without blocking; nil for one that is not held.
 	Held func(hash common.Hash, number uint64) *types.Header
 }
 
-// SpeculateGroup runs transactions of the block, in order and without the others. Nothing comes
-// out but what was noted. It may be called concurrently, with a guess for each call.
+// SpeculateGroup runs transactions of the block, in order and without the others. If nothing was
+// missing it computes the new root as well, which may need more. Nothing comes out but what was
+// noted. It may be called concurrently, with a guess for each call.
 func (e *Executor) SpeculateGroup(ctx context.Context, spec Speculation, group []int) {
 	defer func() { _ = recover() }() // a guess may lead anywhere, and means nothing
 	var (
-		block, parent, guess = spec.Block, spec.Parent, spec.Guess
+		block, parent = spec.Block, spec.Parent
 
-		chain  = held{e, spec}
 		header = block.Header()
 		signer = types.MakeSigner(e.config, header.Number, header.Time)
 		txs    = block.Transactions()
+		config = e.assume(spec, group)
 	)
-	e.assumeSenders(guess, block, group)
-	statedb, err := state.New(parent.Root, guess)
+	statedb, err := state.New(parent.Root, spec.Guess)
 	if err != nil {
 		return
 	}
-	machine := vm.NewEVM(core.NewEVMBlockContext(header, chain, nil), statedb, e.config, vm.Config{})
+	machine := vm.NewEVM(core.NewEVMBlockContext(header, held{e, spec}, nil), statedb, e.config, config)
 	defer machine.Release()
 	machine.SetJumpDestCache(e.jumpDests)
 	machine.SetPrecompileCache(e.precompiles)
@@ -75,48 +75,45 @@ func (e *Executor) SpeculateGroup(ctx context.Context, spec Speculation, group [
 		}
 		statedb.Finalise(machine.GetRules())
 	}
+	if !spec.Guess.Missed() {
+		statedb.IntermediateRoot(machine.GetRules())
+	}
 }
 
 // SpeculateBlock runs the whole block, system calls and new root included. Nothing comes out but
 // what was noted.
 func (e *Executor) SpeculateBlock(ctx context.Context, spec Speculation) {
 	defer func() { _ = recover() }() // a guess may lead anywhere, and means nothing
-	block, guess := spec.Block, spec.Guess
+	block := spec.Block
 	all := make([]int, len(block.Transactions()))
 	for i := range all {
 		all[i] = i
 	}
-	e.assumeSenders(guess, block, all)
-	statedb, err := state.New(spec.Parent.Root, guess)
+	config := e.assume(spec, all)
+	statedb, err := state.New(spec.Parent.Root, spec.Guess)
 	if err != nil {
 		return
 	}
 	chain := held{e, spec}
-	_, _ = core.NewStateProcessor(chain).Process(ctx, block, statedb, e.jumpDests, e.precompiles, vm.Config{}, nil)
+	_, _ = core.NewStateProcessor(chain).Process(ctx, block, statedb, e.jumpDests, e.precompiles, config, nil)
 	statedb.IntermediateRoot(e.config.Rules(block.Number(), block.Difficulty().Sign() == 0, block.Time()))
 }
 
-// assumeSenders lets senders whose accounts are not held pay for what they send.
-func (e *Executor) assumeSenders(guess *trie.Guess, block *types.Block, txs []int) {
-	var (
-		senders = e.Senders(block) // cached by now
-		nonces  = make(map[common.Address]uint64)
-		rich    = new(uint256.Int).Lsh(uint256.NewInt(1), 128)
-	)
+// assume makes the guess answer in the manner of the speculation, and senders whose accounts are
+// not held pay for what they send.
+func (e *Executor) assume(spec Speculation, txs []int) vm.Config {
+	assume := newAssumption(spec.Manner)
+	senders := e.Senders(spec.Block) // cached by now
 	for _, i := range txs {
-		if _, seen := nonces[senders[i]]; !seen {
-			nonces[senders[i]] = block.Transactions()[i].Nonce()
+		if _, seen := assume.nonces[senders[i]]; !seen {
+			assume.nonces[senders[i]] = spec.Block.Transactions()[i].Nonce()
 		}
 	}
-	guess.Assume = func(addr common.Address) *types.StateAccount {
-		nonce, sends := nonces[addr]
-		if !sends {
-			return nil
-		}
-		account := types.NewEmptyStateAccount()
-		account.Nonce, account.Balance = nonce, rich.Clone()
-		return account
+	spec.Guess.Assume = assume
+	if spec.Manner == Plain {
+		return vm.Config{}
 	}
+	return vm.Config{Tracer: newDetour(spec.Guess, assume)}
 }
 
 // held is core.ChainContext over what is held: BLOCKHASH of other blocks is a zero hash to a

@@ -18,6 +18,11 @@ type Fault struct {
 	Path  []byte      // nibbles from the trie's root to the missing node, one per byte
 	Hash  common.Hash // keccak256 of the missing node
 	Key   []byte      // all 64 nibbles of the key being read; nil if only this node is wanted
+
+	// Riders are storage keys (hashes of slots) of the account at Key, wanted together with it:
+	// a server finds them without being told the storage root, which is not known before the
+	// account is here. They are hints: a source need not bring them.
+	Riders []common.Hash
 }
 
 // Node is a trie node that was verified: keccak256(Blob) == Hash.

@@ -1,0 +1,34 @@
+package trie
+
+import (
+	"fmt"
+
+	"github.com/ethereum/go-ethereum/common"
+	"github.com/ethereum/go-ethereum/core/types"
+)
+
+// Probe looks for a key's value as far as the store goes. If a node is missing on the way, it
+// returns the fault that would go on from there. Nothing is fetched.
+func Probe(store Store, stateRoot, owner, root, key common.Hash) (value []byte, missing *Fault, err error) {
+	if root == types.EmptyRootHash || root == (common.Hash{}) {
+		return nil, nil, nil
+	}
+	nibbles := Nibbles(key)
+	for depth, hash := 0, root; ; {
+		blob, err := store.Node(owner, nibbles[:depth:depth], hash)
+		if err != nil {
+			return nil, nil, fmt.Errorf("read trie node %x at %x of %x: %w", hash, nibbles[:depth], owner, err)
+		}
+		if len(blob) == 0 {
+			return nil, &Fault{Root: stateRoot, Owner: owner, Path: nibbles[:depth:depth], Hash: hash, Key: nibbles}, nil
+		}
+		step, err := Descend(blob, nibbles[depth:])
+		if err != nil {
+			return nil, nil, fmt.Errorf("trie node %x at %x of %x: %w", hash, nibbles[:depth], owner, err)
+		}
+		if step.Kind != StepChild {
+			return step.Value, nil, nil
+		}
+		depth, hash = depth+step.Depth, step.Hash
+	}
+}
