@@ -161,6 +161,7 @@ type Walker struct {
 	total    float64                 // estimated accounts; 0: unknown
 	out      int                     // needs that have not come back
 	held     int                     // bytes in units
+	byNodes  bool
 	done     bool
 	progress WalkProgress
 }
@@ -189,6 +190,9 @@ func NewWalker(cfg WalkerConfig) *Walker {
 	heap.Push(&w.queue, w.newItem(item{Want: Want{Hash: cfg.Root}}))
 	return w
 }
+
+// ByNodes says whether nothing may be needed as a range: nobody serves ranges. It is slow.
+func (w *Walker) ByNodes(on bool) { w.byNodes = on }
 
 // Done says whether the root is in Solid, durably as far as its writer is.
 func (w *Walker) Done() bool { return w.done }

@@ -60,7 +60,7 @@ func (it *item) leaves(w *Walker) float64 {
 // ranged says whether the item is needed as a range of leaves: Solid has nothing there that would
 // be fetched once more, and an answer or two bring it.
 func (it *item) ranged(w *Walker) bool {
-	return it.bare && it.leaves(w) <= 2*float64(w.cfg.RangeLeaves)
+	return !w.byNodes && it.bare && it.leaves(w) <= 2*float64(w.cfg.RangeLeaves)
 }
 
 // precedes says whether nothing lies between the keys of two items of one trie.

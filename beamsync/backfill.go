@@ -1,0 +1,203 @@
+package beamsync
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/ethereum/go-ethereum/common"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/sunbeam-eth/sunbeam/trie"
+)
+
+// The scan of the Beam Sync specification: all nodes take the seed from the same blocks and
+// begin anew at the same time, so that they want the same parts of the state and can give
+// them to each other.
+const (
+	// SeedInterval is the distance of the blocks whose hashes are seeds.
+	SeedInterval = 100
+	// seedDelay is how many blocks after a seed block the scan begins anew: its hash is settled then.
+	seedDelay = 5
+	// maxRootAge is how many blocks the root may lie behind the head. Peers keep 128.
+	maxRootAge = 110
+)
+
+const (
+	rangeBytes      = 512 << 10        // asked for in one request
+	rangeWindow     = 8                // requests in flight to one peer: hides 100 ms of round trip
+	maxRanges       = 64               // to all peers: bounds memory
+	maxLookupCalls  = 6                // calls of StateSource in flight
+	rangeDeadline   = 15 * time.Second // after which a request is given up
+	rangeBackoff    = 500 * time.Millisecond
+	maxRangeBackoff = 16 * time.Second
+	backfillTick    = time.Second
+	backfillPoll    = 20 * time.Millisecond // how soon it is looked again whether a block still waits
+	backfillReport  = 8 * time.Second
+)
+
+// RangePeer is one connection that serves leaves of tries over snap/1. A call is one wire
+// request; keys increase, nothing else is verified. The p2p package implements it.
+type RangePeer interface {
+	ID() string
+	ServesState() bool
+	// AccountLeaves returns accounts from origin to the first at or above limit, and the proof of both
+	// ends. Nothing at all means that the peer does not have the root.
+	AccountLeaves(ctx context.Context, root, origin, limit common.Hash, maxBytes uint64) (keys []common.Hash, values, proof [][]byte, err error)
+	// StorageLeaves returns the storage of accounts, whole unless a proof follows for the
+	// last one. Origin and limit are for the first.
+	StorageLeaves(ctx context.Context, root common.Hash, accounts []common.Hash, origin, limit common.Hash, maxBytes uint64) (keys [][]common.Hash, values [][][]byte, proof [][]byte, err error)
+}
+
+// StateSource brings single nodes and codes into the local store. [Session] implements it.
+type StateSource interface {
+	FetchMany(ctx context.Context, faults []trie.Fault, codes []common.Hash) error
+}
+
+// Target is a state to complete.
+type Target struct {
+	Root   common.Hash
+	Number uint64      // of its block
+	Seed   common.Hash // hash of the latest block with number % SeedInterval == 0
+}
+
+// BackfillConfig is what a [Backfill] works with. Busy, Blamer, Log and Registerer may be left out.
+type BackfillConfig struct {
+	Solid  trie.Solid
+	Writer func() trie.SolidWriter // returns a new one; the last one is not used any more then
+	Local  trie.Store              // where nodes may be found and Source puts them: Hot
+	Source StateSource
+
+	Recent func() (Target, bool) // the head's state; false: there is none yet
+	Busy   func() bool           // something more important needs the network
+	Rate   uint64                // bytes per second of ranges; 0: no limit
+
+	Blamer     Blamer
+	Log        *slog.Logger
+	Registerer prometheus.Registerer
+}
+
+// Backfill collects the state that no block touched, until one state is complete in Solid. It is
+// the shell around [trie.Walker]: it carries the walker's needs to peers, verifies what they answer and gives
+// it to the walker, which alone writes.
+//
+// When the head moves on, the walk begins anew with a newer root, as the specification wants: what
+// is complete is not looked at again. What was not, and was not written, is lost then, as it is
+// by a kill; it keeps no other state.
+type Backfill struct {
+	cfg     BackfillConfig
+	log     *slog.Logger
+	metrics *backfillMetrics
+	peers   *rangePeers
+	started atomic.Bool
+	done    chan struct{} // closed when a state is complete
+
+	mu struct {
+		sync.Mutex
+		progress Progress
+		root     common.Hash // complete
+	}
+}
+
+// NewBackfill returns a backfill without peers.
+func NewBackfill(cfg BackfillConfig) *Backfill {
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Busy == nil {
+		cfg.Busy = func() bool { return false }
+	}
+	return &Backfill{
+		cfg: cfg, log: cfg.Log, metrics: newBackfillMetrics(cfg.Registerer),
+		peers: newRangePeers(), done: make(chan struct{}),
+	}
+}
+
+// Join adds a connected peer. It does not block.
+func (b *Backfill) Join(p RangePeer) {
+	if p.ServesState() {
+		b.peers.join(p)
+	}
+}
+
+// Leave removes a peer that is gone. It does not block.
+func (b *Backfill) Leave(id string) { b.peers.leave(id) }
+
+// Done is closed when a state is complete: see Root. The backfill has nothing to do any more.
+func (b *Backfill) Done() <-chan struct{} { return b.done }
+
+// Root is the root of the complete state; false while there is none. Whoever takes over enables
+// go-ethereum's pathdb on it and executes the blocks since.
+func (b *Backfill) Root() (common.Hash, bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.mu.root, b.mu.root != (common.Hash{})
+}
+
+// Run collects until a state is complete or ctx ends (both nil), or a store fails. It may run once.
+func (b *Backfill) Run(ctx context.Context) error {
+	if !b.started.CompareAndSwap(false, true) {
+		return errors.New("the backfill has been run already")
+	}
+	meter := newMeter()
+	for restarts := 0; ctx.Err() == nil; restarts++ {
+		target, ok := b.await(ctx, meter)
+		if !ok {
+			return nil
+		}
+		if restarts > 0 {
+			b.metrics.restarts.Inc()
+		}
+		complete, err := b.walk(ctx, target, meter)
+		if err != nil && ctx.Err() == nil {
+			return fmt.Errorf("backfill of state %x: %w", target.Root, err)
+		}
+		if complete {
+			b.finish(target, meter)
+			return nil
+		}
+	}
+	return nil
+}
+
+// await waits until there is a state to complete.
+func (b *Backfill) await(ctx context.Context, meter *meter) (Target, bool) {
+	tick := time.NewTicker(backfillTick)
+	defer tick.Stop()
+	for {
+		if target, ok := b.cfg.Recent(); ok {
+			return target, true
+		}
+		b.publish(meter.progress(Target{}, trie.WalkProgress{}, "for the first executed block"))
+		select {
+		case <-ctx.Done():
+			return Target{}, false
+		case <-tick.C:
+		}
+	}
+}
+
+func (b *Backfill) finish(target Target, meter *meter) {
+	b.mu.Lock()
+	b.mu.root = target.Root
+	b.mu.progress.Waiting = ""
+	b.mu.Unlock()
+	p := b.Progress()
+	b.log.Info("State complete", "root", target.Root, "number", target.Number, "accounts", p.Accounts,
+		"slots", p.Slots, "codes", p.Codes, "bytes", p.Bytes, "took", time.Since(meter.began).Round(time.Second))
+	close(b.done)
+}
+
+// outdated says whether a walk should begin anew at another target.
+func outdated(old, recent Target) bool {
+	if old.Root == recent.Root || recent.Number <= old.Number {
+		return false
+	}
+	// Number of scans that have begun up to a block.
+	scans := func(number uint64) uint64 { return (number + SeedInterval - seedDelay) / SeedInterval }
+	return scans(recent.Number) != scans(old.Number) || recent.Number-old.Number > maxRootAge
+}

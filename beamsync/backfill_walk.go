@@ -1,0 +1,362 @@
+package beamsync
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"sync"
+	"time"
+
+	"github.com/ethereum/go-ethereum/common"
+
+	"github.com/sunbeam-eth/sunbeam/trie"
+)
+
+// walk is one walk of the backfill. Everything but the requests is on Run's goroutine.
+type walk struct {
+	b       *Backfill
+	target  Target
+	meter   *meter
+	walker  *trie.Walker
+	writer  trie.SolidWriter
+	bucket  *bucket
+	results chan *rangeResult
+	wires   sync.WaitGroup
+	cpu     chan struct{} // bounds how many replies are verified at once
+
+	lookups int    // calls of StateSource in flight
+	waiting string // why nothing was asked for, last time
+	wake    *time.Timer
+}
+
+// rangeResult is how a need went. peer is nil for nodes and codes.
+type rangeResult struct {
+	need     *trie.Need
+	peer     *rangePeer
+	delivery *trie.Delivery
+	bytes    int
+	took     time.Duration
+	err      error
+}
+
+// walk completes a target, or ends without an error when the target is outdated or ctx ends.
+func (b *Backfill) walk(ctx context.Context, target Target, meter *meter) (complete bool, err error) {
+	meter.begin()
+	w := &walk{
+		b: b, target: target, meter: meter, writer: b.cfg.Writer(), bucket: newBucket(b.cfg.Rate),
+		results: make(chan *rangeResult, maxRanges+maxLookupCalls), cpu: make(chan struct{}, runtime.GOMAXPROCS(0)),
+	}
+	w.walker = trie.NewWalker(trie.WalkerConfig{
+		Root: target.Root, Seed: target.Seed, Solid: b.cfg.Solid, Writer: w.writer, Local: b.cfg.Local,
+	})
+	b.log.Info("Collecting the state", "root", target.Root, "number", target.Number, "seed", target.Seed, "walk", meter.walks)
+	ctx, cancel := context.WithCancel(ctx)
+	err = w.run(ctx)
+	cancel()
+	w.wires.Wait()
+	for len(w.results) > 0 {
+		if r := <-w.results; r.peer != nil {
+			b.peers.release(r.peer)
+		}
+	}
+	meter.end(w.walker.Progress())
+	if err != nil {
+		return false, err
+	}
+	return w.walker.Done(), w.writer.Flush()
+}
+
+func (w *walk) run(ctx context.Context) error {
+	w.wake = time.NewTimer(0)
+	defer w.wake.Stop()
+	tick := time.NewTicker(backfillTick)
+	defer tick.Stop()
+	w.publish()
+	for !w.walker.Done() {
+		more, err := w.dispatch(ctx)
+		if err != nil {
+			return err
+		}
+		if more { // there is local work: look at the rest without waiting
+			w.wake.Reset(0)
+		}
+		select {
+		case <-ctx.Done():
+			w.publish()
+			return nil
+		case r := <-w.results:
+			err = w.take(ctx, r)
+		case <-w.b.peers.change:
+		case <-w.wake.C:
+		case <-tick.C:
+			w.publish()
+			if err = w.writer.Flush(); err == nil && w.outdated() {
+				return nil
+			}
+		}
+		if err != nil {
+			return err
+		}
+	}
+	w.waiting = ""
+	w.publish()
+	return nil
+}
+
+// dispatch asks for what may be asked for now. more says that there is local work left.
+func (w *walk) dispatch(ctx context.Context) (more bool, err error) {
+	for {
+		w.waiting = ""
+		if w.b.cfg.Busy() {
+			w.waiting = "for a block that needs the network"
+			w.wake.Reset(backfillPoll)
+			return false, nil
+		}
+		now := time.Now()
+		peer, again := w.b.peers.free(now)
+		if wait := w.bucket.wait(now); wait > 0 && peer != nil {
+			w.waiting, peer, again = "for the rate limit", nil, now.Add(wait)
+		}
+		if !again.IsZero() {
+			w.wake.Reset(max(again.Sub(now), time.Millisecond))
+		}
+		if peer == nil && w.lookups == maxLookupCalls {
+			return false, nil
+		}
+		need, more, err := w.walker.Next(peer != nil, w.lookups < maxLookupCalls)
+		switch {
+		case err != nil:
+			return false, err
+		case need == nil:
+			w.excuse(peer)
+			return more, nil
+		case need.Kind == trie.NeedNodes || need.Kind == trie.NeedCodes:
+			w.lookUp(ctx, need)
+		default:
+			w.ask(ctx, peer, need)
+		}
+	}
+}
+
+// excuse finds out why nothing is asked for although nothing is in flight.
+func (w *walk) excuse(peer *rangePeer) {
+	if w.waiting != "" || peer != nil || w.walker.Progress().Out > 0 {
+		return
+	}
+	switch all, empty, _ := w.b.peers.census(w.target.Root); {
+	case all == 0:
+		w.waiting = "for peers"
+	case empty == all:
+		w.waiting = "for a peer that has the state"
+	default:
+		w.waiting = "for peers that failed to be asked again"
+	}
+}
+
+// lookUp fetches nodes or codes into the local store.
+func (w *walk) lookUp(ctx context.Context, need *trie.Need) {
+	w.lookups++
+	faults := make([]trie.Fault, len(need.Wants))
+	for i, want := range need.Wants {
+		faults[i] = trie.Fault{Root: w.target.Root, Owner: want.Owner, Path: want.Path, Hash: want.Hash}
+	}
+	w.wires.Add(1)
+	go func() {
+		defer w.wires.Done()
+		err := w.b.cfg.Source.FetchMany(ctx, faults, need.Codes)
+		w.results <- &rangeResult{need: need, err: err}
+	}()
+}
+
+// ask asks a peer for a range.
+func (w *walk) ask(ctx context.Context, peer *rangePeer, need *trie.Need) {
+	w.b.peers.take(peer)
+	w.bucket.spend(rangeBytes)
+	w.wires.Add(1)
+	go func() {
+		defer w.wires.Done()
+		r := &rangeResult{need: need, peer: peer}
+		began := time.Now()
+		limited, cancel := context.WithTimeout(ctx, rangeDeadline)
+		keys, values, proof, err := askRange(limited, peer, w.target.Root, need)
+		cancel()
+		r.took, r.err, r.bytes = time.Since(began), err, sizeOf(keys, values, proof)
+		if err == nil {
+			w.cpu <- struct{}{}
+			r.delivery, r.err = need.Match(keys, values, proof)
+			<-w.cpu
+		}
+		w.results <- r
+	}()
+}
+
+func askRange(ctx context.Context, peer RangePeer, root common.Hash, need *trie.Need) (keys [][]common.Hash, values [][][]byte, proof [][]byte, err error) {
+	if need.Kind == trie.NeedAccounts {
+		k, v, proof, err := peer.AccountLeaves(ctx, root, need.Origin, need.Limit, rangeBytes)
+		return [][]common.Hash{k}, [][][]byte{v}, proof, err
+	}
+	if need.Kind == trie.NeedSlots {
+		return peer.StorageLeaves(ctx, root, []common.Hash{need.Wants[0].Owner}, need.Origin, need.Limit, rangeBytes)
+	}
+	accounts := make([]common.Hash, len(need.Wants))
+	for i, want := range need.Wants {
+		accounts[i] = want.Owner
+	}
+	return peer.StorageLeaves(ctx, root, accounts, common.Hash{}, common.MaxHash, rangeBytes)
+}
+
+func sizeOf(keys [][]common.Hash, values [][][]byte, proof [][]byte) (n int) {
+	for i := range keys {
+		n += len(keys[i]) * common.HashLength
+		for _, value := range values[i] {
+			n += len(value)
+		}
+	}
+	for _, blob := range proof {
+		n += len(blob)
+	}
+	return n
+}
+
+// take handles how a need went.
+func (w *walk) take(ctx context.Context, r *rangeResult) error {
+	if r.peer == nil {
+		w.lookups--
+		if r.err != nil {
+			w.walker.Return(r.need)
+			if ctx.Err() != nil {
+				return nil
+			}
+			return r.err
+		}
+		return w.walker.Found(r.need)
+	}
+	w.meter.bytes += uint64(r.bytes)
+	w.bucket.spend(r.bytes - rangeBytes)
+	result, err := w.judge(ctx, r)
+	w.b.metrics.requests.WithLabelValues(r.need.Kind.String(), result).Inc()
+	if err != nil {
+		return err
+	}
+	w.b.log.Debug("Range answered", "peer", r.peer.ID(), "kind", r.need.Kind.String(), "result", result, "wants", len(r.need.Wants),
+		"origin", r.need.Origin, "bytes", r.bytes, "took", r.took.Round(time.Millisecond), "err", r.err)
+	if result == resultCancelled {
+		w.b.peers.release(r.peer)
+		w.walker.Return(r.need)
+		return nil
+	}
+	served := result == resultOK || result == resultPartial
+	w.b.peers.put(r.peer, w.target.Root, served, result == resultEmpty)
+	if !served {
+		w.walker.Return(r.need)
+		w.fallBack()
+		return nil
+	}
+	w.walker.ByNodes(false)
+	w.b.metrics.took.WithLabelValues(r.need.Kind.String()).Observe(r.took.Seconds())
+	return w.walker.Deliver(r.need, r.delivery)
+}
+
+// judge says how a request for a range ended, and blames the peer for what it did. The error
+// is one that no peer is to blame for.
+func (w *walk) judge(ctx context.Context, r *rangeResult) (result string, err error) {
+	var lie *trie.Lie
+	switch {
+	case r.err == nil:
+	case errors.As(r.err, &lie):
+		if w.b.peers.expel(r.peer.ID()) {
+			w.b.log.Warn("Peer lied", "peer", r.peer.ID(), "kind", r.need.Kind.String(), "detail", lie.Detail)
+			w.b.blame(r.peer.ID(), BlameLie, lie.Error())
+		}
+		return resultLie, nil
+	case errors.Is(r.err, trie.ErrMalformed):
+		return resultError, fmt.Errorf("%s: %w", r.need.Kind, r.err)
+	case ctx.Err() != nil:
+		return resultCancelled, nil
+	case errors.Is(r.err, context.DeadlineExceeded):
+		w.b.blame(r.peer.ID(), BlameTimeout, "no reply to a request for "+r.need.Kind.String()+" in time")
+		return resultTimeout, nil
+	default:
+		return resultOf(ctx, r.err), nil
+	}
+	proved := 0
+	for _, piece := range r.delivery.Pieces {
+		if piece != nil {
+			proved++
+		}
+	}
+	switch proved {
+	case 0:
+		return resultEmpty, nil
+	case len(r.delivery.Pieces):
+		return resultOK, nil
+	}
+	return resultPartial, nil
+}
+
+func (b *Backfill) blame(peer string, reason Blame, detail string) {
+	if b.cfg.Blamer != nil {
+		b.cfg.Blamer.Blame(peer, reason, detail)
+	}
+}
+
+// fallBack goes node by node when no peer seems to serve ranges.
+func (w *walk) fallBack() {
+	all, _, useless := w.b.peers.census(w.target.Root)
+	w.walker.ByNodes(all > 0 && useless == all)
+}
+
+// outdated says whether to begin anew: in time with the specification, or because no
+// peer has this state any longer.
+func (w *walk) outdated() bool {
+	recent, ok := w.b.cfg.Recent()
+	if !ok || recent.Root == w.target.Root {
+		return false
+	}
+	reason := "a new scan begins"
+	if !outdated(w.target, recent) {
+		if all, empty, _ := w.b.peers.census(w.target.Root); all == 0 || empty < all {
+			return false
+		}
+		reason = "no peer has the state"
+	}
+	w.b.log.Info("Walking anew", "reason", reason, "share", w.walker.Progress().Share, "number", w.target.Number, "newest", recent.Number)
+	return true
+}
+
+// publish shows the progress, in the log every few seconds.
+func (w *walk) publish() {
+	p := w.meter.progress(w.target, w.walker.Progress(), w.waiting)
+	w.b.publish(p)
+	if now := time.Now(); now.Sub(w.meter.reported) >= backfillReport {
+		w.meter.reported = now
+		w.b.log.Info("Collecting the state", "share", fmt.Sprintf("%.2f%%", 100*p.Share), "accounts", p.Accounts, "slots", p.Slots,
+			"codes", p.Codes, "bytes", p.Bytes, "bytes_per_second", uint64(p.Rate), "eta", p.ETA, "inflight", p.Inflight, "waiting", p.Waiting)
+	}
+}
+
+// bucket limits a rate: what is spent must have flown in before, a second's worth at most.
+type bucket struct {
+	rate, level float64
+	at          time.Time
+}
+
+func newBucket(rate uint64) *bucket {
+	return &bucket{rate: float64(rate), level: float64(rate), at: time.Now()}
+}
+
+// wait is how long it takes until something may be spent.
+func (k *bucket) wait(now time.Time) time.Duration {
+	if k.rate == 0 {
+		return 0
+	}
+	k.level = min(k.rate, k.level+now.Sub(k.at).Seconds()*k.rate)
+	k.at = now
+	if k.level > 0 {
+		return 0
+	}
+	return time.Duration((1 - k.level) / k.rate * float64(time.Second))
+}
+
+func (k *bucket) spend(n int) { k.level -= float64(n) }
