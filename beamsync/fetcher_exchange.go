@@ -113,6 +113,8 @@ type delivery struct {
 // reply is the outcome of one wire request, verified.
 type reply struct {
 	request     sched.RequestID
+	peer        string
+	root        common.Hash // kind Node
 	kind        sched.Kind
 	result      string
 	failed      bool
@@ -132,7 +134,7 @@ type reply struct {
 
 // exchange performs one wire request and keeps what is true of its reply.
 func exchange(ctx context.Context, peer Peer, a sched.Send, asks []ask, local trie.Local) *reply {
-	r := &reply{request: a.Request, kind: a.Kind, barren: make(map[common.Hash]bool)}
+	r := &reply{request: a.Request, peer: a.Peer, root: a.Root, kind: a.Kind, barren: make(map[common.Hash]bool)}
 	var (
 		blobs [][]byte
 		sets  [][][]byte

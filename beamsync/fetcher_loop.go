@@ -7,6 +7,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/ethereum/go-ethereum/common"
+
 	"github.com/sunbeam-eth/sunbeam/beamsync/sched"
 	"github.com/sunbeam-eth/sunbeam/trie"
 )
@@ -17,6 +19,8 @@ const (
 	// An urgent want older than slowWait is reported, again every slowLogEvery.
 	slowWait     = 2 * time.Second
 	slowLogEvery = 5 * time.Second
+	// hintSends is how often a guess is asked for where the replies say little.
+	hintSends = 3
 )
 
 // want is what the loop knows about one want of the scheduler.
@@ -63,6 +67,7 @@ type fetchLoop struct {
 	peers    map[string]Peer   // those that the scheduler knows
 	requests map[sched.RequestID]context.CancelFunc
 	depths   *depthGuess
+	served   map[string]common.Hash // the root under which a peer had nodes last
 	wake     *time.Timer
 	lie      string // what the lying reply in hand held
 	logged   time.Time
@@ -78,6 +83,7 @@ func newFetchLoop(f *Fetcher) *fetchLoop {
 		peers:    make(map[string]Peer),
 		requests: make(map[sched.RequestID]context.CancelFunc),
 		depths:   newDepthGuess(),
+		served:   make(map[string]common.Hash),
 	}
 }
 
@@ -127,6 +133,7 @@ func (l *fetchLoop) handle(ctx context.Context, messages []any) error {
 			l.step(ctx, sched.PeerJoined{ID: m.peer.ID()})
 		case left:
 			delete(l.peers, m.id)
+			delete(l.served, m.id)
 			l.step(ctx, sched.PeerLeft{ID: m.id})
 		case *reply:
 			if err := l.deliver(ctx, m); err != nil {
@@ -292,8 +299,12 @@ func (l *fetchLoop) deliver(ctx context.Context, r *reply) error {
 	} else {
 		l.f.metrics.nodes.Add(float64(r.proved))
 	}
+	if r.kind == sched.Node && r.proved > 0 {
+		l.served[r.peer] = r.root
+	}
+	serves := l.served[r.peer] == r.root
 	ev := sched.Responded{
-		Request: r.request, Unsatisfied: r.unsatisfied, Empty: r.result == resultEmpty,
+		Request: r.request, Unsatisfied: r.unsatisfied, Empty: r.result == resultEmpty && !(serves && l.hinted(r.unsatisfied)),
 		Cut: r.cut, Lied: r.result == resultLie, Bytes: r.bytes, Items: r.items,
 	}
 	for _, d := range r.deliveries {
@@ -314,17 +325,28 @@ func (l *fetchLoop) deliver(ctx context.Context, r *reply) error {
 	if len(further.Wants) > 0 {
 		l.step(ctx, further)
 	}
-	l.dropHints(ctx, r.unsatisfied, r.cut && r.long)
+	l.dropHints(ctx, r.unsatisfied, r.kind == sched.Node && !serves || r.cut && r.long)
 	return nil
 }
 
+// hinted says whether wants are guesses and nothing else: a peer that has none of them is not
+// without state.
+func (l *fetchLoop) hinted(ids []sched.WantID) bool {
+	for _, id := range ids {
+		if w := l.wants[id]; w != nil && slices.ContainsFunc(w.waiters, func(o waiter) bool { return !o.call.hint }) {
+			return false
+		}
+	}
+	return true
+}
+
 // dropHints lets calls that are hints go without what a peer did not have; a want that
-// nobody else waits for is cancelled. What a reply was too short for is asked for once more
-// only: of storage that a peer does not have at all it says nothing, as if it was cut.
-func (l *fetchLoop) dropHints(ctx context.Context, ids []sched.WantID, cut bool) {
+// nobody else waits for is cancelled. If that says little, because the reply was cut or the peer
+// may have nothing under that root at all, they are asked for again, but not for long.
+func (l *fetchLoop) dropHints(ctx context.Context, ids []sched.WantID, doubtful bool) {
 	for _, id := range ids {
 		w := l.wants[id]
-		if w == nil || cut && w.sends < 2 {
+		if w == nil || doubtful && w.sends < hintSends {
 			continue
 		}
 		w.waiters = slices.DeleteFunc(w.waiters, func(o waiter) bool {
