@@ -99,8 +99,8 @@ type past[T any] struct {
 	match func(headers []*types.Header, wanted []int, got []T) (map[int]T, error)
 }
 
-// askPast gets what one answer holds. A peer that runs into the deadline is asked for half
-// as much the next time.
+// askPast gets what one answer holds. A peer is asked for what it announces to have; one that
+// runs into the deadline, for half as much the next time.
 func askPast[T any](ctx context.Context, f *Fetcher, what past[T], headers []*types.Header) ([]T, error) {
 	found := make([]T, len(headers))
 	var missing []int
@@ -115,20 +115,23 @@ func askPast[T any](ctx context.Context, f *Fetcher, what past[T], headers []*ty
 		return found, nil
 	}
 	wanted := missing
-	lowest := headers[len(headers)-1].Number.Uint64()
 	q := newAsking(f, what.kind, func(ctx context.Context, p Peer) (map[int]T, error) {
-		wanted := wanted
-		hashes := make([]common.Hash, len(wanted))
-		for i, at := range wanted {
-			hashes[i] = headers[at].Hash()
+		var hashes []common.Hash
+		for _, at := range wanted {
+			if !hasPast(p, headers[at].Number.Uint64()) {
+				break // nor any below
+			}
+			hashes = append(hashes, headers[at].Hash())
 		}
+		wanted := wanted[:len(hashes)]
 		got, err := what.ask(ctx, p, hashes)
 		if err != nil {
 			return nil, err
 		}
 		return what.match(headers, wanted, got)
 	})
-	q.able = func(p Peer) bool { return hasPast(p, lowest) }
+	newest := headers[missing[0]].Number.Uint64()
+	q.able = func(p Peer) bool { return hasPast(p, newest) }
 	q.failed = func(err error) {
 		if errors.Is(err, context.DeadlineExceeded) {
 			wanted = wanted[:max(1, len(wanted)/2)]

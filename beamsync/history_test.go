@@ -345,11 +345,8 @@ func TestHistoryFromWhoHasIt(t *testing.T) {
 		short.earliest, short.most = 300, 7
 		r.Join(short)
 		time.Sleep(time.Minute)
-		if oldest := r.chain.Oldest(); oldest < 300 || oldest > 300+2*historyMaxBatch {
-			t.Errorf("oldest %d", oldest)
-		}
-		if waits := r.history.Progress().WaitsFor; r.chain.Oldest() == 300 && waits != "a peer that has block 299" {
-			t.Errorf("waits for %q", waits)
+		if oldest := r.chain.Oldest(); oldest < 300 || oldest > 300+historyMaxBatch {
+			t.Errorf("oldest %d", oldest) // a batch of which part is missing is not kept yet
 		}
 		if said := r.log.String(); strings.Count(said, "Collecting chain history") < 6 {
 			t.Errorf("said:\n%s", said)

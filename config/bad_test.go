@@ -58,6 +58,8 @@ func TestBadValues(t *testing.T) {
 		{"beacon.threshold", "0", "from 1 to 512"},
 		{"beam.maxlag", "128", "from 1 to 127"},
 		{"beam.hot.size", "1", "from 64"},
+		{"history.chain", "some", "want all, postmerge or a number of blocks"},
+		{"history.chain", "-1", "want all, postmerge or a number of blocks"},
 		{"log.file", "/nowhere/at/all/log", "no such file"},
 		{"ipcpath", "/tmp/" + strings.Repeat("x", 110), "characters"},
 		{"identity", "a/b", "slashes"},

@@ -46,6 +46,22 @@ func between(low, high int64) func(string) error {
 	}
 }
 
+// Words for History.Chain, as in geth.
+const (
+	historyAll       = "all"
+	historyPostMerge = "postmerge"
+)
+
+func historySpan(s string) error {
+	if s == historyAll || s == historyPostMerge {
+		return nil
+	}
+	if _, err := strconv.ParseUint(s, 10, 64); err != nil {
+		return fmt.Errorf("want %s, %s or a number of blocks", historyAll, historyPostMerge)
+	}
+	return nil
+}
+
 func namespace(s string) error { return oneOf(namespaces...)(s) }
 
 func host(s string) error {

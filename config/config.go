@@ -1,9 +1,11 @@
 package config
 
 import (
+	"math"
 	"os"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"time"
 )
 
@@ -23,6 +25,7 @@ type Config struct {
 	RPC     RPC
 	Beacon  Beacon
 	Beam    Beam
+	History History
 	Store   Store
 	Metrics Metrics
 	Log     Log
@@ -106,6 +109,21 @@ type Beam struct {
 	HotSizeMB int // disk space for state proved on demand
 }
 
+// History is how much of the past is collected.
+type History struct {
+	Chain string // all, postmerge, or a number of blocks counted from the head
+}
+
+// Wanted is History.Chain of a checked configuration: how many blocks, and whether
+// proof-of-work blocks are left out.
+func (h History) Wanted() (blocks uint64, postMerge bool) {
+	blocks, err := strconv.ParseUint(h.Chain, 10, 64)
+	if err != nil {
+		return math.MaxUint64, h.Chain == historyPostMerge
+	}
+	return blocks, false
+}
+
 // Store is the database and the memory in front of it.
 type Store struct {
 	Engine  string // leveldb or pebble; empty: what the datadir holds, else leveldb
@@ -143,6 +161,7 @@ func Default() *Config {
 		RPC:     RPC{GasCap: 50_000_000, EVMTimeout: 5 * time.Second, BatchRequestLimit: 1000, BatchResponseMaxSize: 25_000_000},
 		Beacon:  Beacon{Threshold: 342}, // two thirds of 512
 		Beam:    Beam{MaxLag: 30, HotSizeMB: 4096},
+		History: History{Chain: "90000"},
 		Store:   Store{CacheMB: 512},
 		Metrics: Metrics{Addr: "127.0.0.1", Port: 6060},
 		Log:     Log{Verbosity: 3, Format: "terminal"},

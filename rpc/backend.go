@@ -225,10 +225,10 @@ func (b *backend) block(number gethrpc.BlockNumber) (*types.Block, error) {
 	return block, nil
 }
 
-// blockByHash finds an executed block: nil if its hash says nothing to us or nothing is
-// known about its worth, 4444 if it is from before this node began.
+// blockByHash finds a block that was executed, or an ancestor of one: nil if its hash says
+// nothing to us or nothing is known about its worth, 4444 if it is from before what is held.
 func (b *backend) blockByHash(hash common.Hash) (*types.Block, error) {
-	if block := b.executed(hash); block != nil {
+	if block := b.held(hash); block != nil {
 		return block, nil
 	}
 	if header := b.Chain.Header(hash); header != nil && header.Number.Uint64() < b.Chain.Oldest() {
@@ -237,9 +237,14 @@ func (b *backend) blockByHash(hash common.Hash) (*types.Block, error) {
 	return nil, nil
 }
 
-func (b *backend) executed(hash common.Hash) *types.Block {
+// held finds a block that was executed, or collected as an ancestor of one. Of others nothing
+// is known.
+func (b *backend) held(hash common.Hash) *types.Block {
 	if b.Chain.Status(hash) != chain.Executed {
-		return nil
+		header := b.Chain.Header(hash)
+		if header == nil || header.Number.Uint64() < b.Chain.Oldest() || !b.canonical(header) {
+			return nil
+		}
 	}
 	return b.Chain.Block(hash)
 }

@@ -40,7 +40,7 @@ func bodiesByHash[T any](api *engineAPI, hashes []common.Hash, body func(*types.
 	}
 	bodies := make([]*T, len(hashes))
 	for i, hash := range hashes {
-		bodies[i] = body(api.b.executed(hash))
+		bodies[i] = body(api.b.held(hash))
 	}
 	return bodies, nil
 }

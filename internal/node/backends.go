@@ -56,6 +56,8 @@ type beamStatus struct {
 	StatePeers int    `json:"statePeers"` // those that serve state
 	HotBytes   uint64 `json:"hotBytes"`   // state held on disk
 	Oldest     uint64 `json:"oldestBlock"`
+
+	History beamsync.HistoryProgress `json:"history"` // blocks and receipts behind the head
 	beamsync.Status
 }
 
@@ -64,6 +66,7 @@ func (b beam) Status() any { return b.status() }
 func (b beam) status() beamStatus {
 	status := beamStatus{
 		Phase: "beaming", Network: b.network.name, HotBytes: b.store.Hot().Bytes(), Oldest: b.chain.Oldest(), Status: b.importer.Status(),
+		History: b.history.Progress(),
 	}
 	for _, peer := range b.host.Peers() {
 		status.Peers++

@@ -41,6 +41,7 @@ func (n *Node) connect(registerer prometheus.Registerer, gatherer prometheus.Gat
 		Log:        n.log,
 		Registerer: registerer,
 	})
+	n.newHistory(registerer)
 	if err := n.newHost(registerer); err != nil {
 		return err
 	}

@@ -45,6 +45,7 @@ type Node struct {
 	local    trie.Local
 	fetcher  *beamsync.Fetcher
 	importer *beamsync.Importer
+	history  *beamsync.History
 	witness  *beamsync.Witnesses
 	host     *p2p.Host
 	rpc      *rpc.Server
@@ -125,7 +126,7 @@ func (n *Node) Run(ctx context.Context) (err error) {
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	for _, part := range []func(context.Context) error{
-		n.store.Run, n.fetcher.Run, n.importer.Run, n.host.Run, n.rpc.Run, n.announceHeads, n.announceStart, n.announceIdle,
+		n.store.Run, n.fetcher.Run, n.importer.Run, n.history.Run, n.host.Run, n.rpc.Run, n.announceHeads, n.announceStart, n.announceIdle,
 	} {
 		group.Go(func() error { return part(ctx) })
 	}

@@ -1,0 +1,29 @@
+package node
+
+import (
+	"github.com/ethereum/go-ethereum/core/history"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/sunbeam-eth/sunbeam/beamsync"
+)
+
+// newHistory makes what collects the chain behind the first executed block.
+func (n *Node) newHistory(registerer prometheus.Registerer) {
+	cfg := beamsync.HistoryConfig{
+		Chain: n.chain, Past: n.fetcher, Slots: n.historySlots, Log: n.log, Registerer: registerer,
+	}
+	cfg.Blocks, cfg.PostMerge = n.cfg.History.Wanted()
+	policy := history.HistoryPolicy{Mode: history.KeepPostMerge}
+	if known, err := policy.Resolve(n.chain.Genesis().Hash()); err == nil && known.Target != nil {
+		cfg.Merge = known.Target.BlockNumber
+	}
+	n.history = beamsync.NewHistory(cfg)
+}
+
+// historySlots lets the past wait while a block does.
+func (n *Node) historySlots() int {
+	if len(n.importer.Status().Pending) > 0 {
+		return 0
+	}
+	return beamsync.HistorySlots
+}
