@@ -12,7 +12,7 @@ import (
 const (
 	// maxEventBlocks bounds for how many blocks of each branch an event carries logs.
 	maxEventBlocks = 128
-	// maxExtension bounds over how many held blocks tail and oldest move down in one update.
+	// maxExtension bounds over how many held headers the tail moves down in one update.
 	maxExtension = 1024
 )
 

@@ -17,6 +17,10 @@ var ErrDetached = errors.New("history does not join the canonical chain")
 // what it holds is fetched anew.
 const maxSpans = 64
 
+// maxIndexed bounds how many blocks that are held singly, in no span, are taken over in one
+// update: each is read for its transactions, while writers wait.
+const maxIndexed = 64
+
 // Span is what a pivot left behind of an earlier canonical chain: headers from Tail to Top,
 // linked by hash; bodies, receipts and transaction lookups from Oldest to Top, none if Oldest
 // is above Top. The index of its numbers still is that chain's. Whether that chain is ours
@@ -87,7 +91,7 @@ func hashesOf(txs types.Transactions) []common.Hash {
 // tail: a whole span at once, single blocks one by one. Canonical entries that come with the
 // update count.
 func (c *Chain) lowerOldest(next *view, update *Update) {
-	for range maxExtension {
+	for range maxIndexed {
 		number := next.Oldest - 1
 		if next.Oldest <= next.Tail {
 			return
