@@ -43,7 +43,7 @@ func TestMain(m *testing.M) {
 	if cache, err := os.UserCacheDir(); err == nil && large {
 		states = filepath.Join(cache, "sunbeam", "states") // the demo's, minutes to make
 	}
-	if err := demo.Build(context.Background(), binary); err != nil {
+	if err := demo.Build(context.Background(), binary); err != nil { //nolint:forbidigo // no caller has one
 		panic(err)
 	}
 	m.Run()
