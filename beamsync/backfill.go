@@ -35,6 +35,7 @@ const (
 	rangeDeadline   = 15 * time.Second // after which a request is given up
 	rangeBackoff    = 500 * time.Millisecond
 	maxRangeBackoff = 16 * time.Second
+	rangeRetry      = 30 * time.Second // for which ranges are not asked for when no peer serves them
 	backfillTick    = time.Second
 	backfillPoll    = 20 * time.Millisecond // how soon it is looked again whether a block still waits
 	backfillReport  = 8 * time.Second

@@ -40,8 +40,8 @@ import (
 const (
 	oracleBlocks   = 112 // the last ones change the state; a scan begins within them
 	oracleQuiet    = 98
-	oracleAccounts = 4000
-	oracleSlots    = 30_000 // of the large contract: more than one answer
+	oracleAccounts = 2500
+	oracleSlots    = 12_000 // of the large contract: more than one answer
 )
 
 var (
@@ -97,7 +97,7 @@ func newOracle(t *testing.T) oracle {
 		account := types.Account{Balance: big.NewInt(int64(i + 1))}
 		if i%20 == 0 {
 			account.Code = append(slices.Clone(store), byte(i%97))
-			account.Storage = slots(1 + i%400) // many of them alike
+			account.Storage = slots(1 + i%250) // many of them alike
 		}
 		alloc[common.BigToAddress(big.NewInt(int64(0x1000000+i)))] = account
 	}

@@ -25,8 +25,9 @@ type walk struct {
 	wires   sync.WaitGroup
 	cpu     chan struct{} // bounds how many replies are verified at once
 
-	lookups int    // calls of StateSource in flight
-	waiting string // why nothing was asked for, last time
+	byNodes time.Time // until when no ranges are asked for, because nobody serves them
+	lookups int       // calls of StateSource in flight
+	waiting string    // why nothing was asked for, last time
 	wake    *time.Timer
 }
 
@@ -88,8 +89,12 @@ func (w *walk) run(ctx context.Context) error {
 		case r := <-w.results:
 			err = w.take(ctx, r)
 		case <-w.b.peers.change:
+			w.walker.ByNodes(false)
 		case <-w.wake.C:
-		case <-tick.C:
+		case now := <-tick.C:
+			if now.After(w.byNodes) {
+				w.walker.ByNodes(false) // try again
+			}
 			w.publish()
 			if err = w.writer.Flush(); err == nil && w.outdated() {
 				return nil
@@ -301,10 +306,12 @@ func (b *Backfill) blame(peer string, reason Blame, detail string) {
 	}
 }
 
-// fallBack goes node by node when no peer seems to serve ranges.
+// fallBack goes node by node for a while when no peer seems to serve ranges.
 func (w *walk) fallBack() {
-	all, _, useless := w.b.peers.census(w.target.Root)
-	w.walker.ByNodes(all > 0 && useless == all)
+	if all, _, useless := w.b.peers.census(w.target.Root); all > 0 && useless == all {
+		w.walker.ByNodes(true)
+		w.byNodes = time.Now().Add(rangeRetry)
+	}
 }
 
 // outdated says whether to begin anew: in time with the specification, or because no

@@ -366,7 +366,7 @@ func equals(t *testing.T, disk ethdb.KeyValueStore, v *version) {
 // TestWalkProperties drives random states through changes, walks, crashes, disks that fail and
 // reorgs, and checks Solid's promise after each step.
 func TestWalkProperties(t *testing.T) {
-	for seed := range uint64(12) {
+	for seed := range uint64(8) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) { walkProperties(t, seed) })
 	}
 }
