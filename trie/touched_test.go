@@ -1,7 +1,6 @@
 package trie
 
 import (
-	"context"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -69,7 +68,8 @@ func (a *asked) note(hash common.Hash) ([]byte, error) {
 }
 
 func (a *asked) Node(_ common.Hash, _ []byte, hash common.Hash) ([]byte, error) { return a.note(hash) }
-func (a *asked) Code(hash common.Hash) ([]byte, error)                          { return a.note(hash) }
+
+func (a *asked) Code(hash common.Hash) ([]byte, error) { return a.note(hash) }
 
 // fill puts faults, with the way to their keys, and codes into a cache.
 func (w *world) fill(t *testing.T, cache *Cache, faults []Fault, codes []common.Hash) {
@@ -211,7 +211,7 @@ func TestTouchedOfElsewhere(t *testing.T) {
 
 // BenchmarkTouched is what recording one read costs, and reading out a block's worth.
 func BenchmarkTouched(b *testing.B) {
-	d := Open(context.Background(), types.EmptyRootHash, nil, nil)
+	d := Open(b.Context(), types.EmptyRootHash, nil, nil)
 	acct := &account{state: types.NewEmptyStateAccount()}
 	d.accounts[common.Address{1}] = acct
 	path := make([]byte, 8)
