@@ -18,6 +18,8 @@
 //     their class and counts what they took.
 //   - The [Importer] turns payloads and forkchoice updates into an executed chain: every
 //     block is Valid, Invalid, or Incomplete, which says nothing about the block.
+//   - The [Backfill] collects the state that no block touched, as ranges of leaves from
+//     [RangePeer]s, until a whole state is in Solid. It gives way to blocks.
 //
 // A fault goes through like this:
 //

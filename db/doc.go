@@ -14,6 +14,9 @@
 //     one. When the young one is full, the old one is deleted whole and a new young one
 //     begins. Each generation is a database of its own, so deleting one is removing a
 //     directory: by key range it would cost LevelDB a tombstone for every node.
+//   - [Solid] holds complete parts of one state, in go-ethereum's path scheme in chaindata
+//     (A<path>, O<owner><path>): a node only if everything under it is there. Its changes are
+//     written in order ([SolidWriter]), so a crash leaves it as it was at an earlier moment.
 //   - The first failure of a disk is its end: see [DB.Run]. A read that fails looks like a
 //     miss to its caller where there is no error to return, so from that moment on every write is
 //     refused, and nothing is concluded from what was not read.

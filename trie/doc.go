@@ -17,6 +17,10 @@
 //     from the parent down. A [Cache] is a Store and Sink in memory, before one on disk.
 //   - A [StateDatabase] is the state under one root for one execution. It carries
 //     that execution's error latch.
+//   - [Solid] keeps nodes by owner and path, each only together with everything under it. A
+//     [Walker] completes one state in it: it says what it needs ([Need]) and takes what
+//     came. [Leaves] of a part of the key space prove whole subtrees by being rebuilt
+//     ([Rebuild]) to the hash that the parent names.
 //
 // One read goes down like this, a level at a time:
 //
@@ -33,4 +37,8 @@
 //     none to return, so what an execution concluded counts only if the latch is
 //     unset afterwards (see [StateDatabase.Err]).
 //   - A blob whose keccak256 is not the wanted hash is never decoded as a node.
+//   - The walker writes a node after everything under it, deletes what has another hash
+//     before it writes anything under that, and deletes nodes before the storage that they
+//     vouch for. So Solid keeps its promise after any number of changes, and a crash between two
+//     of them needs no repair.
 package trie
