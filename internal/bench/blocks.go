@@ -42,6 +42,9 @@ type BlockResult struct {
 	Trips        float64 `json:"trips"` // sequential round trips: virtual time / round-trip time; counted by the session if that is 0
 	Requests     uint64  `json:"requests"`
 	Seconds      float64 `json:"seconds"`
+	KeysNeeded   int     `json:"keysNeeded"`        // accounts and slots that the block reads
+	KeysAsked    int     `json:"keysAsked"`         // different ones
+	KeysVain     int     `json:"keysVain"`          // of these, not read by the block: here they cost requests, on a whole state nodes too
 	Explain      []Trip  `json:"explain,omitempty"` // what each trip waited for, if that was asked for
 
 	hole bool // incomplete because the witness lacks something: the only right answer to that
@@ -117,6 +120,7 @@ func (t Trial) block(ctx context.Context, c *client) (*BlockResult, error) {
 			file:    t.File,
 			headers: &ancestors{chain: blocks, fetcher: c.fetcher},
 			source:  &source{Session: session, file: t.File, single: t.Strategy.single()},
+			listing: list(ctx, t.File),
 		}
 		begin := time.Now()
 		if t.Explain {
@@ -128,6 +132,8 @@ func (t Trial) block(ctx context.Context, c *client) (*BlockResult, error) {
 		if err = c.keep(executed); err == nil {
 			result = t.result(executed, session.Stats(), took)
 			result.hole = a.source.hole.Load() && executed.Outcome == evm.Incomplete
+			result.KeysNeeded = len(a.listing.keys)
+			result.KeysAsked, result.KeysVain = a.source.keys(a.listing.keys)
 			result.Explain = a.source.trips.trips()
 		}
 	}

@@ -97,6 +97,9 @@ func TestStrategies(t *testing.T) {
 		if r.Strategy == "naive" && r.Trips < float64(r.NodesFetched+r.Codes) {
 			t.Errorf("%d naive: %d nodes and %d codes in %v trips", r.Number, r.NodesFetched, r.Codes, r.Trips)
 		}
+		if exact := r.Strategy != "beam" && r.Strategy != "trinity"; exact && r.KeysVain > 0 || r.KeysAsked < r.KeysVain || r.KeysNeeded == 0 {
+			t.Errorf("%d %s: %d keys needed, %d asked for, %d in vain", r.Number, r.Strategy, r.KeysNeeded, r.KeysAsked, r.KeysVain)
+		}
 		if r.Strategy == "bal" && r.Trips > 3 {
 			t.Errorf("%d bal: %v trips", r.Number, r.Trips)
 		}
@@ -131,7 +134,7 @@ func TestJSON(t *testing.T) {
 		for name := range object {
 			names = append(names, name)
 		}
-		want := []string{"chainId", "number", "strategy", "rtt", "outcome", "error", "txs", "gas", "nodesNeeded", "nodesFetched", "codes", "bytes", "trips", "requests", "seconds"}
+		want := []string{"chainId", "number", "strategy", "rtt", "outcome", "error", "txs", "gas", "nodesNeeded", "nodesFetched", "codes", "bytes", "trips", "requests", "seconds", "keysNeeded", "keysAsked", "keysVain"}
 		slices.Sort(names)
 		slices.Sort(want)
 		if !slices.Equal(names, want) {

@@ -34,7 +34,7 @@ const (
 	changedOffset = 7                // of the byte that a liar changes
 )
 
-var badKinds = []string{emptyPeer, slowPeer, lyingPeer, droppingPeer}
+func badKinds() []string { return []string{emptyPeer, slowPeer, lyingPeer, droppingPeer} }
 
 // crowd is a node among peers of all kinds, each over a link in memory. It is their judge too: a
 // liar is disconnected, as the node does it.
@@ -71,8 +71,9 @@ func newCrowd(opts PeersOptions, files []*witness.File) *crowd {
 	c.store.forget()
 	c.fetcher = beamsync.NewFetcher(beamsync.FetcherConfig{Local: c.store, Blamer: c})
 	for n := range opts.Bad {
-		kind := badKinds[n%len(badKinds)]
-		c.members = append(c.members, &member{id: fmt.Sprintf("%s %d", kind, n/len(badKinds)), kind: kind})
+		kinds := badKinds()
+		kind := kinds[n%len(kinds)]
+		c.members = append(c.members, &member{id: fmt.Sprintf("%s %d", kind, n/len(kinds)), kind: kind})
 	}
 	// The good one comes last: nothing favours it.
 	c.members = append(c.members, &member{id: goodPeer, kind: goodPeer})

@@ -2,7 +2,6 @@ package bench
 
 import (
 	"context"
-	"slices"
 	"sync"
 
 	"github.com/ethereum/go-ethereum/common"
@@ -25,19 +24,15 @@ type listing struct {
 	*witness.File
 
 	mu       sync.Mutex
-	accounts map[common.Hash]bool
-	slots    map[listedSlot]bool
+	keys     map[stateKey]bool
 	codes    map[common.Hash]bool
 	siblings []trie.Fault
 }
 
-type listedSlot struct{ owner, key common.Hash }
-
-// list executes a block on its witness and says what it read, as far as it got.
+// list executes a block on its witness and says what it read, as far as it got. The result does
+// not change any more.
 func list(ctx context.Context, file *witness.File) *listing {
-	l := &listing{
-		File: file, accounts: make(map[common.Hash]bool), slots: make(map[listedSlot]bool), codes: make(map[common.Hash]bool),
-	}
+	l := &listing{File: file, keys: make(map[stateKey]bool), codes: make(map[common.Hash]bool)}
 	// With no store, every read of a node comes to us.
 	evm.NewExecutor(file.Config).Execute(ctx, evm.Job{
 		Block: file.Block, Parent: file.Parent, Headers: file, State: trie.Open(ctx, file.PreRoot, nil, l),
@@ -48,13 +43,10 @@ func list(ctx context.Context, file *witness.File) *listing {
 // FetchNode implements trie.Source.
 func (l *listing) FetchNode(ctx context.Context, fault trie.Fault) ([]byte, error) {
 	l.mu.Lock()
-	switch {
-	case fault.Key == nil:
+	if fault.Key == nil {
 		l.siblings = append(l.siblings, fault)
-	case fault.Owner == (common.Hash{}):
-		l.accounts[keyHash(fault.Key)] = true
-	default:
-		l.slots[listedSlot{fault.Owner, keyHash(fault.Key)}] = true
+	} else {
+		l.keys[stateKey{fault.Owner, keyHash(fault.Key)}] = true
 	}
 	l.mu.Unlock()
 	return l.File.FetchNode(ctx, fault)
@@ -79,7 +71,7 @@ func keyHash(nibbles []byte) (hash common.Hash) {
 // fetchListed gets what a block access list would name: accounts, and headers for BLOCKHASH; then
 // slots and codes; then siblings.
 func (a *attempt) fetchListed(ctx context.Context) error {
-	l := list(ctx, a.file)
+	l := a.listing
 	var first errgroup.Group
 	if a.file.HasParent && len(a.file.Headers) > 1 { // the importer has them anyway when it follows
 		first.Go(func() error {
@@ -124,8 +116,11 @@ func (a *attempt) fetchListed(ctx context.Context) error {
 }
 
 func (a *attempt) missingAccounts(l *listing) (faults []trie.Fault, err error) {
-	for key := range l.accounts {
-		_, missing, err := trie.Probe(a.store, a.file.PreRoot, common.Hash{}, a.file.PreRoot, key)
+	for account := range l.keys {
+		if account.owner != (common.Hash{}) {
+			continue
+		}
+		_, missing, err := trie.Probe(a.store, a.file.PreRoot, common.Hash{}, a.file.PreRoot, account.key)
 		if err != nil {
 			return nil, err
 		}
@@ -139,7 +134,10 @@ func (a *attempt) missingAccounts(l *listing) (faults []trie.Fault, err error) {
 // missingSlots needs the accounts to be held.
 func (a *attempt) missingSlots(l *listing) (faults []trie.Fault, err error) {
 	roots := make(map[common.Hash]common.Hash)
-	for slot := range l.slots {
+	for slot := range l.keys {
+		if slot.owner == (common.Hash{}) {
+			continue
+		}
 		root, known := roots[slot.owner]
 		if !known {
 			if root, err = a.storageRoot(slot.owner); err != nil {
@@ -155,7 +153,7 @@ func (a *attempt) missingSlots(l *listing) (faults []trie.Fault, err error) {
 			faults = append(faults, *missing)
 		}
 	}
-	return slices.Clip(faults), nil
+	return faults, nil
 }
 
 func (a *attempt) storageRoot(owner common.Hash) (common.Hash, error) {

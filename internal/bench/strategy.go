@@ -60,6 +60,7 @@ type attempt struct {
 	file    *witness.File
 	headers *ancestors
 	source  *source
+	listing *listing // of BAL
 }
 
 // run judges the block.

@@ -86,9 +86,9 @@ func (a *attempt) preview(ctx context.Context, from *source, i int) {
 // noAncestors answers BLOCKHASH with zero.
 type noAncestors struct{ config *params.ChainConfig }
 
-func (n noAncestors) Config() *params.ChainConfig                 { return n.config }
-func (noAncestors) Engine() consensus.Engine                      { return nil }
-func (noAncestors) CurrentHeader() *types.Header                  { return nil }
-func (noAncestors) GetHeader(common.Hash, uint64) *types.Header   { return nil }
-func (noAncestors) GetHeaderByHash(common.Hash) *types.Header     { return nil }
-func (noAncestors) GetHeaderByNumber(number uint64) *types.Header { return nil }
+func (n noAncestors) Config() *params.ChainConfig               { return n.config }
+func (noAncestors) Engine() consensus.Engine                    { return nil }
+func (noAncestors) CurrentHeader() *types.Header                { return nil }
+func (noAncestors) GetHeader(common.Hash, uint64) *types.Header { return nil }
+func (noAncestors) GetHeaderByHash(common.Hash) *types.Header   { return nil }
+func (noAncestors) GetHeaderByNumber(uint64) *types.Header      { return nil }
