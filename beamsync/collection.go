@@ -157,7 +157,7 @@ func (r *collection) get(ctx context.Context, w wishes) (more bool, err error) {
 		return true
 	}
 	r.mu.Lock()
-	for _, fault := range w.faults {
+	for _, fault := range spread(w.faults) {
 		id := crypto.Keccak256Hash(fault.Hash[:], fault.Owner[:], fault.Key)
 		send := ask(id)
 		var riders []common.Hash

@@ -16,6 +16,7 @@ type Speculator interface {
 	Senders(block *types.Block) []common.Address
 	SpeculateGroup(ctx context.Context, spec evm.Speculation, group []int)
 	SpeculateBlock(ctx context.Context, spec evm.Speculation)
+	SpeculateRoot(block *types.Block, parent *types.Header, guess *trie.Guess)
 }
 
 // Ancestors finds headers for BLOCKHASH: Header wherever they are, Held without blocking.
@@ -38,6 +39,9 @@ type Hinter interface {
 //     sender's wishes are here, until nothing new comes up;
 //  3. meanwhile, what running it as a whole asks for, its new root included.
 //
+// If the block comes with the access list that its header commits to, that is fetched instead, and
+// nothing is run.
+//
 // A run that misses something goes on with something thought up, see [evm.Manner]: what comes after
 // is mostly the same.
 //
@@ -57,6 +61,9 @@ func NewCollector(spec Speculator, store trie.Store) *Collector {
 // ctx ends or a fetch fails.
 func (c *Collector) Collect(ctx context.Context, block *types.Block, parent *types.Header, headers Ancestors, session Hinter) error {
 	run := newCollection(c, block, parent, headers, session)
+	if evm.Listed(block) {
+		return run.fetchListed(ctx)
+	}
 	if err := run.fetch(ctx, run.namedKeys()); err != nil {
 		return err
 	}

@@ -17,6 +17,11 @@ const (
 	firstAccountDepth = 11
 	firstStorageDepth = 9
 
+	// riderDepth is how deep storage is asked for together with its account. It reaches the
+	// leaves of tries of 16^7 slots; the few larger ones go on in the trip after, which the
+	// code needs anyway. At 6 more did, and took a trip more.
+	riderDepth = 8
+
 	rememberedTries = 4096 // storage tries whose depth is remembered
 )
 
@@ -51,6 +56,14 @@ func (g *depthGuess) deepest(f trie.Fault) int {
 	}
 	// Deeper than thought already: some levels more, then.
 	return min(max(int(math.Ceil(guess)), len(f.Path)+4), len(f.Key))
+}
+
+// riders is the length of the longest path to ask for of storage whose root is not known.
+func (g *depthGuess) riders(owner common.Hash) int {
+	if seen, ok := g.owners.Get(owner); ok {
+		return int(seen) + 1
+	}
+	return riderDepth
 }
 
 // observe learns from a path that was delivered.

@@ -87,7 +87,23 @@ func (w *want) cost(before *want) int {
 		}
 		n = w.depth - max(len(w.fault.Path)-1, min(shared, before.depth))
 	}
-	return max(n, 1) + len(w.fault.Riders)*w.riderDepth + min(len(w.fault.Riders), 1)*storageSetCost
+	return max(n, 1) + w.ridersCost()
+}
+
+// ridersCost is the part of the cost that riders have.
+func (w *want) ridersCost() int {
+	if len(w.fault.Riders) == 0 {
+		return 0
+	}
+	n := storageSetCost + w.riderDepth + 1
+	riders := slices.SortedFunc(slices.Values(w.fault.Riders), common.Hash.Cmp)
+	for i, key := range riders[1:] {
+		shared := 0
+		for a, b := trie.Nibbles(key), trie.Nibbles(riders[i]); shared < w.riderDepth && a[shared] == b[shared]; shared++ {
+		}
+		n += w.riderDepth - shared
+	}
+	return n
 }
 
 // ask is a want as a wire request sees it; it does not change.

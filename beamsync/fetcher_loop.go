@@ -10,7 +10,6 @@ import (
 	"github.com/ethereum/go-ethereum/common"
 
 	"github.com/sunbeam-eth/sunbeam/beamsync/sched"
-	"github.com/sunbeam-eth/sunbeam/trie"
 )
 
 const (
@@ -200,7 +199,7 @@ func (l *fetchLoop) want(ctx context.Context, c *call, t target, rounds int) (w 
 		l.lastID++
 		w = &want{target: t, id: l.lastID, class: class, depth: l.depths.deepest(t.fault)}
 		if len(t.fault.Riders) > 0 {
-			w.riderDepth = l.depths.deepest(trie.Fault{Owner: t.owner(), Key: t.fault.Key})
+			w.riderDepth = l.depths.riders(t.owner())
 		}
 		l.wants[w.id] = w
 		l.byKey[t.key()] = w

@@ -187,8 +187,7 @@ func incomplete(err error) *Result {
 // that the header commits to. A wrong list would steer the parallel execution into
 // refusing a good block; whether bringing one is an offence is for the caller to say.
 func committedAccessList(block *types.Block) *types.Block {
-	list, want := block.AccessList(), block.BlockAccessListHash()
-	if list == nil || want != nil && list.Hash() == *want {
+	if block.AccessList() == nil || Listed(block) {
 		return block
 	}
 	return types.NewBlockWithHeader(block.Header()).WithBody(*block.Body())
