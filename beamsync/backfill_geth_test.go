@@ -64,11 +64,12 @@ func (o oracle) Handle(*eth.Peer, eth.Packet) error                { return nil 
 func (o snapOracle) RunPeer(peer *snap.Peer, h snap.Handler) error { return h(peer) }
 func (o snapOracle) Handle(*snap.Peer, snap.Packet) error          { return nil }
 func (o oracle) Header(hash common.Hash) *types.Header             { return o.GetHeaderByHash(hash) }
-func (o oracle) HeaderByNumber(number uint64) *types.Header        { return o.GetHeaderByNumber(number) }
-func (o oracle) Block(hash common.Hash) *types.Block               { return o.GetBlockByHash(hash) }
-func (o oracle) Receipts(hash common.Hash) types.Receipts          { return o.GetReceiptsByHash(hash) }
-func (o oracle) AccessList(common.Hash) rlp.RawValue               { return nil }
-func (o oracle) Oldest() uint64                                    { return 0 }
+
+func (o oracle) HeaderByNumber(number uint64) *types.Header { return o.GetHeaderByNumber(number) }
+func (o oracle) Block(hash common.Hash) *types.Block        { return o.GetBlockByHash(hash) }
+func (o oracle) Receipts(hash common.Hash) types.Receipts   { return o.GetReceiptsByHash(hash) }
+func (o oracle) AccessList(common.Hash) rlp.RawValue        { return nil }
+func (o oracle) Oldest() uint64                             { return 0 }
 
 func (o oracle) target(number uint64) beamsync.Target {
 	return beamsync.Target{Root: o.HeaderByNumber(number).Root, Number: number, Seed: o.GetCanonicalHash(number - number%beamsync.SeedInterval)}
@@ -149,14 +150,14 @@ func (o oracle) connect(t *testing.T, id string) *p2p.Peer {
 		peer := eth.NewPeer(69, gethp2p.NewPeer(enode.ID{1}, "ours", nil), ethTheirs, nil, nil, o.Config())
 		defer peer.Close()
 		if peer.Handshake(7, o, eth.BlockRangeUpdatePacket{LatestBlock: head.Number.Uint64(), LatestBlockHash: head.Hash()}) == nil {
-			eth.Handle(o, peer)
+			_ = eth.Handle(o, peer) // ends with the pipe
 		}
 	}()
 	go func() {
 		defer snapTheirs.Close()
 		peer := snap.NewPeer(snap.SNAP1, gethp2p.NewPeer(enode.ID{1}, "ours", nil), snapTheirs)
 		defer peer.Close()
-		snap.Handle(snapOracle{o}, peer)
+		_ = snap.Handle(snapOracle{o}, peer) // ends with the pipe
 	}()
 	joined := make(chan struct{})
 	client := p2p.NewPeer(p2p.Link{ID: id, Version: 69, Eth: ethOurs, Snap: snapOurs},

@@ -113,14 +113,12 @@ func (s *leafState) prove(key common.Hash, proof [][]byte) [][]byte {
 }
 
 // solidMap is Solid and its writer in memory, for the account trie only.
-type solidMap struct {
-	mu    sync.Mutex
-	nodes map[string][]byte
-}
+type solidMap struct{ nodes map[string][]byte }
 
 func (m *solidMap) Node(_ common.Hash, path []byte) ([]byte, error) {
 	return m.nodes[string(path)], nil
 }
+
 func (m *solidMap) NextOwner(common.Hash) (common.Hash, bool, error) {
 	return common.Hash{}, false, nil
 }

@@ -228,14 +228,14 @@ func sizeOf(keys [][]common.Hash, values [][][]byte, proof [][]byte) (n int) {
 func (w *walk) take(ctx context.Context, r *rangeResult) error {
 	if r.peer == nil {
 		w.lookups--
-		if r.err != nil {
-			w.walker.Return(r.need)
-			if ctx.Err() != nil {
-				return nil
-			}
+		switch {
+		case r.err == nil:
+			return w.walker.Found(r.need)
+		case ctx.Err() == nil:
 			return r.err
 		}
-		return w.walker.Found(r.need)
+		w.walker.Return(r.need)
+		return nil
 	}
 	w.meter.bytes += uint64(r.bytes)
 	w.bucket.spend(r.bytes - rangeBytes)
@@ -277,9 +277,7 @@ func (w *walk) judge(ctx context.Context, r *rangeResult) (result string, err er
 		return resultLie, nil
 	case errors.Is(r.err, trie.ErrMalformed):
 		return resultError, fmt.Errorf("%s: %w", r.need.Kind, r.err)
-	case ctx.Err() != nil:
-		return resultCancelled, nil
-	case errors.Is(r.err, context.DeadlineExceeded):
+	case errors.Is(r.err, context.DeadlineExceeded) && ctx.Err() == nil:
 		w.b.blame(r.peer.ID(), BlameTimeout, "no reply to a request for "+r.need.Kind.String()+" in time")
 		return resultTimeout, nil
 	default:

@@ -229,7 +229,8 @@ func (w *world) answer(v *version, n *trie.Need, size int) (a answer) {
 type local map[common.Hash][]byte
 
 func (l local) Node(_ common.Hash, _ []byte, hash common.Hash) ([]byte, error) { return l[hash], nil }
-func (l local) Code(common.Hash) ([]byte, error)                               { return nil, errors.New("not asked for") }
+
+func (l local) Code(common.Hash) ([]byte, error) { return nil, errors.New("not asked for") }
 
 // run is one life of a node: one walker until it is done, killed or its disk fails.
 type run struct {

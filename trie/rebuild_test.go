@@ -208,7 +208,7 @@ func TestMatchLies(t *testing.T) {
 			at, _ := slices.BinarySearchFunc(l.Keys, key, common.Hash.Cmp)
 			l.Keys, l.Values = slices.Insert(l.Keys, at, key), slices.Insert(l.Values, at, l.Values[i])
 		},
-		"before the origin": func(l *Leaves, i int) { l.Origin, _ = increment(l.Keys[0]) },
+		"before the origin": func(l *Leaves, _ int) { l.Origin, _ = increment(l.Keys[0]) },
 	}
 	for name, lie := range lies {
 		for i := range len(w.keys) - 3 {

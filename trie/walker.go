@@ -37,6 +37,7 @@ type SolidWriter interface {
 // NeedKind is the kind of a [Need].
 type NeedKind uint8
 
+// The kinds of needs.
 const (
 	NeedNodes    NeedKind = iota // single nodes
 	NeedCodes                    // codes
@@ -254,41 +255,39 @@ func (w *Walker) Next(ranges, lookups bool) (need *Need, more bool, err error) {
 	return nil, false, nil
 }
 
-// rangeNeed makes a need of an item and of the following ones that fit to it.
+// rangeNeed makes a need of an item and of the following ones that fit to it: small storage
+// tries go many to a request, and of one trie, neighbours do.
 func (w *Walker) rangeNeed(it *item) *Need {
-	need := &Need{Kind: NeedAccounts, items: []*item{it}}
-	limit := maxRuns
-	switch {
-	case it.account():
-	case len(it.Path) == 0:
-		need.Kind, limit = NeedStorage, maxTries
-	default:
-		need.Kind = NeedSlots
+	need := &Need{Kind: NeedSlots, items: []*item{it}}
+	most := maxRuns
+	if it.account() {
+		need.Kind = NeedAccounts
+	} else if len(it.Path) == 0 {
+		need.Kind, most = NeedStorage, maxTries
 	}
 	leaves := it.leaves(w)
-	for last := it; w.queue.Len() > 0 && len(need.items) < limit; {
+	for w.queue.Len() > 0 && len(need.items) < most {
 		next := w.queue[0]
-		if next.visited && !next.ranged(w) || !next.visited && !next.bare {
+		leaves += next.leaves(w)
+		if !next.ranged(w) || !need.fits(next) || need.Kind != NeedStorage && leaves > float64(w.cfg.RangeLeaves) {
 			break
 		}
-		switch need.Kind {
-		case NeedStorage:
-			if next.account() || len(next.Path) > 0 {
-				return need.complete(w)
-			}
-		default:
-			leaves += next.leaves(w)
-			if next.Owner != it.Owner || len(next.Path) == 0 || leaves > float64(w.cfg.RangeLeaves) || !last.precedes(next) || !next.ranged(w) {
-				return need.complete(w)
-			}
-		}
-		next.visited = true
+		next.visited = true // it is bare
 		need.items = append(need.items, heap.Pop(&w.queue).(*item))
-		last = next
 	}
 	return need.complete(w)
 }
 
+// fits says whether the next item can be fetched in the same request.
+func (n *Need) fits(next *item) bool {
+	if n.Kind == NeedStorage {
+		return !next.account() && len(next.Path) == 0
+	}
+	last := n.items[len(n.items)-1]
+	return next.Owner == last.Owner && len(next.Path) > 0 && last.precedes(next)
+}
+
+// complete says what the items of a need are, for whoever fetches them.
 func (n *Need) complete(w *Walker) *Need {
 	for _, it := range n.items {
 		n.Wants = append(n.Wants, it.Want)
