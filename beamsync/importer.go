@@ -94,6 +94,7 @@ type Importer struct {
 	cfg       ImporterConfig
 	metrics   *importerMetrics
 	collector *Collector
+	ahead     chan struct{} // a token for each block that is collected before its parent is done
 	slots     chan struct{} // one token per execution running side by side
 	spawn     chan *pending
 	failed    chan error // internal errors: they end Run
@@ -121,6 +122,7 @@ func NewImporter(cfg ImporterConfig) *Importer {
 		cfg:       cfg,
 		metrics:   newImporterMetrics(cfg.Registerer),
 		collector: NewCollector(cfg.Executor, cfg.Local),
+		ahead:     make(chan struct{}, maxAhead),
 		slots:     make(chan struct{}, maxExecutions),
 		spawn:     make(chan *pending),
 		failed:    make(chan error, 1),

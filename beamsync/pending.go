@@ -194,7 +194,9 @@ func (i *Importer) findBasis(ctx context.Context, p *pending) (basis, *engine.Pa
 	// An ancestor in work is always waited for: a block is not VALID on top of an invalid one.
 	if parent != nil {
 		p.enter("parent")
+		end := i.collectAhead(ctx, p.block, parent.block.Header())
 		status := parent.wait(ctx)
+		end()
 		switch {
 		case ctx.Err() != nil:
 			return basis{}, nil, ctx.Err()

@@ -1,6 +1,7 @@
 package evm
 
 import (
+	"context"
 	"math/big"
 
 	"github.com/ethereum/go-ethereum/common"
@@ -20,6 +21,8 @@ import (
 // It works as a tracer that changes the stack, which go-ethereum asks tracers not to do: the
 // condition of a JUMPI is all it touches, just before it is used.
 type detour struct {
+	ctx    context.Context //nolint:containedctx // hooks have none to pass
+	steps  int             // conditional jumps and hashes so far
 	guess  *trie.Guess
 	assume *assumption
 	turns  map[place]turn
@@ -45,6 +48,8 @@ const (
 	// that compilers share between checks.
 	deadSteps = 200
 	deadHops  = 4
+	// stepsToLook is after how many jumps and hashes a run looks whether it should end.
+	stepsToLook = 256
 	// hashedWords bounds the input of a hash that is looked at: keys are made of two words,
 	// or three.
 	hashedWords = 8
@@ -59,8 +64,8 @@ var habitual = []common.Hash{ //nolint:gochecknoglobals // constants
 	common.HexToHash("0xa3f0ad74e5423aebfd80d3ef4346578335a9a72aeaee59ff6cb3582b35133d50"),
 }
 
-func newDetour(guess *trie.Guess, assume *assumption) *tracing.Hooks {
-	d := &detour{guess: guess, assume: assume, turns: make(map[place]turn)}
+func newDetour(ctx context.Context, guess *trie.Guess, assume *assumption) *tracing.Hooks {
+	d := &detour{ctx: ctx, guess: guess, assume: assume, turns: make(map[place]turn)}
 	return &tracing.Hooks{OnOpcode: d.step, OnEnter: d.enter}
 }
 
@@ -78,7 +83,13 @@ func (d *detour) enter(_ int, typ byte, _ common.Address, to common.Address, inp
 
 // step comes before every operation.
 func (d *detour) step(pc uint64, op byte, _, _ uint64, scope tracing.OpContext, _ []byte, _ int, err error) {
-	if err != nil || op != byte(vm.JUMPI) && op != byte(vm.KECCAK256) || !d.guess.Missed() {
+	if err != nil || op != byte(vm.JUMPI) && op != byte(vm.KECCAK256) {
+		return
+	}
+	if d.steps++; d.steps%stepsToLook == 0 && d.ctx.Err() != nil {
+		panic(d.ctx.Err()) // the only way out of go-ethereum's block processor; caught where the run began
+	}
+	if !d.guess.Missed() {
 		return
 	}
 	stack := scope.StackData()
@@ -111,10 +122,11 @@ func (d *detour) hash(memory []byte, offset, size *uint256.Int) {
 		return
 	}
 	from, n := offset.Uint64(), size.Uint64()
-	if n < common.HashLength || n > hashedWords*common.HashLength || from > uint64(len(memory)) || n > uint64(len(memory))-from {
+	if n < common.HashLength || n > hashedWords*common.HashLength || from > uint64(len(memory)) {
 		return
 	}
-	input := memory[from : from+n]
+	input := make([]byte, n) // memory grows only after this, with zeros
+	copy(input, memory[from:])
 	for rest := input; len(rest) >= common.HashLength; rest = rest[common.HashLength:] {
 		word := common.Hash(rest)
 		if _, tainted := d.assume.tainted[word]; tainted || marked(word[:]) {

@@ -47,7 +47,7 @@ func (e *Executor) SpeculateGroup(ctx context.Context, spec Speculation, group [
 		header = block.Header()
 		signer = types.MakeSigner(e.config, header.Number, header.Time)
 		txs    = block.Transactions()
-		config = e.assume(spec, group)
+		config = e.assume(ctx, spec, group)
 	)
 	statedb, err := state.New(parent.Root, spec.Guess)
 	if err != nil {
@@ -89,7 +89,7 @@ func (e *Executor) SpeculateBlock(ctx context.Context, spec Speculation) {
 	for i := range all {
 		all[i] = i
 	}
-	config := e.assume(spec, all)
+	config := e.assume(ctx, spec, all)
 	statedb, err := state.New(spec.Parent.Root, spec.Guess)
 	if err != nil {
 		return
@@ -101,7 +101,7 @@ func (e *Executor) SpeculateBlock(ctx context.Context, spec Speculation) {
 
 // assume makes the guess answer in the manner of the speculation, and senders whose accounts are
 // not held pay for what they send.
-func (e *Executor) assume(spec Speculation, txs []int) vm.Config {
+func (e *Executor) assume(ctx context.Context, spec Speculation, txs []int) vm.Config {
 	assume := newAssumption(spec.Manner)
 	senders := e.Senders(spec.Block) // cached by now
 	for _, i := range txs {
@@ -113,7 +113,7 @@ func (e *Executor) assume(spec Speculation, txs []int) vm.Config {
 	if spec.Manner == Plain {
 		return vm.Config{}
 	}
-	return vm.Config{Tracer: newDetour(spec.Guess, assume)}
+	return vm.Config{Tracer: newDetour(ctx, spec.Guess, assume)}
 }
 
 // held is core.ChainContext over what is held: BLOCKHASH of other blocks is a zero hash to a
