@@ -188,6 +188,7 @@ func (c witnessChain) CurrentHeader() *types.Header { return c.Parent }
 func (c witnessChain) GetHeader(hash common.Hash, _ uint64) *types.Header {
 	return fileAncestors(c).Held(hash)
 }
+
 func (c witnessChain) GetHeaderByHash(hash common.Hash) *types.Header {
 	return fileAncestors(c).Held(hash)
 }

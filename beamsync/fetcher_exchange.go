@@ -312,8 +312,8 @@ func (d *delivery) follow(a *ask, nodes []trie.Node, local trie.Local) (value []
 	}
 	for {
 		step, err := trie.Descend(blob, a.fault.Key[len(path):])
-		if err != nil {
-			return nil, nil //nolint:nilerr // the state root is not that of a state; its reader will find out
+		if err != nil { // the state root is not that of a state; its reader will find out
+			return nil, nil //nolint:nilerr // see above
 		}
 		if step.Kind != trie.StepChild {
 			d.depth = len(path)
@@ -340,7 +340,7 @@ func (d *delivery) follow(a *ask, nodes []trie.Node, local trie.Local) (value []
 func (d *delivery) ride(a *ask, value []byte, bag map[common.Hash][]byte, local trie.Local) (ridden []trie.Node, err error) {
 	var account types.StateAccount
 	if value == nil || rlp.DecodeBytes(value, &account) != nil || account.Root == types.EmptyRootHash {
-		return nil, nil
+		return nil, nil //nolint:nilerr // a value that is no account is for its reader to find
 	}
 	owner := a.owner()
 	for _, key := range a.fault.Riders {

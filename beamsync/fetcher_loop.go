@@ -302,8 +302,9 @@ func (l *fetchLoop) deliver(ctx context.Context, r *reply) error {
 		l.served[r.peer] = r.root
 	}
 	serves := l.served[r.peer] == r.root
+	guessed := serves && l.hinted(r.unsatisfied) // and nothing was asked for that it must have
 	ev := sched.Responded{
-		Request: r.request, Unsatisfied: r.unsatisfied, Empty: r.result == resultEmpty && !(serves && l.hinted(r.unsatisfied)),
+		Request: r.request, Unsatisfied: r.unsatisfied, Empty: r.result == resultEmpty && !guessed,
 		Cut: r.cut, Lied: r.result == resultLie, Bytes: r.bytes, Items: r.items,
 	}
 	for _, d := range r.deliveries {
@@ -377,15 +378,16 @@ func (l *fetchLoop) satisfy(ctx context.Context, w *want, d delivery, r *reply) 
 		c, rounds := o.call, o.before+w.sends-o.base
 		c.rounds = max(c.rounds, rounds)
 		c.open--
-		lacked := d.depth == 0 && !r.cut
-		if c.whole && d.next != nil && !(c.hint && lacked) {
+		lacked := c.hint && d.depth == 0 && !r.cut
+		if c.whole && d.next != nil && !lacked {
 			if next, fresh := l.want(ctx, c, nodeTarget(*d.next), rounds); fresh {
 				further = append(further, next.scheduled(nil))
 			}
 		}
 		for _, rider := range d.riders {
-			lacked := rider.depth == 0 && !(r.cut && r.long)
-			if c.whole && rider.next != nil && !(c.hint && lacked) {
+			doubtful := r.cut && r.long
+			lacked := c.hint && rider.depth == 0 && !doubtful
+			if c.whole && rider.next != nil && !lacked {
 				if next, fresh := l.want(ctx, c, nodeTarget(*rider.next), rounds); fresh {
 					further = append(further, next.scheduled(nil))
 				}

@@ -10,12 +10,12 @@ import (
 type Manner uint8
 
 const (
-	// Plain: what is not held is not there: no account, no code, a zero slot. Senders can pay.
+	// Plain takes what is not held for not there: no account, no code, a zero slot. Senders can pay.
 	Plain Manner = iota
-	// Marked: every account is a contract whose code is the stub, slots hold the marker, and no
-	// branch is taken that does nothing but revert.
+	// Marked takes every account for a contract whose code is the stub, and every slot for the
+	// marker, and no branch that does nothing but revert.
 	Marked
-	// Zeroed: as Marked, but slots are zero.
+	// Zeroed is like Marked, but slots are zero.
 	Zeroed
 )
 

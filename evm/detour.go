@@ -59,7 +59,8 @@ const (
 // called in real blocks 17 % and 11 % have read them), and where proxies keep what they stand for
 // (EIP-1967: implementation, 9 %, and beacon).
 var habitual = []common.Hash{ //nolint:gochecknoglobals // constants
-	{}, {31: 1},
+	{},
+	{31: 1},
 	common.HexToHash("0x360894a13ba1a3210667c828492db98dca3e2076cc3735a920a3ca505d382bbc"),
 	common.HexToHash("0xa3f0ad74e5423aebfd80d3ef4346578335a9a72aeaee59ff6cb3582b35133d50"),
 }

@@ -165,9 +165,34 @@ func (g *Guess) OpenTrie(root common.Hash) (state.Trie, error) {
 	return gethtrie.NewStateTrie(gethtrie.StateTrieID(root), guessNodes{g})
 }
 
-// OpenStorageTrie implements state.Database.
+// OpenStorageTrie implements state.Database. A trie whose root is not held is an empty one: StateDB
+// keeps errors of storage tries in a field without a lock, so there must be none.
 func (g *Guess) OpenStorageTrie(stateRoot common.Hash, addr common.Address, root common.Hash, _ state.Trie) (state.Trie, error) {
-	return gethtrie.NewStateTrie(gethtrie.StorageTrieID(stateRoot, crypto.Keccak256Hash(addr[:]), root), guessNodes{g})
+	id := gethtrie.StorageTrieID(stateRoot, crypto.Keccak256Hash(addr[:]), root)
+	opened, err := gethtrie.NewStateTrie(id, guessNodes{g})
+	if err != nil {
+		id.Root = types.EmptyRootHash
+		if opened, err = gethtrie.NewStateTrie(id, guessNodes{g}); err != nil {
+			return nil, err
+		}
+	}
+	return guessTrie{opened}, nil
+}
+
+// guessTrie is a storage trie that takes no offence at what is not held: that was noted, and what
+// else a run changes may need more.
+type guessTrie struct{ *gethtrie.StateTrie }
+
+// UpdateStorage implements state.Trie.
+func (t guessTrie) UpdateStorage(addr common.Address, slot, value []byte) error {
+	_ = t.StateTrie.UpdateStorage(addr, slot, value)
+	return nil
+}
+
+// DeleteStorage implements state.Trie.
+func (t guessTrie) DeleteStorage(addr common.Address, slot []byte) error {
+	_ = t.StateTrie.DeleteStorage(addr, slot)
+	return nil
 }
 
 // Iteratee implements state.Database and always fails.
