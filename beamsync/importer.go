@@ -61,15 +61,20 @@ type Executor interface {
 	Execute(ctx context.Context, job evm.Job) *evm.Result
 }
 
-// ImporterConfig is what an [Importer] works with. All fields but MaxLag and Registerer are
-// required.
+// ImporterConfig is what an [Importer] works with. All fields but MaxLag, Hints and Registerer
+// are required.
 type ImporterConfig struct {
-	Chain      *chain.Chain
-	Executor   Executor
-	Local      trie.Local
-	Blocks     Blocks
-	Session    func() StateSession // a new urgent session, one per execution
-	MaxLag     uint64              // blocks; 0 means DefaultMaxLag
+	Chain    *chain.Chain
+	Executor Executor
+	Local    trie.Local
+	Blocks   Blocks
+	Session  func() StateSession // a new urgent session, one per execution
+	MaxLag   uint64              // blocks; 0 means DefaultMaxLag
+
+	// Hints fetches what others say that a block reads, beside the Collector and until ctx ends;
+	// nil: nobody is asked. See [Witnesses].
+	Hints func(ctx context.Context, block *types.Block, parentRoot common.Hash)
+
 	Log        *slog.Logger
 	Registerer prometheus.Registerer
 }

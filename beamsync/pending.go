@@ -328,9 +328,12 @@ func (i *Importer) execute(ctx context.Context, p *pending, base basis) (engine.
 	begin := time.Now()
 	session := i.cfg.Session()
 	p.enter("collecting")
+	unhint := i.hint(ctx, p.block, base.parent.Root)
+	defer unhint()
 	if err := i.collector.Collect(ctx, p.block, base.parent, ancestors{i}, session); err != nil && ctx.Err() == nil {
 		i.cfg.Log.Debug("Collecting ended early", "number", p.number(), "err", err)
 	}
+	unhint()
 	i.metrics.phases.WithLabelValues(phaseCollect).Observe(time.Since(begin).Seconds())
 	p.enter("executing")
 	executed := time.Now()
@@ -363,6 +366,20 @@ func (i *Importer) execute(ctx context.Context, p *pending, base basis) (engine.
 	i.metrics.phases.WithLabelValues(phaseCommit).Observe((time.Since(begin) - took).Seconds())
 	i.report(p, result, session.Stats(), took)
 	return status, nil
+}
+
+// hint lets others of our kind help with collecting, until the function that it returns is called.
+func (i *Importer) hint(ctx context.Context, block *types.Block, parentRoot common.Hash) (stop func()) {
+	if i.cfg.Hints == nil {
+		return func() {}
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		i.cfg.Hints(ctx, block, parentRoot)
+	}()
+	return func() { cancel(); <-done }
 }
 
 // commit makes a valid block durable: first its new state, which is worth nothing by itself,

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"errors"
 	"fmt"
@@ -10,6 +11,8 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/ethereum/go-ethereum/common"
+	"github.com/ethereum/go-ethereum/core/types"
 	"github.com/ethereum/go-ethereum/crypto"
 	"github.com/ethereum/go-ethereum/p2p/nat"
 	"github.com/ethereum/go-ethereum/p2p/netutil"
@@ -22,6 +25,12 @@ import (
 	"github.com/sunbeam-eth/sunbeam/p2p"
 	"github.com/sunbeam-eth/sunbeam/rpc"
 )
+
+// hint fetches what nodes of our own kind say that a block reads. Their word is unverified, so it
+// goes behind what the block is known to want.
+func (n *Node) hint(ctx context.Context, block *types.Block, parentRoot common.Hash) {
+	_, _ = n.witness.Collect(ctx, block, parentRoot, n.fetcher.Session(sched.Predictive)) // a hint may fail
+}
 
 // connect makes what works on the open stores.
 func (n *Node) connect(registerer prometheus.Registerer, gatherer prometheus.Gatherer) error {
@@ -38,6 +47,7 @@ func (n *Node) connect(registerer prometheus.Registerer, gatherer prometheus.Gat
 		Blocks:     n.fetcher,
 		Session:    func() beamsync.StateSession { return n.fetcher.Session(sched.Urgent) },
 		MaxLag:     uint64(n.cfg.Beam.MaxLag),
+		Hints:      n.hint,
 		Log:        n.log,
 		Registerer: registerer,
 	})

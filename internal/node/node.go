@@ -10,6 +10,7 @@ import (
 	"github.com/ethereum/go-ethereum/common/fdlimit"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/ethereum/go-ethereum/crypto/kzg4844"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/sunbeam-eth/sunbeam/beamsync"
@@ -136,9 +137,19 @@ func (n *Node) Run(ctx context.Context) (err error) {
 	if n.light != nil {
 		group.Go(func() error { return n.light.Run(ctx) })
 	}
+	if knownNetwork(n.network.name) != nil {
+		group.Go(loadTrustedSetup)
+	}
 	err = group.Wait()
 	n.log.Info("Sunbeam stopped", "head", n.chain.CurrentHeader().Number)
 	return err
+}
+
+// loadTrustedSetup makes go-ethereum load the KZG trusted setup (EIP-4844) now: that takes
+// seconds, and would otherwise be part of the first block that evaluates a point.
+func loadTrustedSetup() error {
+	_ = kzg4844.VerifyProof(kzg4844.Commitment{}, kzg4844.Point{}, kzg4844.Claim{}, kzg4844.Proof{}) // proves nothing
+	return nil
 }
 
 // Close releases the datadir. It may be called twice.
