@@ -28,7 +28,8 @@ e2e:
 
 ## bench: round trips, requests, nodes and bytes of real blocks
 bench:
-	$(GO) run ./cmd/beambench blocks --dir ../shared/data/blocks
+	$(GO) run ./cmd/beambench blocks --dir ../shared/data/blocks --strategy all --rtt 0,50ms,100ms,200ms
+	$(GO) run ./cmd/beambench bals --dir ../shared/data/bals
 
 ## fuzz: each decoder of what strangers send, for a minute
 fuzz:
