@@ -18,6 +18,7 @@ func (a thoughtUp) Account(addr common.Address) (*types.StateAccount, bool) {
 	account.Nonce = 7
 	return account, addr != a.worthless
 }
+
 func (a thoughtUp) Slot(addr common.Address, _ common.Hash) (common.Hash, bool) {
 	return common.Hash{1}, addr != a.worthless
 }
