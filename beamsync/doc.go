@@ -16,10 +16,15 @@
 //     come through it as well.
 //   - A [Session] is the [trie.Source] of one execution or RPC call. It gives its wants
 //     their class and counts what they took.
+//   - The [Collector] gets what a block will read before it is executed: by its access list,
+//     or by rounds of speculation on a [trie.Guess]. [Witnesses] ask other nodes of our kind what
+//     they read. All of that is hints ([Session.Hint]): it saves trips and decides nothing.
 //   - The [Importer] turns payloads and forkchoice updates into an executed chain: every
 //     block is Valid, Invalid, or Incomplete, which says nothing about the block.
 //   - The [Backfill] collects the state that no block touched, as ranges of leaves from
 //     [RangePeer]s, until a whole state is in Solid. It gives way to blocks.
+//   - [History] collects headers, bodies and receipts behind the first executed block,
+//     downward and checked against the headers. It gives way to everything.
 //
 // A fault goes through like this:
 //
