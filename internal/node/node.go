@@ -8,9 +8,9 @@ import (
 	"time"
 
 	"github.com/ethereum/go-ethereum/common/fdlimit"
+	"github.com/ethereum/go-ethereum/crypto/kzg4844"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
-	"github.com/ethereum/go-ethereum/crypto/kzg4844"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/sunbeam-eth/sunbeam/beamsync"
