@@ -164,6 +164,9 @@ func TestTripsWithHints(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		if testing.Short() && len(file.Nodes) > 2000 {
+			continue // with the race detector large blocks take long
+		}
 		t.Run(filepath.Base(path), func(t *testing.T) {
 			withFellows(t, file, 3, func(t *testing.T, f *fellows) {
 				began := time.Now()
@@ -209,6 +212,9 @@ func checkHashes(t *testing.T, f *fellows) int {
 // fetch. From one full peer the window of requests in flight costs a large block one trip more.
 func TestHintsBesideCollector(t *testing.T) {
 	for _, name := range []string{"1-21688509", "1-25229957"} {
+		if testing.Short() && name == "1-25229957" {
+			continue // with the race detector it takes minutes
+		}
 		file, err := witness.Load(filepath.Join(testdata.Dir(t), "blocks", name+".json.gz"))
 		if err != nil {
 			t.Fatal(err)

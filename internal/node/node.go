@@ -138,7 +138,7 @@ func (n *Node) Run(ctx context.Context) (err error) {
 		group.Go(func() error { return n.light.Run(ctx) })
 	}
 	if knownNetwork(n.network.name) != nil {
-		group.Go(loadTrustedSetup)
+		group.Go(func() error { return loadTrustedSetup(ctx) })
 	}
 	err = group.Wait()
 	n.log.Info("Sunbeam stopped", "head", n.chain.CurrentHeader().Number)
@@ -146,9 +146,18 @@ func (n *Node) Run(ctx context.Context) (err error) {
 }
 
 // loadTrustedSetup makes go-ethereum load the KZG trusted setup (EIP-4844) now: that takes
-// seconds, and would otherwise be part of the first block that evaluates a point.
-func loadTrustedSetup() error {
-	_ = kzg4844.VerifyProof(kzg4844.Commitment{}, kzg4844.Point{}, kzg4844.Claim{}, kzg4844.Proof{}) // proves nothing
+// seconds, and would otherwise be part of the first block that evaluates a point. Nothing can
+// interrupt it, so a node that stops does not wait for its end.
+func loadTrustedSetup(ctx context.Context) error {
+	loaded := make(chan struct{})
+	go func() {
+		defer close(loaded)
+		_ = kzg4844.VerifyProof(kzg4844.Commitment{}, kzg4844.Point{}, kzg4844.Claim{}, kzg4844.Proof{}) // proves nothing
+	}()
+	select {
+	case <-loaded:
+	case <-ctx.Done():
+	}
 	return nil
 }
 
