@@ -76,8 +76,9 @@ func (r *collection) speculate(ctx context.Context) error {
 	}
 	running.Go(func() error {
 		block := func(spec evm.Speculation) { r.spec.SpeculateBlock(ctx, spec) }
-		for left := len(groups); ; left-- {
-			if left*stragglers <= len(groups) {
+		for left, early := len(groups), 0; ; {
+			if left == 0 || left*stragglers <= len(groups) && early < maxEarlyRuns {
+				early++
 				if err := r.repeat(ctx, block); err != nil {
 					return err
 				}
@@ -87,12 +88,29 @@ func (r *collection) speculate(ctx context.Context) error {
 			}
 			select {
 			case <-ended:
+				left -= 1 + drain(ended)
 			case <-ctx.Done():
 				return context.Cause(ctx)
 			}
 		}
 	})
 	return running.Wait()
+}
+
+// maxEarlyRuns bounds how often the whole block is run beside the last groups: each run takes a
+// core for as long as executing the block does, and blocks have up to hundreds of groups.
+const maxEarlyRuns = 2
+
+// drain takes what waits in a channel and returns how much that was.
+func drain(ch <-chan struct{}) (n int) {
+	for {
+		select {
+		case <-ch:
+			n++
+		default:
+			return n
+		}
+	}
 }
 
 // repeat runs something in all manners, gets what it missed, and does it again.
