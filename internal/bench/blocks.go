@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -79,7 +80,7 @@ func (t Trial) Run(ctx context.Context) (*BlockResult, error) {
 
 	result, err := t.run(ctx, c)
 	cancel()
-	if err := errFirst(group.Wait(), err); err != nil {
+	if err := cmp.Or(group.Wait(), err); err != nil {
 		return nil, err
 	}
 	return result, nil
@@ -138,7 +139,7 @@ func (t Trial) block(ctx context.Context, c *client) (*BlockResult, error) {
 		}
 	}
 	cancel()
-	if err := errFirst(group.Wait(), err); err != nil {
+	if err := cmp.Or(group.Wait(), err); err != nil {
 		return nil, err
 	}
 	return result, nil
@@ -224,15 +225,6 @@ func (c *client) keep(result *evm.Result) error {
 		}
 	}
 	return c.store.PutNodes(result.Nodes)
-}
-
-func errFirst(errs ...error) error {
-	for _, err := range errs {
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // reachBlockTime waits until the block is not in the future. Virtual time begins in 2000, and the
