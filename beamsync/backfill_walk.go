@@ -26,6 +26,7 @@ type walk struct {
 	cpu     chan struct{} // bounds how many replies are verified at once
 
 	byNodes time.Time // until when no ranges are asked for, because nobody serves them
+	alone   time.Time // since when there is no peer that may serve ranges; zero: there is one
 	lookups int       // calls of StateSource in flight
 	waiting string    // why nothing was asked for, last time
 	wake    *time.Timer
@@ -90,9 +91,10 @@ func (w *walk) run(ctx context.Context) error {
 			err = w.take(ctx, r)
 		case <-w.b.peers.change:
 			w.walker.ByNodes(false)
+			w.alone = time.Time{}
 		case <-w.wake.C:
 		case now := <-tick.C:
-			if now.After(w.byNodes) {
+			if w.alone.IsZero() && now.After(w.byNodes) {
 				w.walker.ByNodes(false) // try again
 			}
 			w.publish()
@@ -126,16 +128,16 @@ func (w *walk) dispatch(ctx context.Context) (more bool, err error) {
 		if !again.IsZero() {
 			w.wake.Reset(max(again.Sub(now), time.Millisecond))
 		}
-		if peer == nil && w.lookups == maxLookupCalls {
+		lookups := w.lookups < maxLookupCalls && (w.alone.IsZero() || now.Sub(w.alone) > rangeRetry)
+		if peer == nil && !lookups && w.alone.IsZero() {
 			return false, nil
 		}
-		need, more, err := w.walker.Next(peer != nil, w.lookups < maxLookupCalls)
+		need, more, err := w.walker.Next(peer != nil, lookups)
 		switch {
 		case err != nil:
 			return false, err
 		case need == nil:
-			w.excuse(peer)
-			return more, nil
+			return w.excuse(peer, now) || more, nil
 		case need.Kind == trie.NeedNodes || need.Kind == trie.NeedCodes:
 			w.lookUp(ctx, need)
 		default:
@@ -144,19 +146,27 @@ func (w *walk) dispatch(ctx context.Context) (more bool, err error) {
 	}
 }
 
-// excuse finds out why nothing is asked for although nothing is in flight.
-func (w *walk) excuse(peer *rangePeer) {
+// excuse finds out why nothing is asked for although nothing is in flight. Without peers that serve
+// ranges, it goes node by node, and says so once: that finds what is held locally, the whole state perhaps.
+// Others are asked for nodes if that lasts.
+func (w *walk) excuse(peer *rangePeer, now time.Time) (again bool) {
 	if w.waiting != "" || peer != nil || w.walker.Progress().Out > 0 {
-		return
+		return false
 	}
 	switch all, empty, _ := w.b.peers.census(w.target.Root); {
 	case all == 0:
 		w.waiting = "for peers"
+		if w.alone.IsZero() {
+			w.walker.ByNodes(true)
+			w.alone = now
+			return true
+		}
 	case empty == all:
 		w.waiting = "for a peer that has the state"
 	default:
 		w.waiting = "for peers that failed to be asked again"
 	}
+	return false
 }
 
 // lookUp fetches nodes or codes into the local store.

@@ -33,6 +33,7 @@ type Fetcher struct {
 	metrics *fetcherMetrics
 	inbox   *inbox
 	roster  *roster
+	urgent  urgency
 	started atomic.Bool
 	done    chan struct{} // closed when Run has returned
 }

@@ -159,6 +159,10 @@ func (s *Session) wait(ctx context.Context, c *call) error {
 	}
 	began := time.Now()
 	before := s.begin(began, len(c.targets))
+	if s.class == sched.Urgent {
+		s.f.urgent.begin()
+		defer s.f.urgent.end()
+	}
 	c.session, c.done = s, make(chan struct{})
 	s.f.inbox.post(c)
 	var err error

@@ -105,8 +105,10 @@ type Beacon struct {
 
 // Beam is what only a beaming node has.
 type Beam struct {
-	MaxLag    int // blocks behind the head from which on the importer pivots
-	HotSizeMB int // disk space for state proved on demand
+	MaxLag       int  // blocks behind the head from which on the importer pivots
+	HotSizeMB    int  // disk space for state proved on demand
+	Backfill     bool // collect the rest of the state in the background
+	BackfillRate int  // kilobytes (1000 bytes) per second; zero: no limit
 }
 
 // History is how much of the past is collected.
@@ -160,7 +162,7 @@ func Default() *Config {
 		Engine:  Engine{Addr: "localhost", Port: 8551, VHosts: []string{"localhost"}},
 		RPC:     RPC{GasCap: 50_000_000, EVMTimeout: 5 * time.Second, BatchRequestLimit: 1000, BatchResponseMaxSize: 25_000_000},
 		Beacon:  Beacon{Threshold: 342}, // two thirds of 512
-		Beam:    Beam{MaxLag: 30, HotSizeMB: 4096},
+		Beam:    Beam{MaxLag: 30, HotSizeMB: 4096, Backfill: true},
 		History: History{Chain: "90000"},
 		Store:   Store{CacheMB: 512},
 		Metrics: Metrics{Addr: "127.0.0.1", Port: 6060},

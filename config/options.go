@@ -88,6 +88,8 @@ var options = []option{ //nolint:gochecknoglobals // never written
 
 	{flag: "beam.maxlag", key: "Beam.MaxLag", usage: "Blocks behind the head from which on execution skips to the head", check: between(1, 127), category: catBeam},
 	{flag: "beam.hot.size", key: "Beam.HotSizeMB", usage: "Megabytes of disk for state fetched on demand", check: between(64, 1<<24), category: catBeam},
+	{flag: "beam.backfill", key: "Beam.Backfill", usage: "Collect the rest of the state in the background, to become a full node", category: catBeam},
+	{flag: "beam.backfill.rate", key: "Beam.BackfillRate", usage: "Kilobytes per second that the backfill may receive (0 is no limit)", check: between(0, 1<<30), category: catBeam},
 	{flag: "history.chain", key: "History.Chain", usage: "Blocks and receipts to collect behind the head: all, postmerge or a number of blocks", check: historySpan, category: catBeam},
 
 	{flag: "metrics", key: "Metrics.Enabled", usage: "Enable metrics and their Prometheus endpoint", category: catMetrics},

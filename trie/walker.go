@@ -193,7 +193,15 @@ func NewWalker(cfg WalkerConfig) *Walker {
 }
 
 // ByNodes says whether nothing may be needed as a range: nobody serves ranges. It is slow.
-func (w *Walker) ByNodes(on bool) { w.byNodes = on }
+func (w *Walker) ByNodes(on bool) {
+	if w.byNodes && !on { // what waits to be asked for as a node may be part of a range now
+		for _, it := range w.lookups {
+			heap.Push(&w.queue, it)
+		}
+		w.lookups = nil
+	}
+	w.byNodes = on
+}
 
 // Done says whether the root is in Solid, durably as far as its writer is.
 func (w *Walker) Done() bool { return w.done }

@@ -57,7 +57,8 @@ type beamStatus struct {
 	HotBytes   uint64 `json:"hotBytes"`   // state held on disk
 	Oldest     uint64 `json:"oldestBlock"`
 
-	History beamsync.HistoryProgress `json:"history"` // blocks and receipts behind the head
+	Backfill *beamsync.Progress       `json:"backfill,omitempty"` // state that no block touched; absent if it is not collected
+	History  beamsync.HistoryProgress `json:"history"`            // blocks and receipts behind the head
 	beamsync.Status
 }
 
@@ -67,6 +68,10 @@ func (b beam) status() beamStatus {
 	status := beamStatus{
 		Phase: "beaming", Network: b.network.name, HotBytes: b.store.Hot().Bytes(), Oldest: b.chain.Oldest(), Status: b.importer.Status(),
 		History: b.history.Progress(),
+	}
+	if b.backfill != nil {
+		progress := b.backfill.Progress()
+		status.Backfill = &progress
 	}
 	for _, peer := range b.host.Peers() {
 		status.Peers++

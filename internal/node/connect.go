@@ -32,6 +32,23 @@ func (n *Node) hint(ctx context.Context, block *types.Block, parentRoot common.H
 	_, _ = n.witness.Collect(ctx, block, parentRoot, n.fetcher.Session(sched.Predictive)) // a hint may fail
 }
 
+// join and leave tell those who ask peers for something which ones there are.
+func (n *Node) join(p *p2p.Peer) {
+	n.fetcher.Join(p)
+	n.witness.Join(p)
+	if n.backfill != nil {
+		n.backfill.Join(p)
+	}
+}
+
+func (n *Node) leave(p *p2p.Peer) {
+	n.fetcher.Leave(p.ID())
+	n.witness.Leave(p.ID())
+	if n.backfill != nil {
+		n.backfill.Leave(p.ID())
+	}
+}
+
 // connect makes what works on the open stores.
 func (n *Node) connect(registerer prometheus.Registerer, gatherer prometheus.Gatherer) error {
 	n.fetcher = beamsync.NewFetcher(beamsync.FetcherConfig{
@@ -52,6 +69,7 @@ func (n *Node) connect(registerer prometheus.Registerer, gatherer prometheus.Gat
 		Registerer: registerer,
 	})
 	n.newHistory(registerer)
+	n.newBackfill(registerer)
 	if err := n.newHost(registerer); err != nil {
 		return err
 	}
@@ -133,8 +151,8 @@ func (n *Node) newHost(registerer prometheus.Registerer) error {
 		Chain:         n.chain,
 		State:         served{n.local},
 		Witnesses:     n.witness,
-		OnJoin:        func(p *p2p.Peer) { n.fetcher.Join(p); n.witness.Join(p) },
-		OnLeave:       func(p *p2p.Peer) { n.fetcher.Leave(p.ID()); n.witness.Leave(p.ID()) },
+		OnJoin:        n.join,
+		OnLeave:       n.leave,
 		Log:           n.log,
 		Registerer:    registerer,
 	})

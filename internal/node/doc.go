@@ -1,10 +1,10 @@
 // Package node puts the parts together: it is the only one that sees all of them.
 //
-//	config -> db -> chain (genesis) -> trie.Cache over Hot
+//	config -> db -> chain (genesis) -> trie.Cache over Hot and Solid
 //	                  |                     |
 //	                  +-> evm.Executor -> beamsync.Importer <- rpc (Engine API) <- light client
 //	                                        |
-//	                  p2p.Host --peers--> beamsync.Fetcher
+//	                  p2p.Host --peers--> beamsync.Fetcher <- beamsync.Backfill -> Solid
 //
 // Ordering rules:
 //

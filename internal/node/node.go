@@ -43,9 +43,10 @@ type Node struct {
 
 	store    *db.DB
 	chain    *chain.Chain
-	local    trie.Local
+	local    trie.Local // memory, then Hot, then Solid
 	fetcher  *beamsync.Fetcher
 	importer *beamsync.Importer
+	backfill *beamsync.Backfill // nil if it is not wanted
 	history  *beamsync.History
 	witness  *beamsync.Witnesses
 	host     *p2p.Host
@@ -84,7 +85,7 @@ func (n *Node) open(registerer prometheus.Registerer, given *network) (err error
 	if err := n.openChain(given); err != nil {
 		return errors.Join(err, n.Close())
 	}
-	n.local = trie.NewCache(n.cfg.Store.CacheMB/2<<20, n.store.Hot())
+	n.local = trie.NewCache(n.cfg.Store.CacheMB/2<<20, trie.WithSolid(n.store.Hot(), n.store.Solid()))
 	n.began = n.chain.CurrentHeader().Number.Uint64()
 	return nil
 }
@@ -130,6 +131,9 @@ func (n *Node) Run(ctx context.Context) (err error) {
 		n.store.Run, n.fetcher.Run, n.importer.Run, n.history.Run, n.host.Run, n.rpc.Run, n.announceHeads, n.announceStart, n.announceIdle,
 	} {
 		group.Go(func() error { return part(ctx) })
+	}
+	if n.backfill != nil {
+		group.Go(func() error { return n.backfill.Run(ctx) })
 	}
 	if n.metrics != nil {
 		group.Go(func() error { return n.metrics.Run(ctx) })

@@ -1,0 +1,51 @@
+package node
+
+import (
+	"github.com/ethereum/go-ethereum/common"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/sunbeam-eth/sunbeam/beamsync"
+	"github.com/sunbeam-eth/sunbeam/beamsync/sched"
+	"github.com/sunbeam-eth/sunbeam/trie"
+)
+
+// walkCache is the memory for nodes that the backfill finds in Hot, in bytes: it meets each once,
+// so there is little to remember, and blocks' nodes should not make room for it.
+const walkCache = 4 << 20
+
+// newBackfill makes what collects the state that no block touches.
+func (n *Node) newBackfill(registerer prometheus.Registerer) {
+	if !n.cfg.Beam.Backfill {
+		return
+	}
+	solid := n.store.Solid()
+	n.backfill = beamsync.NewBackfill(beamsync.BackfillConfig{
+		Solid:      solid,
+		Writer:     func() trie.SolidWriter { return solid.Writer() },
+		Local:      trie.NewCache(walkCache, n.store.Hot()),
+		Source:     n.fetcher.Session(sched.Background),
+		Recent:     n.backfillTarget,
+		Busy:       func() bool { return n.fetcher.Urgent(n.importer.Working()) },
+		Rate:       uint64(n.cfg.Beam.BackfillRate) * 1000,
+		Blamer:     blamer{n},
+		Log:        n.log,
+		Registerer: registerer,
+	})
+}
+
+// backfillTarget is the state of the executed head. There is none on a fresh node: the state of
+// genesis is complete, and of no use to a chain that has gone on for years. The scan begins
+// where all nodes begin it, so the header of the seed block is waited for if it is not held.
+func (n *Node) backfillTarget() (beamsync.Target, bool) {
+	head := n.chain.CurrentHeader()
+	number := head.Number.Uint64()
+	if number == 0 {
+		return beamsync.Target{}, false
+	}
+	seed := n.chain.CanonicalHash(number - number%beamsync.SeedInterval)
+	if seed == (common.Hash{}) {
+		n.importer.WantAncestors()
+		return beamsync.Target{}, false
+	}
+	return beamsync.Target{Root: head.Root, Number: number, Seed: seed}, true
+}

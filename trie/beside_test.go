@@ -1,0 +1,50 @@
+package trie
+
+import (
+	"bytes"
+	"testing"
+
+	"github.com/ethereum/go-ethereum/common"
+	"github.com/ethereum/go-ethereum/crypto"
+)
+
+// onlyRoot is a Solid with one node.
+type onlyRoot struct {
+	Solid
+	blob []byte
+}
+
+func (o onlyRoot) Node(owner common.Hash, path []byte) ([]byte, error) {
+	if owner != (common.Hash{}) || len(path) > 0 {
+		return nil, nil
+	}
+	return o.blob, nil
+}
+
+func TestWithSolid(t *testing.T) {
+	blob, other := []byte("complete"), []byte("elsewhere")
+	hash, otherHash := crypto.Keccak256Hash(blob), crypto.Keccak256Hash(other)
+	cache := NewCache(1<<20, nil)
+	if err := cache.PutNodes([]Node{{Hash: otherHash, Blob: other}}); err != nil {
+		t.Fatal(err)
+	}
+	local := WithSolid(cache, onlyRoot{blob: blob})
+	for _, test := range []struct {
+		owner common.Hash
+		path  []byte
+		hash  common.Hash
+		want  []byte
+	}{
+		{hash: hash, want: blob},
+		{hash: otherHash, want: other},      // the local store comes first, and knows no paths
+		{hash: common.Hash{1}},              // Solid's node at the path has another hash
+		{path: []byte{1}, hash: hash},       // nothing at that path
+		{owner: common.Hash{1}, hash: hash}, // nor of that owner
+		{owner: common.Hash{1}, hash: otherHash, want: other},
+	} {
+		got, err := local.Node(test.owner, test.path, test.hash)
+		if err != nil || !bytes.Equal(got, test.want) {
+			t.Errorf("owner %x path %x hash %x: %q, error %v, want %q", test.owner, test.path, test.hash, got, err, test.want)
+		}
+	}
+}
