@@ -49,9 +49,11 @@ func (c onlyGenesis) Oldest() uint64                      { return 0 }
 // allOf is a full peer for one block.
 type allOf struct{ *witness.File }
 
-func (s allOf) HasRoot(root common.Hash) bool { return root == s.PreRoot }
-func (s allOf) TrieNode(root, owner common.Hash, path []byte) []byte {
-	return s.PathNode(root, owner, path)
+func (s allOf) State(root common.Hash) p2p.State {
+	if held := trie.Hold(s.File, nil, root); root == s.PreRoot && held != nil {
+		return held
+	}
+	return nil
 }
 func (s allOf) Code(hash common.Hash) []byte { return s.Codes[hash] }
 

@@ -6,7 +6,6 @@ import (
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/core/forkid"
 	"github.com/ethereum/go-ethereum/core/types"
-	"github.com/ethereum/go-ethereum/eth/protocols/snap"
 	"github.com/ethereum/go-ethereum/rlp"
 )
 
@@ -38,20 +37,25 @@ type BlockBackend interface {
 
 // StateBackend is the state that we serve: whatever part of it is held.
 type StateBackend interface {
-	// HasRoot says whether requests under this state root make sense at all.
-	HasRoot(root common.Hash) bool
-	// TrieNode returns the node at path (nibbles) of the account trie under root, or of
-	// the storage trie of the account with hash owner; nil when it is not held.
-	TrieNode(root, owner common.Hash, path []byte) []byte
+	// State opens the state under a root for one request, which uses it on one goroutine; nil
+	// when nothing under this root is held.
+	State(root common.Hash) State
 	// Code returns a contract code by its hash, nil when it is not held.
 	Code(hash common.Hash) []byte
 }
 
-// RangeBackend serves ranges of leaves with their proofs. It keeps to the limits in the
-// requests, which are never above ours. A node without whole tries has none.
-type RangeBackend interface {
-	AccountRange(req *snap.GetAccountRangePacket) (accounts []*snap.AccountData, proof [][]byte)
-	StorageRanges(req *snap.GetStorageRangesPacket) (slots [][]*snap.StorageData, proof [][]byte)
+// State is what is held of one state. A trie is named by its owner: the account hash for a
+// storage trie, zero for the account trie. trie.Held is one.
+type State interface {
+	// TrieNode returns the node at path (nibbles), nil when it is not held.
+	TrieNode(owner common.Hash, path []byte) []byte
+	// Leaves calls each with the leaves from origin on, in order, until each returns false: an
+	// account in slim encoding, a slot as the trie has it. An account that does not exist has no
+	// slots. done is false if it ended before that because the next leaf is not held.
+	Leaves(owner, origin common.Hash, each func(key common.Hash, value []byte) bool) (done bool)
+	// Prove returns the trie nodes from the root to a key, or to where it would be; nil when
+	// one is not held.
+	Prove(owner, key common.Hash) [][]byte
 }
 
 // Announcement is a transaction that a peer says it has in its pool.

@@ -25,18 +25,24 @@ func newEmptyChain() emptyChain {
 	return emptyChain{types.NewBlockWithHeader(&types.Header{Number: new(big.Int), Difficulty: new(big.Int)})}
 }
 
-func (c emptyChain) Config() *params.ChainConfig                   { return params.MergedTestChainConfig }
-func (c emptyChain) Genesis() *types.Block                         { return c.genesis }
-func (c emptyChain) CurrentHeader() *types.Header                  { return c.genesis.Header() }
-func (c emptyChain) Header(common.Hash) *types.Header              { return c.genesis.Header() }
-func (c emptyChain) HeaderByNumber(uint64) *types.Header           { return c.genesis.Header() }
-func (c emptyChain) Block(common.Hash) *types.Block                { return c.genesis }
-func (c emptyChain) Receipts(common.Hash) types.Receipts           { return nil }
-func (c emptyChain) AccessList(common.Hash) rlp.RawValue           { return nil }
-func (c emptyChain) Oldest() uint64                                { return 0 }
-func (c emptyChain) HasRoot(common.Hash) bool                      { return true }
-func (c emptyChain) TrieNode(_, _ common.Hash, path []byte) []byte { return path }
-func (c emptyChain) Code(hash common.Hash) []byte                  { return hash[:] }
+func (c emptyChain) Config() *params.ChainConfig                { return params.MergedTestChainConfig }
+func (c emptyChain) Genesis() *types.Block                      { return c.genesis }
+func (c emptyChain) CurrentHeader() *types.Header               { return c.genesis.Header() }
+func (c emptyChain) Header(common.Hash) *types.Header           { return c.genesis.Header() }
+func (c emptyChain) HeaderByNumber(uint64) *types.Header        { return c.genesis.Header() }
+func (c emptyChain) Block(common.Hash) *types.Block             { return c.genesis }
+func (c emptyChain) Receipts(common.Hash) types.Receipts        { return nil }
+func (c emptyChain) AccessList(common.Hash) rlp.RawValue        { return nil }
+func (c emptyChain) Oldest() uint64                             { return 0 }
+func (c emptyChain) State(common.Hash) State                    { return c }
+func (c emptyChain) TrieNode(_ common.Hash, path []byte) []byte { return path }
+func (c emptyChain) Prove(_, key common.Hash) [][]byte          { return [][]byte{key[:]} }
+func (c emptyChain) Leaves(_, origin common.Hash, each func(common.Hash, []byte) bool) bool {
+	for ; each(origin, origin[:]); origin[31]++ {
+	}
+	return true
+}
+func (c emptyChain) Code(hash common.Hash) []byte { return hash[:] }
 
 // FuzzIncoming feeds any message of any kind to a peer: it is taken, or it is the peer's
 // fault; nothing panics.

@@ -41,7 +41,6 @@ type Config struct {
 	NetworkID    uint64
 	Chain        ChainBackend
 	State        StateBackend // may be nil: no state is served
-	Ranges       RangeBackend // may be nil: ranges are answered empty
 	Witnesses    Witnesses    // may be nil: wit/0 and beam/1 are not offered
 	Transactions Transactions // may be nil: transactions are dropped
 
@@ -95,7 +94,7 @@ func New(cfg Config) (*Host, error) {
 		peers:     make(map[string]*Peer),
 	}
 	h.peerCfg = PeerConfig{
-		NetworkID: cfg.NetworkID, Chain: cfg.Chain, State: cfg.State, Ranges: cfg.Ranges,
+		NetworkID: cfg.NetworkID, Chain: cfg.Chain, State: cfg.State,
 		Witnesses: cfg.Witnesses, Transactions: cfg.Transactions, Gate: NewGate(servingSlots), Metrics: metrics, Log: cfg.Log,
 		OnJoin: h.join, OnLeave: h.leave,
 	}

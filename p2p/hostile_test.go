@@ -304,7 +304,7 @@ type slowState struct {
 	release chan struct{}
 }
 
-func (s slowState) HasRoot(common.Hash) bool { <-s.release; return false }
+func (s slowState) State(common.Hash) State { <-s.release; return nil }
 
 // TestFlood: the reader never waits for the serving side; what does not fit its queue
 // ends the peer if it is a request and is dropped if it is gossip.

@@ -52,7 +52,6 @@ type PeerConfig struct {
 	NetworkID    uint64
 	Chain        ChainBackend
 	State        StateBackend // may be nil: no state is served
-	Ranges       RangeBackend // may be nil: ranges are answered empty
 	Witnesses    Witnesses    // may be nil: no block is known
 	Transactions Transactions // may be nil: transactions are dropped
 	Gate         *Gate        // may be nil: serving is not bounded over peers

@@ -147,7 +147,7 @@ func checkPath(t *testing.T, what string, chain testChain, root, owner, key comm
 	t.Helper()
 	held := 0
 	for depth, node := range nodes {
-		want := chain.TrieNode(root, owner, hexKey(key)[:depth])
+		want := chain.nodeOf(root, owner, hexKey(key)[:depth])
 		if !bytes.Equal(node, want) {
 			t.Fatalf("%s node at depth %d: got %x, want %x", what, depth, node, want)
 		}

@@ -191,9 +191,18 @@ type countingState struct {
 	count int
 }
 
-func (s *countingState) TrieNode(root, owner common.Hash, path []byte) []byte {
-	s.count++
-	return s.testChain.TrieNode(root, owner, path)
+func (s *countingState) State(root common.Hash) State {
+	return &countedState{s.testChain.State(root), &s.count}
+}
+
+type countedState struct {
+	State
+	count *int
+}
+
+func (s *countedState) TrieNode(owner common.Hash, path []byte) []byte {
+	*s.count++
+	return s.State.TrieNode(owner, path)
 }
 
 // sideChain adds headers that are not canonical.

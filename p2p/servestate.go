@@ -21,12 +21,12 @@ const maxTrieTime = 5 * time.Second
 // as go-ethereum's server does, so that positions mean the same.
 func (p *Peer) serveTrieNodes(query *snap.GetTrieNodesPacket) (any, error) {
 	reply := &snap.TrieNodesPacket{ID: query.ID}
-	if p.cfg.State == nil || !p.cfg.State.HasRoot(query.Root) {
+	state := p.state(query.Root)
+	if state == nil {
 		return reply, nil
 	}
 	lookup := trieLookup{
-		state:    p.cfg.State,
-		root:     query.Root,
+		state:    state,
 		maxBytes: min(query.Bytes, softReplySize),
 		deadline: time.Now().Add(maxTrieTime),
 	}
@@ -39,10 +39,17 @@ func (p *Peer) serveTrieNodes(query *snap.GetTrieNodesPacket) (any, error) {
 	return reply, nil
 }
 
+// state opens the state that a request is about.
+func (p *Peer) state(root common.Hash) State {
+	if p.cfg.State == nil {
+		return nil
+	}
+	return p.cfg.State.State(root)
+}
+
 // trieLookup collects the nodes of one reply under its limits.
 type trieLookup struct {
-	state    StateBackend
-	root     common.Hash
+	state    State
 	maxBytes uint64 // the node that crosses it is the last
 	deadline time.Time
 
@@ -71,12 +78,12 @@ func (l *trieLookup) add(set rlp.RawValue) error {
 		return fmt.Errorf("path set: %w", err)
 	}
 	if count == 1 {
-		l.node(common.Hash{}, first)
+		l.node(accountTrie, first)
 		return nil
 	}
 	owner := common.BytesToHash(first)
 	l.loads++
-	if l.state.TrieNode(l.root, owner, nil) == nil {
+	if owner == accountTrie || l.state.TrieNode(owner, nil) == nil {
 		return nil
 	}
 	for it.Next() && !l.done() {
@@ -93,7 +100,7 @@ func (l *trieLookup) node(owner common.Hash, compact []byte) {
 	var blob []byte
 	l.loads++
 	if path, ok := nibbles(compact); ok {
-		blob = l.state.TrieNode(l.root, owner, path)
+		blob = l.state.TrieNode(owner, path)
 	}
 	l.nodes = append(l.nodes, blob)
 	l.bytes += uint64(len(blob))
@@ -142,23 +149,4 @@ func (p *Peer) code(hash common.Hash) []byte {
 		return nil
 	}
 	return p.cfg.State.Code(hash)
-}
-
-func (p *Peer) serveAccountRange(query *snap.GetAccountRangePacket) (any, error) {
-	reply := &snap.AccountRangePacket{ID: query.ID}
-	if p.cfg.Ranges != nil {
-		query.Bytes = min(query.Bytes, softReplySize)
-		reply.Accounts, reply.Proof = p.cfg.Ranges.AccountRange(query)
-	}
-	return reply, nil
-}
-
-func (p *Peer) serveStorageRanges(query *snap.GetStorageRangesPacket) (any, error) {
-	reply := &snap.StorageRangesPacket{ID: query.ID}
-	if p.cfg.Ranges != nil {
-		query.Bytes = min(query.Bytes, softReplySize)
-		query.Accounts = query.Accounts[:min(maxLookups, len(query.Accounts))]
-		reply.Slots, reply.Proof = p.cfg.Ranges.StorageRanges(query)
-	}
-	return reply, nil
 }

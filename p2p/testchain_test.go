@@ -22,6 +22,9 @@ import (
 	"github.com/ethereum/go-ethereum/params"
 	"github.com/ethereum/go-ethereum/rlp"
 	gethtrie "github.com/ethereum/go-ethereum/trie"
+	"github.com/ethereum/go-ethereum/triedb/database"
+
+	"github.com/sunbeam-eth/sunbeam/trie"
 )
 
 const testBlocks = 140 // more than the 128 states that go-ethereum keeps
@@ -47,8 +50,9 @@ func (c testChain) AccessList(hash common.Hash) rlp.RawValue   { return c.GetAcc
 func (c testChain) Oldest() uint64                             { return 0 }
 func (c testChain) Code(hash common.Hash) []byte               { return c.ContractCodeWithPrefix(hash) }
 func (c testChain) hash(number uint64) common.Hash             { return c.GetCanonicalHash(number) }
-func (c testChain) HasRoot(root common.Hash) bool              { return c.HasState(root) }
-func (c testChain) TrieNode(root, owner common.Hash, path []byte) []byte {
+
+// nodeOf is go-ethereum's answer to what is at a path.
+func (c testChain) nodeOf(root, owner common.Hash, path []byte) []byte {
 	id := gethtrie.StateTrieID(root)
 	if owner != (common.Hash{}) {
 		accounts, err := gethtrie.NewStateTrie(id, c.TrieDB())
@@ -71,6 +75,23 @@ func (c testChain) TrieNode(root, owner common.Hash, path []byte) []byte {
 	}
 	return blob
 }
+
+// State is our own implementation over go-ethereum's store.
+func (c testChain) State(root common.Hash) State {
+	reader, err := c.TrieDB().NodeReader(root)
+	if err != nil {
+		return nil
+	}
+	if held := trie.Hold(layers{reader}, nil, root); held != nil {
+		return held
+	}
+	return nil
+}
+
+// layers is a state of go-ethereum's database as a trie.Store.
+type layers struct{ database.NodeReader }
+
+func (layers) Code(common.Hash) ([]byte, error) { return nil, nil }
 
 // compact is the hex-prefix encoding of a path without terminator.
 func compact(path []byte) []byte {

@@ -21,6 +21,8 @@
 //     [Walker] completes one state in it: it says what it needs ([Need]) and takes what
 //     came. [Leaves] of a part of the key space prove whole subtrees by being rebuilt
 //     ([Rebuild]) to the hash that the parent names.
+//   - [Held] is the other side of that: what a store has of one state, as nodes, ranges of leaves and
+//     proofs that others can be given.
 //
 // One read goes down like this, a level at a time:
 //

@@ -182,16 +182,24 @@ func (c *crowd) requests() map[string]int {
 
 // memberState is the state as a member serves it.
 type memberState struct {
-	crowd  *crowd
-	member *member
+	*trie.Held // of one request
+	crowd      *crowd
+	member     *member
 }
 
-func (s memberState) HasRoot(root common.Hash) bool {
-	return s.member.kind != emptyPeer && root == s.crowd.current.Load().PreRoot
+func (s memberState) State(root common.Hash) p2p.State {
+	file := s.crowd.current.Load()
+	if s.member.kind == emptyPeer || root != file.PreRoot {
+		return nil
+	}
+	if s.Held = trie.Hold(file, nil, root); s.Held == nil {
+		return nil
+	}
+	return s
 }
 
-func (s memberState) TrieNode(root, owner common.Hash, path []byte) []byte {
-	return s.answer(s.crowd.current.Load().PathNode(root, owner, path))
+func (s memberState) TrieNode(owner common.Hash, path []byte) []byte {
+	return s.answer(s.Held.TrieNode(owner, path))
 }
 
 func (s memberState) Code(hash common.Hash) []byte {

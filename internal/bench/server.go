@@ -9,6 +9,8 @@ import (
 	"github.com/ethereum/go-ethereum/rlp"
 
 	"github.com/sunbeam-eth/sunbeam/internal/witness"
+	"github.com/sunbeam-eth/sunbeam/p2p"
+	"github.com/sunbeam-eth/sunbeam/trie"
 )
 
 // blockChain is the chain that both ends of a measurement show each other: a genesis, and
@@ -71,10 +73,11 @@ func (c *blockChain) Oldest() uint64                      { return c.head.Number
 // only, by path.
 type blockState struct{ file *witness.File }
 
-func (s blockState) HasRoot(root common.Hash) bool { return root == s.file.PreRoot }
-
-func (s blockState) TrieNode(root, owner common.Hash, path []byte) []byte {
-	return s.file.PathNode(root, owner, path)
+func (s blockState) State(root common.Hash) p2p.State {
+	if held := trie.Hold(s.file, nil, root); root == s.file.PreRoot && held != nil {
+		return held
+	}
+	return nil
 }
 
 func (s blockState) Code(hash common.Hash) []byte { return s.file.Codes[hash] }

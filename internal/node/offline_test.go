@@ -137,19 +137,20 @@ func TestGenesisStateIsServed(t *testing.T) {
 	defer n.Close()
 	check(t, n.beginAtGenesis(t.Context()))
 
-	root, s := n.chain.Genesis().Root(), served{n.local}
-	if !s.HasRoot(root) || s.HasRoot(common.Hash{1}) {
-		t.Error("HasRoot is wrong")
+	s := served{n.local}
+	state := s.State(n.chain.Genesis().Root())
+	if state == nil || s.State(common.Hash{1}) != nil {
+		t.Fatal("the wrong states are served")
 	}
 	key := keccak(contract.Bytes())
 	for _, owner := range []common.Hash{{}, key} {
-		rootNode := s.TrieNode(root, owner, nil)
+		rootNode := state.TrieNode(owner, nil)
 		if rootNode == nil {
 			t.Fatalf("no root node of trie %x", owner)
 		}
 		held := 0
 		for nibble := range byte(16) {
-			if blob := s.TrieNode(root, owner, []byte{nibble}); blob != nil {
+			if blob := state.TrieNode(owner, []byte{nibble}); blob != nil {
 				held++
 				if !bytes.Contains(rootNode, keccak(blob).Bytes()) {
 					t.Errorf("node at %x of trie %x is not a child of its root", nibble, owner)
@@ -160,7 +161,7 @@ func TestGenesisStateIsServed(t *testing.T) {
 			t.Errorf("trie %x: only %d nodes below its root", owner, held)
 		}
 	}
-	if s.TrieNode(root, common.Hash{9}, nil) != nil || s.TrieNode(root, common.Hash{}, bytes.Repeat([]byte{3}, 64)) != nil {
+	if state.TrieNode(common.Hash{9}, nil) != nil || state.TrieNode(common.Hash{}, bytes.Repeat([]byte{3}, 64)) != nil {
 		t.Error("served what does not exist")
 	}
 	if code := s.Code(keccak([]byte{0x60, 0x00})); !bytes.Equal(code, []byte{0x60, 0x00}) {
