@@ -33,7 +33,7 @@ func app(bubble bench.Bubble) *cli.App {
 		Name:            "beambench",
 		Usage:           "measure beam sync on real blocks and against a real geth",
 		HideHelpCommand: true,
-		Commands:        []*cli.Command{blocks(bubble), follow(), peers(bubble), bals()},
+		Commands:        []*cli.Command{blocks(bubble), follow(), backfill(), peers(bubble), bals()},
 		ExitErrHandler:  func(*cli.Context, error) {}, // main prints it, once
 	}
 }
@@ -111,10 +111,6 @@ func follow() *cli.Command {
 			if err != nil {
 				return fmt.Errorf("--mix: %w", err)
 			}
-			cache, err := os.UserCacheDir()
-			if err != nil {
-				cache = os.TempDir()
-			}
 			return bench.Follow(c.Context, bench.FollowOptions{
 				Blocks:   c.Int("blocks"),
 				RTT:      c.Duration("rtt"),
@@ -123,13 +119,22 @@ func follow() *cli.Command {
 				Mix:      mix,
 				Stall:    c.Duration("stall"),
 				State:    bench.StateOf(c.Int("accounts")),
-				CacheDir: filepath.Join(cache, "sunbeam", "states"),
+				CacheDir: statesDir(),
 				Sunbeam:  c.String("sunbeam"),
 				JSON:     c.Bool("json"),
 				Progress: os.Stderr,
 			}, os.Stdout)
 		}),
 	}
+}
+
+// statesDir is where generated states are kept.
+func statesDir() string {
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		cache = os.TempDir()
+	}
+	return filepath.Join(cache, "sunbeam", "states")
 }
 
 func bals() *cli.Command {

@@ -160,6 +160,19 @@ type Status struct {
 		Incomplete uint64  `json:"incomplete"`
 		Fetched    Fetched `json:"fetched"`
 	} `json:"totals"`
+	Backfill *Backfill `json:"backfill"` // nil if the rest of the state is not collected
+}
+
+// Backfill is how far the node has come with the rest of the state.
+type Backfill struct {
+	Share    float64 `json:"share"`
+	Accounts uint64  `json:"accounts"`
+	Slots    uint64  `json:"slots"`
+	Codes    uint64  `json:"codes"`
+	Nodes    uint64  `json:"nodes"`
+	Bytes    uint64  `json:"bytes"`
+	Restarts int     `json:"restarts"`
+	Waiting  string  `json:"waiting"`
 }
 
 // Fetched is what executions had to ask peers for.
@@ -180,10 +193,16 @@ func (n *Node) Status(ctx context.Context) (Status, error) {
 	return status, err
 }
 
+// PID is the process's ID.
+func (n *Node) PID() int { return n.cmd.Process.Pid }
+
 // Memory is the most memory that the node has had so far, in bytes; 0 where the system
 // does not tell.
-func (n *Node) Memory() uint64 {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", n.cmd.Process.Pid))
+func (n *Node) Memory() uint64 { return Memory(n.PID()) }
+
+// Memory is that of any process.
+func Memory(pid int) uint64 {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
 		return 0
 	}

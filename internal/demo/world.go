@@ -26,15 +26,17 @@ type WorldConfig struct {
 	CacheDir string      // where states are kept, to be made once
 	Dir      string      // for this run; must exist
 	Seed     uint64      // of the transactions
+	Geths    int         // that have the state; 0: one. The first one builds, the others follow
 	Progress io.Writer   // is told what takes long
 	Log      *slog.Logger
 }
 
-// World is a network of one real geth, seen through a link with latency.
+// World is a network of one real geth or several, each seen through a link with latency.
 type World struct {
 	Spec    stategen.Spec
 	Geth    *gethpeer.Process
 	Proxy   *simnet.Proxy
+	Others  []*Other // beside Geth
 	Builder *mockcl.Builder
 	Traffic *stategen.Traffic
 	Genesis string // file for the node
@@ -42,6 +44,13 @@ type World struct {
 	Secret  [32]byte
 
 	engine *mockcl.Client
+}
+
+// Other is a geth that is told of the blocks that the first one builds.
+type Other struct {
+	Geth   *gethpeer.Process
+	Proxy  *simnet.Proxy
+	Engine *mockcl.Client
 }
 
 // NewWorld makes the state unless it is there, and starts geth on a copy of it. The
@@ -76,10 +85,31 @@ func NewWorld(ctx context.Context, cfg WorldConfig) (*World, error) {
 		return nil, err
 	}
 	w.JWTFile = filepath.Join(dir, "jwt.hex")
-	if err := w.connect(ctx, cfg); err != nil {
+	err = w.connect(ctx, cfg)
+	for i := 1; err == nil && i < cfg.Geths; i++ {
+		err = w.add(ctx, cfg, binary, kept, fmt.Sprintf("%s-%d", dir, i+1))
+	}
+	if err != nil {
 		return nil, errors.Join(err, w.Close())
 	}
 	return w, nil
+}
+
+// add starts one more geth on a copy of the state.
+func (w *World) add(ctx context.Context, cfg WorldConfig, binary, kept, dir string) (err error) {
+	if err := gethpeer.Copy(kept, dir); err != nil {
+		return err
+	}
+	other := new(Other)
+	if other.Geth, err = gethpeer.Start(ctx, gethpeer.Config{Binary: binary, Dir: dir, JWTSecret: w.Secret}); err != nil {
+		return err
+	}
+	w.Others = append(w.Others, other)
+	if other.Proxy, err = simnet.Listen(ctx, other.Geth.RLPx(), cfg.Link, cfg.Log); err != nil {
+		return err
+	}
+	other.Engine, err = mockcl.Dial(ctx, filepath.Base(dir), other.Geth.Auth(), w.Secret)
+	return err
 }
 
 func makeState(ctx context.Context, cfg WorldConfig, binary, dir string) error {
@@ -119,11 +149,34 @@ func (w *World) connect(ctx context.Context, cfg WorldConfig) (err error) {
 // Enode is where the node finds geth: at the far end of the link.
 func (w *World) Enode() string { return w.Geth.EnodeAt(w.Proxy.Addr()) }
 
+// Enodes are where the node finds all geths.
+func (w *World) Enodes() []string {
+	enodes := []string{w.Enode()}
+	for _, other := range w.Others {
+		enodes = append(enodes, other.Geth.EnodeAt(other.Proxy.Addr()))
+	}
+	return enodes
+}
+
+// Sent is how many bytes the geths have sent over their links.
+func (w *World) Sent() (bytes int64) {
+	_, bytes = w.Proxy.Traffic()
+	for _, other := range w.Others {
+		_, sent := other.Proxy.Traffic()
+		bytes += sent
+	}
+	return bytes
+}
+
 // Run keeps the link up until ctx ends. It returns early if geth ends by itself.
 func (w *World) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return w.Proxy.Run(ctx) })
 	group.Go(func() error { return ended(ctx, "geth", w.Geth.Exited(), w.Geth.Wait) })
+	for _, other := range w.Others {
+		group.Go(func() error { return other.Proxy.Run(ctx) })
+		group.Go(func() error { return ended(ctx, other.Engine.Name(), other.Geth.Exited(), other.Geth.Wait) })
+	}
 	return group.Wait()
 }
 
@@ -141,10 +194,17 @@ func ended(ctx context.Context, name string, exited <-chan struct{}, wait func()
 	return err
 }
 
-// Close ends geth, whose datadir was for this run only.
+// Close ends the geths, whose datadirs were for this run only.
 func (w *World) Close() error {
 	if w.engine != nil {
 		w.engine.Close()
 	}
-	return w.Geth.Kill()
+	errs := []error{w.Geth.Kill()}
+	for _, other := range w.Others {
+		if other.Engine != nil {
+			other.Engine.Close()
+		}
+		errs = append(errs, other.Geth.Kill())
+	}
+	return errors.Join(errs...)
 }

@@ -252,6 +252,9 @@ func (p *Process) EnodeAt(addr string) string {
 // RLPx is the address (host:port) for devp2p connections.
 func (p *Process) RLPx() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(p.node.TCP())) }
 
+// PID is the process's ID.
+func (p *Process) PID() int { return p.cmd.Process.Pid }
+
 // IPC is the path of the socket that serves all namespaces.
 func (p *Process) IPC() string { return p.ipc }
 

@@ -33,6 +33,7 @@ type Spec struct {
 	Contracts int
 	Codes     int // how many different codes the contracts have
 	Slots     int // of all contracts together, very unevenly: see SlotsOf
+	Largest   int // slots of the first contract; 0: its share of Slots
 	Amsterdam bool
 }
 
@@ -52,30 +53,44 @@ func (s Spec) Name() string {
 	if s.Amsterdam {
 		fork = "amsterdam"
 	}
-	return fmt.Sprintf("v%d-%s-a%d-s%d-c%d-k%d-m%d", version, fork, s.Accounts, s.Senders, s.Contracts, s.Codes, s.Slots)
+	name := fmt.Sprintf("v%d-%s-a%d-s%d-c%d-k%d-m%d", version, fork, s.Accounts, s.Senders, s.Contracts, s.Codes, s.Slots)
+	if s.Largest > 0 {
+		name += fmt.Sprintf("-l%d", s.Largest)
+	}
+	return name
 }
 
 // Check says what is wrong with a spec.
 func (s Spec) Check() error {
 	switch {
-	case min(s.Accounts, s.Senders, s.Contracts, s.Codes, s.Slots) < 0:
+	case min(s.Accounts, s.Senders, s.Contracts, s.Codes, s.Slots, s.Largest) < 0:
 		return fmt.Errorf("state spec %+v: a number is negative", s)
 	case s.Contracts > 0 && (s.Codes == 0 || s.Codes > s.Contracts):
 		return fmt.Errorf("state spec: %d codes for %d contracts", s.Codes, s.Contracts)
 	case s.Slots > 0 && s.Contracts == 0:
 		return fmt.Errorf("state spec: %d slots without contracts", s.Slots)
+	case s.Largest > s.Slots || s.Largest > 0 && s.Largest < s.Slots && s.Contracts < 2:
+		return fmt.Errorf("state spec: %d slots of the first of %d contracts, %d of all", s.Largest, s.Contracts, s.Slots)
 	}
 	return nil
 }
 
 // SlotsOf is the number of slots of contract i. A few contracts have most of them, as in
-// life: contract i gets a share in proportion to 1/(i+1).
+// life: contract i gets a share in proportion to 1/(i+1). If the first one has Largest, the
+// others share the rest that way.
 func (s Spec) SlotsOf(i int) uint64 {
+	contracts, slots := s.Contracts, s.Slots
+	if s.Largest > 0 {
+		if i == 0 {
+			return uint64(s.Largest)
+		}
+		contracts, slots, i = contracts-1, slots-s.Largest, i-1
+	}
 	var sum float64
-	for k := 1; k <= s.Contracts; k++ {
+	for k := 1; k <= contracts; k++ {
 		sum += 1 / float64(k)
 	}
-	return uint64(float64(s.Slots) / sum / float64(i+1))
+	return uint64(float64(slots) / sum / float64(i+1))
 }
 
 // ChainID of all generated chains.

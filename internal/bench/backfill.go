@@ -1,0 +1,241 @@
+package bench
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/big"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"time"
+
+	"github.com/ethereum/go-ethereum/core/types"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/sunbeam-eth/sunbeam/internal/demo"
+	"github.com/sunbeam-eth/sunbeam/internal/gethpeer"
+	"github.com/sunbeam-eth/sunbeam/internal/mockcl"
+	"github.com/sunbeam-eth/sunbeam/internal/simnet"
+	"github.com/sunbeam-eth/sunbeam/internal/stategen"
+)
+
+// fewestBlocks are compared with and without backfill: less says nothing about the slowest twentieth.
+const fewestBlocks = 20
+
+// BackfillOptions says what a fresh node is to become full from.
+type BackfillOptions struct {
+	State    stategen.Spec
+	Peers    int           // geths that have the state
+	RTT      time.Duration // to each of them
+	Slot     time.Duration // from block to block
+	Gas      uint64        // that each block uses, about
+	Versus   string        // "geth": let a fresh one sync by its own means as well; empty: nobody
+	Kills    int           // how often the node is killed in one more run, to count what is fetched twice
+	Alone    bool          // run without backfill too, to compare the blocks' times
+	Until    string        // "full": the phase; "state": one state is complete
+	Patience time.Duration // for each run
+	CacheDir string        // for generated states
+	Sunbeam  string        // binary; empty: built from the module around the working directory
+	JSON     bool          // nothing but the result
+	Progress io.Writer     // is told what takes long
+}
+
+func (o *BackfillOptions) check() error {
+	switch {
+	case o.Peers < 1:
+		return fmt.Errorf("%d peers", o.Peers)
+	case o.RTT < 0 || o.Slot <= 0 || o.Patience <= 0 || o.Kills < 0:
+		return fmt.Errorf("round trip %v, slot %v, patience %v, %d kills: negative, or nothing", o.RTT, o.Slot, o.Patience, o.Kills)
+	case o.Gas < 100_000 || o.Gas > 500_000_000:
+		return fmt.Errorf("%d gas in a block: 100 thousand to 500 million are possible", o.Gas)
+	case o.Versus != "" && o.Versus != "geth":
+		return fmt.Errorf("compare with %q: only geth is known", o.Versus)
+	case o.Until != "full" && o.Until != "state":
+		return fmt.Errorf("until %q: full or state", o.Until)
+	case o.State.Accounts < 1 || o.State.Senders < 1 || o.State.Contracts < 1:
+		return errors.New("a state without accounts, senders or contracts")
+	}
+	return o.State.Check()
+}
+
+// BackfillState is a generated state with so many accounts and slots, in the proportions of
+// stategen.Large, a third of the slots in one contract.
+func BackfillState(accounts, slots int) stategen.Spec {
+	spec := StateOf(accounts)
+	spec.Slots, spec.Largest = slots, slots/3
+	spec.Contracts = max(spec.Contracts, 2)
+	spec.Codes = min(spec.Codes, spec.Contracts)
+	return spec
+}
+
+// BackfillResult is the outcome. Times are in seconds from a process's start.
+type BackfillResult struct {
+	Full              bool    `json:"full"`              // the phase was reached
+	Verified          bool    `json:"verified"`          // what is on disk is one complete state and nothing beside it
+	Seconds           float64 `json:"seconds"`           // to the phase full
+	GethSeconds       float64 `json:"gethSeconds"`       // to geth's first VALID
+	Ratio             float64 `json:"ratio"`             // of the two
+	Bytes             int64   `json:"bytes"`             // received from all peers, blocks' state included
+	GethBytes         int64   `json:"gethBytes"`         // likewise
+	RSS               uint64  `json:"rss"`               // bytes, most
+	FirstValidSeconds float64 `json:"firstValidSeconds"` // to the first VALID
+	P95Ratio          float64 `json:"p95Ratio"`          // newPayload to VALID, with backfill and without
+	RefetchedShare    float64 `json:"refetchedShare"`    // bytes received more with kills than without, to the latter
+
+	P95        float64 `json:"p95"`      // seconds from newPayload to VALID during the backfill
+	P95Alone   float64 `json:"p95Alone"` // without
+	P50        float64 `json:"p50"`
+	P50Alone   float64 `json:"p50Alone"`
+	Blocks     int     `json:"blocks"` // that the consensus client published until the phase full
+	Valid      int     `json:"valid"`
+	StateAfter float64 `json:"stateSeconds"` // to the completion of one state
+	CPU        float64 `json:"cpuSeconds"`   // of the node
+	PeersCPU   float64 `json:"peersCPUSeconds"`
+	GethCPU    float64 `json:"gethCPUSeconds"`
+	GethPeers  float64 `json:"gethPeersCPUSeconds"`
+	GethRSS    uint64  `json:"gethRSS"`
+	Disk       int64   `json:"diskBytes"` // of the node, at its end
+	Kills      int     `json:"kills"`
+
+	verdict
+}
+
+// Backfill lets a fresh node become full from geths while their chain grows, has stock geth do
+// the same by its snap sync, and prints the comparison; the last line is a BackfillResult.
+func Backfill(ctx context.Context, opts BackfillOptions, out io.Writer) (result *BackfillResult, err error) {
+	if err := opts.check(); err != nil {
+		return nil, err
+	}
+	dir, err := os.MkdirTemp("", "beambench")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	var building errgroup.Group
+	if opts.Sunbeam == "" {
+		opts.Sunbeam = filepath.Join(dir, "sunbeam")
+		building.Go(func() error { return demo.Build(ctx, opts.Sunbeam) })
+	}
+	world, err := demo.NewWorld(ctx, demo.WorldConfig{
+		State: opts.State, Link: simnet.Link{Delay: opts.RTT / 2}, CacheDir: opts.CacheDir, Dir: dir,
+		Seed: 1, Geths: opts.Peers, Progress: opts.Progress, Log: slog.New(slog.DiscardHandler),
+	})
+	if world != nil {
+		defer func() { err = errors.Join(err, world.Close()) }()
+	}
+	if err := errors.Join(err, building.Wait()); err != nil {
+		return nil, err
+	}
+	r := &race{opts: opts, world: world, dir: dir, result: new(BackfillResult)}
+	group, groupCtx := errgroup.WithContext(ctx)
+	worldCtx, endWorld := context.WithCancel(groupCtx)
+	defer endWorld()
+	group.Go(func() error { return world.Run(worldCtx) })
+	group.Go(func() error { return r.chain(worldCtx) })
+	group.Go(func() error {
+		defer endWorld()
+		return r.run(groupCtx)
+	})
+	if err := errors.Join(group.Wait(), ctx.Err()); err != nil {
+		return nil, err
+	}
+	if !opts.JSON {
+		r.result.table(out, &opts)
+	}
+	return r.result, json.NewEncoder(out).Encode(r.result)
+}
+
+// race is one comparison: laps on one chain that goes on all the time.
+type race struct {
+	opts   BackfillOptions
+	world  *demo.World
+	dir    string
+	result *BackfillResult
+	racer  atomic.Pointer[mockcl.Follower] // who is told of new blocks; nil between laps
+}
+
+// chain has blocks built until ctx ends.
+func (r *race) chain(ctx context.Context) error {
+	quiet := slog.New(slog.DiscardHandler)
+	chain := mockcl.Chain{
+		Builder: r.world.Builder,
+		Slot:    r.opts.Slot,
+		Transactions: func(uint64, *big.Int) []*types.Transaction {
+			return r.world.Traffic.Block(r.opts.Gas, backfillMix())
+		},
+		Built: func(p *mockcl.Payload) {
+			if follower := r.racer.Load(); follower != nil {
+				follower.Publish(p)
+			}
+		},
+	}
+	for _, other := range r.world.Others {
+		chain.Followers = append(chain.Followers, mockcl.NewFollower(other.Engine, r.opts.Slot, func(mockcl.Record) {}, quiet))
+	}
+	return chain.Run(ctx)
+}
+
+// backfillMix changes random accounts and slots, and reads others.
+func backfillMix() stategen.Mix {
+	mix := stategen.Light()
+	mix.Writes, mix.Clears = 30, 5
+	return mix
+}
+
+func (r *race) run(ctx context.Context) error {
+	beam, err := r.beam(ctx, "sunbeam", 0, 0)
+	if err != nil {
+		return err
+	}
+	res := r.result
+	res.Full, res.verdict, res.Verified = beam.full, beam.verdict, beam.sound
+	res.Seconds, res.StateAfter, res.FirstValidSeconds = beam.seconds, beam.stateAfter, beam.firstValid()
+	res.Bytes, res.RSS, res.CPU, res.PeersCPU, res.Disk = beam.bytes, beam.rss, beam.cpu, beam.peersCPU, beam.disk
+	res.Blocks, res.Valid = len(beam.records), beam.valid()
+	res.P50, res.P95 = quantile(beam.latencies(), 0.5), quantile(beam.latencies(), 0.95)
+	if r.opts.Versus == "geth" {
+		geth, err := r.geth(ctx)
+		if err != nil {
+			return err
+		}
+		res.GethSeconds, res.GethBytes, res.GethCPU, res.GethPeers, res.GethRSS = geth.seconds, geth.bytes, geth.cpu, geth.peersCPU, geth.rss
+		res.Ratio = res.Seconds / res.GethSeconds
+	}
+	if r.opts.Alone {
+		alone, err := r.beam(ctx, "alone", max(len(beam.records), fewestBlocks), 0)
+		if err != nil {
+			return err
+		}
+		res.P50Alone, res.P95Alone = quantile(alone.latencies(), 0.5), quantile(alone.latencies(), 0.95)
+		res.P95Ratio = res.P95 / res.P95Alone
+	}
+	if r.opts.Kills > 0 {
+		killed, err := r.beam(ctx, "killed", 0, r.opts.Kills)
+		if err != nil {
+			return err
+		}
+		res.Kills = killed.kills
+		res.Verified = res.Verified && killed.sound
+		res.RefetchedShare = float64(killed.background()-beam.background()) / float64(beam.background())
+	}
+	return nil
+}
+
+func (r *race) say(format string, args ...any) {
+	if r.opts.Progress != nil {
+		fmt.Fprintf(r.opts.Progress, format+"\n", args...)
+	}
+}
+
+// geths are those that serve.
+func (r *race) geths() []*gethpeer.Process {
+	all := []*gethpeer.Process{r.world.Geth}
+	for _, other := range r.world.Others {
+		all = append(all, other.Geth)
+	}
+	return all
+}
