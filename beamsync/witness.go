@@ -102,7 +102,7 @@ func (w *Witnesses) WitnessHashes(block common.Hash) []common.Hash {
 	return nil
 }
 
-// WitnessKeys returns the keys that executing a block read (beam/1), nil if that is not known.
+// WitnessKeys returns the keys that executing a block read (beam/2), nil if that is not known.
 func (w *Witnesses) WitnessKeys(block common.Hash) rlp.RawValue {
 	if held, ok := w.blocks.Get(block); ok {
 		return held.keys

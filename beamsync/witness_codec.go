@@ -12,7 +12,7 @@ import (
 )
 
 const (
-	// maxKeysBytes bounds the encoding of what a block touched: the most that beam/1 carries.
+	// maxKeysBytes bounds the encoding of what a block touched: the most that beam/2 carries.
 	maxKeysBytes = 2 << 20
 
 	// What things take in the encoding at most beside slots and paths, in bytes.
@@ -23,7 +23,7 @@ const (
 // errTooManyKeys says that a list of keys is longer than what it is for can have read.
 var errTooManyKeys = errors.New("too many keys")
 
-// encodeTouched writes what a block touched as beam/1 carries it (docs/wit.md):
+// encodeTouched writes what a block touched as beam/2 carries it (docs/wit.md):
 //
 //	[accounts: [[address: B_20, code: {0, 1}, slots: [slot: P, ...], paths: [path: B, ...]], ...], paths: [path: B, ...]]
 //

@@ -48,7 +48,7 @@ func maxHintKeys(block *types.Block) int {
 type WitnessPeer interface {
 	// ID names the connection, as that of [Peer].
 	ID() string
-	// ServesWitnessKeys says whether beam/1 was agreed on.
+	// ServesWitnessKeys says whether beam/2 was agreed on.
 	ServesWitnessKeys() bool
 	// WitnessKeys asks for what executing a block read: an RLP list, nil if the peer does not
 	// know.

@@ -150,6 +150,10 @@ func (p *Peer) receipts(ctx context.Context, hashes []common.Hash, first int) (b
 	if err != nil {
 		return nil, false, err
 	}
+	if p.link.Version < eth.ETH69 {
+		blocks, err = p.receipts66(payload, len(hashes))
+		return blocks, false, err
+	}
 	reply := new(receiptsPacket70)
 	if p.link.Version < eth.ETH70 {
 		reply69, err := decode[receiptsPacket69](p, msgReceipts, payload)

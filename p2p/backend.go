@@ -61,8 +61,8 @@ type State interface {
 // Announcement is a transaction that a peer says it has in its pool.
 type Announcement struct {
 	Hash common.Hash
-	Type byte
-	Size uint32 // bytes, network encoding
+	Type byte   // 0 over eth/66, which does not tell
+	Size uint32 // bytes, network encoding; 0 over eth/66
 }
 
 // Transactions takes what peers tell about pooled transactions and serves our own. It is

@@ -13,7 +13,7 @@ import (
 	"github.com/ethereum/go-ethereum/p2p/enr"
 )
 
-// statelessSlack is by how many peers without snap those with it may be outnumbered: we
+// statelessSlack is by how many peers without state that serve it may be outnumbered: we
 // live on state, so that others must not take all the places (go-ethereum's value).
 const statelessSlack = 5
 
@@ -38,7 +38,7 @@ func (h *Host) protocols(ctx context.Context, candidates enode.Iterator) []gethp
 		switch {
 		case s.protocol == protoSnap:
 			offer.Attributes = []enr.Entry{&snapENR{}}
-		case h.cfg.Witnesses == nil:
+		case h.cfg.Witnesses == nil && (s.protocol != protoBeam || h.cfg.Data == nil):
 			continue
 		}
 		protocols = append(protocols, offer)
@@ -77,7 +77,7 @@ func (h *Host) runEth(ctx context.Context, gp *gethp2p.Peer, rw gethp2p.MsgReadW
 			return gethp2p.DiscQuitting
 		}
 	}
-	if link.Snap == nil && !gp.Trusted() && !gp.StaticDialed() && h.manyStateless() {
+	if link.Snap == nil && version != eth66 && !gp.Trusted() && !gp.StaticDialed() && h.manyStateless() {
 		return gethp2p.DiscTooManyPeers
 	}
 	err := NewPeer(link, h.peerCfg).Run(ctx)
@@ -102,7 +102,7 @@ func (h *Host) runSatellite(ctx context.Context, proto protocol, gp *gethp2p.Pee
 func (h *Host) manyStateless() bool {
 	var with, without int
 	for _, p := range h.Peers() {
-		if p.ServesState() {
+		if p.ServesState() || p.ServesNodeData() {
 			with++
 		} else {
 			without++

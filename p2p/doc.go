@@ -1,6 +1,6 @@
 // Package p2p connects the node to other Ethereum nodes: it finds and accepts
-// connections, agrees with each on eth/69, eth/70 or eth/71 and, where the other end has
-// it, snap/1 and the witness protocols wit/0 and beam/1 (docs/wit.md), asks for chain and
+// connections, agrees with each on eth/66, eth/69, eth/70 or eth/71 and, where the other end has
+// it, snap/1 and the witness protocols wit/0 and beam/2 (docs/wit.md), asks for chain and
 // state, and answers what it is asked.
 //
 // Nouns:
@@ -14,7 +14,8 @@
 //     context or the end of the peer. A response that comes later is late.
 //   - A [Fault] is something that the other end did against the protocol. It ends the
 //     peer, and it is the only error that carries blame.
-//   - The backends ([ChainBackend], [StateBackend], [Witnesses]) are what we serve from.
+//   - The backends ([ChainBackend], [StateBackend], [DataBackend], [Witnesses]) are what we
+//     serve from.
 //
 // The way of a message:
 //
@@ -35,9 +36,10 @@
 //     time per peer; waiting for the turn honours the caller's context.
 //   - OnJoin comes once per peer, after the eth handshake and with the satellites in
 //     place that were agreed on; OnLeave comes once, after OnJoin returned, when the peer is gone.
-//   - snap/2 (no GetTrieNodes) and eth/72 are never offered: devp2p picks the highest
-//     version that both ends have.
+//   - snap/2 (no GetTrieNodes), eth/67 and eth/68 (no GetNodeData, and nobody without
+//     eth/66 or eth/69) and eth/72 are never offered: devp2p picks the highest version that
+//     both ends have.
 //
 // Specifications: https://github.com/ethereum/devp2p (caps/eth.md, caps/snap.md,
-// caps/wit.md), EIP-7642 (eth/69), EIP-7975 (eth/70), EIP-8159 (eth/71), EIP-2124 (fork id).
+// caps/wit.md), EIP-2481 (eth/66), EIP-7642 (eth/69), EIP-7975 (eth/70), EIP-8159 (eth/71), EIP-2124 (fork id).
 package p2p

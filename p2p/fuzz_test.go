@@ -43,6 +43,7 @@ func (c emptyChain) Leaves(_, origin common.Hash, each func(common.Hash, []byte)
 	return true
 }
 func (c emptyChain) Code(hash common.Hash) []byte { return hash[:] }
+func (c emptyChain) Data(hash common.Hash) []byte { return hash[:] }
 
 // FuzzIncoming feeds any message of any kind to a peer: it is taken, or it is the peer's
 // fault; nothing panics.
@@ -55,6 +56,7 @@ func FuzzIncoming(f *testing.F) {
 		}
 		f.Add(uint8(m), uint8(71), enc)
 		f.Add(uint8(m), uint8(69), enc)
+		f.Add(uint8(m), uint8(66), enc)
 	}
 	seed(msgGetBlockHeaders, &eth.GetBlockHeadersPacket{RequestId: 1, GetBlockHeadersRequest: &eth.GetBlockHeadersRequest{Amount: 3, Skip: 2, Reverse: true}})
 	seed(msgGetBlockBodies, &eth.GetBlockBodiesPacket{RequestId: 1, GetBlockBodiesRequest: []common.Hash{{1}}})
@@ -68,9 +70,11 @@ func FuzzIncoming(f *testing.F) {
 	seed(msgTrieNodes, []any{uint64(1), []string{"a"}})
 	seed(msgGetWitnessHashes, &getWitnessPacket{1, common.Hash{1}})
 	seed(msgGetWitnessKeys, &getWitnessPacket{1, common.Hash{2}})
+	seed(msgGetNodeData, &getNodeDataPacket{1, []common.Hash{{1}, {2}}})
+	seed(msgPooledHashes, []common.Hash{{1}})
 	seed(msgWitnessKeys, &witnessKeysPacket{1, rlp.EmptyList})
 	f.Fuzz(func(t *testing.T, kind, version uint8, payload []byte) {
-		p := NewPeer(Link{ID: "fuzz", Version: uint(version)}, PeerConfig{Chain: chain, State: chain, Witnesses: testWitnesses{}})
+		p := NewPeer(Link{ID: "fuzz", Version: uint(version)}, PeerConfig{Chain: chain, State: chain, Data: chain, Witnesses: testWitnesses{}})
 		m := messages[kind%uint8(messageCount)]
 		in := incoming{message(kind % uint8(messageCount)), payload}
 		err := p.receive(m.protocol, gethp2p.Msg{Code: m.code, Size: uint32(len(payload)), Payload: bytes.NewReader(payload)})
@@ -121,6 +125,7 @@ func FuzzReplies(f *testing.F) {
 		}
 		f.Add(uint8(m), uint8(71), content)
 		f.Add(uint8(m), uint8(69), content)
+		f.Add(uint8(m), uint8(66), content)
 	}
 	seed(msgBlockHeaders, []*types.Header{chain.genesis.Header()})
 	seed(msgBlockBodies, []*types.Body{{Transactions: types.Transactions{types.NewTx(&types.LegacyTx{})}, Withdrawals: types.Withdrawals{{}}}})
@@ -129,6 +134,9 @@ func FuzzReplies(f *testing.F) {
 	seed(msgPooledTransactions, []*types.Transaction{types.NewTx(&types.DynamicFeeTx{})})
 	seed(msgTrieNodes, []string{"node", ""})
 	seed(msgByteCodes, []string{"code"})
+	seed(msgNodeData, []string{"node", "code"})
+	seed(msgBeamNodeData, []string{"node", "code"})
+	seed(msgReceipts, [][]*types.Receipt{{{Type: 2, Status: 1}}})
 	seed(msgAccountRange, []*snap.AccountData{{Body: []byte{0xc0}}}, []string{"proof"})
 	seed(msgWitnessHashes, []common.Hash{{1}, {2}})
 	seed(msgWitnessKeys, testKeys)
@@ -172,6 +180,10 @@ func askFor(ctx context.Context, p *Peer, expect message) (err error) {
 		_, err = p.TrieNodes(ctx, common.Hash{}, [][][]byte{{{0}, {1}, {2}}}, 1)
 	case msgByteCodes:
 		_, err = p.ByteCodes(ctx, two, 1)
+	case msgNodeData, msgBeamNodeData:
+		if (expect == msgNodeData) == (p.Version() == eth66) {
+			_, err = p.NodeData(ctx, two)
+		}
 	case msgWitnessHashes:
 		_, err = p.WitnessHashes(ctx, common.Hash{1})
 	case msgWitnessKeys:

@@ -77,6 +77,9 @@ func connectGeth(t testing.TB, version uint, chain testChain) (client *Peer, eth
 func TestAgainstGeth(t *testing.T) {
 	chain := newTestChain(t)
 	for _, version := range spokenEth() {
+		if version == eth66 { // go-ethereum has forgotten it: see package e2e for geth v1.10
+			continue
+		}
 		p, _, _ := connectGeth(t, version, chain)
 		checkChainRequests(t, p, chain)
 		checkStateRequests(t, p, chain)

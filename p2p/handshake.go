@@ -3,9 +3,11 @@ package p2p
 import (
 	"context"
 	"fmt"
+	"math/big"
 	"sync"
 	"time"
 
+	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/core/forkid"
 	"github.com/ethereum/go-ethereum/eth/protocols/eth"
 	"github.com/ethereum/go-ethereum/rlp"
@@ -27,15 +29,7 @@ func (p *Peer) handshake(ctx context.Context, tasks *sync.WaitGroup) {
 	defer timeout.Stop()
 
 	p.announced = p.currentRange()
-	status := &eth.StatusPacket{
-		ProtocolVersion: uint32(p.link.Version),
-		NetworkID:       p.cfg.NetworkID,
-		Genesis:         p.cfg.Chain.Genesis().Hash(),
-		ForkID:          forkid.NewIDWithChain(p.cfg.Chain),
-		EarliestBlock:   p.announced.EarliestBlock,
-		LatestBlock:     p.announced.LatestBlock,
-		LatestBlockHash: p.announced.LatestBlockHash,
-	}
+	status := p.status()
 	sent := make(chan struct{})
 	tasks.Go(func() {
 		defer close(sent)
@@ -53,6 +47,72 @@ func (p *Peer) handshake(ctx context.Context, tasks *sync.WaitGroup) {
 	}
 }
 
+// status66 is the status before EIP-7642: with the head's hash only.
+type status66 struct {
+	ProtocolVersion uint32
+	NetworkID       uint64
+	TD              *big.Int
+	Head            common.Hash
+	Genesis         common.Hash
+	ForkID          forkid.ID
+}
+
+// status is what we say of ourselves, in the form of the link's version.
+func (p *Peer) status() any {
+	chain := p.cfg.Chain
+	if p.link.Version >= eth.ETH69 {
+		return &eth.StatusPacket{
+			ProtocolVersion: uint32(p.link.Version),
+			NetworkID:       p.cfg.NetworkID,
+			Genesis:         chain.Genesis().Hash(),
+			ForkID:          forkid.NewIDWithChain(chain),
+			EarliestBlock:   p.announced.EarliestBlock,
+			LatestBlock:     p.announced.LatestBlock,
+			LatestBlockHash: p.announced.LatestBlockHash,
+		}
+	}
+	// After the merge every block has the terminal total difficulty (EIP-3675), which says
+	// nothing; before it, peers choose by it whom to sync from, and we have nothing for them.
+	td := chain.Config().TerminalTotalDifficulty
+	if td == nil {
+		td = new(big.Int)
+	}
+	return &status66{
+		ProtocolVersion: uint32(p.link.Version),
+		NetworkID:       p.cfg.NetworkID,
+		TD:              td,
+		Head:            p.announced.LatestBlockHash,
+		Genesis:         chain.Genesis().Hash(),
+		ForkID:          forkid.NewIDWithChain(chain),
+	}
+}
+
+// decodeStatus reads the other end's status. That of eth/66 does not tell the head's
+// number, which is 0 then; its node has all blocks.
+func decodeStatus(version uint, payload []byte) (status *eth.StatusPacket, err error) {
+	if version >= eth.ETH69 {
+		status = new(eth.StatusPacket)
+		return status, rlp.DecodeBytes(payload, status)
+	}
+	var old status66
+	if err := rlp.DecodeBytes(payload, &old); err != nil {
+		return nil, err
+	}
+	return &eth.StatusPacket{
+		ProtocolVersion: old.ProtocolVersion, NetworkID: old.NetworkID, Genesis: old.Genesis,
+		ForkID: old.ForkID, LatestBlockHash: old.Head,
+	}, nil
+}
+
+// learnHead finds out the number of the head that a status of eth/66 named.
+func (p *Peer) learnHead(ctx context.Context) {
+	_, hash := p.Head()
+	headers, err := p.Headers(ctx, hash, 1, false)
+	if err == nil && len(headers) == 1 && headers[0].Hash() == hash {
+		p.remote.Store(&eth.BlockRangeUpdatePacket{LatestBlock: headers[0].Number.Uint64(), LatestBlockHash: hash})
+	}
+}
+
 // readStatus reads and checks the other end's status.
 func (p *Peer) readStatus() error {
 	msg, err := p.link.Eth.ReadMsg()
@@ -66,11 +126,11 @@ func (p *Peer) readStatus() error {
 	if err != nil {
 		return err
 	}
-	var status eth.StatusPacket
-	if err := rlp.DecodeBytes(payload, &status); err != nil {
+	status, err := decodeStatus(p.link.Version, payload)
+	if err != nil {
 		return p.blame(KindMalformed, fmt.Errorf("status: %w", err))
 	}
-	if err := p.compatible(&status); err != nil {
+	if err := p.compatible(status); err != nil {
 		return p.blame(KindIncompatible, err)
 	}
 	announced := &eth.BlockRangeUpdatePacket{
@@ -114,6 +174,9 @@ func (p *Peer) currentRange() eth.BlockRangeUpdatePacket {
 // announceRange tells the peer what we have if that changed enough, or if what it was
 // told last is more than we have.
 func (p *Peer) announceRange(ctx context.Context) error {
+	if p.link.Version < eth.ETH69 {
+		return nil
+	}
 	told, now := p.announced, p.currentRange()
 	due := now.LatestBlock < told.LatestBlock || now.EarliestBlock > told.EarliestBlock ||
 		now.LatestBlock-told.LatestBlock >= rangeStep || told.EarliestBlock-now.EarliestBlock >= rangeStep

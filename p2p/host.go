@@ -41,7 +41,8 @@ type Config struct {
 	NetworkID    uint64
 	Chain        ChainBackend
 	State        StateBackend // may be nil: no state is served
-	Witnesses    Witnesses    // may be nil: wit/0 and beam/1 are not offered
+	Data         DataBackend  // may be nil: no state is served by hash
+	Witnesses    Witnesses    // may be nil: wit/0 is not offered, and beam/2 only with Data
 	Transactions Transactions // may be nil: transactions are dropped
 
 	// OnJoin and OnLeave are called once per connection and should return soon.
@@ -94,7 +95,7 @@ func New(cfg Config) (*Host, error) {
 		peers:     make(map[string]*Peer),
 	}
 	h.peerCfg = PeerConfig{
-		NetworkID: cfg.NetworkID, Chain: cfg.Chain, State: cfg.State,
+		NetworkID: cfg.NetworkID, Chain: cfg.Chain, State: cfg.State, Data: cfg.Data,
 		Witnesses: cfg.Witnesses, Transactions: cfg.Transactions, Gate: NewGate(servingSlots), Metrics: metrics, Log: cfg.Log,
 		OnJoin: h.join, OnLeave: h.leave,
 	}

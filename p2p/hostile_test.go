@@ -43,8 +43,16 @@ func newHostile(t testing.TB, version uint, chain testChain, cfg PeerConfig) *ho
 	if err := gethp2p.ExpectMsg(h.eth, eth.StatusMsg, nil); err != nil {
 		t.Fatalf("no status: %v", err)
 	}
-	if err := gethp2p.Send(h.eth, eth.StatusMsg, chain.status(version)); err != nil {
+	status := any(chain.status(version))
+	if version == eth66 {
+		status = chain.status66()
+	}
+	if err := gethp2p.Send(h.eth, eth.StatusMsg, status); err != nil {
 		t.Fatalf("send status: %v", err)
+	}
+	if version == eth66 { // it asks for the number of the head that was told
+		id := request(t, h.eth, eth.GetBlockHeadersMsg)
+		say(h.eth, eth.BlockHeadersMsg, []any{id, []uint{}})
 	}
 	return h
 }
@@ -84,6 +92,11 @@ func TestProtocolFaults(t *testing.T) {
 		kind    Kind
 	}{
 		{"new block hashes", 69, false, eth.NewBlockHashesMsg, []uint{}, KindUnknownMessage},
+		{"node data over eth/69", 69, false, getNodeDataCode, []any{uint64(1), []common.Hash{{1}}}, KindUnknownMessage},
+		{"unrequested node data", eth66, false, nodeDataCode, []any{uint64(1), []string{"abc"}}, KindUnrequested},
+		{"malformed node data request", eth66, false, getNodeDataCode, []any{uint64(1), []string{"abc"}}, KindMalformed},
+		{"block range over eth/66", eth66, false, eth.BlockRangeUpdateMsg, []uint{1}, KindUnknownMessage},
+		{"announcement with types over eth/66", eth66, false, eth.NewPooledTransactionHashesMsg, []any{[]byte{1}, []uint32{1}, []common.Hash{{}}}, KindMalformed},
 		{"new block", 71, false, eth.NewBlockMsg, []uint{}, KindUnknownMessage},
 		{"second status", 71, false, eth.StatusMsg, chain.status(71), KindUnknownMessage},
 		{"gap in the codes", 71, false, 0x0d, []uint{}, KindUnknownMessage},

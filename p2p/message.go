@@ -57,11 +57,14 @@ func (p protocol) String() string {
 	return eth.ProtocolName
 }
 
+// eth66 is the last version of eth with GetNodeData; go-ethereum has dropped it.
+const eth66 = 66
+
 // ethVersions are the versions of eth that we speak, with their number of message codes.
-// eth/72 is missing on purpose, see the package documentation.
+// eth/67, eth/68 and eth/72 are missing on purpose, see the package documentation.
 //
 //nolint:gochecknoglobals // a constant table
-var ethVersions = map[uint]uint64{eth.ETH71: 20, eth.ETH70: 18, eth.ETH69: 18}
+var ethVersions = map[uint]uint64{eth.ETH71: 20, eth.ETH70: 18, eth.ETH69: 18, eth66: 17}
 
 // message is a kind of message on any stream; a closed set, used as a metric label.
 type message int
@@ -81,6 +84,10 @@ const (
 	msgBlockRangeUpdate
 	msgGetAccessLists
 	msgAccessLists
+	msgNewBlockHashes
+	msgNewBlock
+	msgGetNodeData
+	msgNodeData
 	msgGetAccountRange
 	msgAccountRange
 	msgGetStorageRanges
@@ -93,9 +100,11 @@ const (
 	msgWitnessHashes
 	msgGetWitnessKeys
 	msgWitnessKeys
+	msgBeamGetNodeData
+	msgBeamNodeData
 )
 
-const messageCount = int(msgWitnessKeys) + 1
+const messageCount = int(msgBeamNodeData) + 1
 
 // role says what is done with a message that comes in.
 type role int
@@ -106,6 +115,7 @@ const (
 	roleRange                 // taken at once
 	roleRequest               // queued, answered
 	roleResponse              // handed to the caller that waits for it
+	roleIgnored               // of no use any more
 )
 
 type messageKind struct {
@@ -113,38 +123,46 @@ type messageKind struct {
 	protocol protocol
 	code     uint64
 	role     role
+	first    uint // version of eth that has it; 0: all up to last
+	last     uint // 0: all from first on
 }
 
 // messages is what each kind of message is on the wire.
 //
 //nolint:gochecknoglobals // a constant table
 var messages = [messageCount]messageKind{
-	msgStatus:                {"status", protoEth, eth.StatusMsg, roleHandshake},
-	msgTransactions:          {"transactions", protoEth, eth.TransactionsMsg, roleGossip},
-	msgGetBlockHeaders:       {"get_block_headers", protoEth, eth.GetBlockHeadersMsg, roleRequest},
-	msgBlockHeaders:          {"block_headers", protoEth, eth.BlockHeadersMsg, roleResponse},
-	msgGetBlockBodies:        {"get_block_bodies", protoEth, eth.GetBlockBodiesMsg, roleRequest},
-	msgBlockBodies:           {"block_bodies", protoEth, eth.BlockBodiesMsg, roleResponse},
-	msgPooledHashes:          {"new_pooled_transaction_hashes", protoEth, eth.NewPooledTransactionHashesMsg, roleGossip},
-	msgGetPooledTransactions: {"get_pooled_transactions", protoEth, eth.GetPooledTransactionsMsg, roleRequest},
-	msgPooledTransactions:    {"pooled_transactions", protoEth, eth.PooledTransactionsMsg, roleResponse},
-	msgGetReceipts:           {"get_receipts", protoEth, eth.GetReceiptsMsg, roleRequest},
-	msgReceipts:              {"receipts", protoEth, eth.ReceiptsMsg, roleResponse},
-	msgBlockRangeUpdate:      {"block_range_update", protoEth, eth.BlockRangeUpdateMsg, roleRange},
-	msgGetAccessLists:        {"get_block_access_lists", protoEth, eth.GetBlockAccessListsMsg, roleRequest},
-	msgAccessLists:           {"block_access_lists", protoEth, eth.BlockAccessListsMsg, roleResponse},
-	msgGetAccountRange:       {"get_account_range", protoSnap, snap.GetAccountRangeMsg, roleRequest},
-	msgAccountRange:          {"account_range", protoSnap, snap.AccountRangeMsg, roleResponse},
-	msgGetStorageRanges:      {"get_storage_ranges", protoSnap, snap.GetStorageRangesMsg, roleRequest},
-	msgStorageRanges:         {"storage_ranges", protoSnap, snap.StorageRangesMsg, roleResponse},
-	msgGetByteCodes:          {"get_byte_codes", protoSnap, snap.GetByteCodesMsg, roleRequest},
-	msgByteCodes:             {"byte_codes", protoSnap, snap.ByteCodesMsg, roleResponse},
-	msgGetTrieNodes:          {"get_trie_nodes", protoSnap, snap.GetTrieNodesMsg, roleRequest},
-	msgTrieNodes:             {"trie_nodes", protoSnap, snap.TrieNodesMsg, roleResponse},
-	msgGetWitnessHashes:      {"get_block_witness_hashes", protoWit, getWitnessHashesCode, roleRequest},
-	msgWitnessHashes:         {"block_witness_hashes", protoWit, witnessHashesCode, roleResponse},
-	msgGetWitnessKeys:        {"get_witness_keys", protoBeam, getWitnessKeysCode, roleRequest},
-	msgWitnessKeys:           {"witness_keys", protoBeam, witnessKeysCode, roleResponse},
+	msgStatus:                {"status", protoEth, eth.StatusMsg, roleHandshake, 0, 0},
+	msgTransactions:          {"transactions", protoEth, eth.TransactionsMsg, roleGossip, 0, 0},
+	msgGetBlockHeaders:       {"get_block_headers", protoEth, eth.GetBlockHeadersMsg, roleRequest, 0, 0},
+	msgBlockHeaders:          {"block_headers", protoEth, eth.BlockHeadersMsg, roleResponse, 0, 0},
+	msgGetBlockBodies:        {"get_block_bodies", protoEth, eth.GetBlockBodiesMsg, roleRequest, 0, 0},
+	msgBlockBodies:           {"block_bodies", protoEth, eth.BlockBodiesMsg, roleResponse, 0, 0},
+	msgPooledHashes:          {"new_pooled_transaction_hashes", protoEth, eth.NewPooledTransactionHashesMsg, roleGossip, 0, 0},
+	msgGetPooledTransactions: {"get_pooled_transactions", protoEth, eth.GetPooledTransactionsMsg, roleRequest, 0, 0},
+	msgPooledTransactions:    {"pooled_transactions", protoEth, eth.PooledTransactionsMsg, roleResponse, 0, 0},
+	msgGetReceipts:           {"get_receipts", protoEth, eth.GetReceiptsMsg, roleRequest, 0, 0},
+	msgReceipts:              {"receipts", protoEth, eth.ReceiptsMsg, roleResponse, 0, 0},
+	msgBlockRangeUpdate:      {"block_range_update", protoEth, eth.BlockRangeUpdateMsg, roleRange, eth.ETH69, 0},
+	msgGetAccessLists:        {"get_block_access_lists", protoEth, eth.GetBlockAccessListsMsg, roleRequest, eth.ETH71, 0},
+	msgAccessLists:           {"block_access_lists", protoEth, eth.BlockAccessListsMsg, roleResponse, eth.ETH71, 0},
+	msgNewBlockHashes:        {"new_block_hashes", protoEth, eth.NewBlockHashesMsg, roleIgnored, 0, eth66},
+	msgNewBlock:              {"new_block", protoEth, eth.NewBlockMsg, roleIgnored, 0, eth66},
+	msgGetNodeData:           {"get_node_data", protoEth, getNodeDataCode, roleRequest, 0, eth66},
+	msgNodeData:              {"node_data", protoEth, nodeDataCode, roleResponse, 0, eth66},
+	msgGetAccountRange:       {"get_account_range", protoSnap, snap.GetAccountRangeMsg, roleRequest, 0, 0},
+	msgAccountRange:          {"account_range", protoSnap, snap.AccountRangeMsg, roleResponse, 0, 0},
+	msgGetStorageRanges:      {"get_storage_ranges", protoSnap, snap.GetStorageRangesMsg, roleRequest, 0, 0},
+	msgStorageRanges:         {"storage_ranges", protoSnap, snap.StorageRangesMsg, roleResponse, 0, 0},
+	msgGetByteCodes:          {"get_byte_codes", protoSnap, snap.GetByteCodesMsg, roleRequest, 0, 0},
+	msgByteCodes:             {"byte_codes", protoSnap, snap.ByteCodesMsg, roleResponse, 0, 0},
+	msgGetTrieNodes:          {"get_trie_nodes", protoSnap, snap.GetTrieNodesMsg, roleRequest, 0, 0},
+	msgTrieNodes:             {"trie_nodes", protoSnap, snap.TrieNodesMsg, roleResponse, 0, 0},
+	msgGetWitnessHashes:      {"get_block_witness_hashes", protoWit, getWitnessHashesCode, roleRequest, 0, 0},
+	msgWitnessHashes:         {"block_witness_hashes", protoWit, witnessHashesCode, roleResponse, 0, 0},
+	msgGetWitnessKeys:        {"get_witness_keys", protoBeam, getWitnessKeysCode, roleRequest, 0, 0},
+	msgWitnessKeys:           {"witness_keys", protoBeam, witnessKeysCode, roleResponse, 0, 0},
+	msgBeamGetNodeData:       {"beam_get_node_data", protoBeam, beamGetNodeDataCode, roleRequest, 0, 0},
+	msgBeamNodeData:          {"beam_node_data", protoBeam, beamNodeDataCode, roleResponse, 0, 0},
 }
 
 // String returns the message's name as metrics and errors spell it.
@@ -153,10 +171,10 @@ func (m message) String() string { return messages[m].name }
 // lookup finds the message with a code in a protocol; version is that of eth.
 func lookup(proto protocol, version uint, code uint64) (message, bool) {
 	for m := range message(messageCount) {
-		if messages[m].protocol != proto || messages[m].code != code {
-			continue
+		kind := &messages[m]
+		if kind.protocol == proto && kind.code == code {
+			return m, version >= kind.first && (kind.last == 0 || version <= kind.last)
 		}
-		return m, version >= eth.ETH71 || (m != msgGetAccessLists && m != msgAccessLists)
 	}
 	return 0, false
 }

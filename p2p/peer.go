@@ -20,11 +20,11 @@ import (
 // Link is one agreed connection.
 type Link struct {
 	ID      string                // names the connection: the other end's node id in hex
-	Version uint                  // of eth: 69, 70 or 71
+	Version uint                  // of eth: 66, 69, 70 or 71
 	Eth     gethp2p.MsgReadWriter // stream of eth, nothing sent or read yet
 	Snap    gethp2p.MsgReadWriter // stream of snap/1, nil when it was not agreed on
 	Wit     gethp2p.MsgReadWriter // stream of wit/0, likewise
-	Beam    gethp2p.MsgReadWriter // stream of beam/1, likewise
+	Beam    gethp2p.MsgReadWriter // stream of beam/2, likewise
 
 	// Close ends all streams for the given reason and unblocks their readers and
 	// writers. If nil, the streams are closed that are an io.Closer (gethp2p.MsgPipe).
@@ -52,6 +52,7 @@ type PeerConfig struct {
 	NetworkID    uint64
 	Chain        ChainBackend
 	State        StateBackend // may be nil: no state is served
+	Data         DataBackend  // may be nil: no state is served by hash
 	Witnesses    Witnesses    // may be nil: no block is known
 	Transactions Transactions // may be nil: transactions are dropped
 	Gate         *Gate        // may be nil: serving is not bounded over peers
@@ -175,6 +176,9 @@ func (p *Peer) Run(ctx context.Context) error {
 		}
 	}
 	tasks.Go(func() { p.serve(ctx) })
+	if p.link.Version < eth.ETH69 {
+		tasks.Go(func() { p.learnHead(ctx) })
+	}
 
 	p.cfg.Metrics.joined(p)
 	p.log.Debug("Peer joined", "eth", p.link.Version, "snap", p.ServesState(), "beam", p.ServesWitnessKeys())
@@ -284,6 +288,7 @@ func (p *Peer) receive(proto protocol, msg gethp2p.Msg) error {
 		return p.updateRange(payload)
 	case roleHandshake:
 		return p.blame(KindUnknownMessage, fmt.Errorf("%s after the handshake", m))
+	case roleIgnored:
 	}
 	return nil
 }

@@ -83,10 +83,13 @@ func (p *Peer) reply(in incoming) (message, any, error) {
 	case msgGetBlockBodies:
 		return build(p, in, msgBlockBodies, p.serveBodies)
 	case msgGetReceipts:
-		if p.link.Version < eth.ETH70 {
+		switch {
+		case p.link.Version >= eth.ETH70:
+			return build(p, in, msgReceipts, p.serveReceipts70)
+		case p.link.Version >= eth.ETH69:
 			return build(p, in, msgReceipts, p.serveReceipts69)
 		}
-		return build(p, in, msgReceipts, p.serveReceipts70)
+		return build(p, in, msgReceipts, p.serveReceipts66)
 	case msgGetAccessLists:
 		return build(p, in, msgAccessLists, p.serveAccessLists)
 	case msgGetPooledTransactions:
@@ -103,6 +106,10 @@ func (p *Peer) reply(in incoming) (message, any, error) {
 		return build(p, in, msgWitnessHashes, p.serveWitnessHashes)
 	case msgGetWitnessKeys:
 		return build(p, in, msgWitnessKeys, p.serveWitnessKeys)
+	case msgGetNodeData:
+		return build(p, in, msgNodeData, p.serveNodeData)
+	case msgBeamGetNodeData:
+		return build(p, in, msgBeamNodeData, p.serveNodeData)
 	default:
 		return 0, nil, fmt.Errorf("no answer to %s", in.msg)
 	}
@@ -122,6 +129,9 @@ func build[Q any](p *Peer, in incoming, reply message, respond func(*Q) (any, er
 func (p *Peer) gossip(in incoming) error {
 	if in.msg == msgTransactions {
 		return p.transactions(in.payload)
+	}
+	if p.link.Version == eth66 {
+		return p.announced66(in)
 	}
 	ann, err := decode[eth.NewPooledTransactionHashesPacket71](p, in.msg, in.payload)
 	if err != nil {

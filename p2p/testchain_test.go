@@ -93,6 +93,27 @@ type layers struct{ database.NodeReader }
 
 func (layers) Code(common.Hash) ([]byte, error) { return nil, nil }
 
+// Data finds codes, and the account trie's nodes of the head.
+func (c testChain) Data(hash common.Hash) []byte {
+	if code := c.Code(hash); code != nil {
+		return code
+	}
+	accounts, err := gethtrie.NewStateTrie(gethtrie.StateTrieID(c.CurrentHeader().Root), c.TrieDB())
+	if err != nil {
+		return nil
+	}
+	it, err := accounts.NodeIterator(nil)
+	if err != nil {
+		return nil
+	}
+	for it.Next(true) {
+		if it.Hash() == hash {
+			return it.NodeBlob()
+		}
+	}
+	return nil
+}
+
 // compact is the hex-prefix encoding of a path without terminator.
 func compact(path []byte) []byte {
 	out := make([]byte, 1, len(path)/2+1)
@@ -192,7 +213,7 @@ func embeddedSlots() [2]common.Hash {
 
 // serving is the configuration of a peer that serves the whole test chain.
 func (c testChain) serving() PeerConfig {
-	return PeerConfig{NetworkID: 7, Chain: c, State: c, Gate: NewGate(2)}
+	return PeerConfig{NetworkID: 7, Chain: c, State: c, Data: c, Gate: NewGate(2)}
 }
 
 // connected is two of our peers with a pipe per protocol between them.

@@ -17,7 +17,8 @@ import (
 // Polygon's later versions of wit carry something else; devp2p agrees on equal versions
 // only, so they do not meet.
 //
-// beam/1 is our own (docs/wit.md): keys, as asking for state by path wants them.
+// beam/2 is our own (docs/wit.md): keys, as asking for state by path wants them, and state
+// by hash (nodedata.go).
 const (
 	witName    = "wit"
 	witVersion = 0
@@ -27,13 +28,14 @@ const (
 	witnessHashesCode    = 0x02
 
 	beamName    = "beam"
-	beamVersion = 1
+	beamVersion = 2
 	beamLength  = 8
 
-	getWitnessKeysCode = 0x00
-	witnessKeysCode    = 0x01
-	// 0x02 and 0x03 are reserved for GetNodeData and NodeData as in eth/66, 0x04 to 0x07
-	// for what comes after them.
+	getWitnessKeysCode  = 0x00
+	witnessKeysCode     = 0x01
+	beamGetNodeDataCode = 0x02
+	beamNodeDataCode    = 0x03
+	// 0x04 to 0x07 are reserved for what comes after them.
 )
 
 const (
@@ -47,7 +49,7 @@ const (
 
 var (
 	errNoWit  = fmt.Errorf("peer does not speak wit/0: %w", errors.ErrUnsupported)
-	errNoBeam = fmt.Errorf("peer does not speak beam/1: %w", errors.ErrUnsupported)
+	errNoBeam = fmt.Errorf("peer does not speak beam/2: %w", errors.ErrUnsupported)
 )
 
 // Witnesses tells what executed blocks read. It is called concurrently and knows recent
@@ -83,7 +85,7 @@ type (
 // ServesWitnessHashes says whether wit/0 was agreed on.
 func (p *Peer) ServesWitnessHashes() bool { return p.link.Wit != nil }
 
-// ServesWitnessKeys says whether beam/1 was agreed on.
+// ServesWitnessKeys says whether beam/2 was agreed on.
 func (p *Peer) ServesWitnessKeys() bool { return p.link.Beam != nil }
 
 // WitnessHashes asks for the hashes of the trie nodes and codes that executing a block
@@ -106,9 +108,9 @@ func (p *Peer) WitnessHashes(ctx context.Context, block common.Hash) ([]common.H
 	return items(p, msgWitnessHashes, &reply.Hashes, maxWitnessHashes)
 }
 
-// WitnessKeys asks for the keys that executing a block read (beam/1): an RLP list of at
+// WitnessKeys asks for the keys that executing a block read (beam/2): an RLP list of at
 // most MaxWitnessKeys bytes that is not looked into, nil if the peer does not know. A peer
-// without beam/1 returns errors.ErrUnsupported.
+// without beam/2 returns errors.ErrUnsupported.
 func (p *Peer) WitnessKeys(ctx context.Context, block common.Hash) (rlp.RawValue, error) {
 	if p.link.Beam == nil {
 		return nil, errNoBeam

@@ -156,7 +156,9 @@ func TestWitnessProtocolFaults(t *testing.T) {
 	}{
 		{"reserved code of wit", false, 0, []uint{}, KindUnknownMessage},
 		{"code beyond wit", false, witLength, []uint{}, KindUnknownMessage},
-		{"node data by hash", true, 2, []any{uint64(1), []common.Hash{{1}}}, KindUnknownMessage},
+		{"reserved code of beam", true, 4, []uint{}, KindUnknownMessage},
+		{"no hash", true, beamGetNodeDataCode, []any{uint64(1), []string{"abc"}}, KindMalformed},
+		{"unrequested data", true, beamNodeDataCode, []any{uint64(1), []string{"abc"}}, KindUnrequested},
 		{"code beyond beam", true, beamLength, []uint{}, KindUnknownMessage},
 		{"short block hash", false, getWitnessHashesCode, []any{uint64(1), "abc"}, KindMalformed},
 		{"no block hash", true, getWitnessKeysCode, []any{uint64(1)}, KindMalformed},
@@ -169,7 +171,7 @@ func TestWitnessProtocolFaults(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			cfg := chain.serving()
-			cfg.Witnesses = testWitnesses{}
+			cfg.Witnesses, cfg.Data = testWitnesses{}, newEmptyChain()
 			h := newHostile(t, 71, chain, cfg)
 			rw := h.wit
 			if test.beam {
@@ -264,7 +266,7 @@ func TestWitnessHosts(t *testing.T) {
 		p := receive(t, "join at the client", joined)
 		if witnesses != nil {
 			checkWitnesses(t, p)
-			equal(t, "what admin_peers says", client.PeersInfo()[0].Protocols["beam"], any(&SatelliteInfo{Version: 1}))
+			equal(t, "what admin_peers says", client.PeersInfo()[0].Protocols["beam"], any(&SatelliteInfo{Version: beamVersion}))
 		} else if p.ServesWitnessHashes() || p.ServesWitnessKeys() || !p.ServesState() {
 			t.Error("agreed on what one end does not offer")
 		}

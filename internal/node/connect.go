@@ -150,6 +150,7 @@ func (n *Node) newHost(registerer prometheus.Registerer) error {
 		NetworkID:     n.networkID(),
 		Chain:         n.chain,
 		State:         served{n.local},
+		Data:          served{n.local},
 		Witnesses:     n.witness,
 		OnJoin:        n.join,
 		OnLeave:       n.leave,

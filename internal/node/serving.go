@@ -27,3 +27,13 @@ func (s served) Code(hash common.Hash) []byte {
 	}
 	return code
 }
+
+// Data implements p2p.DataBackend: what the memory cache and Hot have, and codes. Solid knows
+// nodes by their paths only; for these there is State.
+func (s served) Data(hash common.Hash) []byte {
+	blob, err := s.local.Node(common.Hash{}, nil, hash)
+	if err == nil && len(blob) > 0 {
+		return blob
+	}
+	return s.Code(hash)
+}

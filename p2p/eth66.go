@@ -1,0 +1,94 @@
+package p2p
+
+import (
+	"fmt"
+
+	"github.com/ethereum/go-ethereum/common"
+	"github.com/ethereum/go-ethereum/core/types"
+	"github.com/ethereum/go-ethereum/eth/protocols/eth"
+	"github.com/ethereum/go-ethereum/rlp"
+)
+
+// What eth/66 says in a form of its own, the status aside. Its request ids, headers, bodies
+// and pooled transactions are those of later versions.
+
+// receiptsPacket66 is a reply with receipts in consensus encoding, bloom included.
+type receiptsPacket66 struct {
+	RequestID uint64
+	List      rlp.RawList[rlp.RawList[*types.Receipt]]
+}
+
+// receipts66 decodes a reply. Blooms are computed, as for later versions.
+func (p *Peer) receipts66(payload []byte, limit int) ([]types.Receipts, error) {
+	reply, err := decode[receiptsPacket66](p, msgReceipts, payload)
+	if err != nil {
+		return nil, err
+	}
+	lists, err := items(p, msgReceipts, &reply.List, limit)
+	if err != nil {
+		return nil, err
+	}
+	room := maxReplyItems
+	blocks := make([]types.Receipts, len(lists))
+	for i := range lists {
+		receipts, err := items(p, msgReceipts, &lists[i], room)
+		if err != nil {
+			return nil, err
+		}
+		room -= len(receipts)
+		for _, receipt := range receipts {
+			receipt.Bloom = types.CreateBloom(receipt)
+		}
+		blocks[i] = receipts
+	}
+	return blocks, nil
+}
+
+// serveReceipts66 answers like go-ethereum's last server of this version.
+func (p *Peer) serveReceipts66(query *eth.GetReceiptsPacket69) (any, error) {
+	var out batch
+	for _, hash := range query.GetReceiptsRequest {
+		if out.full() {
+			break
+		}
+		receipts, ok := p.blockReceipts(hash)
+		if !ok {
+			break
+		}
+		full := make([]*types.Receipt, len(receipts))
+		for i, receipt := range receipts {
+			withBloom := *receipt
+			withBloom.Bloom = types.CreateBloom(receipt)
+			full[i] = &withBloom
+		}
+		enc, err := rlp.EncodeToBytes(full)
+		if err != nil {
+			return nil, fmt.Errorf("encode receipts of %x: %w", hash, err)
+		}
+		if !out.add(enc) {
+			break
+		}
+	}
+	return &receiptsReply69{RequestID: query.RequestId, List: out.items}, nil
+}
+
+// announced66 takes an announcement of transactions that tells neither types nor sizes.
+func (p *Peer) announced66(in incoming) error {
+	var hashes rlp.RawList[common.Hash]
+	if err := rlp.DecodeBytes(in.payload, &hashes); err != nil {
+		return p.blame(KindMalformed, fmt.Errorf("%s: %w", in.msg, err))
+	}
+	list, err := hashes.Items()
+	if err != nil {
+		return p.blame(KindMalformed, fmt.Errorf("%s: %w", in.msg, err))
+	}
+	if p.cfg.Transactions == nil {
+		return nil
+	}
+	txs := make([]Announcement, min(len(list), maxPooled))
+	for i := range txs {
+		txs[i].Hash = list[i]
+	}
+	p.cfg.Transactions.Announced(p, txs)
+	return nil
+}
