@@ -12,8 +12,14 @@ import (
 const (
 	// chainDeadline is how long a peer may take for headers or bodies.
 	chainDeadline = 5 * time.Second
-	// chainHedge is after what time a peer never asked before counts as slow.
-	chainHedge = time.Second
+	// chainHedge is after what time a peer counts as slow as long as none has answered ever,
+	// chainMinHedge the least time for which one does.
+	chainHedge    = 500 * time.Millisecond
+	chainMinHedge = 100 * time.Millisecond
+	// chainRacers are asked at once as long as no peer has been of use; chainFlights is how many
+	// may be asked at a time.
+	chainRacers  = 3
+	chainFlights = 8
 
 	// A peer that had nothing is asked again after a while that doubles.
 	chainFirstBackoff = 250 * time.Millisecond
@@ -33,37 +39,48 @@ func askOne[T any](ctx context.Context, f *Fetcher, kind string, p *chainPeer, a
 	limited, cancel := context.WithTimeout(ctx, chainDeadline)
 	value, err := ask(limited, p.Peer)
 	cancel()
-	f.roster.put(p, time.Since(began))
-	result := resultOK
+	var (
+		result = resultOK
+		v      = wasUseless
+	)
 	switch {
 	case err == nil:
+		v = wasUseful
 	case ctx.Err() != nil:
-		result = resultCancelled
+		result, v = resultCancelled, noVerdict
 	case errors.Is(err, errLie):
 		result = resultLie
 		f.blame(p.ID(), BlameLie, err.Error())
 	case errors.Is(err, errNothing):
 		result = resultEmpty
+		if kind == kindAccessLists {
+			v = noVerdict
+		}
+	case errors.Is(err, errors.ErrUnsupported):
+		result, v = resultUnsupported, noVerdict
 	case errors.Is(err, context.DeadlineExceeded):
 		result = resultTimeout
 		f.blame(p.ID(), BlameTimeout, "no reply to a request for "+kind+" in time")
 	default:
 		result = resultOf(ctx, err)
 	}
+	f.roster.put(p, time.Since(began), v)
 	f.metrics.requests.WithLabelValues(kind, result).Inc()
 	return value, err
 }
 
-// asking is one question about the chain on its way from peer to peer: a slow peer is
-// hedged once, one that had nothing or failed is asked again after a back-off, a liar never.
+// asking is one question about the chain on its way from peer to peer: slow peers are hedged,
+// several are asked at once while none has ever been of use; one that had nothing or failed is
+// asked again after a back-off, a liar never.
 type asking[T any] struct {
 	f        *Fetcher
 	kind     string // label of metrics
 	ask      func(context.Context, Peer) (T, error)
 	backoffs map[string]chainBackoff
 	answers  chan chainAnswer[T]
-	flying   map[string]bool // peers being asked, two at most
-	hedgeAt  time.Time       // when the first of them counts as slow
+	flying   map[string]bool // peers being asked, chainFlights at most
+	hedgeAt  time.Time       // when the newest of them counts as slow
+	once     bool            // no peer is asked twice
 
 	// For the past, which nobody waits for; nil otherwise. Peers that are not able are not
 	// asked, the fastest is left to others, nothing is hedged, and waiting is not spoken of.
@@ -98,7 +115,7 @@ func (q *asking[T]) answer(ctx context.Context) (T, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	value, err := q.run(ctx)
 	cancel()
-	for len(q.flying) > 0 { // a hedge that lost, or was lost
+	for len(q.flying) > 0 { // hedges that lost, or were lost
 		delete(q.flying, (<-q.answers).peer)
 	}
 	return value, err
@@ -110,6 +127,9 @@ func (q *asking[T]) run(ctx context.Context) (none T, err error) {
 	defer timer.Stop()
 	for {
 		change := q.send(ctx)
+		if q.once && len(q.flying) == 0 {
+			return none, errNothing
+		}
 		timer.Reset(q.pause())
 		select {
 		case a := <-q.answers:
@@ -136,43 +156,58 @@ func (q *asking[T]) run(ctx context.Context) (none T, err error) {
 	}
 }
 
-// send asks a peer if none is being asked, and a second one if the first is slow. The
-// channel closes when there is a new peer to choose; nil if that does not matter now.
+// send asks a peer if none is being asked, several if nothing is known of any, and one more
+// whenever the newest is slow. The channel closes when there is a new peer to choose; nil if that
+// does not matter now.
 func (q *asking[T]) send(ctx context.Context) (change <-chan struct{}) {
-	now := time.Now()
-	if len(q.flying) > 1 || len(q.flying) == 1 && now.Before(q.hedgeAt) {
-		return nil
+	for q.due() {
+		p, change := q.pick()
+		if p == nil {
+			return change
+		}
+		q.flying[p.ID()] = true
+		q.hedgeAt = time.Now().Add(q.f.roster.hedgeAfter(p))
+		go func() { // answer waits for it
+			value, err := askOne(ctx, q.f, q.kind, p, q.ask)
+			q.answers <- chainAnswer[T]{p.ID(), value, err}
+		}()
 	}
-	skip := func(id string) bool { return q.flying[id] || now.Before(q.backoffs[id].until) }
-	var p *chainPeer
-	if q.able != nil {
-		p, change = q.f.roster.pickSpare(func(p Peer) bool { return !skip(p.ID()) && q.able(p) })
-	} else {
-		p, change = q.f.roster.pick(skip)
-	}
-	if p == nil {
-		return change
-	}
-	q.flying[p.ID()] = true
-	q.hedgeAt = now.Add(q.f.roster.hedgeAfter(p))
-	if q.able != nil {
-		q.hedgeAt = now.Add(2 * chainDeadline) // never
-	}
-	go func() { // askChain waits for its answer
-		value, err := askOne(ctx, q.f, q.kind, p, q.ask)
-		q.answers <- chainAnswer[T]{p.ID(), value, err}
-	}()
 	return nil
+}
+
+// due says whether another peer is to be asked now.
+func (q *asking[T]) due() bool {
+	switch n := len(q.flying); {
+	case n == 0:
+		return true
+	case q.able != nil || n >= chainFlights: // nobody waits for the past
+		return false
+	case n < chainRacers && q.f.roster.useful() == 0:
+		return true
+	}
+	return !time.Now().Before(q.hedgeAt)
+}
+
+func (q *asking[T]) pick() (p *chainPeer, change <-chan struct{}) {
+	now := time.Now()
+	skip := func(id string) bool {
+		b, failed := q.backoffs[id]
+		return q.flying[id] || failed && (q.once || now.Before(b.until))
+	}
+	if q.able != nil {
+		return q.f.roster.pickSpare(func(p Peer) bool { return !skip(p.ID()) && q.able(p) })
+	}
+	return q.f.roster.pick(skip)
 }
 
 // pause is how long there is nothing to do unless something happens.
 func (q *asking[T]) pause() time.Duration {
 	d := slowWait
-	if until := time.Until(q.hedgeAt); len(q.flying) == 1 && until > 0 {
+	if until := time.Until(q.hedgeAt); len(q.flying) > 0 && until > 0 {
 		d = min(d, until)
 	}
 	for _, b := range q.backoffs {
-		if until := time.Until(b.until); len(q.flying) < 2 && until > 0 {
+		if until := time.Until(b.until); len(q.flying) < chainFlights && until > 0 {
 			d = min(d, until)
 		}
 	}

@@ -2,6 +2,7 @@ package beamsync
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/ethereum/go-ethereum/common"
@@ -175,10 +176,11 @@ func matchBodies(headers []*types.Header, wanted []int, bodies []*types.Body) (m
 
 // AccessLists fetches the block access lists (EIP-7928, by eth/71) of headers: the RLP of
 // each, verified by the hash in the header, nil where the header has none or no peer gave
-// it. They are a help, not a need: every peer is asked once, and it does not wait for more.
+// it. They are a help, not a need: a peer that did not give all of what it was asked for is not asked
+// again, and it does not wait for more peers.
 func (f *Fetcher) AccessLists(ctx context.Context, headers []*types.Header) ([]rlp.RawValue, error) {
 	lists := make([]rlp.RawValue, len(headers))
-	asked := make(map[string]bool)
+	asked := make(map[string]chainBackoff)
 	for {
 		var (
 			hashes []common.Hash
@@ -193,59 +195,60 @@ func (f *Fetcher) AccessLists(ctx context.Context, headers []*types.Header) ([]r
 		if len(hashes) == 0 {
 			return lists, nil
 		}
-		p, _ := f.roster.pick(func(id string) bool { return asked[id] })
-		if p == nil {
+		q := newAsking(f, kindAccessLists, func(ctx context.Context, p Peer) (accessLists, error) {
+			got, err := p.AccessLists(ctx, hashes)
+			if err != nil {
+				return accessLists{}, err
+			}
+			return accessLists{p.ID(), got}, belong(got, hashes, open)
+		})
+		q.once, q.backoffs = true, asked
+		answer, err := q.answer(ctx)
+		switch {
+		case errors.Is(err, errNothing):
 			return lists, nil
+		case err != nil:
+			return nil, err
 		}
-		found, err := f.accessListsFrom(ctx, p, hashes, open)
-		if ctx.Err() != nil {
-			return nil, fmt.Errorf("access lists: %w", context.Cause(ctx))
+		found := 0
+		for _, list := range answer.lists {
+			if len(list) == 0 {
+				continue
+			}
+			found++
+			f.metrics.bytes.WithLabelValues(kindAccessLists).Add(float64(len(list)))
+			for _, at := range open[crypto.Keccak256Hash(list)] {
+				lists[at] = list
+			}
 		}
-		for at, list := range found {
-			lists[at] = list
-		}
-		if err != nil || len(found) < len(hashes) {
-			asked[p.ID()] = true // it may have more only if it gave all that we asked for
+		if found < len(hashes) {
+			asked[answer.peer] = chainBackoff{} // it may have more only if it gave all that we asked for
 		}
 	}
 }
 
-// accessListsFrom asks one peer.
-func (f *Fetcher) accessListsFrom(ctx context.Context, p *chainPeer, hashes []common.Hash, open map[common.Hash][]int) (map[int]rlp.RawValue, error) {
-	got, err := askOne(ctx, f, kindAccessLists, p, func(ctx context.Context, p Peer) ([]rlp.RawValue, error) {
-		got, err := p.AccessLists(ctx, hashes)
-		if err != nil {
-			return nil, err
-		}
-		if len(got) > len(hashes) {
-			return nil, fmt.Errorf("%w: %d access lists, %d asked for", errLie, len(got), len(hashes))
-		}
-		some := false
-		for i, list := range got {
-			if len(list) == 0 {
-				continue
-			}
-			if some = true; open[crypto.Keccak256Hash(list)] == nil {
-				return nil, fmt.Errorf("%w: access list %d belongs to no block asked for", errLie, i)
-			}
-		}
-		if !some {
-			return nil, errNothing
-		}
-		return got, nil
-	})
-	if err != nil {
-		return nil, err
+// accessLists is what a peer gave.
+type accessLists struct {
+	peer  string
+	lists []rlp.RawValue
+}
+
+// belong verifies that lists are some of those asked for.
+func belong(lists []rlp.RawValue, asked []common.Hash, open map[common.Hash][]int) error {
+	if len(lists) > len(asked) {
+		return fmt.Errorf("%w: %d access lists, %d asked for", errLie, len(lists), len(asked))
 	}
-	found := make(map[int]rlp.RawValue)
-	for _, list := range got {
+	some := false
+	for i, list := range lists {
 		if len(list) == 0 {
 			continue
 		}
-		f.metrics.bytes.WithLabelValues(kindAccessLists).Add(float64(len(list)))
-		for _, at := range open[crypto.Keccak256Hash(list)] {
-			found[at] = list
+		if some = true; open[crypto.Keccak256Hash(list)] == nil {
+			return fmt.Errorf("%w: access list %d belongs to no block asked for", errLie, i)
 		}
 	}
-	return found, nil
+	if !some {
+		return errNothing
+	}
+	return nil
 }

@@ -144,7 +144,7 @@ func TestHeadersFromBadPeers(t *testing.T) {
 				honest := serve(blocks, lists)
 				liar := *honest
 				liar.headers = func(origin common.Hash, amount int) []*types.Header { return reply(honest.headers(origin, amount)) }
-				r.join(chainPeerOf("liar", &liar), chainPeerOf("honest", honest))
+				r.join(chainPeerOf("liar", &liar), slowChainPeer("honest", honest)) // both are asked at once
 				headers, err := r.Headers(r.ctx, head, 10)
 				if err != nil || len(headers) != 10 || headers[9].Hash() != blocks[10].Hash() {
 					t.Fatal(len(headers), err)
@@ -187,17 +187,56 @@ func TestHeadersWaitForWhoHasThem(t *testing.T) {
 	})
 }
 
-func TestSlowChainPeerIsHedged(t *testing.T) {
+// slowChainPeer answers too late to win a race.
+func slowChainPeer(id string, chain *fakeChain) *fakePeer {
+	p := chainPeerOf(id, chain)
+	p.rtt = 2 * rtt
+	return p
+}
+
+// TestSlowChainPeersAreHedged: a peer that was quick and is not any longer is hedged soon, and so is
+// the second one that is slow.
+func TestSlowChainPeersAreHedged(t *testing.T) {
+	blocks, lists := testChain(20)
+	inBubble(t, func(r *rig) {
+		ask := func() {
+			t.Helper()
+			if _, err := r.Headers(r.ctx, blocks[5].Hash(), 2); err != nil {
+				t.Fatal(err)
+			}
+		}
+		a, b := chainPeerOf("a", serve(blocks, lists)), chainPeerOf("b", serve(blocks, lists))
+		a.stall = func(n int) bool { return n > 0 }
+		b.stall = a.stall
+		r.join(a)
+		r.took(rtt, ask)
+		r.join(b)
+		r.took(3*rtt+rtt, ask) // a is three times later than usual
+		r.join(chainPeerOf("c", serve(blocks, lists)))
+		r.took(3*rtt+8*rtt+rtt, ask) // b is, and a is eight times later than b would be
+	})
+}
+
+// TestChainRace: while nothing is known of any peer, several are asked at once; what they are
+// worth is remembered.
+func TestChainRace(t *testing.T) {
 	blocks, lists := testChain(20)
 	inBubble(t, func(r *rig) {
 		mute := chainPeerOf("a", serve(blocks, lists))
 		mute.stall = func(int) bool { return true }
-		r.join(mute, chainPeerOf("b", serve(blocks, lists)))
-		r.took(chainHedge+rtt, func() {
-			if _, err := r.Headers(r.ctx, blocks[5].Hash(), 2); err != nil {
-				t.Fatal(err)
-			}
-		})
+		empty, good := chainPeerOf("b", new(fakeChain)), chainPeerOf("c", serve(blocks, lists))
+		empty.chain.headers = func(common.Hash, int) []*types.Header { return nil }
+		r.join(mute, empty, good)
+		for range 3 {
+			r.took(rtt, func() {
+				if _, err := r.Headers(r.ctx, blocks[5].Hash(), 2); err != nil {
+					t.Fatal(err)
+				}
+			})
+		}
+		if mute.asked != 1 || empty.asked != 1 || good.asked != 3 {
+			t.Errorf("asked %d, %d, %d times", mute.asked, empty.asked, good.asked)
+		}
 	})
 }
 
@@ -258,7 +297,7 @@ func TestBodiesFromBadPeers(t *testing.T) {
 				honest := serve(blocks, lists)
 				liar := *honest
 				liar.bodies = func(hashes []common.Hash) []*types.Body { return spoil(honest.bodies(hashes)) }
-				r.join(chainPeerOf("liar", &liar), chainPeerOf("honest", honest))
+				r.join(chainPeerOf("liar", &liar), slowChainPeer("honest", honest)) // both are asked at once
 				got, err := r.Bodies(r.ctx, headersOf(blocks))
 				if err != nil {
 					t.Fatal(err)

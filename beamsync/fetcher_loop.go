@@ -18,8 +18,10 @@ const (
 	// An urgent want older than slowWait is reported, again every slowLogEvery.
 	slowWait     = 2 * time.Second
 	slowLogEvery = 5 * time.Second
-	// hintSends is how often a guess is asked for where the replies say little.
+	// A guess is asked for hintSends times where replies that lack it were cut, and hintTries times
+	// where peers had nothing at all under that root.
 	hintSends = 3
+	hintTries = 16
 )
 
 // want is what the loop knows about one want of the scheduler.
@@ -31,6 +33,7 @@ type want struct {
 	riderDepth int      // the same for those of fault.Riders
 	waiters    []waiter // never empty while the scheduler knows the want
 	sends      int      // requests it was in, hedges aside
+	cuts       int      // replies that lacked it and were cut
 	flying     bool     // it was sent at least once
 	blob       []byte   // set before its callers wake
 }
@@ -231,6 +234,7 @@ func (w *want) scheduled(before *want) sched.Want {
 
 // abandon forgets a call; wants that nobody else waits for are cancelled.
 func (l *fetchLoop) abandon(ctx context.Context, c *call) {
+	var cancelled sched.WantCancelled
 	for _, w := range c.wants {
 		if l.wants[w.id] != w {
 			continue
@@ -238,8 +242,11 @@ func (l *fetchLoop) abandon(ctx context.Context, c *call) {
 		w.waiters = slices.DeleteFunc(w.waiters, func(o waiter) bool { return o.call == c })
 		if len(w.waiters) == 0 {
 			l.forget(w)
-			l.step(ctx, sched.WantCancelled{ID: w.id})
+			cancelled.IDs = append(cancelled.IDs, w.id)
 		}
+	}
+	if len(cancelled.IDs) > 0 {
+		l.step(ctx, cancelled)
 	}
 }
 
@@ -318,14 +325,19 @@ func (l *fetchLoop) deliver(ctx context.Context, r *reply) error {
 	for _, d := range r.deliveries {
 		if w := l.wants[d.id]; w != nil {
 			further.Wants = append(further.Wants, l.satisfy(ctx, w, d, r)...)
+		} else {
+			l.f.metrics.twice.Add(float64(d.stats.Bytes))
 		}
+	}
+	// First of all, or the next peer is asked for what is dropped.
+	if dropped := l.dropHints(r, r.kind == sched.Node && !serves); len(dropped) > 0 {
+		l.step(ctx, sched.WantCancelled{IDs: dropped})
 	}
 	l.lie = r.lie
 	l.step(ctx, ev)
 	if len(further.Wants) > 0 {
 		l.step(ctx, further)
 	}
-	l.dropHints(ctx, r.unsatisfied, r.kind == sched.Node && !serves || r.cut && r.long)
 	return nil
 }
 
@@ -340,13 +352,20 @@ func (l *fetchLoop) hinted(ids []sched.WantID) bool {
 	return true
 }
 
-// dropHints lets calls that are hints go without what a peer did not have; a want that
-// nobody else waits for is cancelled. If that says little, because the reply was cut or the peer
-// may have nothing under that root at all, they are asked for again, but not for long.
-func (l *fetchLoop) dropHints(ctx context.Context, ids []sched.WantID, doubtful bool) {
-	for _, id := range ids {
+// dropHints lets calls that are hints go without what a peer did not have; it returns the wants
+// that nobody else waits for. If that says little, because the reply was cut or the peer
+// may have nothing under that root at all, they are asked for again, but not for ever.
+func (l *fetchLoop) dropHints(r *reply, stateless bool) (dropped []sched.WantID) {
+	for _, id := range r.unsatisfied {
 		w := l.wants[id]
-		if w == nil || doubtful && w.sends < hintSends {
+		if w == nil {
+			continue
+		}
+		cut := r.cut && r.long
+		if cut {
+			w.cuts++
+		}
+		if stateless && w.sends < hintTries || cut && w.cuts < hintSends {
 			continue
 		}
 		w.waiters = slices.DeleteFunc(w.waiters, func(o waiter) bool {
@@ -360,9 +379,10 @@ func (l *fetchLoop) dropHints(ctx context.Context, ids []sched.WantID, doubtful 
 		})
 		if len(w.waiters) == 0 {
 			l.forget(w)
-			l.step(ctx, sched.WantCancelled{ID: w.id})
+			dropped = append(dropped, w.id)
 		}
 	}
+	return dropped
 }
 
 // satisfy wakes those who wait for a want, except that those who wait for whole paths go

@@ -254,24 +254,35 @@ func TestAllPeersGoneThenOneReturns(t *testing.T) {
 	})
 }
 
+// TestSlowPeerIsHedged: a peer that nothing is known of is raced with another; one that was quick
+// and is not any longer is hedged soon.
 func TestSlowPeerIsHedged(t *testing.T) {
 	inBubble(t, func(r *rig) {
 		a, b := newFakePeer("a", rtt), newFakePeer("b", rtt)
 		a.stall = func(int) bool { return true }
+		b.stall = func(n int) bool { return n == 11 }
 		r.join(a)
 		session := r.Session(sched.Urgent)
-		time.AfterFunc(10*time.Millisecond, func() { r.Join(b) })
-		// Nothing measured yet: 100 ms are assumed, and half of that as deviation.
-		r.took(400*time.Millisecond+rtt, func() {
-			if _, err := session.FetchNode(r.ctx, rootFault(1)); err != nil {
+		fetch := func(session *Session, key int) {
+			t.Helper()
+			// It does not look whether the node is held.
+			if err := session.FetchMany(r.ctx, []trie.Fault{rootFault(key)}, nil); err != nil {
 				t.Fatal(err)
 			}
-		})
+		}
+		time.AfterFunc(10*time.Millisecond, func() { r.Join(b) })
+		r.took(10*time.Millisecond+rtt, func() { fetch(session, 1) })
 		if stats := session.Stats(); stats.Trips != 1 || stats.Requests != 2 {
 			t.Errorf("stats %+v", stats)
 		}
+		for key := range 9 {
+			r.took(rtt, func() { fetch(session, 2+key) })
+		}
+		r.join(newFakePeer("c", rtt))
+		r.took(rtt, func() { fetch(session, 19) })           // c gets a copy, to see what it is worth
+		r.took(rtt+rtt/4+rtt, func() { fetch(session, 20) }) // a quarter later than usual
 		time.Sleep(6 * time.Second)
-		if got := r.blames.all(); !slices.Equal(got, []string{"a:timeout"}) {
+		if got := r.blames.all(); !slices.Equal(got, []string{"a:timeout", "b:timeout"}) {
 			t.Error("blames", got)
 		}
 	})

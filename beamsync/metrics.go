@@ -37,6 +37,7 @@ type fetcherMetrics struct {
 	bytes     *prometheus.CounterVec // kind
 	unmatched prometheus.Counter
 	hedges    prometheus.Counter
+	twice     prometheus.Counter
 	blames    *prometheus.CounterVec // reason
 	inflight  prometheus.Gauge
 	wants     prometheus.Gauge
@@ -76,7 +77,8 @@ func newFetcherMetrics(reg prometheus.Registerer) *fetcherMetrics {
 		codes:     counter("beam_codes_total", "Verified contract codes received."),
 		bytes:     counters("beam_bytes_total", "Bytes of nodes, codes, headers, bodies and access lists received.", "kind"),
 		unmatched: counter("beam_unmatched_blobs_total", "Blobs received that match nothing asked for."),
-		hedges:    counter("beam_hedges_total", "Second requests for wants already in flight."),
+		hedges:    counter("beam_hedges_total", "Copies of requests in flight, sent to other peers: hedges, races, probes."),
+		twice:     counter("beam_duplicate_bytes_total", "Bytes of nodes and codes that came when nobody waited for them any longer."),
 		blames:    counters("beam_blames_total", "Faults of peers found by the fetcher.", "reason"),
 		inflight:  gauge("beam_inflight_requests", "State requests in flight."),
 		wants:     gauge("beam_wants", "Nodes and codes that are waited for."),

@@ -20,9 +20,19 @@ type roster struct {
 // chainPeer is a peer and what to expect of it; its fields belong to the roster.
 type chainPeer struct {
 	Peer
-	rtt  time.Duration // smoothed; 0 until measured
-	busy int           // requests in flight
+	rtt    time.Duration // smoothed; of one that only lost races, at least; 0 until measured
+	busy   int           // requests in flight
+	useful bool          // it answered the last one that ended by itself with what was asked for
 }
+
+// verdict is what became of a request, as far as it says something of the peer.
+type verdict int
+
+const (
+	noVerdict verdict = iota // somebody else was quicker, or it may well not have what was asked for
+	wasUseful
+	wasUseless
+)
 
 func newRoster() *roster { return &roster{change: make(chan struct{})} }
 
@@ -65,12 +75,17 @@ func (r *roster) removeLocked(id string) {
 }
 
 // pick takes the peer that is expected to answer first among those not skipped, nil if
-// there is none, and returns a channel that is closed when another peer joins. The peer
-// has to be put back.
+// there is none: rather one that was of use than one never asked, rather that than one that was
+// of none. It returns a channel too that is closed when another peer joins. The peer has to be
+// put back.
 func (r *roster) pick(skip func(id string) bool) (*chainPeer, <-chan struct{}) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	best := bestOf(r.peers, func(p *chainPeer) bool { return !skip(p.ID()) })
+	able := func(p *chainPeer) bool { return !skip(p.ID()) }
+	best := bestOf(r.peers, func(p *chainPeer) bool { return p.useful && able(p) })
+	if best == nil {
+		best = bestOf(r.peers, able)
+	}
 	if best != nil {
 		best.busy++
 	}
@@ -84,7 +99,7 @@ func (r *roster) pickSpare(able func(Peer) bool) (*chainPeer, <-chan struct{}) {
 	defer r.mu.Unlock()
 	var fastest *chainPeer
 	for _, p := range r.peers {
-		if p.rtt != 0 && (fastest == nil || p.rtt < fastest.rtt) {
+		if p.useful && (fastest == nil || p.rtt < fastest.rtt) {
 			fastest = p
 		}
 	}
@@ -121,26 +136,53 @@ func (r *roster) count(fits func(Peer) bool) (n int) {
 	return n
 }
 
-// put gives a peer back, with the time that a request to it took.
-func (r *roster) put(p *chainPeer, took time.Duration) {
+// put gives a peer back, with the time that a request to it took and what became of it.
+func (r *roster) put(p *chainPeer, took time.Duration, v verdict) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	p.busy--
-	if p.rtt == 0 {
+	switch {
+	case v == noVerdict, v == wasUseless && p.rtt == 0:
+		p.rtt = max(p.rtt, took)
+	case p.rtt == 0:
 		p.rtt = took
-	} else {
+	default:
 		p.rtt = (3*p.rtt + took) / 4
+	}
+	if v != noVerdict {
+		p.useful = v == wasUseful
 	}
 }
 
-// hedgeAfter is when a request to the peer counts as slow.
+// useful is the shortest round trip among the peers that were of use, 0 if none was.
+func (r *roster) useful() time.Duration {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.usefulLocked()
+}
+
+func (r *roster) usefulLocked() (best time.Duration) {
+	for _, p := range r.peers {
+		if p.useful && (best == 0 || p.rtt < best) {
+			best = p.rtt
+		}
+	}
+	return best
+}
+
+// hedgeAfter is when a request to the peer counts as slow: beside what it took before, and what
+// the best one takes.
 func (r *roster) hedgeAfter(p *chainPeer) time.Duration {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if p.rtt == 0 {
-		return chainHedge
+	best := r.usefulLocked()
+	switch {
+	case p.useful:
+		return max(min(3*p.rtt, 8*best), chainMinHedge)
+	case best > 0:
+		return max(3*best, chainMinHedge)
 	}
-	return min(max(3*p.rtt, 100*time.Millisecond), chainDeadline/2)
+	return chainHedge
 }
 
 // size is the number of peers.

@@ -50,10 +50,10 @@ func (s *Scheduler) checkWant(id WantID, w *want, queues int) error {
 	if queues > 1 || len(w.flights) > maxFlights || (queues == 1) == (len(w.flights) > 0) || (queues == 1) != (w.queue != nil) {
 		return fmt.Errorf("want %d is in %d queues and %d requests", id, queues, len(w.flights))
 	}
-	if len(w.flights) == 2 && w.flights[0].peer == w.flights[1].peer {
-		return fmt.Errorf("want %d is twice in flight to %s", id, w.flights[0].peer.id)
-	}
-	for _, r := range w.flights {
+	for i, r := range w.flights {
+		if slices.ContainsFunc(w.flights[:i], func(o *request) bool { return o.peer == r.peer || o.id >= r.id }) {
+			return fmt.Errorf("want %d is twice in flight to %s, or its requests are not in order", id, r.peer.id)
+		}
 		if !slices.Contains(s.inflight, r) || !slices.Contains(r.wants, w) {
 			return fmt.Errorf("want %d thinks that it is in request %d", id, r.id)
 		}
@@ -69,10 +69,13 @@ func (s *Scheduler) checkRequests() error {
 		if !slices.Contains(s.peers, r.peer) || !slices.Contains(r.peer.flights, r) {
 			return fmt.Errorf("request %d is in flight to %s, which does not know it", r.id, r.peer.id)
 		}
-		if !r.deadline.After(s.now) || !r.deadline.After(r.hedgeAt) {
+		if !r.deadline.After(s.now) {
 			return fmt.Errorf("request %d has outlived its deadline", r.id)
 		}
 		for _, w := range r.wants {
+			if w.Class > r.highest {
+				return fmt.Errorf("request %d holds a want of class %v and says %v", r.id, w.Class, r.highest)
+			}
 			if s.wants[w.ID] != w || !slices.Contains(w.flights, r) || w.Kind != r.kind || w.Root != r.root {
 				return fmt.Errorf("request %d holds want %d, which is not in it", r.id, w.ID)
 			}
@@ -91,8 +94,8 @@ func (s *Scheduler) checkPeers() error {
 		if slices.Contains(s.liars, p.id) {
 			return fmt.Errorf("peer %s is a liar", p.id)
 		}
-		if slices.Min(p.budget[:]) < minBudget || slices.Max(p.budget[:]) > maxBudget || p.score <= 0 || p.score > 1 || len(p.backoffs) > maxBackoffs {
-			return fmt.Errorf("peer %s: budgets %d, score %f, %d back-offs", p.id, p.budget, p.score, len(p.backoffs))
+		if slices.Min(p.budget[:]) < minBudget || slices.Max(p.budget[:]) > maxBudget || p.score <= 0 || p.score > 1 || p.grown < minWindow || p.grown > maxWindow || len(p.backoffs) > maxBackoffs {
+			return fmt.Errorf("peer %s: budgets %d, window %d, score %f, %d back-offs", p.id, p.budget, p.grown, p.score, len(p.backoffs))
 		}
 		for _, o := range s.peers[:i] {
 			if o.id == p.id {

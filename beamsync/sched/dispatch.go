@@ -25,23 +25,19 @@ func (s *Scheduler) dispatch() {
 // drain sends the wants of one queue to the peers that are expected to answer first. If
 // that is a peer without room, they are better off waiting for it than going to a slower
 // one: a share is counted as its load and stays queued, and so on with the rest.
+//
+// Peers that are not relied upon are asked only for what nobody else can be: see probe.
 func (s *Scheduler) drain(q *queue) {
 	roomy := func(p *peer) bool { return p.room(q.class) }
 	able := s.able(q.kind, q.root)
-	unknown, tried := s.hopeful(), q.wants[0].misses > 1
-	if tried { // no more experiments with it
-		unknown *= 4
-	}
-	var spared []*peer // asked only by wants that avoid all others
-	if q.class == Background && !tried {
-		able, spared = s.spareFastest(able)
-	}
+	able, spared := s.spare(q, able)
 	if q.class == Background {
 		able = slices.DeleteFunc(able, func(p *peer) bool { return !roomy(p) })
 	}
 	if len(able) == 0 {
 		return
 	}
+	unknown := s.hopeful()
 	share := max(q.cost/s.quick(able), minShare)
 	var held []*want
 	load := make(map[*peer]int)
@@ -55,13 +51,34 @@ func (s *Scheduler) drain(q *queue) {
 				able, spared = spared, nil
 			}
 		case roomy(p):
-			s.send(p, wants, cost, false)
+			s.sent = append(s.sent, s.send(p, wants, cost, false))
 		default:
 			load[p]++
 			held = append(held, wants...)
 		}
 	}
 	s.hold(q, held)
+}
+
+// spare sets apart the peers that only those wants go to that avoid all others: those not
+// relied upon, if there are others, and for background the fastest.
+func (s *Scheduler) spare(q *queue, able []*peer) (rest, spared []*peer) {
+	for _, p := range able {
+		if p.proven() {
+			rest = append(rest, p)
+		} else {
+			spared = append(spared, p)
+		}
+	}
+	if len(rest) == 0 {
+		return able, nil
+	}
+	if q.class == Background && q.wants[0].misses <= 1 {
+		var fastest []*peer
+		rest, fastest = s.spareFastest(rest)
+		spared = append(fastest, spared...)
+	}
+	return rest, spared
 }
 
 // able lists the peers that may be asked for that kind under that root now, whether
@@ -109,8 +126,7 @@ func (s *Scheduler) quick(able []*peer) int {
 	return max(n, 1)
 }
 
-// hopeful is the round trip assumed of a peer that was never asked: a little better than
-// the best one, so that it is tried soon. If it is not, a hedge makes up for it.
+// hopeful is the round trip assumed of a peer that was never asked: that of the best one.
 func (s *Scheduler) hopeful() time.Duration {
 	var best time.Duration
 	for _, p := range s.peers {
@@ -121,7 +137,7 @@ func (s *Scheduler) hopeful() time.Duration {
 	if best == 0 {
 		return defaultRTT
 	}
-	return best * 9 / 10
+	return best
 }
 
 // spareFastest sets apart the quarter of the peers, one at least, with the lowest round
@@ -145,8 +161,7 @@ func (s *Scheduler) spareFastest(able []*peer) (rest, spared []*peer) {
 }
 
 // send puts wants, which are in no queue, in flight to a peer that has room.
-func (s *Scheduler) send(p *peer, wants []*want, cost int, hedge bool) {
-	unknown := s.hopeful()
+func (s *Scheduler) send(p *peer, wants []*want, cost int, hedge bool) *request {
 	s.lastID++
 	r := &request{
 		id:    s.lastID,
@@ -157,84 +172,19 @@ func (s *Scheduler) send(p *peer, wants []*want, cost int, hedge bool) {
 		cost:  cost,
 		hedge: hedge,
 		sent:  s.now,
+
+		queued: p.backlog(len(p.flights)),
 	}
-	r.hedgeAt = s.now.Add(min(p.hedgeAfter(unknown), baseDeadline-time.Millisecond))
-	r.deadline = s.now.Add(min(baseDeadline+2*p.latency(unknown), maxDeadline))
+	r.deadline = s.now.Add(min(baseDeadline+2*p.latency(s.hopeful())+r.queued, maxDeadline))
 	ids := make([]WantID, len(wants))
 	for i, w := range wants {
 		ids[i] = w.ID
+		r.highest = max(r.highest, w.Class)
 		w.flights = append(w.flights, r)
 	}
 	s.inflight = append(s.inflight, r)
 	p.flights = append(p.flights, r)
 	s.wakeBy(r.deadline)
 	s.do(Send{Request: r.id, Peer: p.id, Kind: r.kind, Root: r.root, Wants: ids, Hedge: hedge})
-}
-
-// hedge asks a second peer for the urgent and rpc wants of slow requests.
-func (s *Scheduler) hedge() {
-	hedges := 0
-	for _, r := range s.inflight {
-		if r.hedge {
-			hedges++
-		}
-	}
-	limit := 4 + len(s.inflight)/4
-	for _, r := range slices.Clone(s.inflight) {
-		wants := hedgeable(r)
-		if len(wants) == 0 {
-			continue
-		}
-		if r.hedgeAt.After(s.now) {
-			s.wakeBy(r.hedgeAt)
-			continue
-		}
-		if hedges >= limit {
-			continue
-		}
-		if s.hedgeOne(r, wants) {
-			hedges++
-		}
-	}
-}
-
-// hedgeOne sends wants of a slow request to the best other peer that they do not avoid,
-// if it has room: a hedge to a slow peer would use up their second chance.
-func (s *Scheduler) hedgeOne(r *request, wants []*want) bool {
-	able := slices.DeleteFunc(s.able(r.kind, r.root), func(p *peer) bool { return p == r.peer })
-	for len(able) > 0 {
-		p := s.fastest(able, 4*s.hopeful(), nil) // rather one that has answered before
-		if !p.room(r.class()) {
-			return false
-		}
-		var (
-			picked []*want
-			cost   int
-		)
-		for _, w := range wants {
-			if until := w.avoidedUntil(p.id); until.After(s.now) {
-				s.wakeBy(until)
-				continue
-			}
-			picked = append(picked, w)
-			cost += w.Cost
-		}
-		if len(picked) > 0 {
-			s.send(p, picked, cost, true)
-			return true
-		}
-		able = slices.DeleteFunc(able, func(o *peer) bool { return o == p })
-	}
-	return false
-}
-
-// hedgeable lists the wants of a request that a second one may be sent for.
-func hedgeable(r *request) []*want {
-	var wants []*want
-	for _, w := range r.wants {
-		if w.Class >= RPC && len(w.flights) < maxFlights {
-			wants = append(wants, w)
-		}
-	}
-	return wants
+	return r
 }

@@ -82,8 +82,8 @@ type Event interface{ isEvent() }
 // WantAdded hands new wants over. What is handed over together goes out together.
 type WantAdded struct{ Wants []Want }
 
-// WantCancelled says that nobody waits for a want any longer.
-type WantCancelled struct{ ID WantID }
+// WantCancelled says that nobody waits for some wants any longer.
+type WantCancelled struct{ IDs []WantID }
 
 // WantRaised lifts a want to a higher class; a lower one is ignored.
 type WantRaised struct {

@@ -9,9 +9,13 @@ import (
 
 const (
 	// A geth peer serves one request after another, 20-40 ms each; 8-16 in flight hide
-	// 100 ms of round trip completely (measured, DESIGN section 7).
-	minWindow = 8
-	maxWindow = 16
+	// 100 ms of round trip completely (measured, DESIGN section 7). More than that waits there
+	// instead of here: it costs no trip when the peer turns out to be quicker, and nothing
+	// when it does not, as long as nothing more important comes.
+	minWindow   = 8
+	startWindow = 16
+	maxWindow   = 64
+	maxQueueing = 500 * time.Millisecond // what may wait at a peer, beyond what keeps it busy
 
 	// About 430 deduplicated paths were never cut by the 1024 lookups of a geth server,
 	// and requests of 1024 paths were slower as well as cut (measured, DESIGN section 7).
@@ -29,6 +33,8 @@ const (
 	leniency = 3 // empty answers in a row that say nothing about a root that was served before
 
 	uselessAfter = 8 // rounds of empty answers under roots that others served
+
+	provenScore = 0.5 // from there on a peer is relied upon: six failures in a row end what was good
 )
 
 // peer is the progress of one peer: what it is doing and what to expect of it.
@@ -41,13 +47,9 @@ type peer struct {
 	flights []*request // in flight, oldest first; never more than maxWindow, and none is
 	// added beyond window()
 
-	rtt     time.Duration // smoothed, as RFC 6298; 0 until measured
-	dev     time.Duration // smoothed mean deviation
-	minRTT  time.Duration // lowest so far
-	service time.Duration // smoothed time between two replies of a full pipe; 0 until measured
-	last    time.Time     // of its last reply
+	pace
+	probation
 
-	score  float64    // smoothed share of requests that were of use, 1 at first; in (0, 1]
 	budget [kinds]int // cost that a request of its may have; minBudget..maxBudget
 
 	proved   common.Hash // root that it served last
@@ -59,6 +61,26 @@ type peer struct {
 	lapsed   time.Time // when it was last blamed for one
 }
 
+// pace is how quick a peer is. Latencies are without the time that a request waited at the peer
+// behind others.
+type pace struct {
+	rtt       time.Duration // smoothed, as RFC 6298; 0 until measured
+	dev       time.Duration // smoothed mean deviation
+	minRTT    time.Duration // lowest so far
+	latencies latencies
+	service   time.Duration // smoothed time between two replies of a full pipe; 0 until measured
+	last      time.Time     // of its last reply
+	grown     int           // requests that it has shown to bear at a time; minWindow..maxWindow
+}
+
+// probation is whether a peer can be relied upon.
+type probation struct {
+	useful  bool      // it served something since it last failed for good
+	score   float64   // smoothed share of requests that were of use, 1 at first; in (0, 1]
+	probes  int       // copies sent to it since it was last of use
+	probeAt time.Time // no earlier than then it gets the next one
+}
+
 // backoff keeps a peer from being asked under a root until a time.
 type backoff struct {
 	root  common.Hash
@@ -68,24 +90,38 @@ type backoff struct {
 }
 
 func newPeer(id string) *peer {
-	return &peer{id: id, score: 1, budget: [kinds]int{startBudget, startBudget}}
+	return &peer{
+		id: id, budget: [kinds]int{startBudget, startBudget},
+		pace: pace{grown: startWindow}, probation: probation{score: 1},
+	}
 }
 
-// window is how many requests may be in flight: as many as it takes to keep the peer
-// busy during one round trip, within bounds.
-func (p *peer) window() int {
+// proven says whether the peer is relied upon: it answers, mostly usefully.
+func (p *peer) proven() bool { return p.useful && p.lapses == 0 && p.score >= provenScore }
+
+// pipe is how many requests keep the peer busy during one round trip, within bounds.
+func (p *peer) pipe() int {
 	if p.service <= 0 {
 		return minWindow
 	}
-	return min(max(int(p.minRTT/p.service)+2, minWindow), maxWindow)
+	return min(max(int(p.minRTT/p.service)+2, minWindow), p.grown)
 }
 
-// room says whether a request of that class may be added. Lower classes leave slots
-// free, so that a higher one finds the pipe short.
+// window is how many requests may be in flight: the pipe and what the peer works off soon.
+func (p *peer) window() int {
+	if p.service <= 0 {
+		return p.grown
+	}
+	return min(p.pipe()+int(maxQueueing/p.service), p.grown)
+}
+
+// room says whether a request of that class may be added. Lower classes fill no more than the
+// pipe and leave slots of it free, so that a higher one finds it short.
 func (p *peer) room(c Class) bool {
-	limit := p.window()
+	limit := p.pipe()
 	switch c {
 	case Urgent:
+		limit = p.window()
 	case RPC:
 		limit--
 	case Predictive:
@@ -112,12 +148,12 @@ func (p *peer) latency(unknown time.Duration) time.Duration {
 	return p.rtt
 }
 
-// pace is the time that one more request in the pipe adds.
-func (p *peer) pace() time.Duration {
+// backlog is the time that the peer needs for so many requests.
+func (p *peer) backlog(requests int) time.Duration {
 	if p.service == 0 {
-		return defaultService
+		return time.Duration(requests) * defaultService
 	}
-	return p.service
+	return time.Duration(requests) * p.service
 }
 
 // eta is how long a request sent after so many more is expected to take; the measure by
@@ -128,30 +164,23 @@ func (p *peer) eta(now time.Time, unknown time.Duration, more int) time.Duration
 	if len(p.flights) > 0 {
 		d = max(d, now.Sub(p.flights[0].sent))
 	}
-	d += time.Duration(len(p.flights)+more) * p.pace()
+	d += p.backlog(len(p.flights) + more)
 	return time.Duration(float64(d) / max(p.score, 0.05))
-}
-
-// hedgeAfter is when a request sent now counts as slow.
-func (p *peer) hedgeAfter(unknown time.Duration) time.Duration {
-	rtt, dev := p.latency(unknown), p.dev
-	if p.rtt == 0 {
-		dev = rtt / 2
-	}
-	return max(2*rtt+4*dev, minHedgeDelay) + time.Duration(len(p.flights))*p.pace()
 }
 
 // sample takes the time that a request took into the estimates.
 func (p *peer) sample(now time.Time, r *request) {
 	took := max(now.Sub(r.sent), time.Microsecond)
+	alone := max(took-r.queued, min(took, p.minRTT))
 	if p.rtt == 0 {
 		p.rtt, p.dev, p.minRTT = took, took/2, took
 	} else {
-		p.dev = (3*p.dev + (took - p.rtt).Abs()) / 4
-		p.rtt = (7*p.rtt + took) / 8
+		p.dev = (3*p.dev + (alone - p.rtt).Abs()) / 4
+		p.rtt = (7*p.rtt + alone) / 8
 		p.minRTT = min(p.minRTT, took)
 	}
-	if r.sent.Before(p.last) { // it waited behind another: the gap is what serving it took
+	p.latencies.add(alone)
+	if !r.sent.Add(p.minRTT).After(p.last) { // it waited behind another: the gap is what serving it took
 		gap := max(now.Sub(p.last), 100*time.Microsecond)
 		if p.service == 0 {
 			p.service = gap
@@ -165,6 +194,22 @@ func (p *peer) sample(now time.Time, r *request) {
 // rate takes one outcome, 1 useful to 0 not at all, into the score.
 func (p *peer) rate(outcome float64) {
 	p.score = max((7*p.score+outcome)/8, 0.01)
+}
+
+// serve notes a reply that was of use: the peer is relied upon, and bears one request more.
+func (p *peer) serve() {
+	p.rate(1)
+	p.score = max(p.score, provenScore)
+	p.useful, p.probes, p.empties = true, 0, 0
+	p.grown = min(p.grown+1, maxWindow)
+}
+
+// lapse notes a request that was not answered in time: it may have been too much.
+func (p *peer) lapse(took time.Duration) {
+	p.rate(0)
+	p.rtt = max(p.rtt, took)
+	p.lapses++
+	p.grown = max(p.grown/2, minWindow)
 }
 
 // resize adapts the budget to a reply: it was cut, or it held all of a large request.

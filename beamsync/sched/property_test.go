@@ -182,7 +182,7 @@ func (w *world) random() {
 	case 2:
 		if id, ok := one(w, w.open); ok {
 			delete(w.open, id)
-			w.step(WantCancelled{id})
+			w.step(WantCancelled{[]WantID{id}})
 		}
 	case 3:
 		if id, ok := one(w, w.open); ok {
@@ -321,22 +321,30 @@ func TestUselessPeer(t *testing.T) {
 	}
 }
 
-// TestWindowFollowsDelay: a far peer that serves quickly gets a deeper pipe.
+// TestWindowFollowsDelay: a far peer that serves quickly gets a deeper pipe, and may have waiting
+// what it works off soon.
 func TestWindowFollowsDelay(t *testing.T) {
-	p, now := newPeer("a"), time.Unix(100, 0)
-	for range 20 { // 100 ms away, a reply every 8 ms
-		p.sample(now.Add(100*time.Millisecond), &request{sent: now})
-		now = now.Add(8 * time.Millisecond)
-	}
-	if got := p.window(); got != 14 {
-		t.Errorf("window %d for 100 ms at 8 ms a reply, want 14", got)
-	}
-	near := newPeer("b")
-	for range 20 {
-		near.sample(now.Add(10*time.Millisecond), &request{sent: now})
-		now = now.Add(8 * time.Millisecond)
-	}
-	if got := near.window(); got != minWindow {
-		t.Errorf("window %d for 10 ms, want %d", got, minWindow)
+	for _, test := range []struct {
+		rtt, service time.Duration
+		pipe, window int
+	}{
+		{100 * time.Millisecond, 8 * time.Millisecond, 15, maxWindow},
+		{10 * time.Millisecond, 8 * time.Millisecond, minWindow, maxWindow},
+		{100 * time.Millisecond, 40 * time.Millisecond, minWindow, minWindow + 12},
+		{100 * time.Millisecond, time.Second, minWindow, minWindow},
+	} {
+		p, now := newPeer("a"), time.Unix(100, 0)
+		for range 20 { // batches of 8, which it serves one after another
+			for n := range 8 {
+				r := &request{sent: now, queued: p.backlog(n)}
+				p.sample(now.Add(test.rtt+time.Duration(n+1)*test.service), r)
+				p.serve()
+			}
+			now = now.Add(10 * time.Second)
+		}
+		if p.pipe() != test.pipe || p.window() != test.window {
+			t.Errorf("%v away, %v for each request: pipe %d, window %d; want %d, %d",
+				test.rtt, test.service, p.pipe(), p.window(), test.pipe, test.window)
+		}
 	}
 }

@@ -14,12 +14,12 @@ type lot struct {
 	root  common.Hash
 }
 
-// want is a Want and where it is: in exactly one queue, or in one or two requests.
+// want is a Want and where it is: in exactly one queue, or in one or more requests.
 type want struct {
 	Want
 	added   time.Time
 	queue   *queue     // nil if and only if flights is not empty
-	flights []*request // at most maxFlights, to different peers
+	flights []*request // oldest first, at most maxFlights, to different peers
 	misses  int        // replies that left it out
 	avoid   []avoidance
 }
@@ -64,18 +64,18 @@ type request struct {
 	wants    []*want // those still waited for; each has this request in flights
 	cost     int
 	hedge    bool
+	highest  Class // of its wants, also of those not waited for any longer
 	sent     time.Time
-	hedgeAt  time.Time // from then on it counts as slow
-	deadline time.Time // after sent and hedgeAt
+	queued   time.Duration // that it is expected to wait at the peer behind others
+	deadline time.Time     // after sent
 }
 
-// class is that of its most important want.
+// class is that of its most important want, lowest if nobody waits for any.
 func (r *request) class() Class {
-	c := Background
-	for _, w := range r.wants {
-		c = max(c, w.Class)
+	if len(r.wants) == 0 {
+		return Background
 	}
-	return c
+	return r.highest
 }
 
 func (r *request) drop(w *want) {
@@ -84,14 +84,11 @@ func (r *request) drop(w *want) {
 	}
 }
 
-// enqueue puts wants that are in no queue and no request into their lots' queues;
-// in front if they have been there before.
+// enqueue puts wants that are in no queue and no request into their lots' queues, in order; in
+// front if they have been there before.
 func (s *Scheduler) enqueue(front bool, wants ...*want) {
-	for i := range wants {
-		w := wants[i]
-		if front {
-			w = wants[len(wants)-1-i]
-		}
+	fronts := make(map[*queue][]*want)
+	for _, w := range wants {
 		key := lot{w.Class, w.Kind, w.Root}
 		q := s.queueOf(key)
 		if q == nil {
@@ -99,12 +96,15 @@ func (s *Scheduler) enqueue(front bool, wants ...*want) {
 			s.queues[key.class] = append(s.queues[key.class], q)
 		}
 		if front {
-			q.wants = slices.Insert(q.wants, 0, w)
+			fronts[q] = append(fronts[q], w)
 		} else {
 			q.wants = append(q.wants, w)
 		}
 		q.cost += w.Cost
 		w.queue = q
+	}
+	for q, wants := range fronts {
+		q.wants = append(wants, q.wants...)
 	}
 }
 

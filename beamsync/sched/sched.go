@@ -8,11 +8,6 @@ import (
 )
 
 const (
-	// maxFlights is how many requests a want may be in at a time.
-	maxFlights = 2
-
-	minHedgeDelay = 50 * time.Millisecond
-
 	// A geth server gives up on a request after 5 s; what has not come by then and two
 	// round trips more will not come.
 	baseDeadline = 5 * time.Second
@@ -33,10 +28,11 @@ const (
 // Scheduler is the state machine. Its zero value is not usable; see New. It is for one
 // goroutine.
 type Scheduler struct {
-	now  time.Time // of the Step in progress
-	out  []Action  // of the Step in progress
-	wake time.Time // earliest time at which something is to be done; of the Step in progress
-	told time.Time // the last WakeAt
+	now  time.Time  // of the Step in progress
+	out  []Action   // of the Step in progress
+	sent []*request // of the Step in progress, hedges aside
+	wake time.Time  // earliest time at which something is to be done; of the Step in progress
+	told time.Time  // the last WakeAt
 
 	wants    map[WantID]*want  // every want that is neither satisfied nor cancelled
 	queues   [classes][]*queue // by class, oldest lot first; none is empty
@@ -56,13 +52,15 @@ func New() *Scheduler {
 // Events about wants, requests and peers that it does not know are ignored: they crossed
 // with an action or an event that ended these.
 func (s *Scheduler) Step(now time.Time, ev Event) []Action {
-	s.now, s.out, s.wake = now, nil, time.Time{}
+	s.now, s.out, s.sent, s.wake = now, nil, nil, time.Time{}
 	switch ev := ev.(type) {
 	case WantAdded:
 		s.add(ev.Wants)
 	case WantCancelled:
-		if w := s.wants[ev.ID]; w != nil {
-			s.finish(w)
+		for _, id := range ev.IDs {
+			if w := s.wants[id]; w != nil {
+				s.finish(w)
+			}
 		}
 	case WantRaised:
 		s.raise(ev.ID, ev.Class)
@@ -80,7 +78,8 @@ func (s *Scheduler) Step(now time.Time, ev Event) []Action {
 	}
 	s.expire()
 	s.dispatch()
-	s.hedge()
+	s.reinforce()
+	s.probe()
 	if !s.wake.Equal(s.told) {
 		s.told = s.wake
 		s.do(WakeAt{s.wake})
@@ -116,6 +115,9 @@ func (s *Scheduler) raise(id WantID, c Class) {
 	}
 	if w.queue == nil {
 		w.Class = c
+		for _, r := range w.flights {
+			r.highest = max(r.highest, c)
+		}
 		return
 	}
 	s.dequeue(w)
@@ -170,11 +172,13 @@ func (s *Scheduler) leave(id string) {
 	if p == nil {
 		return
 	}
+	var left []*want
 	for len(p.flights) > 0 {
 		r := p.flights[0]
 		s.do(Cancel{r.id})
-		s.requeue(s.land(r))
+		left = append(left, s.land(r)...)
 	}
+	s.requeue(left)
 	s.peers = slices.DeleteFunc(s.peers, func(o *peer) bool { return o == p })
 }
 
@@ -237,7 +241,7 @@ func (s *Scheduler) responded(ev Responded) {
 	case ev.Empty && p.lenient(r.root):
 		// It served that root just now: what it lacks are these wants, and they avoid it.
 	case ev.Empty:
-		p.rate(0.5)
+		p.rate(0)
 		if p.backOff(s.now, r.root, r.sent) && slices.Contains(s.served, r.root) {
 			if p.empties++; p.empties >= uselessAfter {
 				p.empties = 0
@@ -245,8 +249,7 @@ func (s *Scheduler) responded(ev Responded) {
 			}
 		}
 	case useful:
-		p.rate(1)
-		p.empties = 0
+		p.serve()
 		p.resize(r.kind, r.cost, ev.Cut)
 		p.forgive(r.root)
 		p.prove(r.root)
@@ -287,9 +290,7 @@ func (s *Scheduler) failed(ev Failed) {
 // were in flight together.
 func (s *Scheduler) lapse(r *request) {
 	p := r.peer
-	p.rate(0)
-	p.rtt = max(p.rtt, s.now.Sub(r.sent))
-	p.lapses++
+	p.lapse(s.now.Sub(r.sent))
 	if !r.sent.Before(p.lapsed) {
 		p.lapsed = s.now
 		s.blame(p, Timeout)

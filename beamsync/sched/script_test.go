@@ -118,7 +118,7 @@ func parseEvents(words []string, sent map[RequestID]Send) ([]Event, error) {
 		return []Event{WantRaised{WantID(n), classOf(args[1])}}, err
 	case "cancel":
 		n, err := strconv.ParseUint(args[0], 10, 64)
-		return []Event{WantCancelled{WantID(n)}}, err
+		return []Event{WantCancelled{[]WantID{WantID(n)}}}, err
 	case "reply":
 		ev, err := parseReply(args, sent)
 		return []Event{ev}, err

@@ -11,6 +11,7 @@ import (
 
 	"github.com/ethereum/go-ethereum/common"
 	gethp2p "github.com/ethereum/go-ethereum/p2p"
+	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/sunbeam-eth/sunbeam/beamsync"
@@ -47,6 +48,8 @@ type crowd struct {
 	network  uint64
 	rtt      time.Duration
 
+	counters *prometheus.Registry // of the fetcher
+
 	current atomic.Pointer[witness.File] // what those serve that serve
 
 	mu     sync.Mutex
@@ -67,9 +70,10 @@ func newCrowd(opts PeersOptions, files []*witness.File) *crowd {
 	c := &crowd{
 		executor: evm.NewExecutor(files[0].Config), chain: newBlockChain(files...), store: new(arrivalStore),
 		network: files[0].ChainID, rtt: opts.RTT, blamed: make(map[string]int),
+		counters: prometheus.NewRegistry(),
 	}
 	c.store.forget()
-	c.fetcher = beamsync.NewFetcher(beamsync.FetcherConfig{Local: c.store, Blamer: c})
+	c.fetcher = beamsync.NewFetcher(beamsync.FetcherConfig{Local: c.store, Blamer: c, Registerer: c.counters})
 	for n := range opts.Bad {
 		kinds := badKinds()
 		kind := kinds[n%len(kinds)]
@@ -164,6 +168,19 @@ func (c *crowd) blames() map[string]int {
 		blames[what] = n
 	}
 	return blames
+}
+
+// count adds up a counter of the fetcher over all its labels.
+func (c *crowd) count(name string) (sum float64) {
+	families, _ := c.counters.Gather() // of a registry of our own
+	for _, family := range families {
+		for _, metric := range family.GetMetric() {
+			if family.GetName() == name {
+				sum += metric.GetCounter().GetValue()
+			}
+		}
+	}
+	return sum
 }
 
 // requests counts what was asked for state, by kind of peer.

@@ -42,6 +42,8 @@ type PeersSum struct {
 	Requests  map[string]int // by kind of peer
 	LastTenth map[string]int // the same, of the last tenth of the blocks
 	Blames    map[string]int // by kind of peer and reason
+	Bytes     float64        // of all that came
+	Twice     float64        // of those, bytes that came when nobody waited for them any longer
 	seconds   []float64
 }
 
@@ -110,6 +112,7 @@ func runCrowd(ctx context.Context, opts PeersOptions, files []*witness.File, sum
 		}
 	}
 	sum.Requests, sum.Blames = c.requests(), c.blames()
+	sum.Bytes, sum.Twice = c.count("beam_bytes_total"), c.count("beam_duplicate_bytes_total")
 	for kind, before := range sum.LastTenth {
 		sum.LastTenth[kind] = sum.Requests[kind] - before
 	}
@@ -164,8 +167,8 @@ func writePeers(out io.Writer, opts PeersOptions, n int, r *PeersResult) error {
 
 func (s *PeersSum) write(out io.Writer, opts PeersOptions) error {
 	_, err := fmt.Fprintf(out, "\n%d blocks: %d wrong outcomes, longest stall %.1f s, %d blocks longer than %v; seconds p50 %.1f, p99 %.1f, most %.1f\n"+
-		"requests by kind of peer: %v\nin the last tenth of the blocks: %v\nblames: %v\n",
+		"requests by kind of peer: %v\nin the last tenth of the blocks: %v\nblames: %v\n%.1f MB received, %.1f MB of them in vain\n",
 		opts.Blocks, s.Wrong, s.Stall.Seconds(), s.Slow, crowdSlot, quantile(s.seconds, 0.5), quantile(s.seconds, 0.99), quantile(s.seconds, 1),
-		s.Requests, s.LastTenth, s.Blames)
+		s.Requests, s.LastTenth, s.Blames, s.Bytes/1e6, s.Twice/1e6)
 	return err
 }

@@ -1,0 +1,201 @@
+package sched
+
+import (
+	"slices"
+	"time"
+)
+
+const (
+	// maxFlights is how many requests a want may be in at a time, maxHedged how many of them
+	// if it went to a peer that is relied upon.
+	maxFlights = 8
+	maxHedged  = 3
+
+	// raceCost bounds what a race costs: what is wanted is sent to as many peers as that allows,
+	// at most maxRacers. One or two will not do where most are of no use.
+	raceCost  = 1024
+	minRacers = 2
+	maxRacers = 6
+
+	// A slow peer helps those that have waited for a fourth of what it takes already.
+	helpful = 4
+
+	probeCost   = 64 // of a copy that is sent to find out about a peer
+	maxProbes   = 8  // at a time
+	firstProbes = time.Second
+	maxProbing  = time.Minute // between two of them to a peer that is of no use
+)
+
+// reinforce sends copies of what an urgent or rpc want waits for to more peers, where those that
+// have it
+//
+//   - are relied upon, and slow: a hedge, and another one if that is slow too;
+//   - are not, and slow: a hedge to one that is;
+//   - are not, and nobody is: a race. It goes on with others as they fail, until one is of use.
+func (s *Scheduler) reinforce() {
+	var (
+		prompt       = s.prompt()
+		hedges, cost int
+	)
+	for _, r := range s.inflight {
+		switch {
+		case r.hedge:
+			hedges++
+		case r.class() >= RPC:
+			cost += r.cost
+		}
+	}
+	racers := min(max(raceCost/max(cost, 1), minRacers), maxRacers)
+	spare := 4 + len(s.inflight)/4 - hedges
+	for i := 0; i < len(s.inflight); i++ { // it grows
+		r := s.inflight[i]
+		if r.class() < RPC {
+			continue
+		}
+		slowAt := r.slowAt(prompt)
+		if slowAt.After(s.now) {
+			s.wakeBy(slowAt)
+			if r.peer.proven() {
+				continue
+			}
+		}
+		for {
+			v := s.view(r, prompt, racers)
+			if len(v.wants) == 0 || v.hedged && spare <= 0 || !s.copy(r, v) {
+				break
+			}
+			spare--
+		}
+	}
+}
+
+// view is what is the same for some wants of a request: how they are in flight.
+type view struct {
+	wants  []*want
+	hedged bool // some peer that is relied upon has them
+	racing bool // nobody is, or needs to be, late for another to be asked
+}
+
+// view picks the wants of a request that another one should be sent for, if it is their newest.
+func (s *Scheduler) view(r *request, prompt time.Duration, racers int) (v view) {
+	for _, w := range r.wants {
+		if w.Class < RPC || len(w.flights) >= maxFlights || w.flights[len(w.flights)-1] != r {
+			continue
+		}
+		fresh, hedged := 0, false
+		for _, f := range w.flights {
+			hedged = hedged || f.peer.proven()
+			if f.slowAt(prompt).After(s.now) {
+				fresh++
+			}
+		}
+		racing := !hedged && prompt == 0 && fresh > 0 && fresh < racers
+		if !racing && (fresh > 0 || hedged && len(w.flights) >= maxHedged) {
+			continue
+		}
+		if len(v.wants) == 0 {
+			v.hedged, v.racing = hedged, racing
+		}
+		if v.hedged == hedged && v.racing == racing {
+			v.wants = append(v.wants, w)
+		}
+	}
+	return v
+}
+
+// copy sends wants of a request to the best peer that has none of them, which they do not avoid
+// and that is not so slow itself that it would not help, if it has room.
+func (s *Scheduler) copy(r *request, v view) bool {
+	able := slices.DeleteFunc(s.able(r.kind, r.root), func(p *peer) bool {
+		return slices.ContainsFunc(v.wants, func(w *want) bool { return w.with(p) })
+	})
+	if proven := slices.ContainsFunc(able, (*peer).proven); proven {
+		able = slices.DeleteFunc(able, func(p *peer) bool { return !p.proven() })
+	}
+	for len(able) > 0 {
+		p := s.fastest(able, s.hopeful(), nil)
+		able = slices.DeleteFunc(able, func(o *peer) bool { return o == p })
+		if helps := r.sent.Add(p.latency(0) / helpful); !v.racing && helps.After(s.now) {
+			s.wakeBy(helps)
+			continue
+		}
+		if !p.room(r.class()) {
+			continue
+		}
+		var (
+			picked []*want
+			cost   int
+		)
+		for _, w := range v.wants {
+			if until := w.avoidedUntil(p.id); until.After(s.now) {
+				s.wakeBy(until)
+				continue
+			}
+			picked = append(picked, w)
+			cost += w.Cost
+		}
+		if len(picked) > 0 {
+			s.send(p, picked, cost, true)
+			return true
+		}
+	}
+	return false
+}
+
+// with says whether the want is in flight to the peer.
+func (w *want) with(p *peer) bool {
+	return slices.ContainsFunc(w.flights, func(r *request) bool { return r.peer == p })
+}
+
+// probe sends to peers that are not relied upon a copy of a part of what has just been sent to
+// one that is: so they can show what they are worth, and nobody waits for it.
+func (s *Scheduler) probe() {
+	if len(s.sent) == 0 {
+		return
+	}
+	probing := 0
+	for _, p := range s.peers {
+		if !p.proven() && len(p.flights) > 0 {
+			probing++
+		}
+	}
+	for _, p := range s.peers {
+		if probing >= maxProbes {
+			return
+		}
+		if p.proven() || p.gone || len(p.flights) > 0 || p.probeAt.After(s.now) {
+			continue
+		}
+		if s.probeOne(p) {
+			probing++
+		}
+	}
+}
+
+func (s *Scheduler) probeOne(p *peer) bool {
+	for _, r := range s.sent {
+		if !r.peer.proven() || p.lack[r.kind] || p.blockedUntil(r.root).After(s.now) {
+			continue
+		}
+		var (
+			picked []*want
+			cost   int
+		)
+		for _, w := range r.wants {
+			if len(picked) > 0 && cost+w.Cost > probeCost {
+				break
+			}
+			if len(w.flights) < maxFlights && !w.with(p) && !w.avoidedUntil(p.id).After(s.now) {
+				picked = append(picked, w)
+				cost += w.Cost
+			}
+		}
+		if len(picked) > 0 {
+			p.probeAt = s.now.Add(min(firstProbes<<min(p.probes, 10), maxProbing))
+			p.probes++
+			s.send(p, picked, cost, true)
+			return true
+		}
+	}
+	return false
+}
