@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/ethereum/go-ethereum/core/types"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/sunbeam-eth/sunbeam/internal/gethpeer"
@@ -21,13 +22,14 @@ import (
 
 // WorldConfig says what the world is like.
 type WorldConfig struct {
-	State    stategen.Spec
-	Link     simnet.Link // between the node and geth
-	CacheDir string      // where states are kept, to be made once
-	Dir      string      // for this run; must exist
-	Seed     uint64      // of the transactions
-	Geths    int         // that have the state; 0: one. The first one builds, the others follow
-	Progress io.Writer   // is told what takes long
+	State    stategen.Spec // of Paris: the world's geth is a v1.10
+	Link     simnet.Link   // between the node and geth
+	CacheDir string        // where states are kept, to be made once
+	Dir      string        // for this run; must exist
+	Seed     uint64        // of the transactions
+	Args     []string      // more flags of geth
+	Geths    int           // that have the state; 0: one. The first one builds, the others follow
+	Progress io.Writer     // is told what takes long
 	Log      *slog.Logger
 }
 
@@ -56,12 +58,12 @@ type Other struct {
 // NewWorld makes the state unless it is there, and starts geth on a copy of it. The
 // world ends by Close; its proxy works while Run runs.
 func NewWorld(ctx context.Context, cfg WorldConfig) (*World, error) {
-	binary, err := gethpeer.Binary(ctx)
+	peer, err := peerConfig(ctx, cfg)
 	if err != nil {
 		return nil, err
 	}
 	kept := filepath.Join(cfg.CacheDir, cfg.State.Name())
-	if err := makeState(ctx, cfg, binary, kept); err != nil {
+	if err := makeState(ctx, cfg, peer, kept); err != nil {
 		return nil, err
 	}
 	dir := filepath.Join(cfg.Dir, "geth")
@@ -81,13 +83,15 @@ func NewWorld(ctx context.Context, cfg WorldConfig) (*World, error) {
 	if err := os.WriteFile(w.Genesis, genesis, 0o644); err != nil {
 		return nil, err
 	}
-	if w.Geth, err = gethpeer.Start(ctx, gethpeer.Config{Binary: binary, Dir: dir, JWTSecret: w.Secret}); err != nil {
+	peer.Dir, peer.JWTSecret = dir, w.Secret
+	peer.Args = append(peer.Args, cfg.Args...)
+	if w.Geth, err = gethpeer.Start(ctx, peer); err != nil {
 		return nil, err
 	}
 	w.JWTFile = filepath.Join(dir, "jwt.hex")
 	err = w.connect(ctx, cfg)
 	for i := 1; err == nil && i < cfg.Geths; i++ {
-		err = w.add(ctx, cfg, binary, kept, fmt.Sprintf("%s-%d", dir, i+1))
+		err = w.add(ctx, cfg, peer, kept, fmt.Sprintf("%s-%d", dir, i+1))
 	}
 	if err != nil {
 		return nil, errors.Join(err, w.Close())
@@ -96,12 +100,13 @@ func NewWorld(ctx context.Context, cfg WorldConfig) (*World, error) {
 }
 
 // add starts one more geth on a copy of the state.
-func (w *World) add(ctx context.Context, cfg WorldConfig, binary, kept, dir string) (err error) {
+func (w *World) add(ctx context.Context, cfg WorldConfig, peer gethpeer.Config, kept, dir string) (err error) {
 	if err := gethpeer.Copy(kept, dir); err != nil {
 		return err
 	}
 	other := new(Other)
-	if other.Geth, err = gethpeer.Start(ctx, gethpeer.Config{Binary: binary, Dir: dir, JWTSecret: w.Secret}); err != nil {
+	peer.Dir = dir
+	if other.Geth, err = gethpeer.Start(ctx, peer); err != nil {
 		return err
 	}
 	w.Others = append(w.Others, other)
@@ -112,7 +117,18 @@ func (w *World) add(ctx context.Context, cfg WorldConfig, binary, kept, dir stri
 	return err
 }
 
-func makeState(ctx context.Context, cfg WorldConfig, binary, dir string) error {
+// peerConfig is that of a geth which has the state's forks.
+func peerConfig(ctx context.Context, cfg WorldConfig) (peer gethpeer.Config, err error) {
+	if !cfg.State.Paris {
+		peer.Binary, err = gethpeer.Binary(ctx)
+		return peer, err
+	}
+	peer = gethpeer.Config{Old: true, GasLimit: cfg.State.Genesis().GasLimit, Args: []string{"--rpc.txfeecap", "0"}}
+	peer.Binary, err = gethpeer.OldBinary(ctx)
+	return peer, err
+}
+
+func makeState(ctx context.Context, cfg WorldConfig, peer gethpeer.Config, dir string) error {
 	if _, err := os.Stat(dir); err == nil {
 		return nil
 	}
@@ -121,18 +137,43 @@ func makeState(ctx context.Context, cfg WorldConfig, binary, dir string) error {
 	}
 	start := time.Now()
 	fmt.Fprintf(cfg.Progress, "Making the state %s; it is kept for the next time in %s\n", cfg.State.Name(), dir)
-	err := gethpeer.Make(ctx, gethpeer.Config{Binary: binary, Dir: dir, Genesis: cfg.State.Genesis(), CacheMB: 1024, Args: []string{"--cache.gc", "2"}}, // of changes kept in memory
-		func(ctx context.Context, geth *gethpeer.Process) error {
-			return cfg.State.Fill(ctx, geth.RPC(), func(number, _ uint64) {
-				if number%10 == 0 {
-					fmt.Fprintf(cfg.Progress, "  block %d after %.0f s\n", number, time.Since(start).Seconds())
-				}
-			})
-		})
+	report := func(number uint64) {
+		if number%10 == 0 {
+			fmt.Fprintf(cfg.Progress, "  block %d after %.0f s\n", number, time.Since(start).Seconds())
+		}
+	}
+	peer.Dir, peer.Genesis, peer.CacheMB = dir, cfg.State.Genesis(), 1024
+	peer.Args = append([]string{"--cache.gc", "2"}, peer.Args...) // of changes kept in memory
+	err := gethpeer.Make(ctx, peer, func(ctx context.Context, geth *gethpeer.Process) error {
+		if cfg.State.Paris {
+			return fillParis(ctx, cfg.State, geth, report)
+		}
+		return cfg.State.Fill(ctx, geth.RPC(), func(number, _ uint64) { report(number) })
+	})
 	if err == nil {
 		fmt.Fprintf(cfg.Progress, "  done in %.0f s\n", time.Since(start).Seconds())
 	}
 	return err
+}
+
+// fillParis makes a state by way of the pool and the Engine API.
+func fillParis(ctx context.Context, spec stategen.Spec, geth *gethpeer.Process, report func(number uint64)) error {
+	engine, err := mockcl.Dial(ctx, "geth", geth.Auth(), geth.JWTSecret())
+	if err != nil {
+		return err
+	}
+	defer engine.Close()
+	builder, err := mockcl.NewBuilder(ctx, engine, geth.RPC(), spec.Config())
+	if err != nil {
+		return err
+	}
+	return spec.FillBy(ctx, func(ctx context.Context, time uint64, txs []*types.Transaction) error {
+		p, err := builder.Build(ctx, time, txs)
+		if err == nil {
+			report(p.Data.Number)
+		}
+		return err
+	})
 }
 
 func (w *World) connect(ctx context.Context, cfg WorldConfig) (err error) {

@@ -47,9 +47,38 @@ func Binary(ctx context.Context) (string, error) {
 	return build(ctx, root, dir)
 }
 
+// OldEnv names a ready geth v1.10.26; it is used as it is.
+const OldEnv = "SUNBEAM_GETH_V1_10"
+
+// OldBinary returns the path of a geth v1.10.26, the last one that answers GetNodeData. It is
+// built from the module tools/geth-v1.10, once, like that of [Binary]. SUNBEAM_GETH_V1_10
+// overrides that.
+func OldBinary(ctx context.Context) (string, error) {
+	if path := os.Getenv(OldEnv); path != "" {
+		if _, err := os.Stat(path); err != nil {
+			return "", fmt.Errorf("%s: %w", OldEnv, err)
+		}
+		return path, nil
+	}
+	module, err := goTool(ctx, "", "list", "-m", "-f", "{{.Path}} {{.Dir}}")
+	if err != nil {
+		return "", err
+	}
+	path, root, _ := strings.Cut(module, " ")
+	if path != ours {
+		return "", fmt.Errorf("geth v1.10 is built inside the module %s, this is %s; set %s to a ready binary", ours, path, OldEnv)
+	}
+	dir := filepath.Join(cacheDir(), "geth-v1.10.26")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return "", err
+	}
+	// It links to names of the runtime that Go hides by now.
+	return build(ctx, filepath.Join(root, "tools", "geth-v1.10"), dir, "-ldflags=-checklinkname=0")
+}
+
 // build makes dir/geth unless it is there. Of several processes one builds, the others
 // wait for it.
-func build(ctx context.Context, root, dir string) (string, error) {
+func build(ctx context.Context, root, dir string, flags ...string) (string, error) {
 	target := filepath.Join(dir, "geth")
 	lock, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o644)
 	if err != nil {
@@ -63,7 +92,8 @@ func build(ctx context.Context, root, dir string) (string, error) {
 		return target, nil
 	}
 	fresh := target + ".new" // so that a build cut short leaves nothing that looks ready
-	if _, err := goTool(ctx, root, "build", "-o", fresh, "github.com/ethereum/go-ethereum/cmd/geth"); err != nil {
+	args := append([]string{"build", "-o", fresh}, flags...)
+	if _, err := goTool(ctx, root, append(args, "github.com/ethereum/go-ethereum/cmd/geth")...); err != nil {
 		return "", err
 	}
 	return target, os.Rename(fresh, target)

@@ -2,7 +2,8 @@
 // test that wants to know whether we are right.
 //
 // The binary is built from the `tool` dependency of our go.mod ([Binary]), so that its
-// version is pinned with the library that we build on. A datadir is filled by
+// version is pinned with the library that we build on. [OldBinary] is geth v1.10.26 from a module
+// of its own, for what later ones cannot do: GetNodeData. A datadir is filled by
 // [Config.Genesis], by importing a chain file ([Config.Chain]), or is brought along
 // (package stategen makes large ones once and copies them).
 //

@@ -29,7 +29,8 @@ const stopPatience = 60 * time.Second
 
 // Config says what to start. Binary and Dir are required.
 type Config struct {
-	Binary  string        // see the function Binary
+	Binary  string        // see the functions Binary and OldBinary
+	Old     bool          // Binary is a geth v1.10: it has no state schemes and builds nothing on request
 	Dir     string        // datadir; created if absent, kept afterwards
 	Genesis *core.Genesis // written to the datadir first; nil if the datadir has one
 	Chain   string        // chain file (RLP) to import before starting; empty for none
@@ -92,15 +93,22 @@ func Start(ctx context.Context, cfg Config) (*Process, error) {
 	if err := os.WriteFile(jwt, []byte(hex.EncodeToString(cfg.JWTSecret[:])), 0o600); err != nil {
 		return nil, err
 	}
+	modules := "eth,net,web3,txpool,admin,debug,testing"
+	if cfg.Old {
+		modules = "eth,net,web3,txpool,admin,debug"
+	}
 	args := append(cfg.storeArgs(),
-		"--cache", strconv.Itoa(or(cfg.CacheMB, 512)), "--verbosity", strconv.Itoa(or(cfg.Verbosity, 3)), "--log.format", "logfmt",
+		"--cache", strconv.Itoa(or(cfg.CacheMB, 512)), "--verbosity", strconv.Itoa(or(cfg.Verbosity, 3)),
 		"--syncmode", or(cfg.SyncMode, "full"), "--gcmode", or(cfg.GCMode, "full"),
 		"--nodiscover", "--nat", "none", "--port", ports[2], "--netrestrict", "127.0.0.0/8",
 		"--maxpeers", strconv.Itoa(or(cfg.MaxPeers, 50)),
 		"--ipcpath", p.ipc,
-		"--http", "--http.addr", "127.0.0.1", "--http.port", ports[0], "--http.api", "eth,net,web3,txpool,admin,debug,testing",
+		"--http", "--http.addr", "127.0.0.1", "--http.port", ports[0], "--http.api", modules,
 		"--authrpc.addr", "127.0.0.1", "--authrpc.port", ports[1], "--authrpc.jwtsecret", jwt,
 	)
+	if !cfg.Old {
+		args = append(args, "--log.format", "logfmt")
+	}
 	if cfg.NetworkID != 0 {
 		args = append(args, "--networkid", strconv.FormatUint(cfg.NetworkID, 10))
 	}
@@ -126,6 +134,9 @@ func or[T comparable](value, fallback T) T {
 }
 
 func (cfg *Config) storeArgs() []string {
+	if cfg.Old {
+		return []string{"--datadir", cfg.Dir}
+	}
 	return []string{"--datadir", cfg.Dir, "--state.scheme", or(cfg.Scheme, "path")}
 }
 

@@ -69,7 +69,10 @@ func (b *Builder) Build(ctx context.Context, time uint64, txs []*types.Transacti
 		raw[i] = enc
 	}
 	attributes := b.attributes(time)
-	if err := b.choose(ctx, b.amsterdam(attributes.Timestamp)); err != nil {
+	if b.methods(attributes.Timestamp) == paris {
+		return b.buildOld(ctx, raw, attributes)
+	}
+	if err := b.choose(ctx, b.methods(attributes.Timestamp)); err != nil {
 		return nil, err
 	}
 	var built engine.ExecutionPayloadEnvelope
@@ -85,38 +88,53 @@ func (b *Builder) Build(ctx context.Context, time uint64, txs []*types.Transacti
 // between and may be nil.
 func (b *Builder) BuildFromPool(ctx context.Context, time uint64, wait func(context.Context) error) (*Payload, error) {
 	attributes := b.attributes(time)
-	amsterdam := b.amsterdam(attributes.Timestamp)
-	state, err := b.forkchoice(ctx, b.head.Number.Uint64(), b.head.Hash())
+	id, err := b.begin(ctx, attributes)
 	if err != nil {
 		return nil, err
-	}
-	response, err := b.engine.forkchoice(ctx, amsterdam, state, attributes)
-	if err != nil {
-		return nil, err
-	}
-	if response.PayloadID == nil {
-		return nil, fmt.Errorf("geth builds nothing on block %d: it is %s", b.head.Number, response.PayloadStatus.Status)
 	}
 	if wait != nil {
 		if err := wait(ctx); err != nil {
 			return nil, err
 		}
 	}
-	method := "engine_getPayloadV5"
-	if amsterdam {
-		method = "engine_getPayloadV6"
-	}
-	var built engine.ExecutionPayloadEnvelope
-	if err := b.engine.call(ctx, &built, method, response.PayloadID); err != nil {
+	built, err := b.fetch(ctx, id, attributes)
+	if err != nil {
 		return nil, err
 	}
-	return b.adopt(ctx, &built, attributes)
+	return b.adopt(ctx, built, attributes)
+}
+
+// begin has geth build a block from its pool.
+func (b *Builder) begin(ctx context.Context, attributes *engine.PayloadAttributes) (*engine.PayloadID, error) {
+	state, err := b.forkchoice(ctx, b.head.Number.Uint64(), b.head.Hash())
+	if err != nil {
+		return nil, err
+	}
+	response, err := b.engine.forkchoice(ctx, b.methods(attributes.Timestamp), state, attributes)
+	if err != nil {
+		return nil, err
+	}
+	if response.PayloadID == nil {
+		return nil, fmt.Errorf("geth builds nothing on block %d: it is %s", b.head.Number, response.PayloadStatus.Status)
+	}
+	return response.PayloadID, nil
+}
+
+// fetch takes what has been built until now.
+func (b *Builder) fetch(ctx context.Context, id *engine.PayloadID, attributes *engine.PayloadAttributes) (*engine.ExecutionPayloadEnvelope, error) {
+	m, built := b.methods(attributes.Timestamp), new(engine.ExecutionPayloadEnvelope)
+	var result any = built
+	if m == paris { // it has no envelope yet
+		built.ExecutionPayload = new(engine.ExecutableData)
+		result = built.ExecutionPayload
+	}
+	return built, b.engine.call(ctx, result, fmt.Sprintf("engine_getPayloadV%d", m.getPayload), id)
 }
 
 // choose makes the builder's head that of geth, which may be on another branch. Nothing is
 // said of safe and final blocks: they can only be changed forward.
-func (b *Builder) choose(ctx context.Context, amsterdam bool) error {
-	response, err := b.engine.forkchoice(ctx, amsterdam, engine.ForkchoiceStateV1{HeadBlockHash: b.head.Hash()}, nil)
+func (b *Builder) choose(ctx context.Context, m methods) error {
+	response, err := b.engine.forkchoice(ctx, m, engine.ForkchoiceStateV1{HeadBlockHash: b.head.Hash()}, nil)
 	if err == nil && response.PayloadStatus.Status != engine.VALID {
 		err = fmt.Errorf("geth calls its block %d %s", b.head.Number, response.PayloadStatus.Status)
 	}
@@ -131,10 +149,12 @@ func (b *Builder) attributes(time uint64) *engine.PayloadAttributes {
 		Timestamp:             max(time, b.head.Time+1),
 		Random:                seed,
 		SuggestedFeeRecipient: common.Address{0xfe, 0xe5, seed[0] % feeRecipients},
-		Withdrawals:           []*types.Withdrawal{},
-		BeaconRoot:            &root,
 	}
-	if b.amsterdam(attributes.Timestamp) {
+	m := b.methods(attributes.Timestamp)
+	if m != paris {
+		attributes.Withdrawals, attributes.BeaconRoot = []*types.Withdrawal{}, &root
+	}
+	if m == amsterdam {
 		slot := b.head.Number.Uint64() + 1
 		limit := b.head.GasLimit
 		attributes.SlotNumber, attributes.TargetGasLimit = &slot, &limit
@@ -142,13 +162,24 @@ func (b *Builder) attributes(time uint64) *engine.PayloadAttributes {
 	return attributes
 }
 
-func (b *Builder) amsterdam(time uint64) bool {
-	return b.config.IsAmsterdam(new(big.Int).Add(b.head.Number, common.Big1), time)
+// methods are those for the next block.
+func (b *Builder) methods(time uint64) methods {
+	number := new(big.Int).Add(b.head.Number, common.Big1)
+	switch {
+	case b.config.IsAmsterdam(number, time):
+		return amsterdam
+	case b.config.IsShanghai(number, time):
+		return osaka
+	}
+	return paris
 }
 
 // adopt makes a built block geth's head.
 func (b *Builder) adopt(ctx context.Context, built *engine.ExecutionPayloadEnvelope, attributes *engine.PayloadAttributes) (*Payload, error) {
-	p := &Payload{Data: *built.ExecutionPayload, BeaconRoot: *attributes.BeaconRoot}
+	p := &Payload{Data: *built.ExecutionPayload}
+	if attributes.BeaconRoot != nil {
+		p.BeaconRoot = *attributes.BeaconRoot
+	}
 	for _, request := range built.Requests {
 		p.Requests = append(p.Requests, request)
 	}
@@ -163,7 +194,10 @@ func (b *Builder) adopt(ctx context.Context, built *engine.ExecutionPayloadEnvel
 	for i, request := range p.Requests {
 		requests[i] = request
 	}
-	block, err := engine.ExecutableDataToBlock(p.Data, p.VersionedHashes, &p.BeaconRoot, requests)
+	if attributes.BeaconRoot == nil { // nor are there requests
+		requests = nil
+	}
+	block, err := engine.ExecutableDataToBlock(p.Data, p.VersionedHashes, attributes.BeaconRoot, requests)
 	if err != nil {
 		return nil, fmt.Errorf("the built block: %w", err)
 	}

@@ -31,8 +31,26 @@ type Payload struct {
 	Forkchoice      engine.ForkchoiceStateV1
 }
 
-// amsterdam tells which methods the payload belongs to: it has what only Amsterdam has.
-func (p *Payload) amsterdam() bool { return p.Data.SlotNumber != nil }
+// methods are the versions of the Engine API's methods that a fork uses.
+type methods struct{ forkchoice, newPayload, getPayload int }
+
+// The forks that blocks are made for.
+var ( //nolint:gochecknoglobals // constant tables
+	paris     = methods{1, 1, 1}
+	osaka     = methods{3, 4, 5}
+	amsterdam = methods{4, 5, 6}
+)
+
+// methods tells which methods the payload belongs to, by what only its fork has.
+func (p *Payload) methods() methods {
+	switch {
+	case p.Data.SlotNumber != nil:
+		return amsterdam
+	case p.Data.Withdrawals == nil:
+		return paris
+	}
+	return osaka
+}
 
 // Client calls the Engine API of one node. It may be used concurrently.
 type Client struct {
@@ -55,11 +73,14 @@ func (c *Client) Name() string { return c.name }
 // Close ends the client.
 func (c *Client) Close() { c.rpc.Close() }
 
-// NewPayload hands over a block: newPayloadV4 up to Osaka, V5 from Amsterdam on.
+// NewPayload hands over a block: newPayloadV1 in Paris, V4 up to Osaka, V5 from Amsterdam on.
 func (c *Client) NewPayload(ctx context.Context, p *Payload) (engine.PayloadStatusV1, error) {
-	method := "engine_newPayloadV4"
-	if p.amsterdam() {
-		method = "engine_newPayloadV5"
+	version := p.methods().newPayload
+	method := fmt.Sprintf("engine_newPayloadV%d", version)
+	if version == 1 {
+		var status engine.PayloadStatusV1
+		err := c.call(ctx, &status, method, p.Data)
+		return status, err
 	}
 	hashes, requests := p.VersionedHashes, p.Requests
 	if hashes == nil {
@@ -73,20 +94,16 @@ func (c *Client) NewPayload(ctx context.Context, p *Payload) (engine.PayloadStat
 	return status, err
 }
 
-// Forkchoice makes the payload's fork choice the node's: forkchoiceUpdatedV3, or V4 from
-// Amsterdam on.
+// Forkchoice makes the payload's fork choice the node's: forkchoiceUpdatedV1 in Paris, V3, or
+// V4 from Amsterdam on.
 func (c *Client) Forkchoice(ctx context.Context, p *Payload) (engine.PayloadStatusV1, error) {
-	response, err := c.forkchoice(ctx, p.amsterdam(), p.Forkchoice, nil)
+	response, err := c.forkchoice(ctx, p.methods(), p.Forkchoice, nil)
 	return response.PayloadStatus, err
 }
 
-func (c *Client) forkchoice(ctx context.Context, amsterdam bool, state engine.ForkchoiceStateV1, attributes *engine.PayloadAttributes) (engine.ForkChoiceResponse, error) {
+func (c *Client) forkchoice(ctx context.Context, m methods, state engine.ForkchoiceStateV1, attributes *engine.PayloadAttributes) (engine.ForkChoiceResponse, error) {
 	var response engine.ForkChoiceResponse
-	method := "engine_forkchoiceUpdatedV3"
-	if amsterdam {
-		method = "engine_forkchoiceUpdatedV4"
-	}
-	err := c.call(ctx, &response, method, state, attributes)
+	err := c.call(ctx, &response, fmt.Sprintf("engine_forkchoiceUpdatedV%d", m.forkchoice), state, attributes)
 	return response, err
 }
 

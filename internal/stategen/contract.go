@@ -23,6 +23,7 @@ const (
 	Forward           // pass on a call to another contract
 	Pay               // send 1 wei to random accounts
 	Balance           // read the balance of random accounts
+	Give              // send 1 wei to the accounts Seed, Seed+1, ...; in Paris only
 )
 
 // Call is one call of a generated contract. What is random is keccak256(Seed, k) mod N
@@ -70,14 +71,17 @@ func Pick(seed, k, n uint64) uint64 {
 }
 
 // runtime is the code of all contracts, without what makes them different.
-func runtime() []byte {
-	a := assembler{labels: make(map[string]int)}
+func (s Spec) runtime() []byte {
+	a := assembler{labels: make(map[string]int), paris: s.Paris}
 	a.push(0).op(vm.CALLDATALOAD).push(byte(Forward)).op(vm.EQ).jumpIf("forward")
 
-	a.op(vm.PUSH0)   // k
+	a.push(0)        // k
 	a.label("again") // stack: k
 	a.push(0x40).op(vm.CALLDATALOAD, vm.DUP2, vm.LT, vm.ISZERO).jumpIf("end")
 	a.push(0).op(vm.CALLDATALOAD, vm.ISZERO).jumpIf("linear")
+	if s.Paris {
+		a.push(0).op(vm.CALLDATALOAD).push(byte(Give)).op(vm.EQ).jumpIf("linear")
+	}
 	a.push(0x20).op(vm.CALLDATALOAD).push(0).op(vm.MSTORE) // keccak256(seed, k) mod n
 	a.op(vm.DUP1).push(0x20).op(vm.MSTORE)
 	a.push(0x60).op(vm.CALLDATALOAD).push(0x40).push(0).op(vm.KECCAK256, vm.MOD).jump("chosen")
@@ -90,7 +94,11 @@ func runtime() []byte {
 	a.push(0x40).push(0).op(vm.KECCAK256)
 
 	a.push(0).op(vm.CALLDATALOAD) // stack: op h k
-	for _, b := range []branch{{Read, "read"}, {Clear, "clear"}, {Pay, "pay"}, {Balance, "balance"}} {
+	branches := []branch{{Read, "read"}, {Clear, "clear"}, {Pay, "pay"}, {Balance, "balance"}}
+	if s.Paris {
+		branches = append(branches, branch{Give, "pay"})
+	}
+	for _, b := range branches {
 		a.op(vm.DUP1).push(byte(b.op)).op(vm.EQ).jumpIf(b.label)
 	}
 	a.op(vm.POP) // Fill and Write: any value that is never zero and differs between blocks
@@ -116,18 +124,23 @@ func runtime() []byte {
 }
 
 // code is the i-th of the different codes: the common part and up to 20 kB of noise.
-func code(i int) []byte {
+func (s Spec) code(i int) []byte {
 	random := rand.NewChaCha8([32]byte{byte(i), byte(i >> 8), byte(i >> 16)})
 	noise := make([]byte, 32+i*1777%20_000)
 	random.Read(noise) //nolint:errcheck // never fails
-	return append(append(runtime(), byte(vm.INVALID)), noise...)
+	return append(append(s.runtime(), byte(vm.INVALID)), noise...)
 }
 
 // initCode returns the code that deploys code.
-func initCode(code []byte) []byte {
+func (s Spec) initCode(code []byte) []byte {
 	const prefix = 12
 	size := []byte{byte(len(code) >> 8), byte(len(code))}
-	out := []byte{byte(vm.PUSH2), size[0], size[1], byte(vm.DUP1), byte(vm.PUSH1), prefix, byte(vm.PUSH0), byte(vm.CODECOPY), byte(vm.PUSH0), byte(vm.RETURN)}
+	out := []byte{byte(vm.PUSH2), size[0], size[1], byte(vm.DUP1), byte(vm.PUSH1), prefix}
+	if s.Paris {
+		out = append(out, byte(vm.RETURNDATASIZE), byte(vm.CODECOPY), byte(vm.RETURNDATASIZE), byte(vm.RETURN)) // nothing was returned: 0
+	} else {
+		out = append(out, byte(vm.PUSH0), byte(vm.CODECOPY), byte(vm.PUSH0), byte(vm.RETURN))
+	}
 	for len(out) < prefix {
 		out = append(out, byte(vm.STOP))
 	}
@@ -139,6 +152,7 @@ type assembler struct {
 	code   []byte
 	labels map[string]int
 	fixups []fixup
+	paris  bool // there is no PUSH0
 }
 
 type fixup struct {
@@ -159,7 +173,7 @@ func (a *assembler) op(ops ...vm.OpCode) *assembler {
 }
 
 func (a *assembler) push(v byte) *assembler {
-	if v == 0 {
+	if v == 0 && !a.paris {
 		return a.op(vm.PUSH0)
 	}
 	a.code = append(a.code, byte(vm.PUSH1), v)

@@ -161,9 +161,9 @@ func (s Spec) transactions() iter.Seq[*types.Transaction] {
 			return yield(tx)
 		}
 		for i := range s.Contracts {
-			c := code(i % s.Codes)
+			c := s.code(i % s.Codes)
 			// Data, EIP-3860 words, deposit; and memory for copying it.
-			if !send(nil, 100_000+uint64(len(c))*(40+1+params.CreateDataGas), initCode(c)) {
+			if !send(nil, 100_000+uint64(len(c))*(40+1+params.CreateDataGas), s.initCode(c)) {
 				return
 			}
 		}

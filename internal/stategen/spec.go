@@ -2,6 +2,7 @@ package stategen
 
 import (
 	"crypto/ecdsa"
+	"errors"
 	"fmt"
 	"math/big"
 
@@ -35,6 +36,7 @@ type Spec struct {
 	Slots     int // of all contracts together, very unevenly: see SlotsOf
 	Largest   int // slots of the first contract; 0: its share of Slots
 	Amsterdam bool
+	Paris     bool // for a geth v1.10: no later fork, made by transactions alone
 }
 
 // Demo is a state large enough to tell beaming from copying.
@@ -50,8 +52,11 @@ func Large() Spec {
 // Name tells states apart: equal names, equal head hashes.
 func (s Spec) Name() string {
 	fork := "osaka"
-	if s.Amsterdam {
+	switch {
+	case s.Amsterdam:
 		fork = "amsterdam"
+	case s.Paris:
+		fork = "paris"
 	}
 	name := fmt.Sprintf("v%d-%s-a%d-s%d-c%d-k%d-m%d", version, fork, s.Accounts, s.Senders, s.Contracts, s.Codes, s.Slots)
 	if s.Largest > 0 {
@@ -65,6 +70,10 @@ func (s Spec) Check() error {
 	switch {
 	case min(s.Accounts, s.Senders, s.Contracts, s.Codes, s.Slots, s.Largest) < 0:
 		return fmt.Errorf("state spec %+v: a number is negative", s)
+	case s.Amsterdam && s.Paris:
+		return errors.New("state spec: two forks")
+	case s.Paris && s.Accounts > 0 && s.Contracts == 0:
+		return errors.New("state spec: in Paris, a contract makes the accounts")
 	case s.Contracts > 0 && (s.Codes == 0 || s.Codes > s.Contracts):
 		return fmt.Errorf("state spec: %d codes for %d contracts", s.Codes, s.Contracts)
 	case s.Slots > 0 && s.Contracts == 0:
@@ -97,11 +106,14 @@ func (s Spec) SlotsOf(i int) uint64 {
 func ChainID() *big.Int { return big.NewInt(7_182_818) }
 
 // Config is the chain config: every fork up to Osaka from the start, Amsterdam (if
-// wanted) for blocks with a time of today.
+// wanted) for blocks with a time of today. If Paris is wanted, that is the last one.
 func (s Spec) Config() *params.ChainConfig {
 	config := *params.MergedTestChainConfig
 	config.ChainID = ChainID()
 	config.Ethash = nil
+	if s.Paris {
+		return parisConfig(&config)
+	}
 	blobs := *params.DefaultBlobSchedule
 	config.BlobScheduleConfig = &blobs
 	if s.Amsterdam {
@@ -113,7 +125,10 @@ func (s Spec) Config() *params.ChainConfig {
 
 // Genesis is small: the system contracts and the account that makes all the rest.
 func (s Spec) Genesis() *core.Genesis {
-	alloc := core.SystemContractAllocs()
+	alloc := make(types.GenesisAlloc)
+	if !s.Paris {
+		alloc = core.SystemContractAllocs()
+	}
 	alloc[crypto.PubkeyToAddress(maker().PublicKey)] = types.Account{Balance: new(big.Int).Lsh(common.Big1, 120)}
 	return &core.Genesis{
 		Config:     s.Config(),

@@ -208,9 +208,9 @@ func (t *Traffic) pay(mix Mix) plan {
 }
 
 func (t *Traffic) deploy() plan {
-	c := code(int(t.random.Uint32() >> 8)) // a code that no contract has yet, very likely
+	c := t.spec.code(int(t.random.Uint32() >> 8)) // a code that no contract has yet, very likely
 	gas := 60_000 + uint64(len(c))*(params.CreateDataGas+20)
-	return plan{input: initCode(c), use: gas, limit: gas + uint64(len(c))*40}
+	return plan{input: t.spec.initCode(c), use: gas, limit: gas + uint64(len(c))*40}
 }
 
 func (t *Traffic) sign(p plan) *types.Transaction {
