@@ -44,11 +44,12 @@ const (
 	NeedAccounts                 // leaves of the account trie from Origin to Limit
 	NeedStorage                  // all leaves of the storage tries of several accounts
 	NeedSlots                    // leaves of one storage trie from Origin to Limit
+	NeedSubtrees                 // all leaves under several nodes of any tries
 )
 
 // String returns the kind as metrics and logs spell it.
 func (k NeedKind) String() string {
-	return [...]string{"nodes", "codes", "accounts", "storage", "slots"}[k]
+	return [...]string{"nodes", "codes", "accounts", "storage", "slots", "subtrees"}[k]
 }
 
 // Need is something that the walker cannot find locally. It goes back to the walker once:
@@ -64,16 +65,21 @@ type Need struct {
 
 // Delivery is what an answer proved of a need.
 type Delivery struct {
-	Pieces []*Piece // for each want, or nil
-	Leaves int      // proved and new
+	Pieces  []*Piece // for each want, or nil
+	Leaves  int      // proved and new
+	Refused int      // wants that were answered with nothing
 
-	totals []float64 // estimated leaves of the trie of each want; 0: unknown
+	totals  []float64 // estimated leaves of the trie of each want; 0: unknown
+	refused []bool    // by want; nil: none
 }
 
 // Match proves an answer. There is one list of leaves per want of NeedStorage, of which the last
 // ones may be absent, and for the other ranges one list. proof is the proof of the ends of the last list; for
-// NeedStorage, a list without one is a whole trie. The error is as that of [Leaves.Match].
+// NeedStorage, a list without one is a whole trie. NeedSubtrees is answered likewise; there an empty list refuses. The error is as that of [Leaves.Match].
 func (n *Need) Match(keys [][]common.Hash, values [][][]byte, proof [][]byte) (*Delivery, error) {
+	if n.Kind == NeedSubtrees {
+		return n.matchSubtrees(keys, values, proof)
+	}
 	d := &Delivery{Pieces: make([]*Piece, len(n.Wants)), totals: make([]float64, len(n.Wants))}
 	leaves := Leaves{Origin: n.Origin, Proof: proof}
 	if n.Kind != NeedStorage && len(keys) > 0 {
@@ -119,6 +125,7 @@ const (
 	rangeLeaves  = 7000 // leaves that a range request should bring, see WalkerConfig
 	maxRuns      = 64   // wants in a range request
 	maxTries     = 512  // storage tries in a request
+	maxSubtrees  = 256  // subtrees in a request
 	maxLookups   = 256  // nodes in a request
 	maxCodes     = 96   // codes in a request: 6 kB each on average, 24 kB at most
 	maxAside     = 64   // ranges that are passed over in the search for lookups
@@ -163,6 +170,7 @@ type Walker struct {
 	out      int                     // needs that have not come back
 	held     int                     // bytes in units
 	byNodes  bool
+	division division
 	done     bool
 	progress WalkProgress
 }
@@ -187,7 +195,7 @@ func NewWalker(cfg WalkerConfig) *Walker {
 	if cfg.MaxHeld == 0 {
 		cfg.MaxHeld = 256 << 20
 	}
-	w := &Walker{cfg: cfg, waiting: make(map[common.Hash][]*unit), known: make(map[common.Hash]bool)}
+	w := &Walker{cfg: cfg, waiting: make(map[common.Hash][]*unit), known: make(map[common.Hash]bool), division: newDivision()}
 	heap.Push(&w.queue, w.newItem(item{Want: Want{Hash: cfg.Root}}))
 	return w
 }
@@ -237,12 +245,15 @@ func (w *Walker) Next(ranges, lookups bool) (need *Need, more bool, err error) {
 			return nil, true, nil
 		}
 		it := heap.Pop(&w.queue).(*item)
+		w.division.place(it) // its trie may have turned out to be large
 		missing, err := w.visit(it)
 		if err != nil {
 			return nil, false, err
 		}
 		switch {
 		case !missing:
+		case w.parks(it):
+			w.park(it)
 		case !it.ranged(w):
 			w.lookups = append(w.lookups, it)
 		case !ranges || it.account() && w.held > w.cfg.MaxHeld && w.out > 0:
@@ -277,7 +288,7 @@ func (w *Walker) rangeNeed(it *item) *Need {
 	for w.queue.Len() > 0 && len(need.items) < most {
 		next := w.queue[0]
 		leaves += next.leaves(w)
-		if !next.ranged(w) || !need.fits(next) || need.Kind != NeedStorage && leaves > float64(w.cfg.RangeLeaves) {
+		if !next.ranged(w) || w.parks(next) || !need.fits(next) || need.Kind != NeedStorage && leaves > float64(w.cfg.RangeLeaves) {
 			break
 		}
 		next.visited = true // it is bare
@@ -348,17 +359,22 @@ func (w *Walker) Return(n *Need) {
 	w.codes = append(w.codes, n.Codes...)
 }
 
-// Deliver takes what was proved of a need for a range; the rest is needed again.
+// Deliver takes what was proved of a need for a range; the rest is needed again, of
+// what was refused first its node.
 func (w *Walker) Deliver(n *Need, d *Delivery) error {
 	w.out--
 	for i, it := range n.items {
 		if total := d.totals[i]; d.Pieces[i] == nil || total == 0 {
 		} else if !it.account() {
 			it.total = total
+			if len(it.Path) == 0 && total >= float64(largeTries*w.cfg.RangeLeaves) {
+				w.division.large[it.Owner] = true
+			}
 		} else if w.total == 0 || d.Leaves >= telling {
 			w.total = total
 		}
 		if d.Pieces[i] == nil {
+			it.split = it.split || d.refused != nil && d.refused[i]
 			heap.Push(&w.queue, it)
 		} else if err := w.apply(it, d.Pieces[i]); err != nil {
 			return err

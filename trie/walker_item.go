@@ -18,11 +18,22 @@ type item struct {
 	bare      bool    // Solid has no node of this trie at or under the path
 	noStorage bool    // of the account trie: Solid has no storage of accounts under the path
 	total     float64 // of storage tries: estimated leaves of the whole trie; 0: unknown
+
+	part    Part
+	wide    bool // of several parts
+	counted bool // among the open ones of its part
+	split   bool // somebody who was to have all of it refused
 }
 
 // newItem places an item in the order of the walk: by the distance of its first key, upward, from the
 // seed. One that has keys on both sides of the seed comes first.
 func (w *Walker) newItem(it item) *item {
+	w.division.place(&it)
+	w.arrange(&it)
+	return &it
+}
+
+func (w *Walker) arrange(it *item) {
 	account, slot := it.Owner, common.Hash{}
 	if it.account() {
 		first, last := Span(it.Path)
@@ -43,7 +54,6 @@ func (w *Walker) newItem(it item) *item {
 		it.order[i] = byte(d)
 	}
 	copy(it.order[common.HashLength:], slot[:])
-	return &it
 }
 
 func (it *item) account() bool { return it.Owner == (common.Hash{}) }
@@ -58,10 +68,13 @@ func (it *item) leaves(w *Walker) float64 {
 }
 
 // ranged says whether the item is needed as a range of leaves: Solid has nothing there that would
-// be fetched once more, and an answer or two bring it.
+// be fetched once more, an answer or two bring it, and it is not to be taken apart.
 func (it *item) ranged(w *Walker) bool {
-	return !w.byNodes && it.bare && it.leaves(w) <= 2*float64(w.cfg.RangeLeaves)
+	return !w.byNodes && it.bare && it.few(w) && !w.division.opened(it)
 }
+
+// few says whether an answer or two bring all leaves.
+func (it *item) few(w *Walker) bool { return it.leaves(w) <= 2*float64(w.cfg.RangeLeaves) }
 
 // precedes says whether nothing lies between the keys of two items of one trie.
 func (it *item) precedes(next *item) bool {
@@ -128,6 +141,8 @@ type unit struct {
 	pending int     // items and codes that are not complete
 	share   float64 // of the account trie's key space, 0 in storage tries
 	left    float64 // of share: what no unit below has counted
+	part    Part
+	counted bool // among the open items of its part
 }
 
 func (u *unit) size() int {

@@ -214,6 +214,7 @@ func (w *Walker) value(u *unit, it *item, path, value []byte) error {
 
 // account makes items of what an account refers to.
 func (w *Walker) account(u *unit, a Account, noStorage bool) error {
+	delete(w.division.sought, a.Key)
 	if a.Storage != (common.Hash{}) {
 		u.pending++
 		heap.Push(&w.queue, w.newItem(item{Want: Want{Owner: a.Key, Hash: a.Storage}, parent: u, index: -1, bare: noStorage}))
@@ -231,7 +232,9 @@ func (w *Walker) account(u *unit, a Account, noStorage bool) error {
 			w.knowCode(a.CodeHash)
 			return nil
 		}
-		w.codes = append(w.codes, a.CodeHash)
+		if !w.parkCode(a.Key, a.CodeHash) {
+			w.codes = append(w.codes, a.CodeHash)
+		}
 	}
 	u.pending++
 	w.waiting[a.CodeHash] = append(units, u)
@@ -287,7 +290,7 @@ func (w *Walker) clearOrphans(path []byte, accounts []Account) error {
 }
 
 func (w *Walker) newUnit(it *item, nodes []Node) *unit {
-	u := &unit{parent: it.parent, index: it.index, nodes: nodes, pending: 1} // 1: it is being made
+	u := &unit{parent: it.parent, index: it.index, nodes: nodes, pending: 1, part: it.part, counted: it.counted} // 1: it is being made
 	if it.account() {
 		u.share = shareOf(it.Path)
 		u.left = u.share
@@ -313,6 +316,9 @@ func (w *Walker) settle(u *unit) error {
 		w.progress.Nodes += uint64(len(u.nodes))
 		w.progress.Share += u.left
 		u.nodes = nil
+		if u.counted {
+			w.division.close(u.part)
+		}
 		if u.parent == nil {
 			return w.finish()
 		}
@@ -323,6 +329,7 @@ func (w *Walker) settle(u *unit) error {
 
 // settleAbove settles the unit above an item that is complete, or the walk.
 func (w *Walker) settleAbove(u *unit, it *item) error {
+	w.division.found(it)
 	if u == nil {
 		return w.finish()
 	}
