@@ -38,7 +38,7 @@ func (h *Host) protocols(ctx context.Context, candidates enode.Iterator) []gethp
 		switch {
 		case s.protocol == protoSnap:
 			offer.Attributes = []enr.Entry{&snapENR{}}
-		case h.cfg.Witnesses == nil && (s.protocol != protoBeam || h.cfg.Data == nil):
+		case h.cfg.Witnesses == nil && (s.protocol != protoBeam || h.cfg.Data == nil && h.cfg.Swarm == nil):
 			continue
 		}
 		protocols = append(protocols, offer)

@@ -73,8 +73,12 @@ func FuzzIncoming(f *testing.F) {
 	seed(msgGetNodeData, &getNodeDataPacket{1, []common.Hash{{1}, {2}}})
 	seed(msgPooledHashes, []common.Hash{{1}})
 	seed(msgWitnessKeys, &witnessKeysPacket{1, rlp.EmptyList})
+	seed(msgGetSubtrees, &getSubtreesPacket{1, []wireSubtree{{Path: []byte{0x11}, Hash: common.Hash{1}}, {Hash: common.Hash{2}}, {Hash: common.Hash{3}}}, 1 << 20})
+	seed(msgHave, &havePacket{Number: 1, Large: []largePacket{{}}})
+	fuzzSwarm := newTestSwarm()
+	fuzzSwarm.told = nil // nobody listens
 	f.Fuzz(func(t *testing.T, kind, version uint8, payload []byte) {
-		p := NewPeer(Link{ID: "fuzz", Version: uint(version)}, PeerConfig{Chain: chain, State: chain, Data: chain, Witnesses: testWitnesses{}})
+		p := NewPeer(Link{ID: "fuzz", Version: uint(version)}, PeerConfig{Chain: chain, State: chain, Data: chain, Witnesses: testWitnesses{}, Swarm: fuzzSwarm})
 		m := messages[kind%uint8(messageCount)]
 		in := incoming{message(kind % uint8(messageCount)), payload}
 		err := p.receive(m.protocol, gethp2p.Msg{Code: m.code, Size: uint32(len(payload)), Payload: bytes.NewReader(payload)})
@@ -140,6 +144,7 @@ func FuzzReplies(f *testing.F) {
 	seed(msgAccountRange, []*snap.AccountData{{Body: []byte{0xc0}}}, []string{"proof"})
 	seed(msgWitnessHashes, []common.Hash{{1}, {2}})
 	seed(msgWitnessKeys, testKeys)
+	seed(msgSubtrees, [][]*snap.StorageData{{{Body: []byte{0xc0}}}, {{Body: []byte{1}}}}, []string{"proof"})
 	seed(msgStorageRanges, [][]*snap.StorageData{{{Body: []byte{1}}}}, []string{"proof"})
 	f.Fuzz(func(t *testing.T, kind, version uint8, fields []byte) {
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
@@ -188,6 +193,8 @@ func askFor(ctx context.Context, p *Peer, expect message) (err error) {
 		_, err = p.WitnessHashes(ctx, common.Hash{1})
 	case msgWitnessKeys:
 		_, err = p.WitnessKeys(ctx, common.Hash{1})
+	case msgSubtrees:
+		_, _, _, err = p.Subtrees(ctx, []Subtree{{}, {Owner: common.Hash{1}}}, 1)
 	case msgAccountRange:
 		_, err = p.AccountRange(ctx, common.Hash{}, common.Hash{}, common.Hash{}, 1)
 	case msgStorageRanges:

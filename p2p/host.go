@@ -42,7 +42,8 @@ type Config struct {
 	Chain        ChainBackend
 	State        StateBackend // may be nil: no state is served
 	Data         DataBackend  // may be nil: no state is served by hash
-	Witnesses    Witnesses    // may be nil: wit/0 is not offered, and beam/2 only with Data
+	Witnesses    Witnesses    // may be nil: wit/0 is not offered, and beam/2 only with Data or Swarm
+	Swarm        Swarm        // may be nil: no subtree is served, nothing is told
 	Transactions Transactions // may be nil: transactions are dropped
 
 	// OnJoin and OnLeave are called once per connection and should return soon.
@@ -96,7 +97,7 @@ func New(cfg Config) (*Host, error) {
 	}
 	h.peerCfg = PeerConfig{
 		NetworkID: cfg.NetworkID, Chain: cfg.Chain, State: cfg.State, Data: cfg.Data,
-		Witnesses: cfg.Witnesses, Transactions: cfg.Transactions, Gate: NewGate(servingSlots), Metrics: metrics, Log: cfg.Log,
+		Witnesses: cfg.Witnesses, Swarm: cfg.Swarm, Transactions: cfg.Transactions, Gate: NewGate(servingSlots), Metrics: metrics, Log: cfg.Log,
 		OnJoin: h.join, OnLeave: h.leave,
 	}
 	return h, nil
@@ -190,6 +191,13 @@ func (h *Host) HeadChanged() {
 	select {
 	case h.headMoved <- struct{}{}:
 	default: // a look at the head is due already
+	}
+}
+
+// SwarmChanged tells all peers of our own kind what we have of the state. It does not wait.
+func (h *Host) SwarmChanged() {
+	for _, p := range h.Peers() {
+		p.SwarmChanged()
 	}
 }
 

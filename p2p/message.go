@@ -102,9 +102,12 @@ const (
 	msgWitnessKeys
 	msgBeamGetNodeData
 	msgBeamNodeData
+	msgGetSubtrees
+	msgSubtrees
+	msgHave
 )
 
-const messageCount = int(msgBeamNodeData) + 1
+const messageCount = int(msgHave) + 1
 
 // role says what is done with a message that comes in.
 type role int
@@ -113,6 +116,7 @@ const (
 	roleHandshake role = iota // only as the first message
 	roleGossip                // queued, dropped when the queue is full
 	roleRange                 // taken at once
+	roleHave                  // taken at once
 	roleRequest               // queued, answered
 	roleResponse              // handed to the caller that waits for it
 	roleIgnored               // of no use any more
@@ -163,6 +167,9 @@ var messages = [messageCount]messageKind{
 	msgWitnessKeys:           {"witness_keys", protoBeam, witnessKeysCode, roleResponse, 0, 0},
 	msgBeamGetNodeData:       {"beam_get_node_data", protoBeam, beamGetNodeDataCode, roleRequest, 0, 0},
 	msgBeamNodeData:          {"beam_node_data", protoBeam, beamNodeDataCode, roleResponse, 0, 0},
+	msgGetSubtrees:           {"get_subtrees", protoBeam, getSubtreesCode, roleRequest, 0, 0},
+	msgSubtrees:              {"subtrees", protoBeam, subtreesCode, roleResponse, 0, 0},
+	msgHave:                  {"have", protoBeam, haveCode, roleHave, 0, 0},
 }
 
 // String returns the message's name as metrics and errors spell it.

@@ -54,6 +54,7 @@ type PeerConfig struct {
 	State        StateBackend // may be nil: no state is served
 	Data         DataBackend  // may be nil: no state is served by hash
 	Witnesses    Witnesses    // may be nil: no block is known
+	Swarm        Swarm        // may be nil: no subtree is served, nothing is told
 	Transactions Transactions // may be nil: transactions are dropped
 	Gate         *Gate        // may be nil: serving is not bounded over peers
 	Metrics      *Metrics     // may be nil
@@ -74,6 +75,8 @@ type Peer struct {
 	remote    atomic.Pointer[eth.BlockRangeUpdatePacket] // newest range announced to us
 	announced eth.BlockRangeUpdatePacket                 // newest range announced by us; serving goroutine
 	headMoved chan struct{}                              // capacity 1
+	have      atomic.Pointer[Have]                       // newest one told to us
+	haveMoved chan struct{}                              // capacity 1
 	queue     chan incoming                              // to the serving goroutine
 	queued    atomic.Int64                               // bytes in queue
 	writing   chan struct{}                              // capacity 1: the turn to write
@@ -102,6 +105,7 @@ func NewPeer(link Link, cfg PeerConfig) *Peer {
 		cfg:       cfg,
 		log:       cfg.Log.With("peer", fmt.Sprintf("%.16s", link.ID)),
 		headMoved: make(chan struct{}, 1),
+		haveMoved: make(chan struct{}, 1),
 		queue:     make(chan incoming, maxQueued),
 		writing:   make(chan struct{}, 1),
 		gone:      make(chan struct{}),
@@ -175,6 +179,7 @@ func (p *Peer) Run(ctx context.Context) error {
 			tasks.Go(func() { p.read(proto, rw) })
 		}
 	}
+	p.SwarmChanged()
 	tasks.Go(func() { p.serve(ctx) })
 	if p.link.Version < eth.ETH69 {
 		tasks.Go(func() { p.learnHead(ctx) })
@@ -286,6 +291,8 @@ func (p *Peer) receive(proto protocol, msg gethp2p.Msg) error {
 		}
 	case roleRange:
 		return p.updateRange(payload)
+	case roleHave:
+		return p.hear(payload)
 	case roleHandshake:
 		return p.blame(KindUnknownMessage, fmt.Errorf("%s after the handshake", m))
 	case roleIgnored:

@@ -47,6 +47,8 @@ func (p *Peer) serve(ctx context.Context) {
 			}
 		case <-p.headMoved:
 			err = p.announceRange(ctx)
+		case <-p.haveMoved:
+			err = p.announceHave(ctx)
 		case <-ctx.Done():
 			return
 		}
@@ -110,6 +112,8 @@ func (p *Peer) reply(in incoming) (message, any, error) {
 		return build(p, in, msgNodeData, p.serveNodeData)
 	case msgBeamGetNodeData:
 		return build(p, in, msgBeamNodeData, p.serveNodeData)
+	case msgGetSubtrees:
+		return build(p, in, msgSubtrees, p.serveSubtrees)
 	default:
 		return 0, nil, fmt.Errorf("no answer to %s", in.msg)
 	}

@@ -18,7 +18,7 @@ import (
 // only, so they do not meet.
 //
 // beam/2 is our own (docs/wit.md): keys, as asking for state by path wants them, and state
-// by hash (nodedata.go).
+// by hash (nodedata.go), and whole subtrees (subtrees.go).
 const (
 	witName    = "wit"
 	witVersion = 0
@@ -35,7 +35,7 @@ const (
 	witnessKeysCode     = 0x01
 	beamGetNodeDataCode = 0x02
 	beamNodeDataCode    = 0x03
-	// 0x04 to 0x07 are reserved for what comes after them.
+	// 0x04 to 0x06 are in subtrees.go, 0x07 is reserved.
 )
 
 const (

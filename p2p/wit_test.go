@@ -156,7 +156,7 @@ func TestWitnessProtocolFaults(t *testing.T) {
 	}{
 		{"reserved code of wit", false, 0, []uint{}, KindUnknownMessage},
 		{"code beyond wit", false, witLength, []uint{}, KindUnknownMessage},
-		{"reserved code of beam", true, 4, []uint{}, KindUnknownMessage},
+		{"reserved code of beam", true, 7, []uint{}, KindUnknownMessage},
 		{"no hash", true, beamGetNodeDataCode, []any{uint64(1), []string{"abc"}}, KindMalformed},
 		{"unrequested data", true, beamNodeDataCode, []any{uint64(1), []string{"abc"}}, KindUnrequested},
 		{"code beyond beam", true, beamLength, []uint{}, KindUnknownMessage},
