@@ -25,7 +25,7 @@ func (i *Importer) collectAhead(ctx context.Context, block *types.Block, parent 
 	var running sync.WaitGroup
 	running.Go(func() {
 		defer func() { <-i.ahead }()
-		if err := i.collector.Collect(ctx, block, parent, ancestors{i}, i.cfg.Session()); err != nil && ctx.Err() == nil {
+		if _, err := i.collect(ctx, block, parent, i.cfg.Session()); err != nil && ctx.Err() == nil {
 			i.cfg.Log.Debug("Collecting ahead ended early", "number", block.NumberU64(), "err", err)
 		}
 	})

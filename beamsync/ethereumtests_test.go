@@ -137,6 +137,10 @@ func (nobody) Headers(context.Context, common.Hash, int) ([]*types.Header, error
 	return nil, trie.ErrUnavailable
 }
 
+func (nobody) AccessLists(context.Context, []*types.Header) ([]rlp.RawValue, error) {
+	return nil, trie.ErrUnavailable
+}
+
 // newLocalImporter returns a running importer over the complete state of a genesis.
 func newLocalImporter(t *testing.T, genesis *core.Genesis) (*Importer, *chain.Chain) {
 	t.Helper()

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/ethereum/go-ethereum/common"
+	"github.com/ethereum/go-ethereum/common/lru"
 
 	"github.com/sunbeam-eth/sunbeam/beamsync/sched"
 )
@@ -69,7 +70,7 @@ type fetchLoop struct {
 	peers    map[string]Peer   // those that the scheduler knows
 	requests map[sched.RequestID]context.CancelFunc
 	depths   *depthGuess
-	served   map[string]common.Hash // the root under which a peer had nodes last
+	served   map[string]*servedRoots // the roots under which a peer had nodes lately
 	wake     *time.Timer
 	lie      string // what the lying reply in hand held
 	logged   time.Time
@@ -85,7 +86,7 @@ func newFetchLoop(f *Fetcher) *fetchLoop {
 		peers:    make(map[string]Peer),
 		requests: make(map[sched.RequestID]context.CancelFunc),
 		depths:   newDepthGuess(),
-		served:   make(map[string]common.Hash),
+		served:   make(map[string]*servedRoots),
 	}
 }
 
@@ -305,10 +306,7 @@ func (l *fetchLoop) deliver(ctx context.Context, r *reply) error {
 	} else {
 		l.f.metrics.nodes.Add(float64(r.proved))
 	}
-	if r.kind == sched.Node && r.proved > 0 {
-		l.served[r.peer] = r.root
-	}
-	serves := l.served[r.peer] == r.root
+	serves := l.serves(r)
 	guessed := serves && l.hinted(r.unsatisfied) // and nothing was asked for that it must have
 	ev := sched.Responded{
 		Request: r.request, Unsatisfied: r.unsatisfied, Empty: r.result == resultEmpty && !guessed,
@@ -339,6 +337,26 @@ func (l *fetchLoop) deliver(ctx context.Context, r *reply) error {
 		l.step(ctx, further)
 	}
 	return nil
+}
+
+// rememberedRoots is how many roots a peer is known to have: those of the blocks that are collected
+// side by side, and some before.
+const rememberedRoots = 64
+
+type servedRoots = lru.BasicLRU[common.Hash, struct{}]
+
+// serves says whether the peer has been seen to have nodes under the root of a reply.
+func (l *fetchLoop) serves(r *reply) bool {
+	roots := l.served[r.peer]
+	if roots == nil {
+		fresh := lru.NewBasicLRU[common.Hash, struct{}](rememberedRoots)
+		roots = &fresh
+		l.served[r.peer] = roots
+	}
+	if r.kind == sched.Node && r.proved > 0 {
+		roots.Add(r.root, struct{}{})
+	}
+	return roots.Contains(r.root)
 }
 
 // hinted says whether wants are guesses and nothing else: a peer that has none of them is not

@@ -61,6 +61,7 @@ func (i *Importer) fetchBlock(ctx context.Context, hash common.Hash) (*types.Blo
 	if err != nil {
 		return nil, err
 	}
+	i.lists.want(headers...)
 	blocks, err := i.cfg.Blocks.Bodies(ctx, headers)
 	if err != nil {
 		return nil, err

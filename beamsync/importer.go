@@ -11,6 +11,7 @@ import (
 	"github.com/ethereum/go-ethereum/beacon/engine"
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/core/types"
+	"github.com/ethereum/go-ethereum/rlp"
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 
@@ -41,11 +42,13 @@ const (
 // errSuperseded ends the work on a block that a pivot left behind.
 var errSuperseded = errors.New("given up for a newer head")
 
-// Blocks gets parts of the chain from peers; [Fetcher] implements it. Both methods verify
-// what they return against the hashes asked for and block until they have it or ctx ends.
+// Blocks gets parts of the chain from peers; [Fetcher] implements it. Its methods verify
+// what they return against the hashes asked for and block until they have it or ctx ends, except that
+// AccessLists does not wait for what no peer has.
 type Blocks interface {
 	Headers(ctx context.Context, origin common.Hash, amount int) ([]*types.Header, error)
 	Bodies(ctx context.Context, headers []*types.Header) ([]*types.Block, error)
+	AccessLists(ctx context.Context, headers []*types.Header) ([]rlp.RawValue, error)
 }
 
 // StateSession is the state source of one execution, and counts what that execution took.
@@ -99,6 +102,7 @@ type Importer struct {
 	cfg       ImporterConfig
 	metrics   *importerMetrics
 	collector *Collector
+	lists     *lists
 	ahead     chan struct{} // a token for each block that is collected before its parent is done
 	slots     chan struct{} // one token per execution running side by side
 	spawn     chan *pending
@@ -127,6 +131,7 @@ func NewImporter(cfg ImporterConfig) *Importer {
 		cfg:       cfg,
 		metrics:   newImporterMetrics(cfg.Registerer),
 		collector: NewCollector(cfg.Executor, cfg.Local),
+		lists:     newLists(cfg.Blocks),
 		ahead:     make(chan struct{}, maxAhead),
 		slots:     make(chan struct{}, maxExecutions),
 		spawn:     make(chan *pending),
@@ -145,6 +150,10 @@ func (i *Importer) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error {
 		i.fetchAncestry(ctx)
+		return nil
+	})
+	group.Go(func() error {
+		i.lists.run(ctx)
 		return nil
 	})
 	group.Go(func() error {

@@ -20,6 +20,7 @@ import (
 	"github.com/ethereum/go-ethereum/core/types"
 	"github.com/ethereum/go-ethereum/crypto"
 	"github.com/ethereum/go-ethereum/params"
+	"github.com/ethereum/go-ethereum/rlp"
 	"github.com/ethereum/go-ethereum/triedb"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
@@ -41,14 +42,18 @@ type network struct {
 	delay time.Duration // of each request
 	mute  bool          // nobody answers
 	asked int           // requests for nodes and codes
+
+	hints      time.Duration                   // that hints take, all in vain
+	lists      func(*types.Block) rlp.RawValue // what AccessLists says, nil: nothing, ever
+	listsAsked [][]common.Hash
 }
 
 var testKey, _ = crypto.HexToECDSA("b71c71a67e1177ad4e901695e1b4b9ee17ae16c6668d313eac2f96dbcda3f291")
 
-func newNetwork(t *testing.T, length int) *network {
+func newNetwork(t *testing.T, config *params.ChainConfig, length int) *network {
 	t.Helper()
 	genesis := &core.Genesis{
-		Config:   params.MergedTestChainConfig,
+		Config:   config,
 		GasLimit: 30_000_000,
 		BaseFee:  big.NewInt(params.InitialBaseFee),
 		Alloc:    core.SystemContractAllocs(),
@@ -181,9 +186,37 @@ func (n *network) Bodies(ctx context.Context, headers []*types.Header) ([]*types
 	}
 	blocks := make([]*types.Block, len(headers))
 	for i, header := range headers {
-		blocks[i] = n.block(header.Hash())
+		blocks[i] = unlisted(n.block(header.Hash()))
 	}
 	return blocks, nil
+}
+
+// unlisted is a block as a body makes it.
+func unlisted(block *types.Block) *types.Block {
+	return types.NewBlockWithHeader(block.Header()).WithBody(*block.Body())
+}
+
+// AccessLists implements [Blocks].
+func (n *network) AccessLists(ctx context.Context, headers []*types.Header) ([]rlp.RawValue, error) {
+	var hashes []common.Hash
+	for _, header := range headers {
+		hashes = append(hashes, header.Hash())
+	}
+	n.mu.Lock()
+	n.listsAsked = append(n.listsAsked, hashes)
+	n.mu.Unlock()
+	if n.lists == nil {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	if err := n.answer(ctx); err != nil {
+		return nil, err
+	}
+	lists := make([]rlp.RawValue, len(headers))
+	for i, hash := range hashes {
+		lists[i] = n.lists(n.block(hash))
+	}
+	return lists, nil
 }
 
 // networkSession is a state session with the network.
@@ -216,6 +249,7 @@ func (s networkSession) FetchCode(ctx context.Context, hash common.Hash) ([]byte
 }
 
 func (s networkSession) Hint(context.Context, []trie.Fault, []common.Hash) error {
+	time.Sleep(s.hints)
 	return trie.ErrUnavailable
 }
 
@@ -231,7 +265,12 @@ type fixture struct {
 // inImporterBubble runs a test of a fresh, running importer in virtual time.
 func inImporterBubble(t *testing.T, length int, maxLag uint64, test func(f *fixture)) {
 	t.Helper()
-	n := newNetwork(t, length)
+	inBubbleOn(t, newNetwork(t, params.MergedTestChainConfig, length), maxLag, test)
+}
+
+// inBubbleOn does so on a network that is there.
+func inBubbleOn(t *testing.T, n *network, maxLag uint64, test func(f *fixture)) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		disk, err := db.OpenMemory(db.Options{})
 		if err != nil {

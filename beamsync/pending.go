@@ -289,6 +289,7 @@ func (i *Importer) connect(ctx context.Context, p *pending) (*pending, error) {
 	if len(missing) == 0 { // the parent was executed or put to work meanwhile
 		return i.lookup(hash), nil
 	}
+	i.lists.want(missing...)
 	blocks, err := i.cfg.Blocks.Bodies(ctx, missing)
 	if err != nil {
 		return nil, fmt.Errorf("bodies of the ancestors of block %d: %w", p.number(), err)
@@ -330,7 +331,8 @@ func (i *Importer) execute(ctx context.Context, p *pending, base basis) (engine.
 	p.enter("collecting")
 	unhint := i.hint(ctx, p.block, base.parent.Root)
 	defer unhint()
-	if err := i.collector.Collect(ctx, p.block, base.parent, ancestors{i}, session); err != nil && ctx.Err() == nil {
+	block, err := i.collect(ctx, p.block, base.parent, session)
+	if err != nil && ctx.Err() == nil {
 		i.cfg.Log.Debug("Collecting ended early", "number", p.number(), "err", err)
 	}
 	unhint()
@@ -338,7 +340,7 @@ func (i *Importer) execute(ctx context.Context, p *pending, base basis) (engine.
 	p.enter("executing")
 	executed := time.Now()
 	result := i.cfg.Executor.Execute(ctx, evm.Job{
-		Block:   p.block,
+		Block:   block,
 		Parent:  base.parent,
 		State:   trie.Open(ctx, base.parent.Root, i.cfg.Local, session),
 		Headers: ancestors{i},
@@ -354,7 +356,7 @@ func (i *Importer) execute(ctx context.Context, p *pending, base basis) (engine.
 	case evm.Invalid:
 		status = i.reject(p, result.Err)
 	case evm.Valid:
-		if err := i.commit(p.block, result); err != nil {
+		if err := i.commit(block, result); err != nil {
 			i.fail(fmt.Errorf("committing block %d: %w", p.number(), err))
 			return status, err
 		}

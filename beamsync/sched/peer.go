@@ -30,7 +30,8 @@ const (
 	defaultRTT     = 100 * time.Millisecond // of a peer when none has been measured
 	defaultService = 10 * time.Millisecond  // between two replies of a busy peer
 
-	leniency = 3 // empty answers in a row that say nothing about a root that was served before
+	leniency  = 3  // empty answers in a row that say nothing about a root that was served before
+	maxProofs = 16 // remembered per peer; blocks are collected side by side, each under its own root
 
 	uselessAfter = 8 // rounds of empty answers under roots that others served
 
@@ -52,8 +53,7 @@ type peer struct {
 
 	budget [kinds]int // cost that a request of its may have; minBudget..maxBudget
 
-	proved   common.Hash // root that it served last
-	lenience int         // empty answers under it that are still forgiven
+	proofs []proof // of the roots that it served last, newest last; at most maxProofs
 
 	backoffs []backoff // one per root at most
 	empties  int       // rounds of empty answers in a row, see uselessAfter
@@ -79,6 +79,12 @@ type probation struct {
 	score   float64   // smoothed share of requests that were of use, 1 at first; in (0, 1]
 	probes  int       // copies sent to it since it was last of use
 	probeAt time.Time // no earlier than then it gets the next one
+}
+
+// proof is that a peer served a root.
+type proof struct {
+	root     common.Hash
+	lenience int // empty answers under it that are still forgiven
 }
 
 // backoff keeps a peer from being asked under a root until a time.
@@ -255,16 +261,24 @@ func (p *peer) backOff(now time.Time, root common.Hash, sent time.Time) bool {
 }
 
 // prove notes that the peer served a root.
-func (p *peer) prove(root common.Hash) { p.proved, p.lenience = root, leniency }
+func (p *peer) prove(root common.Hash) {
+	p.proofs = slices.DeleteFunc(p.proofs, func(o proof) bool { return o.root == root })
+	if len(p.proofs) == maxProofs {
+		p.proofs = slices.Delete(p.proofs, 0, 1)
+	}
+	p.proofs = append(p.proofs, proof{root, leniency})
+}
 
 // lenient says whether an empty answer under a root is about the wants only, and uses up some
 // of the peer's credit: a root that it served can still grow too old for it.
 func (p *peer) lenient(root common.Hash) bool {
-	if p.proved != root || p.lenience == 0 {
-		return false
+	for i := range p.proofs {
+		if p.proofs[i].root == root && p.proofs[i].lenience > 0 {
+			p.proofs[i].lenience--
+			return true
+		}
 	}
-	p.lenience--
-	return true
+	return false
 }
 
 // forgive ends the back-off under a root.

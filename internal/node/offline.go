@@ -159,6 +159,10 @@ func (offline) Bodies(context.Context, []*types.Header) ([]*types.Block, error) 
 	return nil, errOffline
 }
 
+func (offline) AccessLists(context.Context, []*types.Header) ([]rlp.RawValue, error) {
+	return nil, errOffline
+}
+
 // Stats prints what the databases hold. It changes nothing.
 func Stats(ctx context.Context, cfg *config.Config, out io.Writer) (err error) {
 	store, err := openStore(cfg, nil, true)
