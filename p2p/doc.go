@@ -32,6 +32,9 @@
 //     them, requests by the peer's one serving goroutine, one after another.
 //   - What a peer can make us hold is bounded: the queue by count and bytes, responses by
 //     the requests in flight, and every list by its count before its items are decoded.
+//   - What a peer can make us do is bounded: a request by lookups, bytes and time, requests by their
+//     number per second, and all peers together by the [Gate], where each has one request at most, so
+//     that they take turns and leave the processors to the node's own blocks.
 //   - The mutex of the requests in flight is never held across I/O. Writes are one at a
 //     time per peer; waiting for the turn honours the caller's context.
 //   - OnJoin comes once per peer, after the eth handshake and with the satellites in

@@ -204,10 +204,10 @@ func TestGethRanges(t *testing.T) {
 
 	// Our own server answers the same.
 	c := connect(t, 71, true, chain.serving(), chain.serving())
-	ours, err := c.client.AccountRange(ctx, root, owner, owner, 1<<20)
 	if accounts, err = p.AccountRange(ctx, root, owner, owner, 1<<20); err != nil {
 		t.Fatal(err)
 	}
+	ours, err := c.client.AccountRange(ctx, root, owner, owner, 1<<20)
 	if err != nil || len(ours.Accounts) != 1 || !bytes.Equal(ours.Accounts[0].Body, accounts.Accounts[0].Body) || len(ours.Proof) != len(accounts.Proof) {
 		t.Fatalf("our account range: %+v, %v", ours, err)
 	}

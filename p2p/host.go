@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"maps"
 	"net"
+	"runtime"
 	"slices"
 	"sync"
 
@@ -20,8 +21,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// servingSlots is how many requests of peers are worked on at once, over all peers.
-const servingSlots = 4
+// servingSlots is how many requests of peers are worked on at once, over all peers: on a quarter
+// of the processors. The rest is for the node's own blocks, however many peers ask.
+func servingSlots() int { return max(1, runtime.GOMAXPROCS(0)/4) }
 
 // Config is what a Host needs. PrivateKey, Chain and Log are required.
 type Config struct {
@@ -97,7 +99,7 @@ func New(cfg Config) (*Host, error) {
 	}
 	h.peerCfg = PeerConfig{
 		NetworkID: cfg.NetworkID, Chain: cfg.Chain, State: cfg.State, Data: cfg.Data,
-		Witnesses: cfg.Witnesses, Swarm: cfg.Swarm, Transactions: cfg.Transactions, Gate: NewGate(servingSlots), Metrics: metrics, Log: cfg.Log,
+		Witnesses: cfg.Witnesses, Swarm: cfg.Swarm, Transactions: cfg.Transactions, Gate: NewGate(servingSlots()), Metrics: metrics, Log: cfg.Log,
 		OnJoin: h.join, OnLeave: h.leave,
 	}
 	return h, nil

@@ -105,6 +105,7 @@ func TestProtocolFaults(t *testing.T) {
 		{"access lists of snap/2", 71, true, snap.GetAccessListsMsg, []uint{1}, KindUnknownMessage},
 		{"oversize", 71, false, eth.TransactionsMsg, make([]byte, maxMessageSize), KindOversize},
 		{"oversize over snap", 71, true, snap.TrieNodesMsg, make([]byte, maxMessageSize), KindOversize},
+		{"oversize request", 71, true, snap.GetTrieNodesMsg, make([]byte, maxIncoming), KindOversize},
 		{"malformed request", 71, false, eth.GetBlockHeadersMsg, []any{uint64(1), uint64(2)}, KindMalformed},
 		{"request with junk behind", 71, false, eth.GetBlockBodiesMsg, raw("c3 01 c0 05"), KindMalformed},
 		{"request that is no list", 71, false, eth.GetReceiptsMsg, "abc", KindMalformed},
@@ -347,7 +348,7 @@ func TestFlood(t *testing.T) {
 
 	// By bytes.
 	h = newHostile(t, 71, chain, cfg)
-	big := []any{uint64(1), common.Hash{}, []snap.TrieNodePathSet{{make([]byte, maxMessageSize/2)}}, uint64(1)}
+	big := []any{uint64(1), common.Hash{}, []snap.TrieNodePathSet{{make([]byte, maxIncoming-100)}}, uint64(1)}
 	for range 4 {
 		say(h.snap, snap.GetTrieNodesMsg, big)
 	}

@@ -3,20 +3,25 @@ package p2p
 import (
 	"time"
 
+	"github.com/ethereum/go-ethereum/eth/protocols/eth"
+	"github.com/ethereum/go-ethereum/eth/protocols/snap"
 	"github.com/prometheus/client_golang/prometheus"
 )
 
 // Metrics are the package's counters, shared by all peers of a node.
 type Metrics struct {
-	received [messageCount]prometheus.Counter // bytes by message, before compression
-	sent     [messageCount]prometheus.Counter
-	requests *prometheus.CounterVec   // by message and outcome
-	seconds  *prometheus.HistogramVec // by message
-	served   *prometheus.CounterVec   // by message
-	faults   *prometheus.CounterVec   // by kind
-	dropped  prometheus.Counter       // gossip that found the queue full
-	eth      prometheus.Gauge
-	snap     prometheus.Gauge
+	received  [messageCount]prometheus.Counter // bytes by message, before compression
+	sent      [messageCount]prometheus.Counter
+	requests  *prometheus.CounterVec   // by message and outcome
+	seconds   *prometheus.HistogramVec // by message
+	served    *prometheus.CounterVec   // by message
+	items     *prometheus.CounterVec   // by message
+	empty     *prometheus.CounterVec   // by message
+	faults    *prometheus.CounterVec   // by kind
+	dropped   prometheus.Counter       // gossip that found the queue full
+	throttled prometheus.Counter       // requests that waited for the pace of their peer
+	eth       prometheus.Gauge
+	snap      prometheus.Gauge
 }
 
 // Outcomes of a request, as beam_p2p_requests_total labels them.
@@ -42,6 +47,11 @@ func NewMetrics(reg prometheus.Registerer) (*Metrics, error) {
 			Buckets: prometheus.ExponentialBuckets(0.001, 2, 14),
 		}, []string{"message"}),
 		served: bytes("beam_p2p_served_total", "Requests of peers that were answered, by message."),
+		items:  bytes("beam_p2p_served_items_total", "Headers, bodies, leaves, nodes, codes and so on in the answers, by message of the request."),
+		empty:  bytes("beam_p2p_served_empty_total", "Requests of peers that were answered with nothing, because it is not held, by message."),
+		throttled: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "beam_p2p_throttled_total", Help: "Requests of peers that had to wait because the peer made too many a second.",
+		}),
 		faults: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "beam_p2p_faults_total", Help: "Peers disconnected for a fault, by kind.",
 		}, []string{"kind"}),
@@ -65,7 +75,7 @@ func NewMetrics(reg prometheus.Registerer) (*Metrics, error) {
 	if reg == nil {
 		return m, nil
 	}
-	for _, c := range []prometheus.Collector{received, sent, m.requests, m.seconds, m.served, m.faults, m.dropped, m.eth, m.snap} {
+	for _, c := range []prometheus.Collector{received, sent, m.requests, m.seconds, m.served, m.items, m.empty, m.faults, m.dropped, m.throttled, m.eth, m.snap} {
 		if err := reg.Register(c); err != nil {
 			return nil, err
 		}
@@ -79,6 +89,59 @@ func (m *Metrics) requested(msg message, outcome string, took time.Duration) {
 	if outcome == outcomeOK {
 		m.seconds.WithLabelValues(msg.String()).Observe(took.Seconds())
 	}
+}
+
+// answered counts an answer to a peer, and what is in it.
+func (m *Metrics) answered(msg message, packet any) {
+	m.served.WithLabelValues(msg.String()).Inc()
+	if n := itemsIn(packet); n > 0 {
+		m.items.WithLabelValues(msg.String()).Add(float64(n))
+	} else {
+		m.empty.WithLabelValues(msg.String()).Inc()
+	}
+}
+
+// itemsIn counts what a reply holds. Empty entries are none.
+func itemsIn(packet any) (n int) {
+	switch reply := packet.(type) {
+	case *eth.BlockHeadersRLPPacket:
+		return len(reply.BlockHeadersRLPResponse)
+	case *eth.BlockBodiesRLPPacket:
+		return len(reply.BlockBodiesRLPResponse)
+	case *receiptsReply69:
+		return len(reply.List)
+	case *receiptsReply70:
+		return len(reply.List)
+	case *accessListsReply:
+		for _, list := range reply.List {
+			n += min(1, len(list)-1) // the empty string is one byte
+		}
+	case *eth.PooledTransactionsRLPPacket:
+		return len(reply.PooledTransactionsRLPResponse)
+	case *snap.TrieNodesPacket:
+		for _, node := range reply.Nodes {
+			n += min(1, len(node))
+		}
+	case *nodeDataPacket:
+		return len(reply.Blobs)
+	case *snap.ByteCodesPacket:
+		return len(reply.Codes)
+	case *snap.AccountRangePacket:
+		return len(reply.Accounts)
+	case *snap.StorageRangesPacket:
+		for _, slots := range reply.Slots {
+			n += len(slots)
+		}
+	case *subtreesPacket:
+		for _, leaves := range reply.Leaves {
+			n += len(leaves)
+		}
+	case *witnessHashesPacket:
+		return len(reply.Hashes)
+	case *witnessKeysPacket:
+		return min(1, len(reply.Keys)-1) // the empty list is one byte
+	}
+	return n
 }
 
 // joined and left keep the peer gauges.

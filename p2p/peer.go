@@ -15,6 +15,7 @@ import (
 	"github.com/ethereum/go-ethereum/eth/protocols/eth"
 	gethp2p "github.com/ethereum/go-ethereum/p2p"
 	"github.com/ethereum/go-ethereum/rlp"
+	"golang.org/x/time/rate"
 )
 
 // Link is one agreed connection.
@@ -79,6 +80,7 @@ type Peer struct {
 	haveMoved chan struct{}                              // capacity 1
 	queue     chan incoming                              // to the serving goroutine
 	queued    atomic.Int64                               // bytes in queue
+	pace      *rate.Limiter                              // of answers
 	writing   chan struct{}                              // capacity 1: the turn to write
 
 	once sync.Once
@@ -107,6 +109,7 @@ func NewPeer(link Link, cfg PeerConfig) *Peer {
 		headMoved: make(chan struct{}, 1),
 		haveMoved: make(chan struct{}, 1),
 		queue:     make(chan incoming, maxQueued),
+		pace:      rate.NewLimiter(maxPace, paceBurst),
 		writing:   make(chan struct{}, 1),
 		gone:      make(chan struct{}),
 	}
@@ -302,12 +305,16 @@ func (p *Peer) receive(proto protocol, msg gethp2p.Msg) error {
 
 // payload reads a message of a known kind and size.
 func (p *Peer) payload(proto protocol, msg gethp2p.Msg) (message, []byte, error) {
-	if msg.Size > maxMessageSize {
-		return 0, nil, p.blame(KindOversize, fmt.Errorf("message %#02x of %d bytes", msg.Code, msg.Size))
-	}
 	m, ok := lookup(proto, p.link.Version, msg.Code)
 	if !ok {
 		return 0, nil, p.blame(KindUnknownMessage, fmt.Errorf("message %#02x in %s beside eth/%d", msg.Code, proto, p.link.Version))
+	}
+	limit := uint32(maxMessageSize)
+	if messages[m].role == roleRequest || messages[m].role == roleGossip {
+		limit = maxIncoming
+	}
+	if msg.Size > limit {
+		return 0, nil, p.blame(KindOversize, fmt.Errorf("%s of %d bytes", m, msg.Size))
 	}
 	payload := make([]byte, msg.Size)
 	if _, err := io.ReadFull(msg.Payload, payload); err != nil {

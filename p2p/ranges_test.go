@@ -33,7 +33,7 @@ func TestServeRangesLikeGeth(t *testing.T) {
 	}
 	size := func() uint64 { return []uint64{0, 1, 100, 2000, 20_000, 4 << 20}[rng.IntN(6)] }
 	seen := make(map[[3]int]int) // accounts or slots, lists, proof
-	for range 300 {
+	for range 120 {
 		root := chain.Header(chain.hash(testBlocks - rng.Uint64N(130))).Root
 		query := snap.GetAccountRangePacket{Root: root, Origin: key(), Limit: key(), Bytes: size()}
 		copied := query
@@ -51,7 +51,7 @@ func TestServeRangesLikeGeth(t *testing.T) {
 	}
 	storer, unknown := crypto.Keccak256Hash(testStorer[:]), common.Hash{1}
 	sender := crypto.Keccak256Hash(testSender[:]) // has no storage
-	for range 300 {
+	for range 120 {
 		root := chain.Header(chain.hash(testBlocks - rng.Uint64N(130))).Root
 		query := snap.GetStorageRangesPacket{Root: root, Bytes: size()}
 		for range rng.IntN(4) {

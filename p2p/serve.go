@@ -13,8 +13,14 @@ const (
 	// maxQueued bounds the messages of a peer that wait to be served. Honest peers keep a
 	// few dozen requests in flight.
 	maxQueued = 256
-	// maxQueuedBytes bounds their bytes. One message of any size always fits.
-	maxQueuedBytes = maxMessageSize
+	// maxQueuedBytes bounds their bytes. One message always fits.
+	maxQueuedBytes = 2 * maxIncoming
+
+	// maxPace is how many requests of a peer are answered per second; those above wait. A peer
+	// that keeps 16 in flight over 50 ms makes 320, and each may be for 1024 nodes.
+	maxPace = 500
+	// paceBurst is how many of them may come at once.
+	paceBurst = 500
 )
 
 // enqueue queues a message for the serving goroutine; false when there is no room.
@@ -42,7 +48,7 @@ func (p *Peer) serve(ctx context.Context) {
 			p.queued.Add(-int64(len(in.payload)))
 			if messages[in.msg].role == roleGossip {
 				err = p.gossip(in)
-			} else {
+			} else if err = p.keepPace(ctx); err == nil {
 				err = p.answer(ctx, in)
 			}
 		case <-p.headMoved:
@@ -59,6 +65,15 @@ func (p *Peer) serve(ctx context.Context) {
 	}
 }
 
+// keepPace waits until one more request of this peer may be answered.
+func (p *Peer) keepPace(ctx context.Context) error {
+	if p.pace.Allow() {
+		return nil
+	}
+	p.cfg.Metrics.throttled.Inc()
+	return p.pace.Wait(ctx)
+}
+
 // answer replies to one request. The gate is held while the backends work, not while the
 // reply is written.
 func (p *Peer) answer(ctx context.Context, in incoming) error {
@@ -73,7 +88,7 @@ func (p *Peer) answer(ctx context.Context, in incoming) error {
 	if err := p.write(ctx, reply, packet); err != nil {
 		return err
 	}
-	p.cfg.Metrics.served.WithLabelValues(in.msg.String()).Inc()
+	p.cfg.Metrics.answered(in.msg, packet)
 	return nil
 }
 

@@ -30,7 +30,7 @@ func TestServeLikeGeth(t *testing.T) {
 		}
 		return chain.hash(rng.Uint64N(testBlocks + 1))
 	}
-	for range 3000 {
+	for range 1500 {
 		query := randomHeaderQuery(rng, hash)
 		copied := *query
 		want := eth.ServiceGetBlockHeadersQuery(chain.BlockChain, &copied, asker)
@@ -162,7 +162,7 @@ func TestTrieNodeLimits(t *testing.T) {
 	root := chain.CurrentHeader().Root
 	storer := crypto.Keccak256Hash(testStorer[:])
 	wide := snap.TrieNodePathSet{storer[:]}
-	for range 3000 {
+	for range 1500 {
 		wide = append(wide, []byte{0xff}) // terminated: an empty entry, no lookup at the backend
 	}
 	for name, sets := range map[string][]snap.TrieNodePathSet{

@@ -124,8 +124,11 @@ func (s syncing) join(t *testing.T, name string, serving bigState) {
 	t.Helper()
 	h := newHostile(t, 71, serving.testChain, PeerConfig{NetworkID: 7, Chain: serving.testChain, State: serving, Gate: NewGate(1)})
 	peer := snap.NewPeer(snap.SNAP1, gethp2p.NewPeer(enode.ID(crypto.Keccak256Hash([]byte(name))), name, nil), h.snap)
-	over := make(chan error, 1)
-	go func() { over <- snap.Handle(s, peer) }()
+	over := make(chan struct{})
+	go func() {
+		defer close(over)
+		_ = snap.Handle(s, peer) // ends with its connection
+	}()
 	t.Cleanup(func() {
 		h.snap.Close()
 		<-over
@@ -141,7 +144,7 @@ func (s syncing) join(t *testing.T, name string, serving bigState) {
 func TestSnapSyncFromUs(t *testing.T) {
 	accounts, slots := 20_000, 40_000
 	if testing.Short() {
-		accounts, slots = 3000, 12_000
+		accounts, slots = 800, 8000
 	}
 	source := newBigState(t, accounts, slots)
 	part := source
