@@ -76,7 +76,7 @@ func (f *Fetcher) Join(p Peer) {
 	if !f.roster.join(p) {
 		return
 	}
-	if p.ServesState() {
+	if p.ServesState() || asDataPeer(p) != nil {
 		f.inbox.post(joined{p})
 	}
 }

@@ -94,6 +94,7 @@ type ask struct {
 	id         sched.WantID
 	depth      int
 	riderDepth int
+	again      bool // it has been sent before
 }
 
 // delivery is what a reply held for one want.
@@ -117,6 +118,8 @@ type reply struct {
 	result      string
 	failed      bool
 	failure     sched.Failure
+	byHash      bool // no more was asked for than the wanted nodes themselves
+	aside       bool // it was asked of a peer that serves paths too: nothing is said about the root
 	deliveries  []delivery
 	unsatisfied []sched.WantID
 	cut         bool   // it ended before something that was asked for and exists
@@ -139,7 +142,10 @@ func exchange(ctx context.Context, peer Peer, a sched.Send, asks []ask, local tr
 		asked int
 		err   error
 	)
-	if a.Kind == sched.Code {
+	if data := byHash(peer, asks); data != nil {
+		r.byHash, r.aside = true, peer.ServesState()
+		blobs, err = data.NodeData(ctx, hashesOf(asks))
+	} else if a.Kind == sched.Code {
 		hashes := make([]common.Hash, len(asks))
 		for i := range asks {
 			hashes[i] = asks[i].code
@@ -165,6 +171,10 @@ func exchange(ctx context.Context, peer Peer, a sched.Send, asks []ask, local tr
 	if a.Kind == sched.Code {
 		err = r.keepCodes(asks, bag, local)
 		r.cut = r.bytes >= maxReplyBytes && len(r.unsatisfied) > 0
+	} else if r.byHash {
+		err = r.keepNodes(onlyNodes(asks), bag, local)
+		r.long = r.bytes >= maxReplyBytes || r.items >= maxData
+		r.cut = r.long && len(r.unsatisfied) > 0
 	} else {
 		err = r.keepNodes(asks, bag, local)
 		for _, set := range sets {
@@ -208,7 +218,7 @@ func (r *reply) keepNodes(asks []ask, bag map[common.Hash][]byte, local trie.Loc
 		nodes := trie.Follow(a.fault.Owner, a.fault.Path, a.fault.Hash, a.fault.Key, bag)
 		if len(nodes) == 0 {
 			r.unsatisfied = append(r.unsatisfied, a.id)
-			if len(a.fault.Riders) > 0 {
+			if len(a.fault.Riders) > 0 && !r.byHash {
 				loose, r.barren[a.owner()] = true, true
 			}
 			continue
@@ -228,7 +238,7 @@ func (r *reply) keepNodes(asks []ask, bag map[common.Hash][]byte, local trie.Loc
 			}
 			nodes = append(nodes, ridden...)
 			r.barren[a.owner()] = len(ridden) == 0
-			loose = loose || account == nil && d.next != nil
+			loose = loose || account == nil && d.next != nil && !r.byHash
 		}
 		for _, n := range nodes {
 			if proved[n.Hash] {

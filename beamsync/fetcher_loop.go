@@ -133,7 +133,7 @@ func (l *fetchLoop) handle(ctx context.Context, messages []any) error {
 			l.abandon(ctx, m.call)
 		case joined:
 			l.peers[m.peer.ID()] = m.peer
-			l.step(ctx, sched.PeerJoined{ID: m.peer.ID()})
+			l.step(ctx, sched.PeerJoined{ID: m.peer.ID(), ByHash: !m.peer.ServesState()})
 		case left:
 			delete(l.peers, m.id)
 			delete(l.served, m.id)
@@ -263,7 +263,7 @@ func (l *fetchLoop) send(ctx context.Context, a sched.Send) {
 	sessions := make(map[*Session]bool)
 	for _, id := range a.Wants {
 		w := l.wants[id]
-		asks = append(asks, ask{id: id, target: w.target, depth: w.depth, riderDepth: w.riderDepth})
+		asks = append(asks, ask{id: id, target: w.target, depth: w.depth, riderDepth: w.riderDepth, again: w.flying})
 		if !a.Hedge {
 			w.sends++
 			w.flying = true
@@ -309,14 +309,14 @@ func (l *fetchLoop) deliver(ctx context.Context, r *reply) error {
 	serves := l.serves(r)
 	guessed := serves && l.hinted(r.unsatisfied) // and nothing was asked for that it must have
 	ev := sched.Responded{
-		Request: r.request, Unsatisfied: r.unsatisfied, Empty: r.result == resultEmpty && !guessed,
+		Request: r.request, Unsatisfied: r.unsatisfied, Empty: r.result == resultEmpty && !guessed && !r.aside,
 		Cut: r.cut, Lied: r.result == resultLie, Bytes: r.bytes, Items: r.items,
 	}
 	for _, d := range r.deliveries {
 		ev.Satisfied = append(ev.Satisfied, d.id)
-		l.depths.observe(d)
+		l.learn(d, r.byHash)
 		for _, rider := range d.riders {
-			l.depths.observe(rider)
+			l.learn(rider, r.byHash)
 		}
 	}
 	var further sched.WantAdded // what paths go on with
@@ -353,10 +353,17 @@ func (l *fetchLoop) serves(r *reply) bool {
 		roots = &fresh
 		l.served[r.peer] = roots
 	}
-	if r.kind == sched.Node && r.proved > 0 {
+	if r.kind == sched.Node && r.proved > 0 && !r.aside {
 		roots.Add(r.root, struct{}{})
 	}
 	return roots.Contains(r.root)
+}
+
+// learn learns how deep paths go. A node by hash says so where the path ends only.
+func (l *fetchLoop) learn(d delivery, byHash bool) {
+	if !byHash || d.next == nil {
+		l.depths.observe(d)
+	}
 }
 
 // hinted says whether wants are guesses and nothing else: a peer that has none of them is not
@@ -424,7 +431,7 @@ func (l *fetchLoop) satisfy(ctx context.Context, w *want, d delivery, r *reply) 
 		}
 		for _, rider := range d.riders {
 			doubtful := r.cut && r.long
-			lacked := c.hint && rider.depth == 0 && !doubtful
+			lacked := c.hint && rider.depth == 0 && !doubtful && !r.byHash
 			if c.whole && rider.next != nil && !lacked {
 				if next, fresh := l.want(ctx, c, nodeTarget(*rider.next), rounds); fresh {
 					further = append(further, next.scheduled(nil))

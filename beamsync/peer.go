@@ -34,6 +34,23 @@ type StatePeer interface {
 	ByteCodes(ctx context.Context, hashes []common.Hash, maxBytes uint64) ([][]byte, error)
 }
 
+// DataPeer is a [Peer] that may serve state by hash: over eth/66, or as a node of our own kind.
+type DataPeer interface {
+	// ServesNodeData says whether it does.
+	ServesNodeData() bool
+	// NodeData asks for trie nodes and codes by hash (GetNodeData), at most 1024. The reply has
+	// no more entries, in any order; missing ones are left out.
+	NodeData(ctx context.Context, hashes []common.Hash) ([][]byte, error)
+}
+
+// asDataPeer returns the peer as one that serves state by hash, nil if it does not.
+func asDataPeer(peer any) DataPeer {
+	if p, ok := peer.(DataPeer); ok && p.ServesNodeData() {
+		return p
+	}
+	return nil
+}
+
 // ChainPeer serves the chain over eth/69 and later.
 type ChainPeer interface {
 	// Head is the newest block that the peer announced (status or block range update).

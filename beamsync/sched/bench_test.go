@@ -25,7 +25,7 @@ func BenchmarkBatch(b *testing.B) {
 func batch(peers, wants int) (requests int) {
 	s, now := New(), time.Unix(0, 0)
 	for i := range peers {
-		s.Step(now, PeerJoined{fmt.Sprint(i)})
+		s.Step(now, PeerJoined{ID: fmt.Sprint(i)})
 	}
 	var ev WantAdded
 	for i := range wants {

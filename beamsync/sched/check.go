@@ -94,7 +94,7 @@ func (s *Scheduler) checkPeers() error {
 		if slices.Contains(s.liars, p.id) {
 			return fmt.Errorf("peer %s is a liar", p.id)
 		}
-		if slices.Min(p.budget[:]) < minBudget || slices.Max(p.budget[:]) > maxBudget || p.score <= 0 || p.score > 1 || p.grown < minWindow || p.grown > maxWindow || len(p.backoffs) > maxBackoffs {
+		if slices.Min(p.budget[:]) < minBudget || slices.Max(p.budget[:]) > p.mostBudget() || p.score <= 0 || p.score > 1 || p.grown < minWindow || p.grown > maxWindow || len(p.backoffs) > maxBackoffs {
 			return fmt.Errorf("peer %s: budgets %d, window %d, score %f, %d back-offs", p.id, p.budget, p.grown, p.score, len(p.backoffs))
 		}
 		for _, o := range s.peers[:i] {

@@ -61,10 +61,12 @@ func (s *Scheduler) drain(q *queue) {
 }
 
 // spare sets apart the peers that only those wants go to that avoid all others: those not
-// relied upon, if there are others, and for background the fastest.
+// relied upon, if there are others, those that take a trip for each node of a path, and for
+// background, which asks for single nodes, the fastest.
 func (s *Scheduler) spare(q *queue, able []*peer) (rest, spared []*peer) {
+	paths := q.kind == Node && q.class > Background
 	for _, p := range able {
-		if p.proven() {
+		if p.proven() && !(paths && p.byHash) {
 			rest = append(rest, p)
 		} else {
 			spared = append(spared, p)

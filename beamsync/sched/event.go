@@ -42,7 +42,8 @@ func Classes() []Class { return []Class{Background, Predictive, RPC, Urgent} }
 // Kind is what a request asks for.
 type Kind uint8
 
-// The kinds: trie nodes by path (GetTrieNodes), codes by hash (GetByteCodes).
+// The kinds: trie nodes (GetTrieNodes by path, or GetNodeData by hash), codes (GetByteCodes, or
+// GetNodeData).
 const (
 	Node Kind = iota
 	Code
@@ -91,8 +92,12 @@ type WantRaised struct {
 	Class Class
 }
 
-// PeerJoined adds a peer that serves state.
-type PeerJoined struct{ ID string }
+// PeerJoined adds a peer that serves state. One that serves it by hash only (GetNodeData) needs a
+// trip for each level of a path, but a single lookup for each node.
+type PeerJoined struct {
+	ID     string
+	ByHash bool
+}
 
 // PeerLeft removes a peer; what it had in flight is queued again.
 type PeerLeft struct{ ID string }

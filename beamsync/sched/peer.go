@@ -23,6 +23,9 @@ const (
 	minBudget   = 32
 	maxBudget   = 512
 
+	// A server of GetNodeData gives 1024 blobs at most; each costs it one lookup.
+	hashBudget = 1024
+
 	firstBackoff = 250 * time.Millisecond
 	maxBackoff   = 8 * time.Second
 	maxBackoffs  = 64 // remembered per peer; roots grow old in 128 blocks
@@ -40,7 +43,10 @@ const (
 
 // peer is the progress of one peer: what it is doing and what to expect of it.
 type peer struct {
-	id   string
+	id string
+
+	byHash bool // it serves state by hash only
+
 	lack [kinds]bool // kinds that it said it does not serve
 	gone bool        // a request said so; PeerLeft will follow
 	head uint64      // newest block that it announced
@@ -51,7 +57,7 @@ type peer struct {
 	pace
 	probation
 
-	budget [kinds]int // cost that a request of its may have; minBudget..maxBudget
+	budget [kinds]int // cost that a request of its may have; minBudget..mostBudget()
 
 	proofs []proof // of the roots that it served last, newest last; at most maxProofs
 
@@ -95,11 +101,30 @@ type backoff struct {
 	count int // at least 1
 }
 
-func newPeer(id string) *peer {
-	return &peer{
-		id: id, budget: [kinds]int{startBudget, startBudget},
+func newPeer(id string, byHash bool) *peer {
+	p := &peer{
+		id: id, byHash: byHash, budget: [kinds]int{startBudget, startBudget},
 		pace: pace{grown: startWindow}, probation: probation{score: 1},
 	}
+	if byHash {
+		p.budget[Node] = hashBudget
+	}
+	return p
+}
+
+func (p *peer) mostBudget() int {
+	if p.byHash {
+		return hashBudget
+	}
+	return maxBudget
+}
+
+// cost is what a want adds to a request to the peer.
+func (p *peer) cost(w *want) int {
+	if p.byHash && w.Kind == Node {
+		return 1
+	}
+	return w.Cost
 }
 
 // proven says whether the peer is relied upon: it answers, mostly usefully.
@@ -224,7 +249,7 @@ func (p *peer) resize(k Kind, cost int, cut bool) {
 	case cut:
 		*b = max(min(*b, cost)*3/4, minBudget)
 	case cost > *b*3/4:
-		*b = min(*b+16, maxBudget)
+		*b = min(*b+16, p.mostBudget())
 	}
 }
 

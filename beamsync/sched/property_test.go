@@ -142,7 +142,7 @@ func (w *world) join(character string) {
 	w.nextID++
 	id := fmt.Sprintf("%s%d", character, w.nextID)
 	w.peers[id] = character
-	w.step(PeerJoined{id})
+	w.step(PeerJoined{ID: id, ByHash: w.next(4) == 0})
 }
 
 func (w *world) add() {
@@ -286,7 +286,7 @@ func FuzzStep(f *testing.F) {
 // end, and never as a lie.
 func TestUselessPeer(t *testing.T) {
 	s, now, root := New(), time.Unix(0, 0), common.Hash{1}
-	s.Step(now, PeerJoined{"good"})
+	s.Step(now, PeerJoined{ID: "good"})
 	var blames []Blame
 	id := WantID(0)
 	for range 40 {
@@ -294,7 +294,7 @@ func TestUselessPeer(t *testing.T) {
 		now = now.Add(20 * time.Second) // past any back-off
 		actions := s.Step(now, WantAdded{[]Want{{ID: id, Class: Predictive, Root: root, Cost: 1}}})
 		if id == 1 {
-			s.Step(now, PeerJoined{"empty"})
+			s.Step(now, PeerJoined{ID: "empty"})
 		}
 		for len(actions) > 0 {
 			a := actions[0]
@@ -333,7 +333,7 @@ func TestWindowFollowsDelay(t *testing.T) {
 		{100 * time.Millisecond, 40 * time.Millisecond, minWindow, minWindow + 12},
 		{100 * time.Millisecond, time.Second, minWindow, minWindow},
 	} {
-		p, now := newPeer("a"), time.Unix(100, 0)
+		p, now := newPeer("a", false), time.Unix(100, 0)
 		for range 20 { // batches of 8, which it serves one after another
 			for n := range 8 {
 				r := &request{sent: now, queued: p.backlog(n)}

@@ -149,7 +149,7 @@ func (s *Scheduler) prune(q *queue) {
 // that do not avoid it, up to the given cost, one at least. It is in no request yet.
 func (s *Scheduler) take(q *queue, p *peer, limit int) (taken []*want, cost int) {
 	var passed []*want // they avoid the peer
-	i := 0
+	i, freed := 0, 0
 	for ; i < len(q.wants); i++ {
 		w := q.wants[i]
 		if until := w.avoidedUntil(p.id); until.After(s.now) {
@@ -157,17 +157,18 @@ func (s *Scheduler) take(q *queue, p *peer, limit int) (taken []*want, cost int)
 			passed = append(passed, w)
 			continue
 		}
-		if len(taken) > 0 && cost+w.Cost > limit {
+		if len(taken) > 0 && cost+p.cost(w) > limit {
 			break
 		}
 		w.queue = nil
 		taken = append(taken, w)
-		cost += w.Cost
+		cost += p.cost(w)
+		freed += w.Cost
 	}
 	q.wants = q.wants[i:]
 	if len(passed) > 0 {
 		q.wants = append(passed, q.wants...)
 	}
-	q.cost -= cost
+	q.cost -= freed
 	return taken, cost
 }

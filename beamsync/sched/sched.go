@@ -65,7 +65,7 @@ func (s *Scheduler) Step(now time.Time, ev Event) []Action {
 	case WantRaised:
 		s.raise(ev.ID, ev.Class)
 	case PeerJoined:
-		s.join(ev.ID)
+		s.join(ev)
 	case PeerLeft:
 		s.leave(ev.ID)
 	case PeerHead:
@@ -146,12 +146,12 @@ func (s *Scheduler) peer(id string) *peer {
 	return nil
 }
 
-func (s *Scheduler) join(id string) {
-	if slices.Contains(s.liars, id) {
+func (s *Scheduler) join(ev PeerJoined) {
+	if slices.Contains(s.liars, ev.ID) {
 		return
 	}
-	s.leave(id)
-	s.peers = append(s.peers, newPeer(id))
+	s.leave(ev.ID)
+	s.peers = append(s.peers, newPeer(ev.ID, ev.ByHash))
 }
 
 // advance gives a peer with a newer head a new chance for everything.

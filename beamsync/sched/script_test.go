@@ -21,6 +21,7 @@ var update = flag.Bool("update", false, "rewrite the expected actions in testdat
 // actions that it must cause. Everything else explains. Events:
 //
 //	join PEER... | leave PEER | head PEER NUMBER
+//	hash PEER...    they join and serve state by hash only
 //	want CLASS KIND ROOT ID[-ID]... [cost=N] | raise ID CLASS | cancel ID
 //	reply REQUEST [ID...] [empty|cut|lied]    the wants listed are satisfied; none listed and no flag: all
 //	fail REQUEST timeout|gone|unsupported|broken
@@ -99,10 +100,10 @@ func replay(t *testing.T, text string) string {
 func parseEvents(words []string, sent map[RequestID]Send) ([]Event, error) {
 	verb, args := words[0], words[1:]
 	switch verb {
-	case "join":
+	case "join", "hash":
 		var events []Event
 		for _, id := range args {
-			events = append(events, PeerJoined{id})
+			events = append(events, PeerJoined{ID: id, ByHash: verb == "hash"})
 		}
 		return events, nil
 	case "leave":

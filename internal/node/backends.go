@@ -75,7 +75,7 @@ func (b beam) status() beamStatus {
 	}
 	for _, peer := range b.host.Peers() {
 		status.Peers++
-		if peer.ServesState() {
+		if peer.ServesState() || peer.ServesNodeData() {
 			status.StatePeers++
 		}
 	}
