@@ -23,8 +23,13 @@ import (
 	"github.com/sunbeam-eth/sunbeam/internal/stategen"
 )
 
-// fewestBlocks are compared with and without backfill: less says nothing about the slowest twentieth.
-const fewestBlocks = 20
+const (
+	// fewestBlocks are compared with and without backfill: less says nothing about the slowest twentieth.
+	fewestBlocks = 20
+	// oldEnough is how many blocks a chain must have for geth to snap-sync it: it takes the state 64 blocks
+	// below the head, and fails if that is the genesis.
+	oldEnough = 80
+)
 
 // BackfillOptions says what a fresh node is to become full from.
 type BackfillOptions struct {
@@ -130,7 +135,7 @@ func Backfill(ctx context.Context, opts BackfillOptions, out io.Writer) (result 
 	if err := errors.Join(err, building.Wait()); err != nil {
 		return nil, err
 	}
-	r := &race{opts: opts, world: world, dir: dir, result: new(BackfillResult)}
+	r := &race{opts: opts, world: world, dir: dir, result: new(BackfillResult), old: make(chan struct{})}
 	group, groupCtx := errgroup.WithContext(ctx)
 	worldCtx, endWorld := context.WithCancel(groupCtx)
 	defer endWorld()
@@ -155,13 +160,25 @@ type race struct {
 	world  *demo.World
 	dir    string
 	result *BackfillResult
+	old    chan struct{}                   // closed when the chain is old enough
 	racer  atomic.Pointer[mockcl.Follower] // who is told of new blocks; nil between laps
 }
 
 // chain has blocks built until ctx ends.
 func (r *race) chain(ctx context.Context) error {
-	quiet := slog.New(slog.DiscardHandler)
 	chain := mockcl.Chain{
+		Builder:      r.world.Builder,
+		Blocks:       max(0, oldEnough-int(r.world.Builder.Head().Number.Uint64())),
+		Transactions: func(uint64, *big.Int) []*types.Transaction { return nil },
+		Built:        func(*mockcl.Payload) {},
+	}
+	if chain.Blocks > 0 {
+		if err := r.follow(&chain).Run(ctx); err != nil {
+			return err
+		}
+	}
+	close(r.old)
+	chain = mockcl.Chain{
 		Builder: r.world.Builder,
 		Slot:    r.opts.Slot,
 		Transactions: func(uint64, *big.Int) []*types.Transaction {
@@ -173,10 +190,15 @@ func (r *race) chain(ctx context.Context) error {
 			}
 		},
 	}
+	return r.follow(&chain).Run(ctx)
+}
+
+// follow has the other geths follow a chain.
+func (r *race) follow(chain *mockcl.Chain) *mockcl.Chain {
 	for _, other := range r.world.Others {
-		chain.Followers = append(chain.Followers, mockcl.NewFollower(other.Engine, r.opts.Slot, func(mockcl.Record) {}, quiet))
+		chain.Followers = append(chain.Followers, mockcl.NewFollower(other.Engine, r.opts.Slot, func(mockcl.Record) {}, slog.New(slog.DiscardHandler)))
 	}
-	return chain.Run(ctx)
+	return chain
 }
 
 // backfillMix changes random accounts and slots, and reads others.
@@ -187,6 +209,11 @@ func backfillMix() stategen.Mix {
 }
 
 func (r *race) run(ctx context.Context) error {
+	select {
+	case <-r.old:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 	beam, err := r.beam(ctx, "sunbeam", 0, 0)
 	if err != nil {
 		return err
