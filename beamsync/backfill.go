@@ -29,7 +29,7 @@ const (
 
 const (
 	rangeBytes      = 512 << 10        // asked for in one request
-	rangeWindow     = 8                // requests in flight to one peer: hides 100 ms of round trip
+	rangeWindow     = 16               // most requests in flight to one peer: see rangePeer.window
 	maxRanges       = 64               // to all peers: bounds memory
 	maxLookupCalls  = 6                // calls of StateSource in flight
 	rangeDeadline   = 15 * time.Second // after which a request is given up
@@ -39,6 +39,8 @@ const (
 	backfillTick    = time.Second
 	backfillPoll    = 20 * time.Millisecond // how soon it is looked again whether a block still waits
 	backfillReport  = 8 * time.Second
+	maxYield        = 5 * time.Second // after which the backfill has a turn although something more important goes on
+	backfillTurn    = time.Second
 )
 
 // RangePeer is one connection that serves leaves of tries over snap/1. A call is one wire
@@ -74,7 +76,7 @@ type BackfillConfig struct {
 	Source StateSource
 
 	Recent func() (Target, bool) // the head's state; false: there is none yet
-	Busy   func() bool           // something more important needs the network
+	Busy   func() bool           // something more important needs network and processors
 	Rate   uint64                // bytes per second of ranges; 0: no limit
 
 	Blamer     Blamer

@@ -20,6 +20,9 @@ type rangePeers struct {
 type rangePeer struct {
 	RangePeer
 	flying  int
+	least   time.Duration // of the times that requests took until they were dealt with, rising slowly; 0: unknown
+	gap     time.Duration // average time between two that were, while more were under way; 0: unknown
+	last    time.Time     // when one was; zero if nothing was under way then
 	pause   time.Duration // the last back-off
 	until   time.Time     // no request before
 	nothing common.Hash   // the root of which it had nothing last
@@ -81,15 +84,40 @@ func (r *rangePeers) free(now time.Time) (best *rangePeer, again time.Time) {
 			}
 			continue
 		}
-		window := rangeWindow
-		if !p.served {
-			window = 2 // it may have nothing at all
-		}
-		if p.flying < window && (best == nil || p.flying < best.flying || p.flying == best.flying && p.ID() < best.ID()) {
+		if p.flying < p.window() && (best == nil || p.flying < best.flying || p.flying == best.flying && p.ID() < best.ID()) {
 			best = p
 		}
 	}
 	return best, again
+}
+
+// window is how many requests keep the peer and us busy: by Little's law as many as are dealt with
+// in the time that one takes if nothing is in its way, and one more. Others would only wait, with
+// what a block asks for behind them, and be lost when the node stops.
+func (p *rangePeer) window() int {
+	if !p.served || p.gap == 0 {
+		return 2 // it may have nothing at all
+	}
+	return min(2+int((p.least-p.gap)/max(p.gap, time.Millisecond)), rangeWindow)
+}
+
+// measure takes note of a request that was dealt with and took so long.
+func (p *rangePeer) measure(now time.Time, took time.Duration) {
+	if p.least == 0 || took < p.least {
+		p.least = took
+	} else {
+		p.least += p.least / 64
+	}
+	if gap := now.Sub(p.last); p.last.IsZero() {
+	} else if p.gap == 0 {
+		p.gap = gap
+	} else {
+		p.gap += (gap - p.gap) / 4
+	}
+	p.last = now
+	if p.flying == 0 {
+		p.last = time.Time{}
+	}
 }
 
 func (r *rangePeers) take(p *rangePeer) {
@@ -107,13 +135,15 @@ func (r *rangePeers) release(p *rangePeer) {
 	r.flying--
 }
 
-// put ends a request. A peer that failed or had nothing of a root is left alone for a while that doubles.
-func (r *rangePeers) put(p *rangePeer, root common.Hash, served, empty bool) {
+// put ends a request that took so long. A peer that failed or had nothing of a root is left alone
+// for a while that doubles.
+func (r *rangePeers) put(p *rangePeer, root common.Hash, took time.Duration, served, empty bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	p.flying--
 	r.flying--
 	if served {
+		p.measure(time.Now(), took)
 		p.served, p.pause, p.fails, p.nothing = true, 0, 0, common.Hash{}
 		return
 	}

@@ -254,12 +254,16 @@ func TestBackfillYields(t *testing.T) {
 		bed.busy.Store(true)
 		time.Sleep(100 * time.Millisecond) // the first request may have left before
 		before := peer.asked.Load()
-		time.Sleep(10 * time.Second)
+		time.Sleep(maxYield - 200*time.Millisecond)
 		if peer.asked.Load() != before {
-			t.Error("requests while a block waits")
+			t.Error("requests while a block is in work")
 		}
 		if p := bed.Progress(); !strings.Contains(p.Waiting, "block") {
 			t.Errorf("waits %q", p.Waiting)
+		}
+		time.Sleep(backfillTurn + time.Second)
+		if peer.asked.Load() == before {
+			t.Error("no turn although blocks never end")
 		}
 		bed.busy.Store(false)
 		took := bed.within(t, time.Minute, state)

@@ -23,22 +23,30 @@ type walk struct {
 	bucket  *bucket
 	results chan *rangeResult
 	wires   sync.WaitGroup
-	cpu     chan struct{} // bounds how many replies are verified at once
 
-	byNodes time.Time // until when no ranges are asked for, because nobody serves them
-	alone   time.Time // since when there is no peer that may serve ranges; zero: there is one
-	lookups int       // calls of StateSource in flight
-	waiting string    // why nothing was asked for, last time
-	wake    *time.Timer
+	unproved []*rangeResult // replies that nobody has verified, the first one first
+	proving  int            // replies that are being verified
+	yielding time.Time      // since when more important things are in work; zero: they are not
+	byNodes  time.Time      // until when no ranges are asked for, because nobody serves them
+	alone    time.Time      // since when there is no peer that may serve ranges; zero: there is one
+	lookups  int            // calls of StateSource in flight
+	waiting  string         // why nothing was asked for, last time
+	wake     *time.Timer
 }
 
-// rangeResult is how a need went. peer is nil for nodes and codes.
+// rangeResult is how a need went. peer is nil for nodes and codes. A range comes twice: as it was
+// received, and verified.
 type rangeResult struct {
 	need     *trie.Need
 	peer     *rangePeer
+	keys     [][]common.Hash
+	values   [][][]byte
+	proof    [][]byte
+	verified bool
 	delivery *trie.Delivery
 	bytes    int
-	took     time.Duration
+	began    time.Time
+	took     time.Duration // to the reply
 	err      error
 }
 
@@ -47,7 +55,7 @@ func (b *Backfill) walk(ctx context.Context, target Target, meter *meter) (compl
 	meter.begin()
 	w := &walk{
 		b: b, target: target, meter: meter, writer: b.cfg.Writer(), bucket: newBucket(b.cfg.Rate),
-		results: make(chan *rangeResult, maxRanges+maxLookupCalls), cpu: make(chan struct{}, runtime.GOMAXPROCS(0)),
+		results: make(chan *rangeResult, maxRanges+maxLookupCalls),
 	}
 	w.walker = trie.NewWalker(trie.WalkerConfig{
 		Root: target.Root, Seed: target.Seed, Solid: b.cfg.Solid, Writer: w.writer, Local: b.cfg.Local,
@@ -58,7 +66,10 @@ func (b *Backfill) walk(ctx context.Context, target Target, meter *meter) (compl
 	cancel()
 	w.wires.Wait()
 	for len(w.results) > 0 {
-		if r := <-w.results; r.peer != nil {
+		w.unproved = append(w.unproved, <-w.results)
+	}
+	for _, r := range w.unproved {
+		if r.peer != nil {
 			b.peers.release(r.peer)
 		}
 	}
@@ -76,13 +87,21 @@ func (w *walk) run(ctx context.Context) error {
 	defer tick.Stop()
 	w.publish()
 	for !w.walker.Done() {
-		more, err := w.dispatch(ctx)
-		if err != nil {
-			return err
+		more := false
+		if w.yields(time.Now()) {
+			w.waiting = "for a block in work"
+			w.wake.Reset(backfillPoll)
+		} else {
+			w.prove()
+			var err error
+			if more, err = w.dispatch(ctx); err != nil {
+				return err
+			}
 		}
 		if more { // there is local work: look at the rest without waiting
 			w.wake.Reset(0)
 		}
+		var err error
 		select {
 		case <-ctx.Done():
 			w.publish()
@@ -111,16 +130,28 @@ func (w *walk) run(ctx context.Context) error {
 	return nil
 }
 
+// yields says whether to leave network and processors to something more important. Where that
+// never ends, every few seconds there is a turn for the backfill nevertheless: once the state is complete,
+// blocks do not wait for the network any more.
+func (w *walk) yields(now time.Time) bool {
+	if !w.b.cfg.Busy() {
+		w.yielding = time.Time{}
+		return false
+	}
+	if w.yielding.IsZero() {
+		w.yielding = now
+	}
+	return now.Sub(w.yielding)%(maxYield+backfillTurn) < maxYield
+}
+
 // dispatch asks for what may be asked for now. more says that there is local work left.
 func (w *walk) dispatch(ctx context.Context) (more bool, err error) {
 	for {
 		w.waiting = ""
-		if w.b.cfg.Busy() {
-			w.waiting = "for a block that needs the network"
-			w.wake.Reset(backfillPoll)
-			return false, nil
-		}
 		now := time.Now()
+		if w.yields(now) {
+			return true, nil
+		}
 		peer, again := w.b.peers.free(now)
 		if wait := w.bucket.wait(now); wait > 0 && peer != nil {
 			w.waiting, peer, again = "for the rate limit", nil, now.Add(wait)
@@ -191,19 +222,29 @@ func (w *walk) ask(ctx context.Context, peer *rangePeer, need *trie.Need) {
 	w.wires.Add(1)
 	go func() {
 		defer w.wires.Done()
-		r := &rangeResult{need: need, peer: peer}
-		began := time.Now()
+		r := &rangeResult{need: need, peer: peer, began: time.Now()}
 		limited, cancel := context.WithTimeout(ctx, rangeDeadline)
-		keys, values, proof, err := askRange(limited, peer, w.target.Root, need)
+		r.keys, r.values, r.proof, r.err = askRange(limited, peer, w.target.Root, need)
 		cancel()
-		r.took, r.err, r.bytes = time.Since(began), err, sizeOf(keys, values, proof)
-		if err == nil {
-			w.cpu <- struct{}{}
-			r.delivery, r.err = need.Match(keys, values, proof)
-			<-w.cpu
-		}
+		r.took, r.bytes = time.Since(r.began), sizeOf(r.keys, r.values, r.proof)
 		w.results <- r
 	}()
+}
+
+// prove verifies replies, as many at once as there are processors.
+func (w *walk) prove() {
+	for w.proving < runtime.GOMAXPROCS(0) && len(w.unproved) > 0 {
+		r := w.unproved[0]
+		w.unproved = w.unproved[1:]
+		w.proving++
+		w.wires.Add(1)
+		go func() {
+			defer w.wires.Done()
+			r.delivery, r.err = r.need.Match(r.keys, r.values, r.proof)
+			r.verified, r.keys, r.values, r.proof = true, nil, nil, nil
+			w.results <- r
+		}()
+	}
 }
 
 func askRange(ctx context.Context, peer RangePeer, root common.Hash, need *trie.Need) (keys [][]common.Hash, values [][][]byte, proof [][]byte, err error) {
@@ -247,8 +288,16 @@ func (w *walk) take(ctx context.Context, r *rangeResult) error {
 		w.walker.Return(r.need)
 		return nil
 	}
-	w.meter.bytes += uint64(r.bytes)
-	w.bucket.spend(r.bytes - rangeBytes)
+	if r.verified {
+		w.proving--
+	} else {
+		w.meter.bytes += uint64(r.bytes)
+		w.bucket.spend(r.bytes - rangeBytes)
+		if r.err == nil {
+			w.unproved = append(w.unproved, r)
+			return nil
+		}
+	}
 	result, err := w.judge(ctx, r)
 	w.b.metrics.requests.WithLabelValues(r.need.Kind.String(), result).Inc()
 	if err != nil {
@@ -262,7 +311,7 @@ func (w *walk) take(ctx context.Context, r *rangeResult) error {
 		return nil
 	}
 	served := result == resultOK || result == resultPartial
-	w.b.peers.put(r.peer, w.target.Root, served, result == resultEmpty)
+	w.b.peers.put(r.peer, w.target.Root, time.Since(r.began), served, result == resultEmpty)
 	if !served {
 		w.walker.Return(r.need)
 		w.fallBack()

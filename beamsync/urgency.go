@@ -5,14 +5,9 @@ import (
 	"time"
 )
 
-const (
-	// calm is how long after a block's last wait for the network the next one is still expected,
-	// while that block is in work: what runs between two trips.
-	calm = 100 * time.Millisecond
-	// stuck is after which time without any reply a wait holds nobody else up: peers do not have
-	// what it wants, so leaving the network to it is of no use.
-	stuck = 10 * time.Second
-)
+// stuck is after which time without any reply a wait holds nobody else up: peers do not have
+// what it wants, so leaving the network to it is of no use.
+const stuck = 10 * time.Second
 
 // urgency says whether blocks wait for the network. It is safe for concurrent use.
 type urgency struct {
@@ -29,11 +24,13 @@ func (u *urgency) change(n int32) {
 	u.open.Add(n)
 }
 
-// Urgent says whether a block waits for state from the network. A block that is inWork does so
-// also for a moment after a wait: before the next one.
+// Urgent says whether a block waits for state from the network, or would wait for processors: one that
+// is inWork has both for itself, because what runs beside it makes each of its trips longer.
 func (f *Fetcher) Urgent(inWork bool) bool {
-	since := time.Since(time.Unix(0, f.urgent.last.Load()))
-	return since < stuck && f.urgent.open.Load() > 0 || inWork && since < calm
+	if f.urgent.open.Load() == 0 {
+		return inWork
+	}
+	return time.Since(time.Unix(0, f.urgent.last.Load())) < stuck
 }
 
 // Working says whether a block is being collected or executed: not one that waits for its parent.
