@@ -6,6 +6,7 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -260,7 +261,8 @@ func TestSlowPeerIsHedged(t *testing.T) {
 	inBubble(t, func(r *rig) {
 		a, b := newFakePeer("a", rtt), newFakePeer("b", rtt)
 		a.stall = func(int) bool { return true }
-		b.stall = func(n int) bool { return n == 11 }
+		var muted atomic.Bool
+		b.stall = func(int) bool { return muted.Load() }
 		r.join(a)
 		session := r.Session(sched.Urgent)
 		fetch := func(session *Session, key int) {
@@ -279,7 +281,9 @@ func TestSlowPeerIsHedged(t *testing.T) {
 			r.took(rtt, func() { fetch(session, 2+key) })
 		}
 		r.join(newFakePeer("c", rtt))
-		r.took(rtt, func() { fetch(session, 19) })           // c gets a copy, to see what it is worth
+		r.took(rtt, func() { fetch(session, 19) }) // c gets a copy, to see what it is worth
+		synctest.Wait()
+		muted.Store(true)
 		r.took(rtt+rtt/4+rtt, func() { fetch(session, 20) }) // a quarter later than usual
 		time.Sleep(6 * time.Second)
 		if got := r.blames.all(); !slices.Equal(got, []string{"a:timeout", "b:timeout"}) {
