@@ -1,13 +1,13 @@
 package beamsync
 
 import (
+	"cmp"
 	"context"
 	"runtime"
 	"sync"
 
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/core/types"
-	"github.com/ethereum/go-ethereum/crypto"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/sunbeam-eth/sunbeam/evm"
@@ -23,16 +23,30 @@ const maxRounds = 96
 // from the beginning gained nothing more at three times the work.
 const stragglers = 5
 
-// wish is something asked for.
-type wish struct {
-	done chan struct{} // closed when it is here, or cannot be had
-}
-
 // wishes is what one run asks for.
 type wishes struct {
 	faults []trie.Fault
 	codes  []common.Hash
 	below  *ancestor // the highest header asked for of those not held
+
+	// What it did not read but is likely to be read; it is not waited for.
+	likely      []trie.Fault
+	likelyCodes []common.Hash
+}
+
+func (w *wishes) add(guess *trie.Guess) {
+	faults, codes := guess.Missing()
+	w.faults = append(w.faults, faults...)
+	w.codes = append(w.codes, codes...)
+	faults, codes = guess.Wanted()
+	w.likely = append(w.likely, faults...)
+	w.likelyCodes = append(w.likelyCodes, codes...)
+}
+
+// expect makes what is likely something to wait for.
+func (w *wishes) expect() {
+	w.faults, w.likely = append(w.faults, w.likely...), nil
+	w.codes, w.likelyCodes = append(w.codes, w.likelyCodes...), nil
 }
 
 type ancestor struct {
@@ -51,7 +65,8 @@ type collection struct {
 	cores   chan struct{} // a token for each run at a time
 
 	mu    sync.Mutex
-	asked map[common.Hash]*wish // none is sent twice
+	asked map[common.Hash]*parcel // none is sent twice
+	sends errgroup.Group          // one goroutine for each parcel
 }
 
 func newCollection(c *Collector, block *types.Block, parent *types.Header, headers Ancestors, session Hinter) *collection {
@@ -59,19 +74,29 @@ func newCollection(c *Collector, block *types.Block, parent *types.Header, heade
 		Collector: c, block: block, parent: parent, headers: headers, session: session,
 		senders: c.spec.Senders(block),
 		cores:   make(chan struct{}, runtime.GOMAXPROCS(0)),
-		asked:   make(map[common.Hash]*wish),
+		asked:   make(map[common.Hash]*parcel),
 	}
 }
 
-// speculate runs the groups and the block until they miss nothing that can be had.
+// speculate asks for what the block names, and runs the groups and the block until they miss nothing
+// that can be had.
 func (r *collection) speculate(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	r.ask(ctx, r.namedKeys())
+	err := r.runAll(ctx)
+	cancel() // what nobody waits for any longer
+	return cmp.Or(err, r.sends.Wait())
+}
+
+func (r *collection) runAll(ctx context.Context) error {
 	groups := r.groups()
 	running, ctx := errgroup.WithContext(ctx)
 	ended := make(chan struct{}, len(groups))
 	for _, group := range groups {
 		running.Go(func() error {
 			defer func() { ended <- struct{}{} }()
-			return r.repeat(ctx, func(spec evm.Speculation) { r.spec.SpeculateGroup(ctx, spec, group) })
+			return r.repeat(ctx, true, func(spec evm.Speculation) { r.spec.SpeculateGroup(ctx, spec, group) })
 		})
 	}
 	running.Go(func() error {
@@ -79,7 +104,7 @@ func (r *collection) speculate(ctx context.Context) error {
 		for left, early := len(groups), 0; ; {
 			if left == 0 || left*stragglers <= len(groups) && early < maxEarlyRuns {
 				early++
-				if err := r.repeat(ctx, block); err != nil {
+				if err := r.repeat(ctx, left == 0, block); err != nil {
 					return err
 				}
 			}
@@ -113,8 +138,10 @@ func drain(ch <-chan struct{}) (n int) {
 	}
 }
 
-// repeat runs something in all manners, gets what it missed, and does it again.
-func (r *collection) repeat(ctx context.Context, run func(evm.Speculation)) error {
+// repeat runs something in all manners, asks for what it missed, and does it again when some of
+// that is here; when all of it that can be had is here if it is not eager.
+func (r *collection) repeat(ctx context.Context, eager bool, run func(evm.Speculation)) error {
+	news := make(chan struct{}, 1)
 	for range maxRounds {
 		var missed wishes
 		for _, manner := range []evm.Manner{evm.Marked, evm.Zeroed} {
@@ -122,14 +149,12 @@ func (r *collection) repeat(ctx context.Context, run func(evm.Speculation)) erro
 			spec := r.speculation(manner, &missed)
 			run(spec)
 			<-r.cores
-			faults, codes := spec.Guess.Missing()
-			missed.faults = append(missed.faults, faults...)
-			missed.codes = append(missed.codes, codes...)
+			missed.add(spec.Guess)
 			if !spec.Guess.Missed() {
 				break
 			}
 		}
-		if more, err := r.get(ctx, missed); err != nil || !more {
+		if some, err := r.await(ctx, missed, r.ask(ctx, missed), news, eager); err != nil || !some {
 			return err
 		}
 	}
@@ -150,87 +175,9 @@ func (r *collection) speculation(manner evm.Manner, missed *wishes) evm.Speculat
 	}
 }
 
-// fetch gets wishes and waits for them.
-func (r *collection) fetch(ctx context.Context, w wishes) error {
-	_, err := r.get(ctx, w)
-	return err
-}
-
-// get asks for what nobody asked for before, and waits for that and for what others asked for.
-// It says whether there was anything to wait for.
-func (r *collection) get(ctx context.Context, w wishes) (more bool, err error) {
-	var (
-		fresh   wishes
-		mine    = &wish{done: make(chan struct{})}
-		waiting = make(map[*wish]bool)
-	)
-	ask := func(id common.Hash) bool {
-		if asked := r.asked[id]; asked != nil {
-			if asked != mine {
-				waiting[asked] = true
-			}
-			return false
-		}
-		r.asked[id] = mine
-		return true
-	}
-	r.mu.Lock()
-	for _, fault := range spread(w.faults) {
-		id := crypto.Keccak256Hash(fault.Hash[:], fault.Owner[:], fault.Key)
-		send := ask(id)
-		var riders []common.Hash
-		for _, key := range fault.Riders {
-			if ask(crypto.Keccak256Hash(id[:], key[:])) {
-				riders = append(riders, key)
-			}
-		}
-		if send || len(riders) > 0 {
-			fault.Riders = riders
-			fresh.faults = append(fresh.faults, fault)
-		}
-	}
-	for _, hash := range w.codes {
-		if ask(hash) {
-			fresh.codes = append(fresh.codes, hash)
-		}
-	}
-	if w.below != nil && ask(w.below.hash) {
-		fresh.below = w.below
-	}
-	r.mu.Unlock()
-
-	err = r.send(ctx, fresh)
-	close(mine.done)
-	more = len(fresh.faults)+len(fresh.codes) > 0 || fresh.below != nil
-	for other := range waiting {
-		select {
-		case <-other.done:
-			continue
-		default:
-		}
-		more = true
-		select {
-		case <-other.done:
-		case <-ctx.Done():
-			return false, context.Cause(ctx)
-		}
-	}
-	return more, err
-}
-
-// send fetches wishes, nodes and codes beside a header.
-func (r *collection) send(ctx context.Context, w wishes) error {
-	var both errgroup.Group
-	if w.below != nil {
-		both.Go(func() error {
-			_, _ = r.headers.Header(ctx, w.below.hash, w.below.number) // the execution will say
-			return nil
-		})
-	}
-	if len(w.faults)+len(w.codes) > 0 {
-		both.Go(func() error { return r.session.Hint(ctx, w.faults, w.codes) })
-	}
-	return both.Wait()
+// fetch gets wishes and waits for all of them. It says whether any came.
+func (r *collection) fetch(ctx context.Context, w wishes) (some bool, err error) {
+	return r.await(ctx, w, r.ask(ctx, w), make(chan struct{}, 1), false)
 }
 
 // groups splits the transactions by sender, in order: those of one sender depend on each other,

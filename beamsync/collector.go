@@ -14,6 +14,7 @@ import (
 // evm.Executor implements it.
 type Speculator interface {
 	Senders(block *types.Block) []common.Address
+	Likely(to common.Address, input []byte) []common.Hash // slots, of a contract whose code is not known
 	SpeculateGroup(ctx context.Context, spec evm.Speculation, group []int)
 	SpeculateBlock(ctx context.Context, spec evm.Speculation)
 	SpeculateRoot(block *types.Block, parent *types.Header, guess *trie.Guess)
@@ -25,9 +26,10 @@ type Ancestors interface {
 	Held(hash common.Hash) *types.Header
 }
 
-// Hinter fetches guesses; [Session] implements it.
+// Hinter fetches guesses; [Session] implements it. It calls news, if that is not nil, whenever
+// something of them is here or will not come.
 type Hinter interface {
-	Hint(ctx context.Context, faults []trie.Fault, codes []common.Hash) error
+	Hint(ctx context.Context, faults []trie.Fault, codes []common.Hash, news func()) error
 }
 
 // Collector gets what a block will read, in as few sequential round trips as it can, before
@@ -35,15 +37,16 @@ type Hinter interface {
 //
 //  1. what its transactions name: senders, recipients, access lists, coinbase, withdrawals, the
 //     system contracts;
-//  2. what running its transactions on that asks for, sender by sender and again as soon as that
-//     sender's wishes are here, until nothing new comes up;
-//  3. meanwhile, what running it as a whole asks for, its new root included.
+//  2. at the same time what running its transactions asks for, sender by sender, and again as soon as
+//     something of that sender's wishes is here, until nothing new comes up;
+//  3. when most of that is done, what running it as a whole asks for, its new root included.
 //
 // If the block comes with the access list that its header commits to, that is fetched instead, and
 // nothing is run.
 //
-// A run that misses something goes on with something thought up, see [evm.Manner]: what comes after
-// is mostly the same.
+// A run that misses something goes on with what a block before saw there, or with something thought
+// up, see [evm.Manner]: what comes after is mostly the same. With a contract of which nothing is
+// known go the slots that others of its kind read ([evm.Executor.Likely]).
 //
 // Everything it does is a hint. What it misses the execution faults in; what it fetches in vain
 // costs bytes; no outcome depends on it.
@@ -63,9 +66,6 @@ func (c *Collector) Collect(ctx context.Context, block *types.Block, parent *typ
 	run := newCollection(c, block, parent, headers, session)
 	if evm.Listed(block) {
 		return run.fetchListed(ctx)
-	}
-	if err := run.fetch(ctx, run.namedKeys()); err != nil {
-		return err
 	}
 	return run.speculate(ctx)
 }

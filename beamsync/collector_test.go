@@ -200,7 +200,8 @@ func (c witnessChain) GetHeaderByNumber(uint64) *types.Header { return nil }
 // brokenHinter is a Hinter that does what is done to it.
 type brokenHinter func(ctx context.Context, faults []trie.Fault, codes []common.Hash) error
 
-func (h brokenHinter) Hint(ctx context.Context, faults []trie.Fault, codes []common.Hash) error {
+func (h brokenHinter) Hint(ctx context.Context, faults []trie.Fault, codes []common.Hash, news func()) error {
+	defer news()
 	return h(ctx, faults, codes)
 }
 

@@ -121,7 +121,9 @@ func (s hashStore) PutCode(hash common.Hash, code []byte) error {
 // nobody is a network without peers: what is asked of it cannot be had.
 type nobody struct{}
 
-func (nobody) Hint(context.Context, []trie.Fault, []common.Hash) error { return trie.ErrUnavailable }
+func (nobody) Hint(context.Context, []trie.Fault, []common.Hash, func()) error {
+	return trie.ErrUnavailable
+}
 
 func (nobody) FetchNode(context.Context, trie.Fault) ([]byte, error) { return nil, trie.ErrUnavailable }
 

@@ -52,12 +52,23 @@ type call struct {
 	targets []target
 	whole   bool          // it waits for whole paths, not only for the first node of each
 	hint    bool          // it waits for nothing that a peer did not have
+	news    func()        // called when something came or was dropped; may be nil; must not block
 	done    chan struct{} // closed when it has them
 
 	// Of the loop until done is closed, then of the caller.
 	wants  []*want
 	open   int // wants that it waits for
 	rounds int // requests in a row that the slowest want took
+}
+
+// tell lets the caller know that something came or was dropped.
+func (c *call) tell() {
+	if c.open == 0 {
+		close(c.done)
+	}
+	if c.news != nil {
+		c.news()
+	}
 }
 
 // fetchLoop is the state of one Run; it belongs to the goroutine that runs it.
@@ -397,9 +408,8 @@ func (l *fetchLoop) dropHints(r *reply, stateless bool) (dropped []sched.WantID)
 			if !o.call.hint {
 				return false
 			}
-			if o.call.open--; o.call.open == 0 {
-				close(o.call.done)
-			}
+			o.call.open--
+			o.call.tell()
 			return true
 		})
 		if len(w.waiters) == 0 {
@@ -438,9 +448,7 @@ func (l *fetchLoop) satisfy(ctx context.Context, w *want, d delivery, r *reply) 
 				}
 			}
 		}
-		if c.open == 0 {
-			close(c.done)
-		}
+		c.tell()
 	}
 	w.waiters = nil
 	return further

@@ -248,7 +248,7 @@ func (s networkSession) FetchCode(ctx context.Context, hash common.Hash) ([]byte
 	return s.states.Code(hash)
 }
 
-func (s networkSession) Hint(context.Context, []trie.Fault, []common.Hash) error {
+func (s networkSession) Hint(context.Context, []trie.Fault, []common.Hash, func()) error {
 	time.Sleep(s.hints)
 	return trie.ErrUnavailable
 }

@@ -36,8 +36,10 @@ func (r *collection) fetchListed(ctx context.Context) error {
 		}
 		guess.Want(account.Address, slots...)
 	}
-	faults, codes := guess.Missing()
-	if err := r.fetch(ctx, wishes{faults: faults, codes: codes}); err != nil {
+	var missed wishes
+	missed.add(guess)
+	missed.expect()
+	if _, err := r.fetch(ctx, missed); err != nil {
 		return err
 	}
 	for range listRounds {
@@ -52,8 +54,9 @@ func (r *collection) fetchListed(ctx context.Context) error {
 			}
 		}
 		r.spec.SpeculateRoot(r.block, r.parent, guess)
-		faults, codes := guess.Missing()
-		if more, err := r.get(ctx, wishes{faults: faults, codes: codes}); err != nil || !more {
+		var missed wishes
+		missed.add(guess)
+		if some, err := r.fetch(ctx, missed); err != nil || !some {
 			return err
 		}
 	}

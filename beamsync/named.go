@@ -20,7 +20,7 @@ func (r *collection) namedKeys() wishes {
 	for i, tx := range r.block.Transactions() {
 		add(r.senders[i])
 		if to := tx.To(); to != nil {
-			add(*to)
+			add(*to, r.spec.Likely(*to, tx.Data())...)
 		}
 		for _, tuple := range tx.AccessList() {
 			add(tuple.Address, tuple.StorageKeys...)
@@ -51,6 +51,7 @@ func (r *collection) namedKeys() wishes {
 		}
 		guess.Want(addr, slots...)
 	}
-	faults, codes := guess.Missing()
-	return wishes{faults: faults, codes: codes}
+	var missed wishes
+	missed.add(guess)
+	return missed
 }

@@ -122,9 +122,10 @@ func (s *Session) FetchMany(ctx context.Context, faults []trie.Fault, codes []co
 }
 
 // Hint hands guesses over: like FetchMany, but each is dropped when the first peer that was asked
-// for it does not have it, so a wrong guess holds nobody up.
-func (s *Session) Hint(ctx context.Context, faults []trie.Fault, codes []common.Hash) error {
-	return s.batch(ctx, call{whole: true, hint: true}, faults, codes)
+// for it does not have it, so a wrong guess holds nobody up. Whenever something of it is here, or was
+// dropped, news is called if it is not nil; it must not block.
+func (s *Session) Hint(ctx context.Context, faults []trie.Fault, codes []common.Hash, news func()) error {
+	return s.batch(ctx, call{whole: true, hint: true, news: news}, faults, codes)
 }
 
 func (s *Session) batch(ctx context.Context, c call, faults []trie.Fault, codes []common.Hash) error {

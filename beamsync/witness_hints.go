@@ -123,7 +123,7 @@ func (w *Witnesses) Collect(ctx context.Context, block *types.Block, parentRoot 
 		if err != nil || len(faults)+len(codes) == 0 {
 			return true, err
 		}
-		if err := session.Hint(ctx, faults, codes); err != nil {
+		if err := session.Hint(ctx, faults, codes, nil); err != nil {
 			return true, err
 		}
 	}

@@ -12,18 +12,20 @@ type Manner uint8
 const (
 	// Plain takes what is not held for not there: no account, no code, a zero slot. Senders can pay.
 	Plain Manner = iota
-	// Marked takes every account for a contract whose code is the stub, and every slot for the
-	// marker, and no branch that does nothing but revert.
+	// Marked takes every account for what it was in a block before, if it is remembered, and for a contract
+	// whose code is the stub otherwise; slots for what they were, and the marker otherwise. It takes no
+	// branch that does nothing but revert.
 	Marked
-	// Zeroed is like Marked, but slots are zero.
+	// Zeroed is like Marked, but slots that are not remembered are zero.
 	Zeroed
 )
 
 const (
-	// contractSlots bounds what one bold run asks of one contract: walking an array whose length
-	// was thought up would ask without end. Real contracts seldom read that many at once, and
-	// those that do get them in the rounds that follow.
-	contractSlots = 16
+	// contractSlots bounds what one bold run asks of one contract, beside heldSlots for each slot that it
+	// read and is held: walking an array whose length was thought up would ask without end. Contracts that
+	// read much have read much before.
+	contractSlots = 8
+	heldSlots     = 1
 	// runSlots bounds a bold run as a whole.
 	runSlots = 512
 )
@@ -31,16 +33,18 @@ const (
 // assumption implements trie.Assumer for one run. It is not for concurrent use, as the run is not.
 type assumption struct {
 	manner  Manner
+	memory  *memory
 	nonces  map[common.Address]uint64   // of senders
 	created map[common.Address]struct{} // by the run: not there before
 	tainted map[common.Hash]struct{}    // hashes of something thought up
-	slots   map[common.Address]int      // asked for so far
+	slots   map[common.Address]int      // asked for so far, less those that the held ones allow
 	total   int
 }
 
-func newAssumption(manner Manner) *assumption {
+func newAssumption(manner Manner, memory *memory) *assumption {
 	return &assumption{
 		manner:  manner,
+		memory:  memory,
 		nonces:  make(map[common.Address]uint64),
 		created: make(map[common.Address]struct{}),
 		tainted: make(map[common.Hash]struct{}),
@@ -60,6 +64,9 @@ func (a *assumption) Account(addr common.Address) (*types.StateAccount, bool) {
 	}
 	account.Nonce, account.Balance = 1, new(uint256.Int).Lsh(uint256.NewInt(1), 100)
 	account.CodeHash = stubHash[:]
+	if hash, known := a.memory.code(addr); known {
+		account.CodeHash = hash[:]
+	}
 	return account, !marked(addr[:])
 }
 
@@ -74,6 +81,9 @@ func (a *assumption) Slot(addr common.Address, slot common.Hash) (value common.H
 	if _, tainted := a.tainted[slot]; tainted || marked(slot[:]) || marked(addr[:]) {
 		return value, false
 	}
+	if last, known := a.memory.slot(addr, slot); known {
+		return last, true
+	}
 	if a.slots[addr] >= contractSlots || a.total >= runSlots {
 		return value, false
 	}
@@ -81,6 +91,9 @@ func (a *assumption) Slot(addr common.Address, slot common.Hash) (value common.H
 	a.total++
 	return value, true
 }
+
+// Held implements trie.Assumer.
+func (a *assumption) Held(addr common.Address) { a.slots[addr] -= heldSlots }
 
 // Stub implements trie.Assumer.
 func (a *assumption) Stub() ([]byte, common.Hash) {

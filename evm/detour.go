@@ -3,6 +3,7 @@ package evm
 import (
 	"context"
 	"math/big"
+	"slices"
 
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/core/tracing"
@@ -26,6 +27,11 @@ type detour struct {
 	guess  *trie.Guess
 	assume *assumption
 	turns  map[place]turn
+
+	habits  *habits
+	hashed  bool                  // the operation before was a hash
+	derived map[[31]byte]struct{} // hashes without their last byte: members of a structure are beside each other
+	reads   map[reading][]common.Hash
 }
 
 // place is a conditional jump in a code, told by its first byte's address.
@@ -55,36 +61,94 @@ const (
 	hashedWords = 8
 )
 
-// habitual are slots that contracts read early, whatever they do: the first ones (of the contracts
-// called in real blocks 17 % and 11 % have read them), and where proxies keep what they stand for
-// (EIP-1967: implementation, 9 %, and beacon).
-var habitual = []common.Hash{ //nolint:gochecknoglobals // constants
-	{},
-	{31: 1},
-	common.HexToHash("0x360894a13ba1a3210667c828492db98dca3e2076cc3735a920a3ca505d382bbc"),
-	common.HexToHash("0xa3f0ad74e5423aebfd80d3ef4346578335a9a72aeaee59ff6cb3582b35133d50"),
+func newDetour(ctx context.Context, guess *trie.Guess, assume *assumption, habits *habits) *detour {
+	return &detour{
+		ctx: ctx, guess: guess, assume: assume, habits: habits,
+		turns: make(map[place]turn), derived: make(map[[31]byte]struct{}), reads: make(map[reading][]common.Hash),
+	}
 }
 
-func newDetour(ctx context.Context, guess *trie.Guess, assume *assumption) *tracing.Hooks {
-	d := &detour{ctx: ctx, guess: guess, assume: assume, turns: make(map[place]turn)}
+func (d *detour) hooks() *tracing.Hooks {
 	return &tracing.Hooks{OnOpcode: d.step, OnEnter: d.enter}
 }
 
-// enter notes contracts that the run makes: they are not there before.
+// enter notes contracts that the run makes: they are not there before. Of those that it calls and whose
+// code is not held it notes what they are likely to read.
 func (d *detour) enter(_ int, typ byte, _ common.Address, to common.Address, input []byte, _ uint64, _ *big.Int) {
 	switch vm.OpCode(typ) { //nolint:exhaustive // the others begin no call of a contract's own
 	case vm.CREATE, vm.CREATE2:
 		d.assume.created[to] = struct{}{}
 	case vm.CALL, vm.STATICCALL:
-		if len(input) > 0 && !marked(to[:]) && d.guess.Lacks(to) {
-			d.guess.Want(to, habitual...)
+		if len(input) == 0 || marked(to[:]) || !d.lacks(to) {
+			return
 		}
+		d.guess.Want(to, d.habits.likely(input)...)
+		if value, held := d.guess.Slot(to, implementationSlot); held && value != (common.Hash{}) {
+			d.guess.Want(common.BytesToAddress(value[:]))
+		}
+		if value, held := d.guess.Slot(to, beaconSlot); held && value != (common.Hash{}) {
+			d.guess.Want(common.BytesToAddress(value[:]), d.habits.likely(implementationCall)...)
+		}
+	}
+}
+
+// implementationCall asks a beacon for what stands behind it: implementation() (EIP-1967).
+var implementationCall = []byte{0x5c, 0x60, 0xda, 0x1b} //nolint:gochecknoglobals // a constant
+
+// lacks says whether a contract's code is not there to be run.
+func (d *detour) lacks(addr common.Address) bool {
+	if hash, known := d.assume.memory.code(addr); known {
+		return !d.guess.HasCode(hash)
+	}
+	return d.guess.Lacks(addr)
+}
+
+// reading is a function that reads storage of a contract.
+type reading struct {
+	function selector
+	addr     common.Address
+}
+
+// load notes a slot that is about to be read, unless it was computed by hashing.
+func (d *detour) load(scope tracing.OpContext, slot common.Hash) {
+	input := scope.CallInput()
+	if _, derived := d.derived[[31]byte(slot[:31])]; derived || len(input) < len(selector{}) {
+		return
+	}
+	if by := (reading{selector(input), scope.Address()}); !slices.Contains(d.reads[by], slot) && len(d.reads[by]) < habitSlots {
+		d.reads[by] = append(d.reads[by], slot)
+	}
+}
+
+// teach adds what was read to the habits.
+func (d *detour) teach() {
+	for by, slots := range d.reads {
+		d.habits.read(by.function, by.addr, slots)
 	}
 }
 
 // step comes before every operation.
 func (d *detour) step(pc uint64, op byte, _, _ uint64, scope tracing.OpContext, _ []byte, _ int, err error) {
-	if err != nil || op != byte(vm.JUMPI) && op != byte(vm.KECCAK256) {
+	if err != nil {
+		return
+	}
+	if d.hashed {
+		d.hashed = false
+		if stack := scope.StackData(); len(stack) > 0 {
+			hash := stack[len(stack)-1].Bytes32()
+			d.derived[[31]byte(hash[:31])] = struct{}{}
+		}
+	}
+	switch vm.OpCode(op) { //nolint:exhaustive // the others do not matter
+	case vm.JUMPI:
+	case vm.KECCAK256:
+		d.hashed = true
+	case vm.SLOAD:
+		if stack := scope.StackData(); len(stack) > 0 {
+			d.load(scope, stack[len(stack)-1].Bytes32())
+		}
+		return
+	default:
 		return
 	}
 	if d.steps++; d.steps%stepsToLook == 0 && d.ctx.Err() != nil {

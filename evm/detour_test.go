@@ -109,12 +109,12 @@ func TestBoldRunGoesOn(t *testing.T) {
 
 	for manner, want := range map[Manner]int{Plain: 1, Marked: 3} {
 		guess := trie.OpenGuess(common.Hash{1}, emptyStore{})
-		assume := newAssumption(manner)
+		assume := newAssumption(manner, newMemory())
 		guess.Assume = assume
 		config := &runtime.Config{State: newState(t, guess)}
 		config.State.SetCode(addr, code.code, 0)
 		if manner != Plain {
-			config.EVMConfig.Tracer = newDetour(t.Context(), guess, assume)
+			config.EVMConfig.Tracer = newDetour(t.Context(), guess, assume, newHabits()).hooks()
 		}
 		_, _, _ = runtime.Call(addr, nil, config)
 		faults, _ := guess.Missing()
@@ -142,7 +142,7 @@ func TestBoldRunEnds(t *testing.T) {
 	}()
 	loop := []byte{byte(vm.JUMPDEST), byte(vm.PUSH1), 1, byte(vm.PUSH1), 0, byte(vm.JUMPI)}
 	config := &runtime.Config{State: newState(t, guess), GasLimit: 50_000_000}
-	config.EVMConfig.Tracer = newDetour(ctx, guess, newAssumption(Marked))
+	config.EVMConfig.Tracer = newDetour(ctx, guess, newAssumption(Marked, newMemory()), newHabits()).hooks()
 	_, _, _ = runtime.Execute(loop, nil, config)
 }
 

@@ -35,6 +35,9 @@ type Executor struct {
 	// Both are keyed by what they were computed from and bounded by go-ethereum.
 	jumpDests   vm.JumpDestCache
 	precompiles *vm.PrecompileCache
+
+	memory *memory // what valid blocks showed; hints for speculation
+	habits *habits // what speculation showed
 }
 
 // NewExecutor returns an executor for the rules of config.
@@ -45,6 +48,8 @@ func NewExecutor(config *params.ChainConfig) *Executor {
 		validator:   core.NewBlockValidator(config, nil), // only ValidateState, which needs no chain
 		jumpDests:   core.NewJumpDestCache(),
 		precompiles: vm.NewPrecompileCache(),
+		memory:      newMemory(),
+		habits:      newHabits(),
 	}
 }
 
@@ -125,7 +130,10 @@ func (e *Executor) Execute(ctx context.Context, job Job) (result *Result) {
 	if rejection != nil {
 		return &Result{Outcome: Invalid, Err: rejection}
 	}
-	return accept(block, job.State, processed)
+	if result = accept(block, job.State, processed); result.Outcome == Valid && block.AccessList() == nil {
+		e.memory.learn(job.State.Touched(), statedb) // all of it was read, so nothing is fetched
+	}
+	return result
 }
 
 // check refuses a job that could not say anything about its block.

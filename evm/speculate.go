@@ -26,6 +26,15 @@ func (e *Executor) Senders(block *types.Block) []common.Address {
 	return senders
 }
 
+// Likely returns slots that a contract will probably read when it is called with that input, for one
+// whose code is not known; none if it is.
+func (e *Executor) Likely(to common.Address, input []byte) []common.Hash {
+	if _, known := e.memory.code(to); known || len(input) == 0 {
+		return nil
+	}
+	return e.habits.likely(input)
+}
+
 // Speculation is a block to run on what is held of its parent's state.
 type Speculation struct {
 	Block  *types.Block
@@ -47,8 +56,9 @@ func (e *Executor) SpeculateGroup(ctx context.Context, spec Speculation, group [
 		header = block.Header()
 		signer = types.MakeSigner(e.config, header.Number, header.Time)
 		txs    = block.Transactions()
-		config = e.assume(ctx, spec, group)
 	)
+	config, done := e.assume(ctx, spec, group)
+	defer done()
 	statedb, err := state.New(parent.Root, spec.Guess)
 	if err != nil {
 		return
@@ -89,7 +99,8 @@ func (e *Executor) SpeculateBlock(ctx context.Context, spec Speculation) {
 	for i := range all {
 		all[i] = i
 	}
-	config := e.assume(ctx, spec, all)
+	config, done := e.assume(ctx, spec, all)
+	defer done()
 	statedb, err := state.New(spec.Parent.Root, spec.Guess)
 	if err != nil {
 		return
@@ -100,9 +111,9 @@ func (e *Executor) SpeculateBlock(ctx context.Context, spec Speculation) {
 }
 
 // assume makes the guess answer in the manner of the speculation, and senders whose accounts are
-// not held pay for what they send.
-func (e *Executor) assume(ctx context.Context, spec Speculation, txs []int) vm.Config {
-	assume := newAssumption(spec.Manner)
+// not held pay for what they send. The function that it returns is to be called after the run.
+func (e *Executor) assume(ctx context.Context, spec Speculation, txs []int) (config vm.Config, done func()) {
+	assume := newAssumption(spec.Manner, e.memory)
 	senders := e.Senders(spec.Block) // cached by now
 	for _, i := range txs {
 		if _, seen := assume.nonces[senders[i]]; !seen {
@@ -111,9 +122,10 @@ func (e *Executor) assume(ctx context.Context, spec Speculation, txs []int) vm.C
 	}
 	spec.Guess.Assume = assume
 	if spec.Manner == Plain {
-		return vm.Config{}
+		return vm.Config{}, func() {}
 	}
-	return vm.Config{Tracer: newDetour(ctx, spec.Guess, assume)}
+	d := newDetour(ctx, spec.Guess, assume, e.habits)
+	return vm.Config{Tracer: d.hooks()}, d.teach
 }
 
 // held is core.ChainContext over what is held: BLOCKHASH of other blocks is a zero hash to a

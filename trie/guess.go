@@ -1,8 +1,9 @@
 package trie
 
 import (
-	"bytes"
 	"errors"
+	"maps"
+	"slices"
 	"sync"
 
 	"github.com/ethereum/go-ethereum/common"
@@ -29,9 +30,12 @@ type Guess struct {
 
 	mu     sync.Mutex
 	missed bool                    // something was not held, noted or not
-	faults map[common.Hash]*Fault  // by node, owner and key; for a node without key by its hash
+	faults map[common.Hash]*Fault  // read and not held: by node, owner and key; for a node without key by its hash
+	wanted map[common.Hash]*Fault  // the same of what was not read
 	riders map[[2]common.Hash]bool // account and slot hashes that ride along already
 	codes  map[common.Hash]struct{}
+
+	wantedCodes map[common.Hash]struct{}
 }
 
 var _ state.Database = (*Guess)(nil)
@@ -43,6 +47,8 @@ type Assumer interface {
 	Account(addr common.Address) (account *types.StateAccount, worth bool)
 	// Slot answers for a slot that is not held.
 	Slot(addr common.Address, slot common.Hash) (value common.Hash, worth bool)
+	// Held is told of a slot that is held and was read.
+	Held(addr common.Address)
 	// Stub stands in for every code that is not held, under its own hash, so that nobody takes
 	// it for the code itself; nil: none does.
 	Stub() (code []byte, hash common.Hash)
@@ -53,8 +59,11 @@ func OpenGuess(root common.Hash, store Store) *Guess {
 	return &Guess{
 		root: root, store: store,
 		faults: make(map[common.Hash]*Fault),
+		wanted: make(map[common.Hash]*Fault),
 		riders: make(map[[2]common.Hash]bool),
 		codes:  make(map[common.Hash]struct{}),
+
+		wantedCodes: make(map[common.Hash]struct{}),
 	}
 }
 
@@ -65,18 +74,31 @@ func (g *Guess) Missed() bool {
 	return g.missed
 }
 
-// Missing returns what was asked for, not held, and worth having. Storage of accounts that are
-// not held rides along with them.
+// Missing returns what was read, is not held, and worth having. Storage of accounts that are not
+// held rides along with them.
 func (g *Guess) Missing() (faults []Fault, codes []common.Hash) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	for _, fault := range g.faults {
+	return collect(g.faults), slices.Collect(maps.Keys(g.codes))
+}
+
+// Wanted returns what was not read, but is wanted and not held.
+func (g *Guess) Wanted() (faults []Fault, codes []common.Hash) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for hash := range g.wantedCodes {
+		if _, missed := g.codes[hash]; !missed {
+			codes = append(codes, hash)
+		}
+	}
+	return collect(g.wanted), codes
+}
+
+func collect(noted map[common.Hash]*Fault) (faults []Fault) {
+	for _, fault := range noted {
 		faults = append(faults, *fault)
 	}
-	for hash := range g.codes {
-		codes = append(codes, hash)
-	}
-	return faults, codes
+	return faults
 }
 
 // Lacks says whether an account, or its code, is not held.
@@ -85,38 +107,73 @@ func (g *Guess) Lacks(addr common.Address) bool {
 	if err != nil || account == nil {
 		return missing != nil
 	}
-	code, err := g.store.Code(common.BytesToHash(account.CodeHash))
-	return err == nil && len(code) == 0 && !bytes.Equal(account.CodeHash, types.EmptyCodeHash[:])
+	return !g.HasCode(common.BytesToHash(account.CodeHash))
 }
 
-// Want notes slots as if they had been read, but counts nothing as missed.
+// HasCode says whether a code is held, or is no code at all.
+func (g *Guess) HasCode(hash common.Hash) bool {
+	if hash == types.EmptyCodeHash {
+		return true
+	}
+	code, err := g.store.Code(hash)
+	return err == nil && len(code) > 0
+}
+
+// Slot returns the value of a slot if it is held. Nothing is noted.
+func (g *Guess) Slot(addr common.Address, slot common.Hash) (value common.Hash, held bool) {
+	owner := crypto.Keccak256Hash(addr[:])
+	account, missing, err := g.account(owner)
+	if err != nil || missing != nil || account == nil {
+		return value, err == nil && missing == nil
+	}
+	value, missing, err = g.slot(owner, account.Root, crypto.Keccak256Hash(slot[:]))
+	return value, err == nil && missing == nil
+}
+
+// Want notes an account, its code, and slots as worth having. They do not count as missed.
 func (g *Guess) Want(addr common.Address, slots ...common.Hash) {
 	owner := crypto.Keccak256Hash(addr[:])
 	account, missing, err := g.account(owner)
 	if err != nil || account == nil && missing == nil {
 		return
 	}
+	if missing != nil {
+		g.note(missing, false)
+	} else if code := common.BytesToHash(account.CodeHash); code != types.EmptyCodeHash {
+		g.WantCode(code)
+	}
 	for _, slot := range slots {
 		key := crypto.Keccak256Hash(slot[:])
 		switch {
 		case missing != nil:
-			g.ride(missing, key)
+			g.ride(missing, key, false)
 		default:
-			if _, fault, err := Probe(g.store, g.root, owner, account.Root, key); err == nil && fault != nil {
-				g.note(fault)
+			if _, fault, err := g.slot(owner, account.Root, key); err == nil && fault != nil {
+				g.note(fault, false)
 			}
 		}
 	}
 }
 
-// note remembers a fault, once for each missing node and key, and returns what is remembered.
-func (g *Guess) note(f *Fault) {
+// WantCode notes a code as worth having. It does not count as missed.
+func (g *Guess) WantCode(hash common.Hash) {
+	if code, err := g.store.Code(hash); err != nil || len(code) > 0 {
+		return
+	}
 	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.noteLocked(f)
+	g.wantedCodes[hash] = struct{}{}
+	g.mu.Unlock()
 }
 
-func (g *Guess) noteLocked(f *Fault) *Fault {
+// note remembers a fault, once for each missing node and key.
+func (g *Guess) note(f *Fault, read bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.noteLocked(f, read)
+}
+
+// noteLocked returns what is remembered. What was read is no longer wanted only.
+func (g *Guess) noteLocked(f *Fault, read bool) *Fault {
 	id := f.Hash
 	if f.Key != nil {
 		id = crypto.Keccak256Hash(f.Hash[:], f.Owner[:], f.Key)
@@ -124,28 +181,31 @@ func (g *Guess) noteLocked(f *Fault) *Fault {
 	if noted := g.faults[id]; noted != nil {
 		return noted
 	}
-	g.faults[id] = f
+	if noted := g.wanted[id]; noted != nil {
+		if !read {
+			return noted
+		}
+		delete(g.wanted, id)
+		f = noted
+	}
+	if read {
+		g.faults[id] = f
+	} else {
+		g.wanted[id] = f
+	}
 	return f
 }
 
 // ride notes an account that is not held and a storage key of it.
-func (g *Guess) ride(account *Fault, key common.Hash) {
+func (g *Guess) ride(account *Fault, key common.Hash, read bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	noted := g.noteLocked(account)
-	id := [2]common.Hash{keyOf(account), key}
+	noted := g.noteLocked(account, read)
+	id := [2]common.Hash{account.Account(), key}
 	if !g.riders[id] {
 		g.riders[id] = true
 		noted.Riders = append(noted.Riders, key)
 	}
-}
-
-// keyOf packs the key of a fault.
-func keyOf(f *Fault) (key common.Hash) {
-	for i := range key {
-		key[i] = f.Key[2*i]<<4 | f.Key[2*i+1]
-	}
-	return key
 }
 
 func (g *Guess) miss() {

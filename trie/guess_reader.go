@@ -24,6 +24,16 @@ func (g *Guess) account(hash common.Hash) (*types.StateAccount, *Fault, error) {
 	return account, nil, nil
 }
 
+// slot looks a slot up as far as it is held.
+func (g *Guess) slot(owner, root, key common.Hash) (common.Hash, *Fault, error) {
+	value, missing, err := Probe(g.store, g.root, owner, root, key)
+	if err != nil || value == nil {
+		return common.Hash{}, missing, err
+	}
+	content, _, err := rlp.SplitString(value)
+	return common.BytesToHash(content), nil, err
+}
+
 // guessReader implements state.Reader.
 type guessReader struct{ *Guess }
 
@@ -37,15 +47,15 @@ func (r guessReader) Account(addr common.Address) (*types.StateAccount, error) {
 	case missing != nil:
 		r.miss()
 		if r.Assume == nil {
-			r.note(missing)
+			r.note(missing, true)
 			return nil, nil
 		}
-		account, worth := r.Assume.Account(addr)
-		if worth {
-			r.note(missing)
+		var worth bool
+		if account, worth = r.Assume.Account(addr); worth {
+			r.note(missing, true)
 		}
-		return account, nil
-	case account == nil || r.Assume == nil || bytes.Equal(account.CodeHash, types.EmptyCodeHash[:]):
+	}
+	if account == nil || r.Assume == nil || bytes.Equal(account.CodeHash, types.EmptyCodeHash[:]) {
 		return account, nil
 	}
 	if _, stub := r.Assume.Stub(); stub != (common.Hash{}) && len(r.Code(addr, common.BytesToHash(account.CodeHash))) == 0 {
@@ -62,24 +72,20 @@ func (r guessReader) Storage(addr common.Address, slot common.Hash) (common.Hash
 	case err != nil:
 		return common.Hash{}, err
 	case missing != nil:
-		return r.assumeSlot(addr, slot, func() { r.ride(missing, key) }), nil
+		return r.assumeSlot(addr, slot, func() { r.ride(missing, key, true) }), nil
 	case account == nil:
 		return common.Hash{}, nil
 	}
-	value, missing, err := Probe(r.store, r.root, owner, account.Root, key)
+	value, missing, err := r.slot(owner, account.Root, key)
 	switch {
 	case err != nil:
 		return common.Hash{}, err
 	case missing != nil:
-		return r.assumeSlot(addr, slot, func() { r.note(missing) }), nil
-	case value == nil:
-		return common.Hash{}, nil
+		return r.assumeSlot(addr, slot, func() { r.note(missing, true) }), nil
+	case r.Assume != nil:
+		r.Assume.Held(addr)
 	}
-	content, _, err := rlp.SplitString(value)
-	if err != nil {
-		return common.Hash{}, err
-	}
-	return common.BytesToHash(content), nil
+	return value, nil
 }
 
 // assumeSlot answers for a slot that is not held, and notes it if that is worth it.
@@ -142,7 +148,7 @@ func (n guessNodes) Node(owner common.Hash, path []byte, hash common.Hash) ([]by
 	}
 	if len(blob) == 0 {
 		n.miss()
-		n.note(&Fault{Root: n.root, Owner: owner, Path: bytes.Clone(path), Hash: hash})
+		n.note(&Fault{Root: n.root, Owner: owner, Path: bytes.Clone(path), Hash: hash}, true)
 		return nil, errNoted
 	}
 	var decoded element

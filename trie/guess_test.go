@@ -22,6 +22,7 @@ func (a thoughtUp) Account(addr common.Address) (*types.StateAccount, bool) {
 func (a thoughtUp) Slot(addr common.Address, _ common.Hash) (common.Hash, bool) {
 	return common.Hash{1}, addr != a.worthless
 }
+func (thoughtUp) Held(common.Address)         {}
 func (thoughtUp) Stub() ([]byte, common.Hash) { return []byte{0}, crypto.Keccak256Hash([]byte{0}) }
 
 type nothing struct{}

@@ -25,6 +25,14 @@ type Fault struct {
 	Riders []common.Hash
 }
 
+// Account is the hash that Key spells: of the account that riders belong to, where the fault is one of the account trie.
+func (f *Fault) Account() (hash common.Hash) {
+	for i := range hash {
+		hash[i] = f.Key[2*i]<<4 | f.Key[2*i+1]
+	}
+	return hash
+}
+
 // Node is a trie node that was verified: keccak256(Blob) == Hash.
 type Node struct {
 	Owner common.Hash

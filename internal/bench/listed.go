@@ -84,7 +84,7 @@ func (a *attempt) fetchListed(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		return a.source.Hint(ctx, faults, nil)
+		return a.source.Hint(ctx, faults, nil, nil)
 	})
 	if err := first.Wait(); err != nil {
 		return err
@@ -101,7 +101,7 @@ func (a *attempt) fetchListed(ctx context.Context) error {
 			codes = append(codes, hash)
 		}
 	}
-	if err := a.source.Hint(ctx, faults, codes); err != nil {
+	if err := a.source.Hint(ctx, faults, codes, nil); err != nil {
 		return err
 	}
 	faults = nil
@@ -112,7 +112,7 @@ func (a *attempt) fetchListed(ctx context.Context) error {
 			faults = append(faults, fault)
 		}
 	}
-	return a.source.Hint(ctx, faults, nil)
+	return a.source.Hint(ctx, faults, nil, nil)
 }
 
 func (a *attempt) missingAccounts(l *listing) (faults []trie.Fault, err error) {

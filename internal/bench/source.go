@@ -41,6 +41,9 @@ func (s *source) note(faults []trie.Fault, codes []common.Hash) {
 	for _, fault := range faults {
 		if fault.Key != nil {
 			s.asked[stateKey{fault.Owner, keyHash(fault.Key)}] = true
+			for _, key := range fault.Riders {
+				s.asked[stateKey{fault.Account(), key}] = true
+			}
 		}
 	}
 }
@@ -87,7 +90,7 @@ func (s *source) FetchMany(ctx context.Context, faults []trie.Fault, codes []com
 }
 
 // Hint is Session's.
-func (s *source) Hint(ctx context.Context, faults []trie.Fault, codes []common.Hash) error {
+func (s *source) Hint(ctx context.Context, faults []trie.Fault, codes []common.Hash, news func()) error {
 	s.note(faults, codes)
-	return s.Session.Hint(ctx, faults, codes)
+	return s.Session.Hint(ctx, faults, codes, news)
 }

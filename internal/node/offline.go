@@ -147,10 +147,12 @@ var errOffline = fmt.Errorf("%w: not held, and this command asks no peers", trie
 // offline answers for peers that are not there.
 type offline struct{}
 
-func (offline) FetchNode(context.Context, trie.Fault) ([]byte, error)   { return nil, errOffline }
-func (offline) FetchCode(context.Context, common.Hash) ([]byte, error)  { return nil, errOffline }
-func (offline) Hint(context.Context, []trie.Fault, []common.Hash) error { return errOffline }
-func (offline) Stats() beamsync.Stats                                   { return beamsync.Stats{} }
+func (offline) FetchNode(context.Context, trie.Fault) ([]byte, error)  { return nil, errOffline }
+func (offline) FetchCode(context.Context, common.Hash) ([]byte, error) { return nil, errOffline }
+func (offline) Hint(context.Context, []trie.Fault, []common.Hash, func()) error {
+	return errOffline
+}
+func (offline) Stats() beamsync.Stats { return beamsync.Stats{} }
 func (offline) Headers(context.Context, common.Hash, int) ([]*types.Header, error) {
 	return nil, errOffline
 }
