@@ -31,6 +31,7 @@ func encoded(list any) rlp.RawValue {
 func TestListsOfAncestors(t *testing.T) {
 	n := newNetwork(t, amsterdamConfig(), 16)
 	n.lists = func(block *types.Block) rlp.RawValue { return encoded(block.AccessList()) }
+	n.hints = time.Second // the lists are quicker than what the blocks read
 	inBubbleOn(t, n, 30, func(f *fixture) {
 		f.want("first", f.payload(f.at(4), time.Minute), engine.VALID)
 		f.want("far ahead", f.payload(f.at(16), time.Minute), engine.VALID)
