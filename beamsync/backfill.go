@@ -44,7 +44,8 @@ const (
 )
 
 // RangePeer is one connection that serves leaves of tries over snap/1. A call is one wire
-// request; keys increase, nothing else is verified. The p2p package implements it.
+// request; keys increase, nothing else is verified. The p2p package implements it. One that is a
+// [DataPeer] may be asked for nodes by hash instead, if it serves no ranges.
 type RangePeer interface {
 	ID() string
 	ServesState() bool
@@ -96,6 +97,7 @@ type Backfill struct {
 	log     *slog.Logger
 	metrics *backfillMetrics
 	peers   *rangePeers
+	data    *rangePeers // those that serve nodes by hash and no ranges
 	started atomic.Bool
 	done    chan struct{} // closed when a state is complete
 
@@ -116,19 +118,25 @@ func NewBackfill(cfg BackfillConfig) *Backfill {
 	}
 	return &Backfill{
 		cfg: cfg, log: cfg.Log, metrics: newBackfillMetrics(cfg.Registerer),
-		peers: newRangePeers(), done: make(chan struct{}),
+		peers: newRangePeers(), data: newRangePeers(), done: make(chan struct{}),
 	}
 }
 
 // Join adds a connected peer. It does not block.
 func (b *Backfill) Join(p RangePeer) {
-	if p.ServesState() {
+	switch {
+	case p.ServesState():
 		b.peers.join(p)
+	case asDataPeer(p) != nil:
+		b.data.join(p)
 	}
 }
 
 // Leave removes a peer that is gone. It does not block.
-func (b *Backfill) Leave(id string) { b.peers.leave(id) }
+func (b *Backfill) Leave(id string) {
+	b.peers.leave(id)
+	b.data.leave(id)
+}
 
 // Done is closed when a state is complete: see Root. The backfill has nothing to do any more.
 func (b *Backfill) Done() <-chan struct{} { return b.done }

@@ -192,10 +192,15 @@ type backfillBed struct {
 	target   atomic.Pointer[Target]
 	busy     atomic.Bool
 	blames   atomic.Int64
+	lies     atomic.Int64 // -1: none are expected
 	registry *prometheus.Registry
 }
 
 func (b *backfillBed) Blame(_ string, reason Blame, _ string) {
+	if reason == BlameLie && b.lies.Load() >= 0 {
+		b.lies.Add(1)
+		return
+	}
 	if reason != BlameTimeout {
 		panic("only time-outs are expected")
 	}
@@ -207,6 +212,7 @@ func newBackfillBed(t *testing.T, root common.Hash, rate uint64, states []*leafS
 	t.Helper()
 	source := &nodeSource{states: states, held: make(map[common.Hash][]byte)}
 	bed := &backfillBed{solid: &solidMap{nodes: make(map[string][]byte)}, registry: prometheus.NewRegistry()}
+	bed.lies.Store(-1)
 	bed.target.Store(&Target{Root: root, Number: 204, Seed: common.Hash{0x77}})
 	bed.Backfill = NewBackfill(BackfillConfig{
 		Solid: bed.solid, Writer: func() trie.SolidWriter { return bed.solid }, Local: source, Source: source,

@@ -34,8 +34,8 @@ type walk struct {
 	wake     *time.Timer
 }
 
-// rangeResult is how a need went. peer is nil for nodes and codes. A range comes twice: as it was
-// received, and verified.
+// rangeResult is how a need went. peer is nil for nodes and codes that StateSource brings. A range
+// comes twice: as it was received, and verified.
 type rangeResult struct {
 	need     *trie.Need
 	peer     *rangePeer
@@ -48,6 +48,9 @@ type rangeResult struct {
 	began    time.Time
 	took     time.Duration // to the reply
 	err      error
+
+	data  bool                   // it was asked for by hash
+	nodes map[common.Hash][]byte // what came, verified
 }
 
 // walk completes a target, or ends without an error when the target is outdated or ctx ends.
@@ -55,7 +58,7 @@ func (b *Backfill) walk(ctx context.Context, target Target, meter *meter) (compl
 	meter.begin()
 	w := &walk{
 		b: b, target: target, meter: meter, writer: b.cfg.Writer(), bucket: newBucket(b.cfg.Rate),
-		results: make(chan *rangeResult, maxRanges+maxLookupCalls),
+		results: make(chan *rangeResult, 2*maxRanges+maxLookupCalls),
 	}
 	w.walker = trie.NewWalker(trie.WalkerConfig{
 		Root: target.Root, Seed: target.Seed, Solid: b.cfg.Solid, Writer: w.writer, Local: b.cfg.Local,
@@ -69,7 +72,10 @@ func (b *Backfill) walk(ctx context.Context, target Target, meter *meter) (compl
 		w.unproved = append(w.unproved, <-w.results)
 	}
 	for _, r := range w.unproved {
-		if r.peer != nil {
+		switch {
+		case r.data:
+			b.data.release(r.peer)
+		case r.peer != nil:
 			b.peers.release(r.peer)
 		}
 	}
@@ -86,6 +92,7 @@ func (w *walk) run(ctx context.Context) error {
 	tick := time.NewTicker(backfillTick)
 	defer tick.Stop()
 	w.publish()
+	w.choose()
 	for !w.walker.Done() {
 		more := false
 		if w.yields(time.Now()) {
@@ -109,12 +116,13 @@ func (w *walk) run(ctx context.Context) error {
 		case r := <-w.results:
 			err = w.take(ctx, r)
 		case <-w.b.peers.change:
-			w.walker.ByNodes(false)
-			w.alone = time.Time{}
+			w.choose()
+		case <-w.b.data.change:
+			w.choose()
 		case <-w.wake.C:
 		case now := <-tick.C:
 			if w.alone.IsZero() && now.After(w.byNodes) {
-				w.walker.ByNodes(false) // try again
+				w.walker.ByNodes(w.onlyData()) // try again
 			}
 			w.publish()
 			if err = w.writer.Flush(); err == nil && w.outdated() {
@@ -159,7 +167,14 @@ func (w *walk) dispatch(ctx context.Context) (more bool, err error) {
 		if !again.IsZero() {
 			w.wake.Reset(max(again.Sub(now), time.Millisecond))
 		}
+		data, later := w.freeData(now)
+		if !later.IsZero() && (again.IsZero() || later.Before(again)) {
+			w.wake.Reset(max(later.Sub(now), time.Millisecond))
+		}
 		lookups := w.lookups < maxLookupCalls && (w.alone.IsZero() || now.Sub(w.alone) > rangeRetry)
+		if w.onlyData() { // nodes go to these only, what else there is takes the long way
+			lookups = w.lookups < maxLookupCalls && data != nil
+		}
 		if peer == nil && !lookups && w.alone.IsZero() {
 			return false, nil
 		}
@@ -169,6 +184,8 @@ func (w *walk) dispatch(ctx context.Context) (more bool, err error) {
 			return false, err
 		case need == nil:
 			return w.excuse(peer, now) || more, nil
+		case need.Kind == trie.NeedNodes && data != nil:
+			w.askData(ctx, data, need)
 		case need.Kind == trie.NeedNodes || need.Kind == trie.NeedCodes:
 			w.lookUp(ctx, need)
 		default:
@@ -185,6 +202,8 @@ func (w *walk) excuse(peer *rangePeer, now time.Time) (again bool) {
 		return false
 	}
 	switch all, empty, _ := w.b.peers.census(w.target.Root); {
+	case all == 0 && w.onlyData():
+		w.waiting = "for a peer that has the state"
 	case all == 0:
 		w.waiting = "for peers"
 		if w.alone.IsZero() {
@@ -277,6 +296,9 @@ func sizeOf(keys [][]common.Hash, values [][][]byte, proof [][]byte) (n int) {
 
 // take handles how a need went.
 func (w *walk) take(ctx context.Context, r *rangeResult) error {
+	if r.data {
+		return w.takeData(ctx, r)
+	}
 	if r.peer == nil {
 		w.lookups--
 		switch {

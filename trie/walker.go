@@ -53,7 +53,7 @@ func (k NeedKind) String() string {
 }
 
 // Need is something that the walker cannot find locally. It goes back to the walker once:
-// by Found, Deliver or Return.
+// by Found, Give, Deliver or Return.
 type Need struct {
 	Kind          NeedKind
 	Wants         []Want // in the order of the walk; none for codes
@@ -126,7 +126,7 @@ const (
 	maxRuns      = 64   // wants in a range request
 	maxTries     = 512  // storage tries in a request
 	maxSubtrees  = 256  // subtrees in a request
-	maxLookups   = 256  // nodes in a request
+	maxLookups   = 1024 // nodes in a request: what a server of GetNodeData gives
 	maxCodes     = 96   // codes in a request: 6 kB each on average, 24 kB at most
 	maxAside     = 64   // ranges that are passed over in the search for lookups
 	maxSteps     = 2000 // items visited in one call
@@ -147,7 +147,7 @@ type WalkerConfig struct {
 }
 
 // Walker completes one state in [Solid]. It is a pure machine: Next says what is needed,
-// Deliver, Found and Return take what came, and in between nodes are written, children first. It fetches nothing,
+// Deliver, Give, Found and Return take what came, and in between nodes are written, children first. It fetches nothing,
 // starts nothing, and is not safe for concurrent use. After an error it is of no use; a new one
 // goes on where the last one was, as does one with another root.
 //
@@ -345,6 +345,19 @@ func (w *Walker) Found(n *Need) error {
 			if err := w.settle(u); err != nil {
 				return err
 			}
+		}
+	}
+	return nil
+}
+
+// Give takes nodes of a NeedNodes, by hash and verified; what did not come is needed again.
+func (w *Walker) Give(n *Need, nodes map[common.Hash][]byte) error {
+	w.out--
+	for _, it := range n.items {
+		if blob := nodes[it.Hash]; blob == nil {
+			heap.Push(&w.queue, it)
+		} else if err := w.open(it, blob, nil); err != nil {
+			return err
 		}
 	}
 	return nil
