@@ -220,22 +220,3 @@ func (p *Peer) AccessLists(ctx context.Context, hashes []common.Hash) ([]rlp.Raw
 	}
 	return lists, nil
 }
-
-// PooledTransactions asks for transactions that the peer announced. Missing ones are left
-// out of the reply.
-func (p *Peer) PooledTransactions(ctx context.Context, hashes []common.Hash) ([]*types.Transaction, error) {
-	if len(hashes) == 0 {
-		return nil, nil
-	}
-	payload, err := p.exchange(ctx, msgGetPooledTransactions, msgPooledTransactions, func(id uint64) any {
-		return &eth.GetPooledTransactionsPacket{RequestId: id, GetPooledTransactionsRequest: hashes}
-	})
-	if err != nil {
-		return nil, err
-	}
-	reply, err := decode[eth.PooledTransactionsPacket](p, msgPooledTransactions, payload)
-	if err != nil {
-		return nil, err
-	}
-	return items(p, msgPooledTransactions, &reply.List, len(hashes))
-}

@@ -58,17 +58,13 @@ type State interface {
 	Prove(owner, key common.Hash) [][]byte
 }
 
-// Announcement is a transaction that a peer says it has in its pool.
-type Announcement struct {
-	Hash common.Hash
-	Type byte   // 0 over eth/66, which does not tell
-	Size uint32 // bytes, network encoding; 0 over eth/66
-}
-
 // Transactions takes what peers tell about pooled transactions and serves our own. It is
 // called on the peer's serving goroutine, so it may ask the peer back only from another.
 type Transactions interface {
-	Announced(peer *Peer, txs []Announcement)
+	// Announced takes what a peer says that it has in its pool: types, sizes (bytes, network
+	// encoding) and hashes, lists of one length. eth/66 tells hashes only: the others are nil.
+	Announced(peer *Peer, kinds []byte, sizes []uint32, hashes []common.Hash)
+	// Received takes transactions that were sent unasked: each once, none with blobs.
 	Received(peer *Peer, txs []*types.Transaction)
 	// Pooled returns a transaction in network encoding (blob transactions with their
 	// sidecar), nil when it is not in the pool.

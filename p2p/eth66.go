@@ -82,13 +82,8 @@ func (p *Peer) announced66(in incoming) error {
 	if err != nil {
 		return p.blame(KindMalformed, fmt.Errorf("%s: %w", in.msg, err))
 	}
-	if p.cfg.Transactions == nil {
-		return nil
+	if p.cfg.Transactions != nil {
+		p.cfg.Transactions.Announced(p, nil, nil, list[:min(len(list), maxPooled)])
 	}
-	txs := make([]Announcement, min(len(list), maxPooled))
-	for i := range txs {
-		txs[i].Hash = list[i]
-	}
-	p.cfg.Transactions.Announced(p, txs)
 	return nil
 }

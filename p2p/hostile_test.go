@@ -124,6 +124,8 @@ func TestProtocolFaults(t *testing.T) {
 		{"announcement lengths", 71, false, eth.NewPooledTransactionHashesMsg, []any{[]byte{1}, []uint32{1, 2}, []common.Hash{{}}}, KindInvalid},
 		{"malformed announcement", 71, false, eth.NewPooledTransactionHashesMsg, []any{[]byte{1}}, KindMalformed},
 		{"too many transactions", 71, false, eth.TransactionsMsg, repeat(tx, maxGossiped+1), KindExcess},
+		{"transaction sent twice", 71, false, eth.TransactionsMsg, repeat(tx, 2), KindInvalid},
+		{"blob transaction sent unasked", 71, false, eth.TransactionsMsg, []*types.Transaction{types.NewTx(&types.BlobTx{})}, KindInvalid},
 		{"malformed transactions", 71, false, eth.TransactionsMsg, []any{[]uint{1}}, KindMalformed},
 		{"transactions that are no list", 71, false, eth.TransactionsMsg, "abc", KindMalformed},
 	}

@@ -172,12 +172,12 @@ func TestStatus66(t *testing.T) {
 // TestBlockNewsIgnored: what a node from before the merge may say does no harm.
 func TestBlockNewsIgnored(t *testing.T) {
 	chain := newTestChain(t)
-	txs := pool{chain.Block(chain.hash(9)).Transactions()[0], make(chan []Announcement, 1), nil}
+	txs := pool{chain.Block(chain.hash(9)).Transactions()[0], make(chan announcement, 1), nil}
 	cfg := chain.serving()
 	cfg.Transactions = txs
 	h := newHostile(t, eth66, chain, cfg)
 	say(h.eth, eth.NewBlockHashesMsg, []any{[]any{common.Hash{1}, uint64(5)}})
 	say(h.eth, eth.NewBlockMsg, []any{})
 	say(h.eth, eth.NewPooledTransactionHashesMsg, []common.Hash{{3}})
-	equal(t, "announced", receive(t, "announcement", txs.announced), []Announcement{{Hash: common.Hash{3}}})
+	equal(t, "announced", receive(t, "announcement", txs.announced), announcement{hashes: []common.Hash{{3}}})
 }

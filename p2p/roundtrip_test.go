@@ -3,7 +3,7 @@ package p2p
 import (
 	"bytes"
 	"errors"
-	"slices"
+	"reflect"
 	"testing"
 	"time"
 
@@ -227,15 +227,23 @@ func TestPartialReceipts(t *testing.T) {
 	}
 }
 
+type announcement struct {
+	kinds  []byte
+	sizes  []uint32
+	hashes []common.Hash
+}
+
 // pool records what it is told and holds nothing but one transaction.
 type pool struct {
 	held      *types.Transaction
-	announced chan []Announcement
+	announced chan announcement
 	received  chan []*types.Transaction
 }
 
-func (p pool) Announced(_ *Peer, txs []Announcement)      { p.announced <- txs }
 func (p pool) Received(_ *Peer, txs []*types.Transaction) { p.received <- txs }
+func (p pool) Announced(_ *Peer, kinds []byte, sizes []uint32, hashes []common.Hash) {
+	p.announced <- announcement{kinds, sizes, hashes}
+}
 func (p pool) Pooled(hash common.Hash) (enc rlp.RawValue) {
 	if hash == p.held.Hash() {
 		enc, _ = rlp.EncodeToBytes(p.held)
@@ -247,7 +255,7 @@ func TestTransactions(t *testing.T) {
 	chain := newTestChain(t)
 	tx := chain.Block(chain.hash(9)).Transactions()[0]
 	other := chain.Block(chain.hash(9)).Transactions()[1]
-	txs := pool{tx, make(chan []Announcement, 1), make(chan []*types.Transaction, 1)}
+	txs := pool{tx, make(chan announcement, 1), make(chan []*types.Transaction, 1)}
 	server := chain.serving()
 	server.Transactions = txs
 	c := connect(t, 71, true, chain.serving(), server)
@@ -260,16 +268,16 @@ func TestTransactions(t *testing.T) {
 	if got, err = c.server.PooledTransactions(ctx, []common.Hash{tx.Hash()}); err != nil || len(got) != 0 {
 		t.Fatalf("a peer without a pool: %v, %v", got, err)
 	}
-	if err := c.client.write(ctx, msgTransactions, []*types.Transaction{tx, other}); err != nil {
+	if err := c.client.SendTransactions(ctx, []*types.Transaction{tx, other}); err != nil {
 		t.Fatal(err)
 	}
 	equal(t, "received", len(<-txs.received), 2)
-	err = c.client.write(ctx, msgPooledHashes, []any{[]byte{2}, []uint32{99}, []common.Hash{tx.Hash()}})
-	if err != nil {
+	want := announcement{[]byte{2}, []uint32{99}, []common.Hash{tx.Hash()}}
+	if err := c.client.AnnounceTransactions(ctx, want.kinds, want.sizes, want.hashes); err != nil {
 		t.Fatal(err)
 	}
-	if want := []Announcement{{tx.Hash(), 2, 99}}; !slices.Equal(<-txs.announced, want) {
-		t.Fatal("announcement differs")
+	if got := <-txs.announced; !reflect.DeepEqual(got, want) {
+		t.Fatalf("announcement is %v, want %v", got, want)
 	}
 	// Without a hook both are checked and dropped.
 	if err := c.server.write(ctx, msgTransactions, []*types.Transaction{tx}); err != nil {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/ethereum/go-ethereum/core/types"
 	"github.com/ethereum/go-ethereum/eth/protocols/eth"
 	"github.com/ethereum/go-ethereum/rlp"
 )
@@ -142,47 +141,6 @@ func build[Q any](p *Peer, in incoming, reply message, respond func(*Q) (any, er
 	}
 	packet, err := respond(query)
 	return reply, packet, err
-}
-
-// gossip takes news of pooled transactions.
-func (p *Peer) gossip(in incoming) error {
-	if in.msg == msgTransactions {
-		return p.transactions(in.payload)
-	}
-	if p.link.Version == eth66 {
-		return p.announced66(in)
-	}
-	ann, err := decode[eth.NewPooledTransactionHashesPacket71](p, in.msg, in.payload)
-	if err != nil {
-		return err
-	}
-	if len(ann.Types) != len(ann.Hashes) || len(ann.Sizes) != len(ann.Hashes) {
-		return p.blame(KindInvalid, fmt.Errorf("%s: %d hashes, %d types, %d sizes", in.msg, len(ann.Hashes), len(ann.Types), len(ann.Sizes)))
-	}
-	if p.cfg.Transactions == nil {
-		return nil
-	}
-	txs := make([]Announcement, min(len(ann.Hashes), maxPooled))
-	for i := range txs {
-		txs[i] = Announcement{Hash: ann.Hashes[i], Type: ann.Types[i], Size: ann.Sizes[i]}
-	}
-	p.cfg.Transactions.Announced(p, txs)
-	return nil
-}
-
-func (p *Peer) transactions(payload []byte) error {
-	var list rlp.RawList[*types.Transaction]
-	if err := rlp.DecodeBytes(payload, &list); err != nil {
-		return p.blame(KindMalformed, fmt.Errorf("%s: %w", msgTransactions, err))
-	}
-	txs, err := items(p, msgTransactions, &list, maxGossiped)
-	if err != nil {
-		return err
-	}
-	if p.cfg.Transactions != nil {
-		p.cfg.Transactions.Received(p, txs)
-	}
-	return nil
 }
 
 // batch collects the items of a reply up to the soft limit; a last item may cross it, but

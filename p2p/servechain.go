@@ -119,18 +119,3 @@ type accessListsReply struct {
 	RequestID uint64
 	List      []rlp.RawValue
 }
-
-func (p *Peer) servePooledTransactions(query *eth.GetPooledTransactionsPacket) (any, error) {
-	var out batch
-	if p.cfg.Transactions != nil {
-		for _, hash := range query.GetPooledTransactionsRequest[:min(maxPooled, len(query.GetPooledTransactionsRequest))] {
-			if out.size >= softReplySize {
-				break
-			}
-			if tx := p.cfg.Transactions.Pooled(hash); len(tx) > 0 && !out.add(tx) {
-				break
-			}
-		}
-	}
-	return &eth.PooledTransactionsRLPPacket{RequestId: query.RequestId, PooledTransactionsRLPResponse: out.items}, nil
-}
