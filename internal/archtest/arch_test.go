@@ -24,9 +24,10 @@ var allowed = map[string][]string{
 	"evm":      {"trie"},
 	"beamsync": {"beamsync/sched", "chain", "evm", "trie"},
 	"rpc":      {"chain", "trie"},
+	"pool":     {"chain"},
 
 	// The composition root sees all; the command sees it.
-	"internal/node":    {"beamsync", "beamsync/sched", "chain", "config", "db", "evm", "internal/metrics", "p2p", "rpc", "trie"},
+	"internal/node":    {"beamsync", "beamsync/sched", "chain", "config", "db", "evm", "internal/metrics", "p2p", "pool", "rpc", "trie"},
 	"internal/metrics": {},
 	"cmd/sunbeam":      {"config", "internal/node"},
 

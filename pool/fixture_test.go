@@ -1,0 +1,340 @@
+package pool
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"errors"
+	"math/big"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/ethereum/go-ethereum/common"
+	"github.com/ethereum/go-ethereum/consensus/beacon"
+	"github.com/ethereum/go-ethereum/consensus/ethash"
+	"github.com/ethereum/go-ethereum/core"
+	"github.com/ethereum/go-ethereum/core/rawdb"
+	"github.com/ethereum/go-ethereum/core/types"
+	"github.com/ethereum/go-ethereum/crypto"
+	"github.com/ethereum/go-ethereum/crypto/kzg4844"
+	"github.com/ethereum/go-ethereum/ethdb"
+	"github.com/ethereum/go-ethereum/event"
+	"github.com/ethereum/go-ethereum/params"
+	gethtrie "github.com/ethereum/go-ethereum/trie"
+	"github.com/ethereum/go-ethereum/triedb"
+	"github.com/holiman/uint256"
+
+	"github.com/sunbeam-eth/sunbeam/chain"
+	"github.com/sunbeam-eth/sunbeam/trie"
+)
+
+var (
+	_ Chain         = (*chain.Chain)(nil)
+	_ StateDatabase = (*trie.StateDatabase)(nil)
+)
+
+const patience = 10 * time.Second // of the tests; nothing takes long
+
+var (
+	keys     = makeKeys(8) // rich
+	poorKey  = makeKeys(9)[8]
+	receiver = common.Address{0xaa}
+)
+
+func makeKeys(n int) (keys []*ecdsa.PrivateKey) {
+	for i := range n {
+		key, err := crypto.ToECDSA(common.LeftPadBytes([]byte{byte(i + 1)}, 32))
+		if err != nil {
+			panic(err)
+		}
+		keys = append(keys, key)
+	}
+	return keys
+}
+
+func addr(key *ecdsa.PrivateKey) common.Address { return crypto.PubkeyToAddress(key.PublicKey) }
+
+// world is a chain with all its state, made by go-ethereum. It is the pool's Chain.
+type world struct {
+	t      *testing.T
+	config *params.ChainConfig
+	db     ethdb.Database
+	feed   event.Feed
+
+	mu     sync.Mutex
+	blocks map[common.Hash]*types.Block
+	head   *types.Block
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	config := *params.MergedTestChainConfig
+	ether := big.NewInt(params.Ether)
+	alloc := core.SystemContractAllocs()
+	for _, key := range keys {
+		alloc[addr(key)] = types.Account{Balance: new(big.Int).Mul(big.NewInt(1000), ether)}
+	}
+	alloc[addr(poorKey)] = types.Account{Balance: big.NewInt(1)}
+	for i := range 300 { // so that paths are several nodes deep
+		alloc[common.BigToAddress(big.NewInt(int64(0x10000+i)))] = types.Account{Balance: big.NewInt(int64(i) + 1)}
+	}
+	genesis := &core.Genesis{Config: &config, Alloc: alloc, Timestamp: 9000, GasLimit: 30_000_000, BaseFee: big.NewInt(params.InitialBaseFee), Difficulty: common.Big0}
+	w := &world{t: t, config: &config, blocks: make(map[common.Hash]*types.Block)}
+	w.db, _, _ = core.GenerateChainWithGenesis(genesis, beacon.New(ethash.NewFaker()), 0, nil)
+	w.setHead(genesis.ToBlock())
+	return w
+}
+
+// build makes a block with transactions on a parent; its coinbase tells blocks apart.
+func (w *world) build(parent *types.Block, coinbase byte, txs ...*types.Transaction) *types.Block {
+	w.t.Helper()
+	blocks, _ := core.GenerateChain(w.config, parent, beacon.New(ethash.NewFaker()), w.db, 1, func(_ int, g *core.BlockGen) {
+		g.SetCoinbase(common.Address{coinbase})
+		for _, tx := range txs {
+			g.AddTx(tx.WithoutBlobTxSidecar())
+		}
+	})
+	return blocks[0]
+}
+
+// extend makes the next block, and the head of it.
+func (w *world) extend(txs ...*types.Transaction) *types.Block {
+	w.t.Helper()
+	block := w.build(w.current(), 0xfe, txs...)
+	w.setHead(block)
+	return block
+}
+
+func (w *world) setHead(block *types.Block) {
+	w.mu.Lock()
+	w.blocks[block.Hash()], w.head = block, block
+	w.mu.Unlock()
+	w.feed.Send(chain.HeadEvent{Block: block})
+}
+
+// setHeadUnheld makes a block the head whose ancestors back to the last head are not held.
+func (w *world) setHeadUnheld(block *types.Block) {
+	w.mu.Lock()
+	w.blocks = make(map[common.Hash]*types.Block)
+	w.mu.Unlock()
+	w.setHead(block)
+}
+
+func (w *world) current() *types.Block {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.head
+}
+
+func (w *world) Config() *params.ChainConfig  { return w.config }
+func (w *world) CurrentHeader() *types.Header { return w.current().Header() }
+func (w *world) Finalized() *types.Header     { return nil }
+func (w *world) Block(hash common.Hash) *types.Block {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.blocks[hash]
+}
+
+func (w *world) SubscribeHead(ch chan<- chain.HeadEvent) event.Subscription {
+	return w.feed.Subscribe(ch)
+}
+
+// nodes lists the trie nodes of the account trie under a root.
+func (w *world) nodes(root common.Hash) map[common.Hash][]byte {
+	w.t.Helper()
+	tr, err := gethtrie.New(gethtrie.TrieID(root), triedb.NewDatabase(w.db, triedb.HashDefaults))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	out := make(map[common.Hash][]byte)
+	for it := tr.MustNodeIterator(nil); it.Next(true); {
+		if it.Hash() != (common.Hash{}) {
+			out[it.Hash()] = common.CopyBytes(it.NodeBlob())
+		}
+	}
+	return out
+}
+
+var errInjected = errors.New("injected failure")
+
+// network is where missing trie nodes come from. It counts, fails and waits on demand, and keeps
+// what was fetched if keep is set.
+type network struct {
+	w    *world
+	keep bool
+
+	mu      sync.Mutex
+	held    map[common.Hash][]byte
+	fetches int
+	failAt  int           // 1: the first fetch from now on; 0: none; -1: all
+	hold    chan struct{} // fetches wait until it is closed; nil: they do not
+}
+
+func newNetwork(w *world) *network { return &network{w: w, held: make(map[common.Hash][]byte)} }
+
+func (n *network) Open(ctx context.Context, root common.Hash) (StateDatabase, error) {
+	return trie.Open(ctx, root, n, n), nil
+}
+
+func (n *network) set(failAt int, hold chan struct{}) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.failAt, n.hold, n.fetches = failAt, hold, 0
+}
+
+func (n *network) count() int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.fetches
+}
+
+// execute is what executing a block leaves behind: the nodes that its state has and its parent's
+// has not.
+func (n *network) execute(parent, block *types.Block) {
+	old := n.w.nodes(parent.Root())
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for hash, blob := range n.w.nodes(block.Root()) {
+		if _, had := old[hash]; !had {
+			n.held[hash] = blob
+		}
+	}
+}
+
+func (n *network) Node(_ common.Hash, _ []byte, hash common.Hash) ([]byte, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.held[hash], nil
+}
+
+func (n *network) Code(common.Hash) ([]byte, error) { return nil, nil }
+
+func (n *network) FetchNode(ctx context.Context, f trie.Fault) ([]byte, error) {
+	n.mu.Lock()
+	n.fetches++
+	fail, hold := n.failAt < 0 || n.fetches == n.failAt, n.hold
+	n.mu.Unlock()
+	if hold != nil {
+		select {
+		case <-hold:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	if fail {
+		return nil, errInjected
+	}
+	blob := rawdb.ReadLegacyTrieNode(n.w.db, f.Hash)
+	if len(blob) == 0 {
+		return nil, trie.ErrUnavailable
+	}
+	if n.keep {
+		n.mu.Lock()
+		n.held[f.Hash] = blob
+		n.mu.Unlock()
+	}
+	return blob, nil
+}
+
+func (n *network) FetchCode(context.Context, common.Hash) ([]byte, error) {
+	return nil, errors.New("no pool reads code")
+}
+
+// node is a running pool with its world.
+type node struct {
+	*Pool
+	w    *world
+	net  *network
+	stop func()
+}
+
+func startPool(t *testing.T, w *world, change ...func(*Config)) *node {
+	t.Helper()
+	net := newNetwork(w)
+	cfg := Config{Chain: w, Users: net, Peers: net, Ready: func() bool { return true }}
+	for _, f := range change {
+		f(&cfg)
+	}
+	n := &node{Pool: New(cfg), w: w, net: net}
+	ctx, cancel := context.WithCancel(context.Background())
+	over := make(chan error, 1)
+	go func() { over <- n.Run(ctx) }()
+	n.stop = sync.OnceFunc(func() {
+		cancel()
+		if err := <-over; err != nil {
+			t.Errorf("Run: %v", err)
+		}
+	})
+	t.Cleanup(n.stop)
+	return n
+}
+
+// settle waits until the pool stands on the head with both pools open.
+func (n *node) settle() {
+	n.w.t.Helper()
+	n.look()
+	eventually(n.w.t, "the pool stands on the head", func() bool {
+		at := n.at.Load()
+		return at != nil && at.blob != nil && at.head.Hash() == n.w.CurrentHeader().Hash()
+	})
+}
+
+func (n *node) send(tx *types.Transaction) error {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	return n.Send(ctx, tx)
+}
+
+func (n *node) nonce(t *testing.T, addr common.Address) uint64 {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	nonce, err := n.Nonce(ctx, addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return nonce
+}
+
+func eventually(t *testing.T, what string, is func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); !is(); time.Sleep(2 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("not so: %s", what)
+		}
+	}
+}
+
+func plain(key *ecdsa.PrivateKey, nonce uint64, change ...func(*types.DynamicFeeTx)) *types.Transaction {
+	tx := &types.DynamicFeeTx{
+		ChainID: params.MergedTestChainConfig.ChainID, Nonce: nonce, To: &receiver, Value: big.NewInt(1), Gas: 21000,
+		GasTipCap: big.NewInt(params.GWei), GasFeeCap: big.NewInt(10 * params.GWei),
+	}
+	for _, f := range change {
+		f(tx)
+	}
+	return types.MustSignNewTx(key, types.LatestSigner(params.MergedTestChainConfig), tx)
+}
+
+var blobSidecar = sync.OnceValue(func() *types.BlobTxSidecar {
+	blob := new(kzg4844.Blob)
+	blob[3] = 7
+	commitment, err := kzg4844.BlobToCommitment(blob)
+	if err != nil {
+		panic(err)
+	}
+	proofs, err := kzg4844.ComputeCellProofs(blob)
+	if err != nil {
+		panic(err)
+	}
+	return types.NewBlobTxSidecar(types.BlobSidecarVersion1, []kzg4844.Blob{*blob}, []kzg4844.Commitment{commitment}, proofs)
+})
+
+func blobTx(key *ecdsa.PrivateKey, nonce uint64) *types.Transaction {
+	sidecar := blobSidecar()
+	return types.MustSignNewTx(key, types.LatestSigner(params.MergedTestChainConfig), &types.BlobTx{
+		ChainID: uint256.MustFromBig(params.MergedTestChainConfig.ChainID), Nonce: nonce, To: receiver, Gas: 21000,
+		GasTipCap: uint256.NewInt(params.GWei), GasFeeCap: uint256.NewInt(10 * params.GWei), BlobFeeCap: uint256.NewInt(params.GWei),
+		BlobHashes: sidecar.BlobHashes(), Sidecar: sidecar,
+	})
+}

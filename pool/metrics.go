@@ -1,0 +1,42 @@
+package pool
+
+import "github.com/prometheus/client_golang/prometheus"
+
+// Why something of a peer was dropped, a closed set of label values.
+const (
+	droppedIncoming = "incoming" // transactions: too many wait to be looked at
+	droppedOutgoing = "outgoing" // news for a slow peer
+	droppedNews     = "news"     // news for all peers
+)
+
+type poolMetrics struct {
+	accounts    prometheus.Counter
+	unavailable prometheus.Counter
+	dropped     *prometheus.CounterVec // what
+}
+
+// newMetrics registers the metrics; with a nil registerer nobody sees them.
+func newMetrics(reg prometheus.Registerer, stats func() (pending, queued int)) *poolMetrics {
+	if reg == nil {
+		reg = prometheus.NewRegistry()
+	}
+	m := &poolMetrics{
+		accounts: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "beam_pool_accounts_total", Help: "Accounts of senders read for the transaction pool.",
+		}),
+		unavailable: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "beam_pool_unavailable_total", Help: "Accounts of senders that could not be read in time.",
+		}),
+		dropped: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "beam_pool_dropped_total", Help: "Messages of transactions and news of them dropped because too many waited.",
+		}, []string{"what"}),
+	}
+	pending := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "beam_pool_pending_transactions", Help: "Pooled transactions that can be executed now.",
+	}, func() float64 { n, _ := stats(); return float64(n) })
+	queued := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "beam_pool_queued_transactions", Help: "Pooled transactions that wait for others.",
+	}, func() float64 { _, n := stats(); return float64(n) })
+	reg.MustRegister(m.accounts, m.unavailable, m.dropped, pending, queued)
+	return m
+}
