@@ -28,6 +28,7 @@ type Backend struct {
 	Engine    Engine
 	Network   Network
 	Beam      Beam
+	Pool      Pool
 }
 
 // Chain is what is held of the chain; *chain.Chain has it all. Unknown is nil or zero.
@@ -104,6 +105,18 @@ type Network interface {
 	NodeInfo() *gethp2p.NodeInfo
 	AddPeer(node *enode.Node)
 	RemovePeer(node *enode.Node)
+}
+
+// Pool is the transactions that wait to be included; *pool.Pool has it all. Errors of Send are
+// go-ethereum's for what is wrong with a transaction; any other says that it could not be judged.
+type Pool interface {
+	Send(ctx context.Context, tx *types.Transaction) error
+	// Nonce is the next one of an account on top of its pooled transactions.
+	Nonce(ctx context.Context, addr common.Address) (uint64, error)
+	Get(hash common.Hash) *types.Transaction
+	Stats() (pending, queued int)
+	Content() (pending, queued map[common.Address][]*types.Transaction)
+	ContentFrom(addr common.Address) (pending, queued []*types.Transaction)
 }
 
 // Beam reports on syncing.

@@ -27,6 +27,7 @@ type Config struct {
 	GasCap       uint64        // gas of one eth_call or eth_estimateGas; zero: no cap
 	EVMTimeout   time.Duration // one state query, faults included; zero: no limit but the caller's
 	StateQueries int           // state queries at once; zero: 16
+	TxFeeCap     float64       // ether that a sent transaction may cost in fees; zero: no cap
 
 	Identity   Identity
 	Log        *slog.Logger

@@ -44,11 +44,6 @@ func (api *chainAPI) Syncing() any {
 // Accounts returns none: the node holds no keys.
 func (api *chainAPI) Accounts() []common.Address { return []common.Address{} }
 
-// SendRawTransaction refuses: the node has no pool and propagates no transactions yet.
-func (api *chainAPI) SendRawTransaction(hexutil.Bytes) (common.Hash, error) {
-	return common.Hash{}, &codedError{codeServer, "this node does not propagate transactions yet: send to another node"}
-}
-
 // GetHeaderByNumber returns a canonical header; null for pending and for markers that are not set.
 func (api *chainAPI) GetHeaderByNumber(number gethrpc.BlockNumber) (map[string]any, error) {
 	if number == gethrpc.PendingBlockNumber {
@@ -164,10 +159,13 @@ func (api *chainAPI) GetBlockReceipts(at gethrpc.BlockNumberOrHash) ([]map[strin
 	return result, nil
 }
 
-// GetTransactionByHash returns a canonical transaction, null if it is not held.
+// GetTransactionByHash returns a canonical transaction or a pooled one, null if it is neither.
 func (api *chainAPI) GetTransactionByHash(hash common.Hash) (*transaction, error) {
 	tx, blockHash, _, index := api.b.Chain.Transaction(hash)
 	if tx == nil {
+		if tx = api.b.pooled(hash); tx != nil {
+			return newPooledTransaction(tx, api.b.Chain.CurrentHeader(), api.b.Chain.Config()), nil
+		}
 		return nil, nil
 	}
 	header := api.b.Chain.Header(blockHash)
@@ -195,9 +193,12 @@ func (api *chainAPI) GetTransactionByBlockHashAndIndex(hash common.Hash, index h
 	return blockTransaction(block, uint64(index), api.b.Chain.Config()), nil
 }
 
-// GetRawTransactionByHash returns a canonical transaction in its network encoding.
+// GetRawTransactionByHash returns a canonical transaction or a pooled one in its network encoding.
 func (api *chainAPI) GetRawTransactionByHash(hash common.Hash) (hexutil.Bytes, error) {
 	tx, _, _, _ := api.b.Chain.Transaction(hash)
+	if tx == nil {
+		tx = api.b.pooled(hash)
+	}
 	if tx == nil {
 		return nil, nil
 	}

@@ -32,8 +32,17 @@ func (api *stateAPI) GetBalance(ctx context.Context, address common.Address, at 
 	})
 }
 
-// GetTransactionCount returns the nonce of an account. There is no pool, so pending is latest.
+// GetTransactionCount returns the nonce of an account; for pending, on top of its pooled
+// transactions that can be executed.
 func (api *stateAPI) GetTransactionCount(ctx context.Context, address common.Address, at *gethrpc.BlockNumberOrHash) (*hexutil.Uint64, error) {
+	latest := orLatest(at)
+	if number, ok := latest.Number(); ok && number == gethrpc.PendingBlockNumber && api.b.Pool != nil {
+		nonce, err := withPool(ctx, api.b, func(ctx context.Context) (uint64, error) { return api.b.Pool.Nonce(ctx, address) })
+		if err != nil {
+			return nil, err
+		}
+		return (*hexutil.Uint64)(&nonce), nil
+	}
 	return readState(ctx, api.b, at, func(_ context.Context, v *view) (*hexutil.Uint64, error) {
 		nonce := hexutil.Uint64(v.state.GetNonce(address))
 		return &nonce, nil

@@ -126,30 +126,36 @@ func blockTransaction(block *types.Block, index uint64, config *params.ChainConf
 
 // newTransaction is newRPCTransaction for a transaction in a block.
 func newTransaction(tx *types.Transaction, header *types.Header, index uint64, config *params.ChainConfig) *transaction {
+	hash, timestamp := header.Hash(), hexutil.Uint64(header.Time)
+	result := newPooledTransaction(tx, header, config)
+	result.BlockHash, result.BlockNumber, result.BlockTimestamp = &hash, (*hexutil.Big)(header.Number), &timestamp
+	result.TransactionIndex = (*hexutil.Uint64)(&index)
+	if tx.Type() >= types.DynamicFeeTxType && header.BaseFee != nil {
+		result.GasPrice = (*hexutil.Big)(effectivePrice(tx, header.BaseFee))
+	}
+	return result
+}
+
+// newPooledTransaction is NewRPCPendingTransaction: a transaction by itself, under the rules of head.
+func newPooledTransaction(tx *types.Transaction, head *types.Header, config *params.ChainConfig) *transaction {
 	var (
-		signer    = types.MakeSigner(config, header.Number, header.Time)
-		from, _   = types.Sender(signer, tx)
-		v, r, s   = tx.RawSignatureValues()
-		hash      = header.Hash()
-		timestamp = hexutil.Uint64(header.Time)
+		signer  = types.MakeSigner(config, head.Number, head.Time)
+		from, _ = types.Sender(signer, tx)
+		v, r, s = tx.RawSignatureValues()
 	)
 	result := &transaction{
-		BlockHash:        &hash,
-		BlockNumber:      (*hexutil.Big)(header.Number),
-		BlockTimestamp:   &timestamp,
-		From:             from,
-		Gas:              hexutil.Uint64(tx.Gas()),
-		GasPrice:         (*hexutil.Big)(tx.GasPrice()),
-		Hash:             tx.Hash(),
-		Input:            hexutil.Bytes(tx.Data()),
-		Nonce:            hexutil.Uint64(tx.Nonce()),
-		To:               tx.To(),
-		TransactionIndex: (*hexutil.Uint64)(&index),
-		Value:            (*hexutil.Big)(tx.Value()),
-		Type:             hexutil.Uint64(tx.Type()),
-		V:                (*hexutil.Big)(v),
-		R:                (*hexutil.Big)(r),
-		S:                (*hexutil.Big)(s),
+		From:     from,
+		Gas:      hexutil.Uint64(tx.Gas()),
+		GasPrice: (*hexutil.Big)(tx.GasPrice()),
+		Hash:     tx.Hash(),
+		Input:    hexutil.Bytes(tx.Data()),
+		Nonce:    hexutil.Uint64(tx.Nonce()),
+		To:       tx.To(),
+		Value:    (*hexutil.Big)(tx.Value()),
+		Type:     hexutil.Uint64(tx.Type()),
+		V:        (*hexutil.Big)(v),
+		R:        (*hexutil.Big)(r),
+		S:        (*hexutil.Big)(s),
 	}
 	if tx.Type() == types.LegacyTxType {
 		if id := tx.ChainId(); id.Sign() != 0 { // EIP-155
@@ -166,9 +172,6 @@ func newTransaction(tx *types.Transaction, header *types.Header, index uint64, c
 	result.GasFeeCap = (*hexutil.Big)(tx.GasFeeCap())
 	result.GasTipCap = (*hexutil.Big)(tx.GasTipCap())
 	result.GasPrice = (*hexutil.Big)(tx.GasFeeCap())
-	if header.BaseFee != nil {
-		result.GasPrice = (*hexutil.Big)(effectivePrice(tx, header.BaseFee))
-	}
 	switch tx.Type() {
 	case types.BlobTxType:
 		result.MaxFeePerBlobGas = (*hexutil.Big)(tx.BlobGasFeeCap())

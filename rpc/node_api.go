@@ -90,29 +90,6 @@ func (api *adminAPI) peer(url string, do func(*enode.Node)) (bool, error) {
 // Datadir returns the directory that the node keeps its files in.
 func (api *adminAPI) Datadir() string { return api.b.cfg.Identity.DataDir }
 
-// txpoolAPI is the txpool namespace: the node has no pool yet, so everything is empty.
-type txpoolAPI struct{}
-
-// Status counts no transactions.
-func (txpoolAPI) Status() map[string]hexutil.Uint {
-	return map[string]hexutil.Uint{"pending": 0, "queued": 0}
-}
-
-// Content lists no transactions.
-func (txpoolAPI) Content() map[string]map[string]map[string]*transaction {
-	return map[string]map[string]map[string]*transaction{"pending": {}, "queued": {}}
-}
-
-// ContentFrom lists no transactions of an account.
-func (txpoolAPI) ContentFrom(common.Address) map[string]map[string]*transaction {
-	return map[string]map[string]*transaction{"pending": {}, "queued": {}}
-}
-
-// Inspect lists no transactions.
-func (txpoolAPI) Inspect() map[string]map[string]map[string]string {
-	return map[string]map[string]map[string]string{"pending": {}, "queued": {}}
-}
-
 // debugAPI is the debug namespace: blocks in their consensus encoding.
 type debugAPI struct{ b *backend }
 

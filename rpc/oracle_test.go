@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/ethereum/go-ethereum/common"
+	"github.com/ethereum/go-ethereum/core/txpool/legacypool"
 	"github.com/ethereum/go-ethereum/eth"
 	"github.com/ethereum/go-ethereum/eth/catalyst"
 	"github.com/ethereum/go-ethereum/eth/ethconfig"
@@ -29,8 +30,11 @@ func startGethOn(t *testing.T, w *world) *gethrpc.Client {
 	if err != nil {
 		t.Fatal(err)
 	}
+	plain := legacypool.DefaultConfig
+	plain.NoLocals, plain.Journal = true, "" // it says what is wrong with a transaction, and does not try again by itself
 	backend, err := eth.New(stack, &ethconfig.Config{
 		Genesis: w.genesis, NetworkId: 7, RPCGasCap: DefaultGasCap, RPCEVMTimeout: DefaultEVMTimeout, GPO: ethconfig.FullNodeGPO, StateScheme: "hash",
+		RPCTxFeeCap: 1, TxPool: plain,
 	})
 	if err != nil {
 		t.Fatal(err)
