@@ -52,6 +52,14 @@ func (i *Importer) Forkchoice(ctx context.Context, choice engine.ForkchoiceState
 	return status, nil
 }
 
+// AtHead says whether the head of the chain is the one that was chosen last.
+func (i *Importer) AtHead() bool {
+	i.mu.Lock()
+	chosen := i.mu.choice.HeadBlockHash
+	i.mu.Unlock()
+	return chosen == i.cfg.Chain.CurrentHeader().Hash()
+}
+
 // fetchBlock gets a block by hash: from the store if its body is held, else from peers.
 func (i *Importer) fetchBlock(ctx context.Context, hash common.Hash) (*types.Block, error) {
 	if block := i.cfg.Chain.Block(hash); block != nil {

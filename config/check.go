@@ -62,6 +62,13 @@ func historySpan(s string) error {
 	return nil
 }
 
+func ether(s string) error {
+	if n, err := strconv.ParseFloat(s, 64); err != nil || !(n >= 0 && n <= 1e9) { // nor NaN
+		return errors.New("want an amount of ether")
+	}
+	return nil
+}
+
 func namespace(s string) error { return oneOf(namespaces...)(s) }
 
 func host(s string) error {

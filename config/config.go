@@ -26,6 +26,7 @@ type Config struct {
 	Beacon  Beacon
 	Beam    Beam
 	History History
+	Pool    Pool
 	Store   Store
 	Metrics Metrics
 	Log     Log
@@ -86,6 +87,7 @@ type Engine struct {
 type RPC struct {
 	GasCap               uint64        // zero: no cap
 	EVMTimeout           time.Duration // zero: none
+	TxFeeCap             float64       // ether that a sent transaction may cost in fees; zero: no cap
 	BatchRequestLimit    int           // at least 1
 	BatchResponseMaxSize int           // bytes, at least 1
 }
@@ -126,6 +128,15 @@ func (h History) Wanted() (blocks uint64, postMerge bool) {
 	return blocks, false
 }
 
+// Pool bounds the transaction pool.
+type Pool struct {
+	PriceLimit  uint64 // wei: lowest tip per gas
+	PriceBump   uint64 // percent that a replacement must pay more
+	GlobalSlots uint64 // executable transactions, in slots of 32 KiB
+	GlobalQueue uint64 // those that wait for others
+	BlobDataCap uint64 // bytes of disk for transactions with blobs
+}
+
 // Store is the database and the memory in front of it.
 type Store struct {
 	Engine  string // leveldb or pebble; empty: what the datadir holds, else leveldb
@@ -160,10 +171,11 @@ func Default() *Config {
 		WS:      WS{Addr: "localhost", Port: 8546, API: []string{"net", "web3", "eth"}},
 		IPC:     IPC{Path: "sunbeam.ipc"},
 		Engine:  Engine{Addr: "localhost", Port: 8551, VHosts: []string{"localhost"}},
-		RPC:     RPC{GasCap: 50_000_000, EVMTimeout: 5 * time.Second, BatchRequestLimit: 1000, BatchResponseMaxSize: 25_000_000},
+		RPC:     RPC{GasCap: 50_000_000, EVMTimeout: 5 * time.Second, BatchRequestLimit: 1000, BatchResponseMaxSize: 25_000_000, TxFeeCap: 1},
 		Beacon:  Beacon{Threshold: 342}, // two thirds of 512
 		Beam:    Beam{MaxLag: 30, HotSizeMB: 4096, Backfill: true},
 		History: History{Chain: "90000"},
+		Pool:    Pool{PriceLimit: 1, PriceBump: 10, GlobalSlots: 5120, GlobalQueue: 1024, BlobDataCap: 2560 << 20},
 		Store:   Store{CacheMB: 512},
 		Metrics: Metrics{Addr: "127.0.0.1", Port: 6060},
 		Log:     Log{Verbosity: 3, Format: "terminal"},

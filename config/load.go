@@ -206,6 +206,12 @@ func setScalar(field reflect.Value, text string) error {
 			return fmt.Errorf("want a number from 0 to %d", ^uint64(0)>>(64-field.Type().Bits()))
 		}
 		field.SetUint(n)
+	case reflect.Float64:
+		n, err := strconv.ParseFloat(text, 64)
+		if err != nil {
+			return errors.New("want a number")
+		}
+		field.SetFloat(n)
 	default: // int and time.Duration
 		if field.Type() == reflect.TypeFor[time.Duration]() {
 			d, err := time.ParseDuration(text)

@@ -1,6 +1,9 @@
 package config
 
-import "strings"
+import (
+	"math"
+	"strings"
+)
 
 // option is one setting.
 type option struct {
@@ -27,6 +30,7 @@ const (
 	catAPI     = "API"
 	catBeacon  = "BEACON LIGHT CLIENT"
 	catBeam    = "BEAM SYNC"
+	catPool    = "TRANSACTION POOL"
 	catMetrics = "METRICS AND LOGGING"
 )
 
@@ -73,6 +77,7 @@ var options = []option{ //nolint:gochecknoglobals // never written
 	{flag: "authrpc.jwtsecret", key: "Engine.JWTSecret", usage: "File of the JWT secret (default: <datadir>/geth/jwtsecret; made if absent)", check: jwtFile, category: catAPI},
 	{flag: "rpc.gascap", key: "RPC.GasCap", usage: "Gas that eth_call and eth_estimateGas may use (0 is no cap)", category: catAPI},
 	{flag: "rpc.evmtimeout", key: "RPC.EVMTimeout", usage: "Time that eth_call may take (0 is no limit)", category: catAPI},
+	{flag: "rpc.txfeecap", key: "RPC.TxFeeCap", usage: "Ether that a transaction sent over JSON-RPC may cost in fees (0 is no cap)", check: ether, category: catAPI},
 	{flag: "rpc.batch-request-limit", key: "RPC.BatchRequestLimit", usage: "Requests in a batch", check: between(1, 1<<30), category: catAPI},
 	{flag: "rpc.batch-response-max-size", key: "RPC.BatchResponseMaxSize", usage: "Bytes that the answers to a batch may have", check: between(1, 1<<40), category: catAPI},
 
@@ -91,6 +96,12 @@ var options = []option{ //nolint:gochecknoglobals // never written
 	{flag: "beam.backfill", key: "Beam.Backfill", usage: "Collect the rest of the state in the background, to become a full node", category: catBeam},
 	{flag: "beam.backfill.rate", key: "Beam.BackfillRate", usage: "Kilobytes per second that the backfill may receive (0 is no limit)", check: between(0, 1<<30), category: catBeam},
 	{flag: "history.chain", key: "History.Chain", usage: "Blocks and receipts to collect behind the head: all, postmerge or a number of blocks", check: historySpan, category: catBeam},
+
+	{flag: "txpool.pricelimit", key: "Pool.PriceLimit", usage: "Lowest tip per gas in wei that a transaction must offer", check: between(1, math.MaxInt64), category: catPool},
+	{flag: "txpool.pricebump", key: "Pool.PriceBump", usage: "Percent that a transaction must pay more to replace another", check: between(1, 10_000), category: catPool},
+	{flag: "txpool.globalslots", key: "Pool.GlobalSlots", usage: "Executable transactions in the pool, in slots of 32 KiB", check: between(1, 1<<20), category: catPool},
+	{flag: "txpool.globalqueue", key: "Pool.GlobalQueue", usage: "Transactions in the pool that wait for others, in slots of 32 KiB", check: between(1, 1<<20), category: catPool},
+	{flag: "blobpool.datacap", key: "Pool.BlobDataCap", usage: "Bytes of disk for transactions with blobs", check: between(16<<20, 1<<44), category: catPool},
 
 	{flag: "metrics", key: "Metrics.Enabled", usage: "Enable metrics and their Prometheus endpoint", category: catMetrics},
 	{flag: "metrics.addr", key: "Metrics.Addr", usage: "Metrics server listening interface", check: host, category: catMetrics},

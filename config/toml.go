@@ -79,7 +79,7 @@ func tomlTexts(value any, wantList bool) ([]string, error) {
 			return nil, errors.New("want a list of strings")
 		}
 		return []string{v}, nil
-	case bool, int64:
+	case bool, int64, float64:
 		if wantList {
 			return nil, errors.New("want a list of strings")
 		}
@@ -152,6 +152,8 @@ func tomlLine(name string, field reflect.Value) string {
 		return name + " = " + tomlQuote(v.String())
 	case bool:
 		return name + " = " + strconv.FormatBool(v)
+	case float64:
+		return name + " = " + strconv.FormatFloat(v, 'f', -1, 64)
 	case uint64:
 		if v > math.MaxInt64 { // more than TOML's numbers hold
 			return fmt.Sprintf("%s = %q", name, strconv.FormatUint(v, 10))

@@ -15,11 +15,14 @@ import (
 
 // What the parts want of each other where one does not fit into the other as it is.
 
-// states opens states for JSON-RPC queries: what is missing is fetched behind the blocks.
-type states struct{ *Node }
+// states opens states for queries: what is missing is fetched behind the blocks.
+type states struct {
+	*Node
+	class sched.Class
+}
 
 func (s states) Open(ctx context.Context, root common.Hash) (rpc.StateDatabase, error) {
-	return trie.Open(ctx, root, s.local, s.fetcher.Session(sched.RPC)), nil
+	return trie.Open(ctx, root, s.local, s.fetcher.Session(s.class)), nil
 }
 
 func (s states) Window() uint64 { return stateWindow }

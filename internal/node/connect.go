@@ -36,6 +36,7 @@ func (n *Node) hint(ctx context.Context, block *types.Block, parentRoot common.H
 func (n *Node) join(p *p2p.Peer) {
 	n.fetcher.Join(p)
 	n.witness.Join(p)
+	n.pool.Join(p)
 	if n.backfill != nil {
 		n.backfill.Join(p)
 	}
@@ -44,6 +45,7 @@ func (n *Node) join(p *p2p.Peer) {
 func (n *Node) leave(p *p2p.Peer) {
 	n.fetcher.Leave(p.ID())
 	n.witness.Leave(p.ID())
+	n.pool.Leave(p.ID())
 	if n.backfill != nil {
 		n.backfill.Leave(p.ID())
 	}
@@ -70,6 +72,7 @@ func (n *Node) connect(registerer prometheus.Registerer, gatherer prometheus.Gat
 	})
 	n.newHistory(registerer)
 	n.newBackfill(registerer)
+	n.newPool(registerer)
 	if err := n.newHost(registerer); err != nil {
 		return err
 	}
@@ -152,6 +155,7 @@ func (n *Node) newHost(registerer prometheus.Registerer) error {
 		State:         served{n.local},
 		Data:          served{n.local},
 		Witnesses:     n.witness,
+		Transactions:  transactions{n.pool},
 		OnJoin:        n.join,
 		OnLeave:       n.leave,
 		Log:           n.log,
@@ -209,6 +213,7 @@ func (n *Node) newRPC(registerer prometheus.Registerer) (err error) {
 		BatchBytes: c.RPC.BatchResponseMaxSize,
 		GasCap:     c.RPC.GasCap,
 		EVMTimeout: c.RPC.EVMTimeout,
+		TxFeeCap:   c.RPC.TxFeeCap,
 		Identity: rpc.Identity{
 			Name: clientName(c.P2P.Identity), Version: Version(), Commit: commit(),
 			NetworkID: n.networkID(), DataDir: c.DataDir,
@@ -218,11 +223,12 @@ func (n *Node) newRPC(registerer prometheus.Registerer) (err error) {
 	}, rpc.Backend{
 		Chain:     n.chain,
 		Heads:     n.chain,
-		States:    states{n},
+		States:    states{n, sched.RPC},
 		Ancestors: ancestors{n},
 		Engine:    n.importer,
 		Network:   n.host,
 		Beam:      beam{n},
+		Pool:      n.pool,
 	})
 	return err
 }

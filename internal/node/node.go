@@ -19,6 +19,7 @@ import (
 	"github.com/sunbeam-eth/sunbeam/db"
 	"github.com/sunbeam-eth/sunbeam/internal/metrics"
 	"github.com/sunbeam-eth/sunbeam/p2p"
+	"github.com/sunbeam-eth/sunbeam/pool"
 	"github.com/sunbeam-eth/sunbeam/rpc"
 	"github.com/sunbeam-eth/sunbeam/trie"
 )
@@ -49,6 +50,7 @@ type Node struct {
 	backfill *beamsync.Backfill // nil if it is not wanted
 	history  *beamsync.History
 	witness  *beamsync.Witnesses
+	pool     *pool.Pool
 	host     *p2p.Host
 	rpc      *rpc.Server
 	metrics  *metrics.Server // nil if not enabled
@@ -128,7 +130,7 @@ func (n *Node) Run(ctx context.Context) (err error) {
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	for _, part := range []func(context.Context) error{
-		n.store.Run, n.fetcher.Run, n.importer.Run, n.history.Run, n.host.Run, n.rpc.Run, n.announceHeads, n.announceStart, n.announceIdle,
+		n.store.Run, n.fetcher.Run, n.importer.Run, n.history.Run, n.pool.Run, n.host.Run, n.rpc.Run, n.announceHeads, n.announceStart, n.announceIdle,
 	} {
 		group.Go(func() error { return part(ctx) })
 	}

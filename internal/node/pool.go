@@ -1,0 +1,54 @@
+package node
+
+import (
+	"context"
+	"path/filepath"
+
+	"github.com/ethereum/go-ethereum/common"
+	"github.com/ethereum/go-ethereum/core/types"
+	"github.com/ethereum/go-ethereum/rlp"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/sunbeam-eth/sunbeam/beamsync/sched"
+	"github.com/sunbeam-eth/sunbeam/p2p"
+	"github.com/sunbeam-eth/sunbeam/pool"
+)
+
+// newPool makes the transaction pool. What users send is judged as fast as their queries are
+// answered; what peers send waits behind all that a block or a user wants.
+func (n *Node) newPool(registerer prometheus.Registerer) {
+	cfg := &n.cfg.Pool
+	n.pool = pool.New(pool.Config{
+		Chain:   n.chain,
+		Users:   accounts{states{n, sched.RPC}},
+		Peers:   accounts{states{n, sched.Predictive}},
+		Ready:   n.importer.AtHead,
+		BlobDir: filepath.Join(n.cfg.InstanceDir(), "blobpool"),
+		Limits: pool.Limits{
+			PriceLimit: cfg.PriceLimit, PriceBump: cfg.PriceBump,
+			GlobalSlots: cfg.GlobalSlots, GlobalQueue: cfg.GlobalQueue, BlobDataCap: cfg.BlobDataCap,
+		},
+		Log:        n.log,
+		Registerer: registerer,
+	})
+}
+
+// accounts opens states for the pool.
+type accounts struct{ states }
+
+func (a accounts) Open(ctx context.Context, root common.Hash) (pool.StateDatabase, error) {
+	return a.states.Open(ctx, root)
+}
+
+// transactions brings what peers say about transactions to the pool.
+type transactions struct{ pool *pool.Pool }
+
+func (t transactions) Announced(peer *p2p.Peer, kinds []byte, sizes []uint32, hashes []common.Hash) {
+	t.pool.Announced(peer.ID(), kinds, sizes, hashes)
+}
+
+func (t transactions) Received(peer *p2p.Peer, txs []*types.Transaction) {
+	t.pool.Received(peer.ID(), txs)
+}
+
+func (t transactions) Pooled(hash common.Hash) rlp.RawValue { return t.pool.Encoded(hash) }
