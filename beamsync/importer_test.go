@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/big"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -259,7 +260,26 @@ type fixture struct {
 	t        *testing.T
 	importer *Importer
 	chain    *chain.Chain
+	log      *lockedBuffer
 	ran      chan error
+}
+
+// lockedBuffer holds a log.
+type lockedBuffer struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (b *lockedBuffer) Write(line []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.Write(line)
+}
+
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.String()
 }
 
 // inImporterBubble runs a test of a fresh, running importer in virtual time.
@@ -283,11 +303,11 @@ func inBubbleOn(t *testing.T, n *network, maxLag uint64, test func(f *fixture)) 
 		}
 		n.set(100*time.Millisecond, false)
 		local := trie.NewCache(16<<20, nil)
-		f := &fixture{network: n, t: t, chain: blocks, ran: make(chan error, 1)}
+		f := &fixture{network: n, t: t, chain: blocks, log: new(lockedBuffer), ran: make(chan error, 1)}
 		f.importer = NewImporter(ImporterConfig{
 			Chain: blocks, Executor: evm.NewExecutor(n.genesis.Config), Local: local, Blocks: n,
 			Session: func() StateSession { return networkSession{n, local} },
-			MaxLag:  maxLag, Log: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(),
+			MaxLag:  maxLag, Log: slog.New(slog.NewTextHandler(f.log, nil)), Registerer: prometheus.NewRegistry(),
 		})
 		ctx, cancel := context.WithCancel(t.Context())
 		go func() { f.ran <- f.importer.Run(ctx) }()
@@ -437,16 +457,75 @@ func TestPivot(t *testing.T) {
 		begun := make(chan engine.PayloadStatusV1, 1)
 		go func() { begun <- f.payload(f.at(35), time.Hour) }()
 		f.want("far ahead", <-begun, engine.VALID)
-		if n := testutil.ToFloat64(f.importer.metrics.pivots.WithLabelValues(pivotLag)); n != 1 {
-			t.Errorf("%v pivots counted", n)
-		}
 		synctest.Wait()
+		f.pivoted(pivotLag)
+		if log := f.log.String(); !strings.Contains(log, "dropped=2") || strings.Count(log, "given up for a newer head") != 2 {
+			t.Errorf("the log does not say what was dropped:\n%s", log)
+		}
 		if status, err := f.choose(f.at(35).Hash(), common.Hash{}, common.Hash{}, time.Minute); err != nil || status.Status != engine.VALID {
 			t.Fatalf("head after the pivot: %v %v", status.Status, err)
 		}
 		f.head(f.at(35))
 		f.set(time.Millisecond, false)
 		f.follow(36, 40)
+	})
+}
+
+// TestPivotUnconnected: a chain that meets nothing executed within the lag is begun anew.
+func TestPivotUnconnected(t *testing.T) {
+	inImporterBubble(t, 12, 2, func(f *fixture) {
+		f.follow(10, 11)
+		f.want("side chain", f.payload(f.side[2], time.Hour), engine.VALID)
+		f.pivoted(pivotUnconnected)
+		f.follow(12, 12)
+	})
+}
+
+// pivoted expects one pivot, for that reason, or none.
+func (f *fixture) pivoted(why string) {
+	f.t.Helper()
+	for _, reason := range []string{pivotLag, pivotUnconnected} {
+		want := 0
+		if reason == why {
+			want = 1
+		}
+		if n := testutil.ToFloat64(f.importer.metrics.pivots.WithLabelValues(reason)); n != float64(want) {
+			f.t.Errorf("%v pivots for %q counted, want %d", n, reason, want)
+		}
+		if n := strings.Count(f.log.String(), "Pivot to the newest head\" reason="+reason+" "); n != want {
+			f.t.Errorf("%d pivots for %q in the log, want %d:\n%s", n, reason, want, f.log)
+		}
+	}
+}
+
+// TestStalledNetwork: when nobody answers for two slots, blocks are late, and nothing is skipped.
+func TestStalledNetwork(t *testing.T) {
+	const slot = 12 * time.Second
+	inImporterBubble(t, 16, DefaultMaxLag, func(f *fixture) {
+		f.follow(10, 11)
+		f.set(0, true)
+		time.AfterFunc(25*time.Second, func() { f.set(100*time.Millisecond, false) })
+		for number := 12; number <= 13; number++ {
+			f.want("stalled", f.payload(f.at(number), 8*time.Second), engine.SYNCING)
+			if status, err := f.choose(f.at(number).Hash(), common.Hash{}, common.Hash{}, time.Second); err != nil || status.Status != engine.SYNCING {
+				f.t.Fatal(status, err)
+			}
+			if lag, want := f.importer.lag(), uint64(number-11); lag != want {
+				f.t.Errorf("lag %d at block %d, want %d", lag, number, want)
+			}
+			time.Sleep(slot - 9*time.Second)
+		}
+		began := time.Now()
+		f.follow(14, 16)
+		if took := time.Since(began); took > slot {
+			f.t.Errorf("caught up after %v", took)
+		}
+		for number := 12; number <= 16; number++ {
+			if status := f.chain.Status(f.at(number).Hash()); status != chain.Executed {
+				f.t.Errorf("block %d was skipped", number)
+			}
+		}
+		f.pivoted("")
 	})
 }
 

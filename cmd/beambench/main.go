@@ -104,7 +104,7 @@ func follow() *cli.Command {
 			&cli.DurationFlag{Name: "stall", Usage: "how long the link stands still in the middle of the run"},
 			&cli.IntFlag{Name: "accounts", Usage: "accounts in the state; it is made once", Value: 1_000_000},
 			&cli.StringFlag{Name: "sunbeam", Usage: "node binary (built from the module here if empty)"},
-			&cli.BoolFlag{Name: "json", Usage: "print one JSON object per block; the summary goes to standard error"},
+			&cli.BoolFlag{Name: "json", Usage: "print one JSON object per block and one for the whole run"},
 		},
 		Action: noArguments(func(c *cli.Context) error {
 			mix, err := bench.ParseMix(c.String("mix"))

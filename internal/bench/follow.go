@@ -1,7 +1,6 @@
 package bench
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -10,11 +9,8 @@ import (
 	"log/slog"
 	"math/big"
 	"net"
-	"net/http"
 	"os"
 	"path/filepath"
-	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -94,8 +90,8 @@ func ParseMix(name string) (stategen.Mix, error) {
 
 // Follow lets a fresh node follow a chain that a real geth builds, and prints what became of each
 // block: trips, requests, nodes, codes and bytes as the node itself reports them, seconds from
-// the block's publication to VALID as its consensus client sees them. It fails unless
-// every block was VALID.
+// the block's publication to VALID as its consensus client sees them; then a [FollowSum]. It fails
+// unless every block was VALID.
 func Follow(ctx context.Context, opts FollowOptions, out io.Writer) (err error) {
 	if err := opts.check(); err != nil {
 		return err
@@ -156,8 +152,6 @@ type following struct {
 	out     io.Writer
 
 	results []*BlockResult // of report, while the chain runs
-	late    int            // blocks that took longer than a slot
-	pivots  float64
 
 	mu      sync.Mutex
 	reports map[uint64]demo.Fetched // by block, as the node told
@@ -256,9 +250,6 @@ func (f *following) report(ctx context.Context, record mockcl.Record) {
 		Seconds:      record.Latency.Seconds(),
 	}
 	f.results = append(f.results, r)
-	if record.Latency > f.opts.Slot {
-		f.late++
-	}
 	if f.opts.JSON {
 		_ = json.NewEncoder(f.out).Encode(r) // who does not listen is not told
 		return
@@ -281,30 +272,6 @@ func outcomeOf(status string) string {
 	return evm.Incomplete.String()
 }
 
-// sum prints the summary: beside the results if these are JSON.
-func (f *following) sum(ctx context.Context) (err error) {
-	if f.pivots, err = readCounter(ctx, f.metrics, "beam_pivots_total"); err != nil {
-		return err
-	}
-	var seconds, trips, nodes []float64
-	for _, r := range f.results {
-		seconds = append(seconds, r.Seconds)
-		if r.Requests > 0 { // the node told
-			trips = append(trips, r.Trips)
-			nodes = append(nodes, float64(r.NodesFetched))
-		}
-	}
-	out := f.out
-	if f.opts.JSON {
-		out = f.opts.Progress
-	}
-	_, err = fmt.Fprintf(out, "%d blocks, slot %v, round trip %v: newPayload to VALID p50 %.2f s, p99 %.2f s, most %.2f s; %d later than their slot; %.0f pivots\n"+
-		"trips p50 %.0f, p99 %.0f; nodes fetched p50 %.0f, fewest %.0f (as the node reports for %d blocks); at most %d MB of memory\n",
-		len(f.results), f.opts.Slot, f.opts.RTT, quantile(seconds, 0.5), quantile(seconds, 0.99), quantile(seconds, 1), f.late, f.pivots,
-		quantile(trips, 0.5), quantile(trips, 0.99), quantile(nodes, 0.5), quantile(nodes, 0), len(trips), f.node.Memory()/1_000_000)
-	return err
-}
-
 // verdict is nil if all blocks were VALID.
 func (f *following) verdict() error {
 	valid := 0
@@ -317,36 +284,6 @@ func (f *following) verdict() error {
 		return fmt.Errorf("%d of %d blocks were VALID", valid, f.opts.Blocks)
 	}
 	return nil
-}
-
-// readCounter adds up all series of a counter on a page of metrics.
-func readCounter(ctx context.Context, url, name string) (sum float64, err error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-	if err != nil {
-		return 0, err
-	}
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		return 0, fmt.Errorf("read the node's metrics: %w", err)
-	}
-	defer response.Body.Close()
-	found := false
-	for lines := bufio.NewScanner(response.Body); lines.Scan(); {
-		rest, ok := strings.CutPrefix(lines.Text(), name)
-		if !ok || rest == "" || rest[0] != '{' && rest[0] != ' ' {
-			continue
-		}
-		value, err := strconv.ParseFloat(rest[strings.LastIndexByte(rest, ' ')+1:], 64)
-		if err != nil {
-			return 0, fmt.Errorf("metric %s: %w", name, err)
-		}
-		found = true
-		sum += value
-	}
-	if !found {
-		return 0, fmt.Errorf("the node has no metric %s", name)
-	}
-	return sum, nil
 }
 
 // freeAddress returns a loopback address that was free a moment ago.
