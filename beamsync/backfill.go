@@ -98,13 +98,14 @@ type Backfill struct {
 	metrics *backfillMetrics
 	peers   *rangePeers
 	data    *rangePeers // those that serve nodes by hash and no ranges
-	started atomic.Bool
+	running atomic.Bool
 	done    chan struct{} // closed when a state is complete
+	once    sync.Once     // closes done
 
 	mu struct {
 		sync.Mutex
 		progress Progress
-		root     common.Hash // complete
+		complete Target // zero: none yet
 	}
 }
 
@@ -144,16 +145,24 @@ func (b *Backfill) Done() <-chan struct{} { return b.done }
 // Root is the root of the complete state; false while there is none. Whoever takes over enables
 // go-ethereum's pathdb on it and executes the blocks since.
 func (b *Backfill) Root() (common.Hash, bool) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.mu.root, b.mu.root != (common.Hash{})
+	target, ok := b.Complete()
+	return target.Root, ok
 }
 
-// Run collects until a state is complete or ctx ends (both nil), or a store fails. It may run once.
+// Complete is the target whose state is complete; false while there is none.
+func (b *Backfill) Complete() (Target, bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.mu.complete, b.mu.complete.Root != (common.Hash{})
+}
+
+// Run collects until a state is complete or ctx ends (both nil), or a store fails. After
+// that it may run again, and completes the state of the head of that time.
 func (b *Backfill) Run(ctx context.Context) error {
-	if !b.started.CompareAndSwap(false, true) {
-		return errors.New("the backfill has been run already")
+	if !b.running.CompareAndSwap(false, true) {
+		return errors.New("the backfill runs already")
 	}
+	defer b.running.Store(false)
 	meter := newMeter()
 	for restarts := 0; ctx.Err() == nil; restarts++ {
 		target, ok := b.await(ctx, meter)
@@ -194,13 +203,13 @@ func (b *Backfill) await(ctx context.Context, meter *meter) (Target, bool) {
 
 func (b *Backfill) finish(target Target, meter *meter) {
 	b.mu.Lock()
-	b.mu.root = target.Root
+	b.mu.complete = target
 	b.mu.progress.Waiting = ""
 	b.mu.Unlock()
 	p := b.Progress()
 	b.log.Info("State complete", "root", target.Root, "number", target.Number, "accounts", p.Accounts,
 		"slots", p.Slots, "codes", p.Codes, "bytes", p.Bytes, "took", time.Since(meter.began).Round(time.Second))
-	close(b.done)
+	b.once.Do(func() { close(b.done) })
 }
 
 // outdated says whether a walk should begin anew at another target.

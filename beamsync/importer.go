@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/ethereum/go-ethereum/beacon/engine"
@@ -64,7 +65,7 @@ type Executor interface {
 	Execute(ctx context.Context, job evm.Job) *evm.Result
 }
 
-// ImporterConfig is what an [Importer] works with. All fields but MaxLag, Hints and Registerer
+// ImporterConfig is what an [Importer] works with. All fields but MaxLag, Full, Hints and Registerer
 // are required.
 type ImporterConfig struct {
 	Chain    *chain.Chain
@@ -73,6 +74,10 @@ type ImporterConfig struct {
 	Blocks   Blocks
 	Session  func() StateSession // a new urgent session, one per execution
 	MaxLag   uint64              // blocks; 0 means DefaultMaxLag
+
+	// Full is what a full node executes on, and Bottom what [Bottom] says about it; nil while beaming.
+	Full   Full
+	Bottom uint64
 
 	// Hints fetches what others say that a block reads, beside the Collector and until ctx ends;
 	// nil: nobody is asked. See [Witnesses].
@@ -95,6 +100,9 @@ type ImporterConfig struct {
 //     root, all of whose nodes are verified by hash. This is where beaming begins, and doing it
 //     again later is a pivot.
 //
+// A full node ([ImporterConfig].Full, [Importer.HandOver]) executes all blocks since the newest state that it has,
+// however many it missed; it does not beam and does not pivot.
+//
 // A block whose ancestors were executed is VALID in the full sense. The first block after a
 // (re)start of beaming vouches for itself only: its parent is trusted to the consensus
 // client, exactly as the pivot of a snap sync is.
@@ -108,6 +116,10 @@ type Importer struct {
 	spawn     chan *pending
 	failed    chan error // internal errors: they end Run
 
+	states   atomic.Pointer[complete] // nil while beaming
+	catching chan struct{}            // a token for the one who catches up
+	stranded chan struct{}            // see Stranded
+
 	ancestry chan struct{} // a wish for headers below those held
 	choosing sync.Mutex    // one forkchoice is applied at a time; nothing is fetched under it
 
@@ -119,6 +131,7 @@ type Importer struct {
 		choice   engine.ForkchoiceStateV1 // the latest forkchoice, executed or not
 		last     BlockReport
 		totals   Totals
+		catchUp  *CatchUp // nil: all that is known is executed, or in work by itself
 	}
 }
 
@@ -138,6 +151,11 @@ func NewImporter(cfg ImporterConfig) *Importer {
 		failed:    make(chan error, 1),
 
 		ancestry: make(chan struct{}, 1),
+		catching: make(chan struct{}, 1),
+		stranded: make(chan struct{}, 1),
+	}
+	if cfg.Full != nil {
+		i.states.Store(&complete{Full: cfg.Full, bottom: cfg.Bottom})
 	}
 	i.mu.pending = make(map[common.Hash]*pending)
 	i.mu.newest = cfg.Chain.CurrentHeader().Number.Uint64()
@@ -154,6 +172,10 @@ func (i *Importer) Run(ctx context.Context) error {
 	})
 	group.Go(func() error {
 		i.lists.run(ctx)
+		return nil
+	})
+	group.Go(func() error {
+		i.restore(ctx)
 		return nil
 	})
 	group.Go(func() error {

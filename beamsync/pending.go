@@ -124,6 +124,7 @@ func (i *Importer) work(ctx context.Context, p *pending) {
 	}
 	if err != nil {
 		status = syncing()
+		i.strand(p, err)
 	}
 	i.finish(p, status)
 	if status.Status == engine.VALID {
@@ -134,11 +135,11 @@ func (i *Importer) work(ctx context.Context, p *pending) {
 // process returns the outcome of a block, or why there is none.
 func (i *Importer) process(ctx context.Context, p *pending) (engine.PayloadStatusV1, error) {
 	base, status, err := i.findBasis(ctx, p)
-	if err != nil || status != nil {
-		if status != nil {
-			return *status, err
-		}
-		return engine.PayloadStatusV1{}, err
+	if status != nil {
+		return *status, err
+	}
+	if err != nil {
+		return i.settleError(p, err)
 	}
 	// The rules that need no state come before anything is fetched for the block.
 	switch err := i.verify(p.block, base.parent); {
@@ -162,6 +163,15 @@ func (i *Importer) process(ctx context.Context, p *pending) (engine.PayloadStatu
 	return i.execute(ctx, p, base)
 }
 
+// settleError makes INVALID of a block whose ancestor turned out to be.
+func (i *Importer) settleError(p *pending, err error) (engine.PayloadStatusV1, error) {
+	if bad := new(invalidAncestor); errors.As(err, &bad) {
+		i.cfg.Chain.Reject(p.block, bad.reason)
+		return invalid(bad.latest, bad.reason), nil
+	}
+	return engine.PayloadStatusV1{}, err
+}
+
 // verify checks the rules of header and body, which need no state.
 func (i *Importer) verify(block *types.Block, parent *types.Header) error {
 	if err := chain.VerifyHeader(i.cfg.Chain.Config(), block.Header(), parent); err != nil {
@@ -173,9 +183,15 @@ func (i *Importer) verify(block *types.Block, parent *types.Header) error {
 	return i.cfg.Chain.VerifyUncles(block)
 }
 
+// settlement is the outcome of a block that needs no execution.
+type settlement = engine.PayloadStatusV1
+
 // findBasis finds or makes what the block stands on. A non-nil status settles the block
 // without execution (an invalid ancestor).
-func (i *Importer) findBasis(ctx context.Context, p *pending) (basis, *engine.PayloadStatusV1, error) {
+func (i *Importer) findBasis(ctx context.Context, p *pending) (basis, *settlement, error) {
+	if states := i.full(); states != nil {
+		return i.fullBasis(ctx, p, states)
+	}
 	hash := p.block.ParentHash()
 	if i.cfg.Chain.Status(hash) == chain.Executed {
 		return basis{parent: i.cfg.Chain.Header(hash)}, nil, nil
@@ -191,20 +207,12 @@ func (i *Importer) findBasis(ctx context.Context, p *pending) (basis, *engine.Pa
 			return basis{}, nil, err
 		}
 	}
-	// An ancestor in work is always waited for: a block is not VALID on top of an invalid one.
 	if parent != nil {
-		p.enter("parent")
 		end := i.collectAhead(ctx, p.block, parent.block.Header())
-		status := parent.wait(ctx)
+		settled, err := i.awaitParent(ctx, p, parent)
 		end()
-		switch {
-		case ctx.Err() != nil:
-			return basis{}, nil, ctx.Err()
-		case status.Status == engine.INVALID:
-			i.cfg.Chain.Reject(p.block, errors.New("links to an invalid block"))
-			return basis{}, &status, nil
-		case status.Status != engine.VALID:
-			return basis{}, nil, fmt.Errorf("parent %x: no outcome: %w", hash, trie.ErrUnavailable)
+		if settled != nil || err != nil {
+			return basis{}, settled, err
 		}
 	}
 	if i.cfg.Chain.Status(hash) != chain.Executed {
@@ -213,6 +221,23 @@ func (i *Importer) findBasis(ctx context.Context, p *pending) (basis, *engine.Pa
 		return basis{parent: header, beamed: true}, nil, err
 	}
 	return basis{parent: i.cfg.Chain.Header(hash)}, nil, nil
+}
+
+// awaitParent waits for an ancestor in work. That is always done: a block is not VALID on top of an
+// invalid one.
+func (i *Importer) awaitParent(ctx context.Context, p, parent *pending) (*settlement, error) {
+	p.enter("parent")
+	status := parent.wait(ctx)
+	switch {
+	case ctx.Err() != nil:
+		return nil, ctx.Err()
+	case status.Status == engine.INVALID:
+		i.cfg.Chain.Reject(p.block, errors.New("links to an invalid block"))
+		return &status, nil
+	case status.Status != engine.VALID:
+		return nil, fmt.Errorf("parent %x: no outcome: %w", p.block.ParentHash(), trie.ErrUnavailable)
+	}
+	return nil, nil
 }
 
 // waiting is how many blocks in work there are from this one downward.
@@ -326,8 +351,53 @@ func (i *Importer) beginBeaming(p *pending, parent *types.Header) error {
 
 // execute runs the block and makes its outcome durable.
 func (i *Importer) execute(ctx context.Context, p *pending, base basis) (engine.PayloadStatusV1, error) {
+	state, session, err := i.source(ctx, p, base)
+	if err != nil {
+		return i.settleError(p, err)
+	}
 	begin := time.Now()
-	session := i.cfg.Session()
+	block := p.block
+	if session != nil {
+		block = i.gather(ctx, p, base, session)
+	}
+	p.enter("executing")
+	executed := time.Now()
+	result := i.cfg.Executor.Execute(ctx, evm.Job{
+		Block:   block,
+		Parent:  base.parent,
+		State:   state,
+		Headers: ancestors{i},
+	})
+	i.metrics.phases.WithLabelValues(phaseExecute).Observe(time.Since(executed).Seconds())
+	took := time.Since(begin)
+
+	var (
+		status  engine.PayloadStatusV1
+		fetched Stats
+	)
+	if session != nil {
+		fetched = session.Stats()
+	}
+	switch result.Outcome {
+	case evm.Incomplete:
+		i.report(p, result, fetched, took)
+		return status, result.Err
+	case evm.Invalid:
+		status = i.reject(p, result.Err)
+	case evm.Valid:
+		if err := i.keep(block, result); err != nil {
+			return status, err
+		}
+		status = valid(p.block.Hash())
+	}
+	i.metrics.phases.WithLabelValues(phaseCommit).Observe((time.Since(begin) - took).Seconds())
+	i.report(p, result, fetched, took)
+	return status, nil
+}
+
+// gather collects what a block will read, and returns the block with its access list if that was found.
+func (i *Importer) gather(ctx context.Context, p *pending, base basis, session StateSession) *types.Block {
+	begin := time.Now()
 	p.enter("collecting")
 	unhint := i.hint(ctx, p.block, base.parent.Root)
 	defer unhint()
@@ -335,39 +405,20 @@ func (i *Importer) execute(ctx context.Context, p *pending, base basis) (engine.
 	if err != nil && ctx.Err() == nil {
 		i.cfg.Log.Debug("Collecting ended early", "number", p.number(), "err", err)
 	}
-	unhint()
 	i.metrics.phases.WithLabelValues(phaseCollect).Observe(time.Since(begin).Seconds())
-	p.enter("executing")
-	executed := time.Now()
-	result := i.cfg.Executor.Execute(ctx, evm.Job{
-		Block:   block,
-		Parent:  base.parent,
-		State:   trie.Open(ctx, base.parent.Root, i.cfg.Local, session),
-		Headers: ancestors{i},
-	})
-	i.metrics.phases.WithLabelValues(phaseExecute).Observe(time.Since(executed).Seconds())
-	took := time.Since(begin)
+	return block
+}
 
-	var status engine.PayloadStatusV1
-	switch result.Outcome {
-	case evm.Incomplete:
-		i.report(p, result, session.Stats(), took)
-		return status, result.Err
-	case evm.Invalid:
-		status = i.reject(p, result.Err)
-	case evm.Valid:
-		if err := i.commit(block, result); err != nil {
-			i.fail(fmt.Errorf("committing block %d: %w", p.number(), err))
-			return status, err
-		}
-		i.mu.Lock()
-		i.mu.executed = max(i.mu.executed, p.number())
-		i.mu.Unlock()
-		status = valid(p.block.Hash())
+// keep makes a valid block durable. That this fails is the end of Run.
+func (i *Importer) keep(block *types.Block, result *evm.Result) error {
+	if err := i.commit(block, result); err != nil {
+		i.fail(fmt.Errorf("committing block %d: %w", block.Number(), err))
+		return err
 	}
-	i.metrics.phases.WithLabelValues(phaseCommit).Observe((time.Since(begin) - took).Seconds())
-	i.report(p, result, session.Stats(), took)
-	return status, nil
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.mu.executed = max(i.mu.executed, block.NumberU64())
+	return nil
 }
 
 // hint lets others of our kind help with collecting, until the function that it returns is called.
@@ -400,10 +451,14 @@ func (i *Importer) commit(block *types.Block, result *evm.Result) error {
 
 // reject remembers an invalid block and makes its status.
 func (i *Importer) reject(p *pending, reason error) engine.PayloadStatusV1 {
-	i.cfg.Chain.Reject(p.block, reason)
+	return i.rejectBlock(p.block, reason)
+}
+
+func (i *Importer) rejectBlock(block *types.Block, reason error) engine.PayloadStatusV1 {
+	i.cfg.Chain.Reject(block, reason)
 	i.metrics.imports.WithLabelValues(evm.Invalid.String()).Inc()
-	i.cfg.Log.Warn("Invalid block", "number", p.number(), "hash", p.block.Hash(), "err", reason)
-	return invalid(i.cfg.Chain.LatestValid(p.block.ParentHash()), reason)
+	i.cfg.Log.Warn("Invalid block", "number", block.Number(), "hash", block.Hash(), "err", reason)
+	return invalid(i.cfg.Chain.LatestValid(block.ParentHash()), reason)
 }
 
 // ancestors finds headers for BLOCKHASH: by hash, in the chain or from peers, a whole window

@@ -48,6 +48,7 @@ type Status struct {
 	Last    BlockReport     `json:"last"`
 	Totals  Totals          `json:"totals"`
 	Pending []PendingReport `json:"pending"`
+	CatchUp *CatchUp        `json:"catchUp,omitempty"` // of a full node: blocks that it makes up for
 }
 
 // Status reports what the importer is doing now.
@@ -55,7 +56,7 @@ func (i *Importer) Status() Status {
 	head := i.cfg.Chain.CurrentHeader().Number.Uint64()
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	status := Status{Head: head, Newest: max(i.mu.newest, head), Last: i.mu.last, Totals: i.mu.totals, Pending: []PendingReport{}}
+	status := Status{Head: head, Newest: max(i.mu.newest, head), Last: i.mu.last, Totals: i.mu.totals, Pending: []PendingReport{}, CatchUp: i.mu.catchUp}
 	status.Lag = status.Newest - head
 	for hash, p := range i.mu.pending {
 		status.Pending = append(status.Pending, PendingReport{

@@ -22,9 +22,9 @@ const witnessBlocks = 64
 
 // WitnessesConfig is what [Witnesses] work with.
 type WitnessesConfig struct {
-	Store      trie.Store   // of the state that blocks are executed on; required
-	Blamer     Blamer       // is told of peers' faults; nil: nobody is. Must not block
-	Log        *slog.Logger // nil: silent
+	Store      func(root common.Hash) trie.Store // of the state that blocks are executed on; required
+	Blamer     Blamer                            // is told of peers' faults; nil: nobody is. Must not block
+	Log        *slog.Logger                      // nil: silent
 	Registerer prometheus.Registerer
 }
 
@@ -86,7 +86,7 @@ func (w *Witnesses) hashes(keys rlp.RawValue, root common.Hash) []common.Hash {
 		w.log.Error("Witness of our own does not decode", "err", err)
 		return nil
 	}
-	hashes, err := touched.Hashes(w.cfg.Store, root)
+	hashes, err := touched.Hashes(w.cfg.Store(root), root)
 	if err != nil {
 		w.log.Warn("Witness hashes are incomplete", "root", root, "err", err)
 	}

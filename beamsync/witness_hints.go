@@ -119,7 +119,7 @@ func (w *Witnesses) Collect(ctx context.Context, block *types.Block, parentRoot 
 		return false, ctx.Err()
 	}
 	for range hintTurns {
-		faults, codes, err := touched.Missing(w.cfg.Store, parentRoot)
+		faults, codes, err := touched.Missing(w.cfg.Store(parentRoot), parentRoot)
 		if err != nil || len(faults)+len(codes) == 0 {
 			return true, err
 		}

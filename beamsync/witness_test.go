@@ -63,7 +63,7 @@ type hinted struct {
 func withHints(t *testing.T, test func(h *hinted)) {
 	synctest.Test(t, func(t *testing.T) {
 		blames := new(blames)
-		test(&hinted{NewWitnesses(WitnessesConfig{Store: trie.NewCache(1<<20, nil), Blamer: blames}), t, blames})
+		test(&hinted{NewWitnesses(WitnessesConfig{Store: always(trie.NewCache(1<<20, nil)), Blamer: blames}), t, blames})
 	})
 }
 
@@ -165,7 +165,7 @@ func TestHintEndsWithContext(t *testing.T) {
 
 // TestWitnessesAreBounded: the newest blocks are kept.
 func TestWitnessesAreBounded(t *testing.T) {
-	w := NewWitnesses(WitnessesConfig{Store: trie.NewCache(1<<20, nil)})
+	w := NewWitnesses(WitnessesConfig{Store: always(trie.NewCache(1<<20, nil))})
 	touched := touchedAtRandom(1, 20)
 	hash := func(i int) common.Hash { return common.BigToHash(big.NewInt(int64(i))) }
 	for i := range witnessBlocks + 3 {
@@ -180,4 +180,9 @@ func TestWitnessesAreBounded(t *testing.T) {
 	if keys := w.WitnessKeys(hash(3)); string(keys) != string(encodeTouched(touched)) {
 		t.Errorf("%x", keys)
 	}
+}
+
+// always is the store of all states.
+func always(store trie.Store) func(common.Hash) trie.Store {
+	return func(common.Hash) trie.Store { return store }
 }

@@ -107,7 +107,7 @@ func withFellows(t *testing.T, file *witness.File, fullPeers int, test func(t *t
 		defer running.Wait()
 		defer cancel()
 		f := &fellows{file: file, ctx: ctx, cache: trie.NewCache(256<<20, nil)}
-		f.first = NewWitnesses(WitnessesConfig{Store: file})
+		f.first = NewWitnesses(WitnessesConfig{Store: always(file)})
 		result := f.execute(f.first, trie.Open(ctx, file.PreRoot, file, file))
 		if result.Outcome == evm.Incomplete {
 			t.Log("the witness file has a hole, nothing can be said:", result.Err)
@@ -116,7 +116,7 @@ func withFellows(t *testing.T, file *witness.File, fullPeers int, test func(t *t
 		if result.Outcome != evm.Valid {
 			t.Fatal(result.Err)
 		}
-		f.second = NewWitnesses(WitnessesConfig{Store: f.cache})
+		f.second = NewWitnesses(WitnessesConfig{Store: always(f.cache)})
 		fetcher := NewFetcher(FetcherConfig{Local: f.cache})
 		running.Go(func() { _ = fetcher.Run(ctx) })
 		f.session = fetcher.Session(sched.Urgent)

@@ -28,6 +28,7 @@ const (
 	safeKey        = "sunbeam-safe"
 	spanKey        = "sunbeam-span"
 	spansKey       = "sunbeam-spans"
+	phaseKey       = "sunbeam-phase"
 )
 
 func executedKey(hash common.Hash, number uint64) []byte {

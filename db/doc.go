@@ -3,6 +3,8 @@
 //	<datadir>/geth/LOCK             held while a process has the directory open
 //	<datadir>/geth/chaindata        Chain: go-ethereum's rawdb schema, plus a few keys of ours
 //	<datadir>/geth/chaindata/ancient  go-ethereum's frozen blocks, read if there are any
+//	<datadir>/geth/chaindata/ancient/state  Full: state histories, for reorgs below what is on disk
+//	<datadir>/geth/triedb/merkle.journal    Full: what was in memory when the process ended in order
 //	<datadir>/geth/beam-hot/<n>     Hot: one database per generation, n counts up
 //
 // The nouns:
@@ -17,6 +19,8 @@
 //   - [Solid] holds complete parts of one state, in go-ethereum's path scheme in chaindata
 //     (A<path>, O<owner><path>): a node only if everything under it is there. Its changes are
 //     written in order ([SolidWriter]), so a crash leaves it as it was at an earlier moment.
+//   - [Full] takes the place of Hot and Solid once a state is complete: go-ethereum's path database
+//     on the same keys, with the states of the newest 128 blocks in memory above the one on disk.
 //   - The first failure of a disk is its end: see [DB.Run]. A read that fails looks like a
 //     miss to its caller where there is no error to return, so from that moment on every write is
 //     refused, and nothing is concluded from what was not read.
@@ -29,6 +33,7 @@
 //	sunbeam-executed-<number><hash>     -> 0x01: executed by this node and good
 //	sunbeam-safe                        -> hash of the safe block
 //	sunbeam-span                        -> tail and oldest block (see package chain), 8 bytes each
+//	sunbeam-phase                       -> "full" from the hand-over on; absent while beaming
 //	sunbeam-spans                       -> what pivots left behind: tail, oldest, top, 8 bytes each, repeated
 //
 // # Crash safety

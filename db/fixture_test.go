@@ -124,7 +124,7 @@ func openOn(t *testing.T, kv ethdb.KeyValueStore) *DB {
 	if err != nil {
 		t.Fatal(err)
 	}
-	hot, err := openHot(memory{}, c, health, Options{})
+	hot, err := openHot(memory{}, c, health, false, Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

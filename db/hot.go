@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/crypto"
@@ -28,6 +29,7 @@ type Hot struct {
 	health  *failure
 	metrics *hotMetrics
 	frozen  bool // opened read-only: nothing moves
+	retired atomic.Bool
 
 	writing sync.Mutex // one writer; taken before mu
 	mu      struct {
@@ -58,7 +60,9 @@ func (g *generation) measure() size {
 	return g.size
 }
 
-func openHot(places places, codes *Chain, health *failure, opts Options) (*Hot, error) {
+// openHot opens what is there; if the node is done with it, it removes that instead: a process may have been
+// killed while it did.
+func openHot(places places, codes *Chain, health *failure, retired bool, opts Options) (*Hot, error) {
 	total := opts.HotBytes
 	if total == 0 {
 		total = DefaultHotBytes
@@ -70,11 +74,16 @@ func openHot(places places, codes *Chain, health *failure, opts Options) (*Hot, 
 		return nil, fmt.Errorf("list generations of the hot store: %w", err)
 	}
 	// A crash may leave more than two: those that were on their way out.
-	for !h.frozen && len(numbers) > 2 {
+	for !h.frozen && (len(numbers) > 2 || retired && len(numbers) > 0) {
 		if err := places.remove(numbers[0]); err != nil {
 			return nil, err
 		}
 		numbers = numbers[1:]
+	}
+	if retired {
+		h.retired.Store(true)
+		h.metrics = newHotMetrics(opts.Registerer, h)
+		return h, nil
 	}
 	if len(numbers) == 0 {
 		numbers = []uint64{1}
@@ -131,7 +140,7 @@ func (h *Hot) find(hash common.Hash) ([]byte, found, error) {
 	h.mu.RLock()
 	defer h.mu.RUnlock()
 	if h.mu.young == nil {
-		return nil, foundNone, ErrClosed
+		return nil, foundNone, h.gone()
 	}
 	blob, err := h.mu.young.disk.lookup(hash[:])
 	if err != nil || blob != nil {
@@ -197,7 +206,7 @@ func (h *Hot) PutNodes(nodes []trie.Node) error {
 func (h *Hot) writeLocked(nodes []trie.Node) error {
 	young := h.mu.young // only a writer changes it
 	if young == nil {
-		return ErrClosed
+		return h.gone()
 	}
 	moved := h.takeMoving()
 	h.metrics.moved(len(moved))
@@ -236,6 +245,60 @@ func (h *Hot) writeLocked(nodes []trie.Node) error {
 		return nil
 	}
 	return h.turnLocked()
+}
+
+// gone is what reads and writes return when there is no generation.
+func (h *Hot) gone() error {
+	if h.retired.Load() {
+		return nil
+	}
+	return ErrClosed
+}
+
+// Retire deletes everything: the node has all of its state elsewhere. From then on Hot holds nothing
+// and takes nothing.
+func (h *Hot) Retire() error {
+	h.writing.Lock()
+	defer h.writing.Unlock()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.takeMoving()
+	if err := h.health.check(); err != nil {
+		return err
+	}
+	if h.mu.young == nil {
+		return nil // done before
+	}
+	h.retired.Store(true)
+	young, old := h.mu.young, h.mu.old
+	h.mu.young, h.mu.old = nil, nil
+	for _, g := range []*generation{old, young} { // in the order of their numbers, as when they turn
+		if g == nil {
+			continue
+		}
+		if err := errors.Join(g.disk.Close(), h.places.remove(g.number)); err != nil {
+			return h.health.report(g.disk.path, err)
+		}
+	}
+	return nil
+}
+
+// revive begins anew after Retire.
+func (h *Hot) revive() error {
+	h.writing.Lock()
+	defer h.writing.Unlock()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.mu.young != nil {
+		return nil
+	}
+	first, err := h.openGeneration(1)
+	if err != nil {
+		return err
+	}
+	h.mu.young = first
+	h.retired.Store(false)
+	return nil
 }
 
 func (h *Hot) takeMoving() map[common.Hash][]byte {

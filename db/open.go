@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
 
 	"github.com/ethereum/go-ethereum/core/rawdb"
 	"github.com/ethereum/go-ethereum/ethdb"
@@ -52,6 +53,12 @@ type DB struct {
 	hot    *Hot
 	health *failure
 	lock   *flock.Flock // nil in memory
+
+	root string // <datadir>/geth; empty in memory
+	full struct {
+		sync.Mutex
+		open *Full // nil while beaming
+	}
 }
 
 // Open opens <dir>/geth and makes it if it is not there. Before anything is created, the
@@ -90,7 +97,7 @@ func Open(dir string, opts Options) (*DB, error) {
 	if err != nil {
 		return nil, errors.Join(err, lock.Unlock())
 	}
-	d.lock = lock
+	d.lock, d.root = lock, root
 	return d, nil
 }
 
@@ -120,7 +127,12 @@ func open(chaindata, hotdir string, opts Options) (*DB, error) {
 		kv.Close()
 		return nil, err
 	}
-	hot, err := openHot(directories{root: hotdir, opts: opts}, chain, health, opts)
+	full, err := chain.isFull()
+	if err != nil {
+		chain.close()
+		return nil, err
+	}
+	hot, err := openHot(directories{root: hotdir, opts: opts}, chain, health, full, opts)
 	if err != nil {
 		chain.close()
 		return nil, err
@@ -138,7 +150,7 @@ func OpenMemory(opts Options) (*DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	hot, err := openHot(memory{}, chain, health, opts)
+	hot, err := openHot(memory{}, chain, health, false, opts)
 	if err != nil {
 		return nil, err
 	}
@@ -191,6 +203,7 @@ func (d *DB) Run(ctx context.Context) error {
 // Close syncs and closes everything and releases the directory. It may be called twice.
 // Reads and writes that come later fail with [ErrClosed].
 func (d *DB) Close() error {
+	d.closeFull(true)
 	if !d.health.close() {
 		return nil
 	}

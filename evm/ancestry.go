@@ -26,7 +26,7 @@ type ancestry struct {
 	parentHash common.Hash
 	standIn    bool // parent is not the header with parentHash
 	source     Headers
-	state      *trie.StateDatabase
+	state      State
 
 	mu     sync.Mutex // never held across a fetch
 	known  map[common.Hash]*types.Header

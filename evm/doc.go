@@ -2,7 +2,7 @@
 // honestly what came out of it.
 //
 // The rules of execution are go-ethereum's: core.StateProcessor runs the block on
-// a trie.StateDatabase, core.BlockValidator compares gas, bloom, receipts root,
+// a State, core.BlockValidator compares gas, bloom, receipts root,
 // requests hash, access list hash and state root with the header.
 //
 // An execution has three outcomes. [Valid] and [Invalid] are statements about the

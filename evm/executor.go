@@ -64,7 +64,7 @@ type Job struct {
 	Parent *types.Header
 	// State stands on Parent.Root and serves this execution only. Its context should
 	// not outlive that of Execute, so that a fetch in flight ends with it.
-	State *trie.StateDatabase
+	State State
 	// Headers finds the ancestors that BLOCKHASH asks for.
 	Headers Headers
 }
@@ -80,8 +80,8 @@ type Result struct {
 	Logs       []*types.Log
 	GasUsed    uint64
 	AccessList rlp.RawValue           // the block access list if the block came with one, else nil
-	Nodes      []trie.Node            // new trie nodes of the post-state
-	Codes      map[common.Hash][]byte // new codes of the post-state
+	Nodes      []trie.Node            // new trie nodes of the post-state, unless the state keeps them itself
+	Codes      map[common.Hash][]byte // likewise its new codes
 }
 
 // Execute runs the block on its parent's state and compares the result with the
@@ -130,8 +130,9 @@ func (e *Executor) Execute(ctx context.Context, job Job) (result *Result) {
 	if rejection != nil {
 		return &Result{Outcome: Invalid, Err: rejection}
 	}
-	if result = accept(block, job.State, processed); result.Outcome == Valid && block.AccessList() == nil {
-		e.memory.learn(job.State.Touched(), statedb) // all of it was read, so nothing is fetched
+	result = e.accept(block, job.State, statedb, processed)
+	if db, beams := job.State.(*trie.StateDatabase); beams && result.Outcome == Valid && block.AccessList() == nil {
+		e.memory.learn(db.Touched(), statedb) // all of it was read, so nothing is fetched
 	}
 	return result
 }
@@ -165,8 +166,8 @@ func (e *Executor) process(ctx context.Context, block *types.Block, job Job, cha
 }
 
 // accept collects what a valid block made.
-func accept(block *types.Block, db *trie.StateDatabase, processed *core.ProcessResult) *Result {
-	nodes, codes, err := db.Changes()
+func (e *Executor) accept(block *types.Block, db State, executed *state.StateDB, processed *core.ProcessResult) *Result {
+	nodes, codes, err := db.Finish(executed, e.config.Rules(block.Number(), block.Difficulty().Sign() == 0, block.Time()), block.NumberU64())
 	if err != nil {
 		return incomplete(err)
 	}

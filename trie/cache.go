@@ -51,15 +51,38 @@ func (c *Cache) shard(hash common.Hash) *lru.SizeConstrainedCache[common.Hash, [
 	return c.nodes[hash[common.HashLength-1]%cacheShards]
 }
 
+// Over returns a store that looks into the same memory and then into another store.
+func (c *Cache) Over(next Store) Store { return cacheOver{c, next} }
+
+type cacheOver struct {
+	cache *Cache
+	next  Store
+}
+
+// Node implements [Store].
+func (c cacheOver) Node(owner common.Hash, path []byte, hash common.Hash) ([]byte, error) {
+	return c.cache.node(c.next, owner, path, hash)
+}
+
+// Code implements [Store].
+func (c cacheOver) Code(hash common.Hash) ([]byte, error) { return c.cache.code(c.next, hash) }
+
 // Node implements [Store].
 func (c *Cache) Node(owner common.Hash, path []byte, hash common.Hash) ([]byte, error) {
+	return c.node(c.next, owner, path, hash)
+}
+
+// Code implements [Store].
+func (c *Cache) Code(hash common.Hash) ([]byte, error) { return c.code(c.next, hash) }
+
+func (c *Cache) node(next Store, owner common.Hash, path []byte, hash common.Hash) ([]byte, error) {
 	if blob, ok := c.shard(hash).Get(hash); ok {
 		return blob, nil
 	}
-	if c.next == nil {
+	if next == nil {
 		return nil, nil
 	}
-	blob, err := c.next.Node(owner, path, hash)
+	blob, err := next.Node(owner, path, hash)
 	if err != nil || len(blob) == 0 || crypto.Keccak256Hash(blob) != hash {
 		return nil, err
 	}
@@ -67,15 +90,14 @@ func (c *Cache) Node(owner common.Hash, path []byte, hash common.Hash) ([]byte, 
 	return blob, nil
 }
 
-// Code implements [Store].
-func (c *Cache) Code(hash common.Hash) ([]byte, error) {
+func (c *Cache) code(next Store, hash common.Hash) ([]byte, error) {
 	if code, ok := c.codes.Get(hash); ok {
 		return code, nil
 	}
-	if c.next == nil {
+	if next == nil {
 		return nil, nil
 	}
-	code, err := c.next.Code(hash)
+	code, err := next.Code(hash)
 	if err != nil || len(code) == 0 || crypto.Keccak256Hash(code) != hash {
 		return nil, err
 	}

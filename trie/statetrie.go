@@ -9,6 +9,7 @@ import (
 	"github.com/ethereum/go-ethereum/core/types"
 	"github.com/ethereum/go-ethereum/crypto"
 	"github.com/ethereum/go-ethereum/ethdb"
+	"github.com/ethereum/go-ethereum/params"
 	gethtrie "github.com/ethereum/go-ethereum/trie"
 	"github.com/ethereum/go-ethereum/triedb/database"
 )
@@ -147,6 +148,12 @@ func (d *StateDatabase) Changes() ([]Node, map[common.Hash][]byte, error) {
 	}
 	d.tries = nil
 	return nodes, maps.Clone(d.codes), nil
+}
+
+// Finish ends an execution: it is Changes, because StateDB and what it knows of the block are not
+// needed for it.
+func (d *StateDatabase) Finish(*state.StateDB, params.Rules, uint64) ([]Node, map[common.Hash][]byte, error) {
+	return d.Changes()
 }
 
 // nodeDatabase gives go-ethereum's tries their nodes.

@@ -22,7 +22,7 @@ type states struct {
 }
 
 func (s states) Open(ctx context.Context, root common.Hash) (rpc.StateDatabase, error) {
-	return trie.Open(ctx, root, s.local, s.fetcher.Session(s.class)), nil
+	return trie.Open(ctx, root, s.stateAt(root), s.fetcher.Session(s.class)), nil
 }
 
 func (s states) Window() uint64 { return stateWindow }
@@ -61,18 +61,28 @@ type beamStatus struct {
 	Oldest     uint64 `json:"oldestBlock"`
 
 	Backfill *beamsync.Progress       `json:"backfill,omitempty"` // state that no block touched; absent if it is not collected
+	Flat     *flatStatus              `json:"flat,omitempty"`     // of a full node
 	History  beamsync.HistoryProgress `json:"history"`            // blocks and receipts behind the head
 	beamsync.Status
+}
+
+// flatStatus is how much of the flat state has been made, which go-ethereum wants beside the tries.
+type flatStatus struct {
+	Share float64 `json:"share"` // of the key space, 0 to 1
+	Done  bool    `json:"done"`
 }
 
 func (b beam) Status() any { return b.status() }
 
 func (b beam) status() beamStatus {
 	status := beamStatus{
-		Phase: "beaming", Network: b.network.name, HotBytes: b.store.Hot().Bytes(), Oldest: b.chain.Oldest(), Status: b.importer.Status(),
+		Phase: phaseBeaming, Network: b.network.name, HotBytes: b.store.Hot().Bytes(), Oldest: b.chain.Oldest(), Status: b.importer.Status(),
 		History: b.history.Progress(),
 	}
-	if b.backfill != nil {
+	if full := b.states.full.Load(); full != nil {
+		share, done := full.Flat()
+		status.Phase, status.Flat = phaseFull, &flatStatus{share, done}
+	} else if b.backfill != nil {
 		progress := b.backfill.Progress()
 		status.Backfill = &progress
 	}

@@ -1,15 +1,11 @@
 package node
 
 import (
-	"encoding/json"
 	"testing"
 	"time"
 
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/core/types"
-	gethrpc "github.com/ethereum/go-ethereum/rpc"
-
-	"github.com/sunbeam-eth/sunbeam/beamsync"
 )
 
 // A node that has all of its state completes it without any peer.
@@ -31,30 +27,21 @@ func TestBackfillOfLocalState(t *testing.T) {
 	if done, _ := n.backfill.Root(); done != head.Root || root != head.Root {
 		t.Errorf("complete is %s, on disk %s, want that of the head %s", done, root, head.Root)
 	}
-	client, err := gethrpc.Dial(cfg.IPCEndpoint())
-	check(t, err)
-	defer client.Close()
-	var raw json.RawMessage
-	check(t, client.Call(&raw, "beam_status"))
-	var status struct{ Backfill beamsync.Progress }
-	check(t, json.Unmarshal(raw, &status))
-	if status.Backfill.Share != 1 || status.Backfill.Number != 5 {
-		t.Errorf("beam_status: %s", raw)
-	}
+	await(t, n, "hand-over", func(s beamStatus) bool { return s.Phase == phaseFull })
 	n.stop(t)
 
 	// It is not done unless asked for, and not on a chain that stands at its genesis.
-	cfg.Beam.Backfill = false
-	n = start(t, cfg)
-	if n.backfill != nil {
-		t.Error("there is a backfill that nobody wants")
-	}
-	n.stop(t)
 	fresh := localConfig(t)
 	check(t, Init(fresh, genesis, discard))
 	n = start(t, fresh)
 	if target, ok := n.backfillTarget(); ok {
 		t.Errorf("a fresh node wants to complete %+v", target)
+	}
+	n.stop(t)
+	fresh.Beam.Backfill = false
+	n = start(t, fresh)
+	if n.backfill != nil {
+		t.Error("there is a backfill that nobody wants")
 	}
 	n.stop(t)
 }

@@ -57,7 +57,7 @@ func (n *Node) connect(registerer prometheus.Registerer, gatherer prometheus.Gat
 		Local: n.local, Blamer: blamer{n}, Log: n.log, Registerer: registerer,
 	})
 	n.witness = beamsync.NewWitnesses(beamsync.WitnessesConfig{
-		Store: n.local, Blamer: blamer{n}, Log: n.log, Registerer: registerer,
+		Store: n.stateAt, Blamer: blamer{n}, Log: n.log, Registerer: registerer,
 	})
 	n.importer = beamsync.NewImporter(beamsync.ImporterConfig{
 		Chain:      n.chain,
@@ -66,6 +66,8 @@ func (n *Node) connect(registerer prometheus.Registerer, gatherer prometheus.Gat
 		Blocks:     n.fetcher,
 		Session:    func() beamsync.StateSession { return n.fetcher.Session(sched.Urgent) },
 		MaxLag:     uint64(n.cfg.Beam.MaxLag),
+		Full:       n.states.get(),
+		Bottom:     n.states.bottom,
 		Hints:      n.hint,
 		Log:        n.log,
 		Registerer: registerer,
@@ -152,8 +154,8 @@ func (n *Node) newHost(registerer prometheus.Registerer) error {
 		NodeDatabase:  filepath.Join(n.cfg.InstanceDir(), "nodes"),
 		NetworkID:     n.networkID(),
 		Chain:         n.chain,
-		State:         served{n.local},
-		Data:          served{n.local},
+		State:         served{n},
+		Data:          served{n},
 		Witnesses:     n.witness,
 		Transactions:  transactions{n.pool},
 		OnJoin:        n.join,

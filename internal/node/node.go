@@ -44,7 +44,9 @@ type Node struct {
 
 	store    *db.DB
 	chain    *chain.Chain
-	local    trie.Local // memory, then Hot, then Solid
+	cache    *trie.Cache
+	local    trie.Local // the cache, then Hot, then Solid
+	states   fullStates // of a full node
 	fetcher  *beamsync.Fetcher
 	importer *beamsync.Importer
 	backfill *beamsync.Backfill // nil if it is not wanted
@@ -87,7 +89,11 @@ func (n *Node) open(registerer prometheus.Registerer, given *network) (err error
 	if err := n.openChain(given); err != nil {
 		return errors.Join(err, n.Close())
 	}
-	n.local = trie.NewCache(n.cfg.Store.CacheMB/2<<20, trie.WithSolid(n.store.Hot(), n.store.Solid()))
+	n.cache = trie.NewCache(n.cfg.Store.CacheMB/2<<20, trie.WithSolid(n.store.Hot(), n.store.Solid()))
+	n.local = n.cache
+	if err := n.openStates(); err != nil {
+		return errors.Join(err, n.Close())
+	}
 	n.began = n.chain.CurrentHeader().Number.Uint64()
 	return nil
 }
@@ -130,12 +136,9 @@ func (n *Node) Run(ctx context.Context) (err error) {
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	for _, part := range []func(context.Context) error{
-		n.store.Run, n.fetcher.Run, n.importer.Run, n.history.Run, n.pool.Run, n.host.Run, n.rpc.Run, n.announceHeads, n.announceStart, n.announceIdle,
+		n.store.Run, n.fetcher.Run, n.importer.Run, n.history.Run, n.pool.Run, n.host.Run, n.rpc.Run, n.runPhases, n.announceHeads, n.announceStart, n.announceIdle,
 	} {
 		group.Go(func() error { return part(ctx) })
-	}
-	if n.backfill != nil {
-		group.Go(func() error { return n.backfill.Run(ctx) })
 	}
 	if n.metrics != nil {
 		group.Go(func() error { return n.metrics.Run(ctx) })

@@ -66,6 +66,8 @@ func Import(ctx context.Context, cfg *config.Config, files []string, log *slog.L
 		Blocks:   offline{},
 		Session:  func() beamsync.StateSession { return offline{} },
 		MaxLag:   uint64(n.cfg.Beam.MaxLag),
+		Full:     n.states.get(),
+		Bottom:   n.states.bottom,
 		Log:      log,
 	})
 	ctx, cancel := context.WithCancel(ctx)

@@ -9,11 +9,11 @@ import (
 
 // served is the state that peers may ask us for: the part that is held locally. It never
 // fetches.
-type served struct{ local trie.Store }
+type served struct{ *Node }
 
 // State implements p2p.StateBackend.
 func (s served) State(root common.Hash) p2p.State {
-	if held := trie.Hold(s.local, nil, root); held != nil {
+	if held := trie.Hold(s.stateAt(root), nil, root); held != nil {
 		return held
 	}
 	return nil

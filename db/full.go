@@ -1,0 +1,293 @@
+package db
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/ethereum/go-ethereum/common"
+	"github.com/ethereum/go-ethereum/core/rawdb"
+	"github.com/ethereum/go-ethereum/core/state"
+	"github.com/ethereum/go-ethereum/ethdb"
+	"github.com/ethereum/go-ethereum/params"
+	"github.com/ethereum/go-ethereum/rlp"
+	"github.com/ethereum/go-ethereum/triedb"
+	"github.com/ethereum/go-ethereum/triedb/pathdb"
+	"github.com/sunbeam-eth/sunbeam/trie"
+)
+
+// Memory of go-ethereum's path database, in bytes.
+const (
+	fullClean = 16 << 20 // nodes as on disk; our own cache is in front
+	fullFlat  = 8 << 20  // flat state as on disk
+	// fullBuffer is how much below the newest 128 states is gathered before it goes to disk. It
+	// bounds what has to be executed again after a kill, so it is a quarter of go-ethereum's.
+	fullBuffer = 16 << 20
+)
+
+// phaseFull is the value of the phase key.
+const phaseFull = "full"
+
+// isFull says whether the hand-over has been made.
+func (c *Chain) isFull() (bool, error) {
+	raw, err := c.disk.lookup([]byte(phaseKey))
+	return string(raw) == phaseFull, err
+}
+
+// IsFull says whether the node is a full one, for good: see MarkFull.
+func (d *DB) IsFull() (bool, error) { return d.chain.isFull() }
+
+// MarkFull makes the node a full one across restarts. All that Full needs to stand by itself
+// must be there. From then on Hot may be retired, and is, by the next Open at the latest.
+func (d *DB) MarkFull() error { return d.setPhase(phaseFull) }
+
+// UnmarkFull is for a node whose state turned out to be of no use: it beams again, and Hot takes
+// nodes again.
+func (d *DB) UnmarkFull() error {
+	if err := d.setPhase(""); err != nil {
+		return err
+	}
+	return d.hot.revive()
+}
+
+func (d *DB) setPhase(phase string) error {
+	b := d.chain.disk.NewBatch()
+	var err error
+	if phase == "" {
+		err = b.Delete([]byte(phaseKey))
+	} else {
+		err = b.Put([]byte(phaseKey), []byte(phase))
+	}
+	if err == nil {
+		err = b.Write()
+	}
+	if err == nil {
+		err = d.chain.disk.SyncKeyValue()
+	}
+	return err
+}
+
+// Full is the complete states of the newest blocks: go-ethereum's path database. It is safe
+// for concurrent use.
+//
+// What is read has been compared with the hash that the parent node names, as everywhere; flat
+// state is made and kept for go-ethereum, and for who asks us for ranges of it.
+type Full struct {
+	tdb    *triedb.Database
+	mpt    *state.MPTDatabase
+	chain  *Chain
+	health *failure
+	cache  *trie.Cache
+}
+
+// OpenFull opens the states that a full node left behind. Reads go through cache.
+func (d *DB) OpenFull(cache *trie.Cache) (*Full, error) {
+	d.full.Lock()
+	defer d.full.Unlock()
+	if d.full.open == nil {
+		full, err := d.newFull(cache)
+		if err != nil {
+			return nil, err
+		}
+		d.full.open = full
+	}
+	return d.full.open, nil
+}
+
+// EnableFull makes the complete state in Solid the first one of Full. Nobody may write to Solid
+// any more. The node stays a beaming one until MarkFull.
+func (d *DB) EnableFull(root common.Hash, cache *trie.Cache) (*Full, error) {
+	d.full.Lock()
+	defer d.full.Unlock()
+	if d.full.open != nil {
+		return nil, errors.New("full state is open already")
+	}
+	if held, err := d.Solid().Root(); err != nil {
+		return nil, err
+	} else if held != root {
+		return nil, fmt.Errorf("complete is state %x, not %x", held, root)
+	}
+	if err := d.resetFull(); err != nil {
+		return nil, err
+	}
+	full, err := d.newFull(cache) // it waits, because of the flag
+	if err != nil {
+		return nil, err
+	}
+	if err := full.tdb.Enable(root); err != nil {
+		return nil, errors.Join(fmt.Errorf("enable state %x: %w", root, err), full.tdb.Close())
+	}
+	d.full.open = full
+	return full, d.health.check()
+}
+
+// DropFull gives up what EnableFull made: another state is completed in Solid.
+func (d *DB) DropFull() error {
+	d.closeFull(false)
+	return d.resetFull()
+}
+
+// resetFull tells go-ethereum that the state is in the making, and removes what could be taken for
+// the memory of another one.
+func (d *DB) resetFull() error {
+	b := d.chain.disk.NewBatch()
+	rawdb.WriteSnapSyncStatusFlag(b, rawdb.StateSyncRunning)
+	if err := b.Write(); err != nil {
+		return err
+	}
+	if d.root == "" {
+		return nil
+	}
+	if err := os.RemoveAll(d.journalDir()); err != nil {
+		return fmt.Errorf("remove journal of the state: %w", err)
+	}
+	return nil
+}
+
+func (d *DB) journalDir() string { return filepath.Join(d.root, "triedb") }
+
+// withAncient says where the freezers are: that of the states begins while there is none for
+// the chain yet.
+type withAncient struct {
+	ethdb.Database
+	dir string
+}
+
+// AncientDatadir implements ethdb.AncientReader.
+func (w withAncient) AncientDatadir() (string, error) { return w.dir, nil }
+
+func (d *DB) newFull(cache *trie.Cache) (*Full, error) {
+	disk := d.chain.db
+	config := &pathdb.Config{
+		TrieCleanSize: fullClean, StateCleanSize: fullFlat, WriteBufferSize: fullBuffer,
+		StateHistory: params.FullImmutabilityThreshold, TrienodeHistory: -1,
+	}
+	if d.root != "" {
+		config.JournalDirectory = d.journalDir()
+		ancient := filepath.Join(d.root, "chaindata", "ancient")
+		// go-ethereum takes an ancient directory without this one for one of an older layout.
+		if err := os.MkdirAll(filepath.Join(ancient, "chain"), 0o700); err != nil {
+			return nil, fmt.Errorf("create directory for state histories: %w", err)
+		}
+		disk = withAncient{disk, ancient}
+	}
+	tdb := triedb.NewDatabase(disk, &triedb.Config{PathDB: config})
+	return &Full{
+		tdb: tdb, mpt: state.NewMPTDatabase(tdb, state.NewCodeDB(disk)), chain: d.chain, health: d.health, cache: cache,
+	}, d.health.check()
+}
+
+// closeFull closes Full, if it is open, and keeps what it has in memory if that is of use.
+// Without that, the states since the one on disk are made again from the blocks.
+func (d *DB) closeFull(keep bool) {
+	d.full.Lock()
+	defer d.full.Unlock()
+	full := d.full.open
+	if full == nil {
+		return
+	}
+	d.full.open = nil
+	if keep {
+		if header := rawdb.ReadHeadHeader(d.chain.db); header != nil && full.Has(header.Root) {
+			_ = full.tdb.Journal(header.Root)
+		}
+	}
+	_ = full.tdb.Close()
+}
+
+// Has says whether a state is there.
+func (f *Full) Has(root common.Hash) bool {
+	_, err := f.tdb.NodeReader(root)
+	return err == nil
+}
+
+// Store reads nodes of one state, and codes. A node that is missing is an error: the state is complete.
+func (f *Full) Store(root common.Hash) trie.Store { return f.cache.Over(layer{f, root}) }
+
+// layer is one state of Full.
+type layer struct {
+	full *Full
+	root common.Hash
+}
+
+// Node implements trie.Store. The layer is looked up each time: it may have moved to the disk.
+func (l layer) Node(owner common.Hash, path []byte, hash common.Hash) ([]byte, error) {
+	reader, err := l.full.tdb.NodeReader(l.root)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", trie.ErrUnavailable, err)
+	}
+	return reader.Node(owner, path, hash)
+}
+
+// Code implements trie.Store.
+func (l layer) Code(hash common.Hash) ([]byte, error) { return l.full.chain.Code(hash) }
+
+// Open returns the state under root for one execution. What a valid block makes of it becomes a
+// state of Full.
+func (f *Full) Open(ctx context.Context, root common.Hash) *FullState {
+	return &FullState{StateDatabase: trie.Open(ctx, root, f.Store(root), nil), full: f}
+}
+
+// FullState is a state that can be committed to. It reads as a trie.StateDatabase does, error
+// latch included, but asks nobody.
+type FullState struct {
+	*trie.StateDatabase
+	full *Full
+}
+
+var _ state.Database = (*FullState)(nil)
+
+// Err is the error latch. A disk that failed counts as a read that did.
+func (s *FullState) Err() error {
+	if err := s.StateDatabase.Err(); err != nil {
+		return err
+	}
+	return s.full.health.check()
+}
+
+// Reader implements state.Database. StateDB asks for that of the new state after Commit.
+func (s *FullState) Reader(root common.Hash) (state.Reader, error) {
+	if root != s.Root() {
+		return s.full.mpt.Reader(root)
+	}
+	return s.StateDatabase.Reader(root)
+}
+
+// Iteratee implements state.Database: blocks from before Cancun may destroy storage.
+func (s *FullState) Iteratee(root common.Hash) (state.Iteratee, error) {
+	return s.full.mpt.Iteratee(root)
+}
+
+// Commit implements state.Database.
+func (s *FullState) Commit(update *state.StateUpdate) error { return s.full.mpt.Commit(update) }
+
+// Finish makes the state after a valid block one of Full. Nothing is left for the caller to keep.
+func (s *FullState) Finish(executed *state.StateDB, rules params.Rules, number uint64) ([]trie.Node, map[common.Hash][]byte, error) {
+	if err := s.Err(); err != nil {
+		return nil, nil, err
+	}
+	if _, err := executed.Commit(rules, number); err != nil {
+		return nil, nil, fmt.Errorf("commit state: %w", err)
+	}
+	return nil, nil, s.Err()
+}
+
+// Flat says how much of the flat state has been made: accounts and slots without their tries, which
+// go-ethereum reads from and derives from the tries in the background.
+func (f *Full) Flat() (share float64, done bool) {
+	if f.tdb.SnapshotCompleted() {
+		return 1, true
+	}
+	var generator struct { // pathdb's journalGenerator
+		Wiping, Done             bool
+		Marker                   []byte
+		Accounts, Slots, Storage uint64
+	}
+	if rlp.DecodeBytes(rawdb.ReadSnapshotGenerator(f.chain.disk), &generator) != nil || len(generator.Marker) < 8 {
+		return 0, false
+	}
+	return float64(binary.BigEndian.Uint64(generator.Marker)) / (1 << 64), false
+}

@@ -1,0 +1,167 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/ethereum/go-ethereum/common"
+
+	"github.com/sunbeam-eth/sunbeam/beamsync"
+	"github.com/sunbeam-eth/sunbeam/db"
+	"github.com/sunbeam-eth/sunbeam/evm"
+	"github.com/sunbeam-eth/sunbeam/trie"
+)
+
+// The phases, as beam_status spells them.
+const (
+	phaseBeaming = "beaming"
+	phaseFull    = "full"
+)
+
+const (
+	// handOverPause is how long it takes until a hand-over that failed is tried again.
+	handOverPause = 5 * time.Second
+	// retireDelay is how long Hot is kept at most for blocks that are still executed on it.
+	retireDelay = 30 * time.Second
+)
+
+// fullStates are the complete states of a full node.
+type fullStates struct {
+	full   atomic.Pointer[db.Full] // nil while beaming
+	bottom uint64                  // see beamsync.Bottom; as of the start
+}
+
+// get returns them for an importer, nil while beaming.
+func (f *fullStates) get() beamsync.Full {
+	if full := f.full.Load(); full != nil {
+		return executable{full}
+	}
+	return nil
+}
+
+// executable is db.Full as an importer wants it.
+type executable struct{ *db.Full }
+
+// Open implements beamsync.Full.
+func (e executable) Open(ctx context.Context, root common.Hash) evm.State {
+	return e.Full.Open(ctx, root)
+}
+
+// stateAt is where nodes of a state, and codes, are found locally.
+func (n *Node) stateAt(root common.Hash) trie.Store {
+	if full := n.states.full.Load(); full != nil && full.Has(root) {
+		return full.Store(root)
+	}
+	return n.local
+}
+
+// openStates opens the states of a node that was a full one when it ended.
+func (n *Node) openStates() error {
+	is, err := n.store.IsFull()
+	if err != nil || !is {
+		return err
+	}
+	full, err := n.store.OpenFull(n.cache)
+	if err != nil {
+		return err
+	}
+	if bottom, ok := beamsync.Bottom(n.chain, executable{full}); ok {
+		n.states.bottom = bottom
+		n.states.full.Store(full)
+		return nil
+	}
+	n.log.Error("The state on disk is that of no block that is held: beaming again, and collecting what differs", "head", n.chain.CurrentHeader().Number)
+	if err := n.store.DropFull(); err != nil {
+		return err
+	}
+	return n.store.UnmarkFull()
+}
+
+// runPhases makes a beaming node a full one, and one whose chain turned away from all states that it has a
+// beaming one again.
+func (n *Node) runPhases(ctx context.Context) error {
+	for ctx.Err() == nil {
+		if n.states.full.Load() == nil {
+			if err := n.becomeFull(ctx); err != nil {
+				return err
+			}
+		}
+		select {
+		case <-n.importer.Stranded():
+		case <-ctx.Done():
+			return nil
+		}
+		n.log.Warn("The chosen head descends from no block whose state is held: beaming again, and collecting what differs")
+		n.importer.Beam()
+		n.states.full.Store(nil)
+		if err := n.store.UnmarkFull(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// becomeFull collects the state and hands over, until that has been done or ctx ends.
+func (n *Node) becomeFull(ctx context.Context) error {
+	for {
+		if err := n.store.DropFull(); err != nil || n.backfill == nil { // what a phase before this one left
+			return err
+		}
+		if err := n.backfill.Run(ctx); err != nil {
+			return err
+		}
+		target, ok := n.backfill.Complete()
+		if ctx.Err() != nil || !ok {
+			return nil
+		}
+		done, err := n.handOver(ctx, target)
+		if done || err != nil {
+			return err
+		}
+		select {
+		case <-time.After(handOverPause):
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// handOver makes a full node of one whose Solid has a complete state. It returns false if that
+// state is of no use: then a newer one has to be completed, of which most is there.
+func (n *Node) handOver(ctx context.Context, target beamsync.Target) (done bool, err error) {
+	base := n.chain.HeaderByNumber(target.Number)
+	if base == nil || base.Root != target.Root {
+		n.log.Info("The complete state is that of a block that is canonical no more", "number", target.Number, "root", target.Root)
+		return false, nil
+	}
+	full, err := n.store.EnableFull(target.Root, n.cache)
+	if err != nil {
+		return false, fmt.Errorf("hand-over at block %d: %w", target.Number, err)
+	}
+	if err := n.importer.HandOver(ctx, executable{full}, base, n.store.MarkFull); err != nil {
+		if ctx.Err() == nil {
+			n.log.Warn("No hand-over", "number", target.Number, "err", err)
+		}
+		return false, nil
+	}
+	n.states.full.Store(full)
+	n.log.Info("Full node: the state is complete, and nothing is fetched for blocks any more", "number", n.chain.CurrentHeader().Number)
+	return true, n.retireHot(ctx)
+}
+
+// retireHot deletes what was fetched on demand, when no block is executed on it any more. If the process
+// ends before that, the next one does it.
+func (n *Node) retireHot(ctx context.Context) error {
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for began := time.Now(); n.importer.Working() && time.Since(began) < retireDelay; {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+	return n.store.Hot().Retire()
+}

@@ -1,0 +1,200 @@
+package node
+
+import (
+	"context"
+	"io/fs"
+	"math/big"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/ethereum/go-ethereum/beacon/engine"
+	"github.com/ethereum/go-ethereum/common"
+	"github.com/ethereum/go-ethereum/consensus/beacon"
+	"github.com/ethereum/go-ethereum/consensus/ethash"
+	"github.com/ethereum/go-ethereum/core"
+	"github.com/ethereum/go-ethereum/core/types"
+	"github.com/ethereum/go-ethereum/crypto"
+	"github.com/ethereum/go-ethereum/rlp"
+
+	"github.com/sunbeam-eth/sunbeam/config"
+	"github.com/sunbeam-eth/sunbeam/trie"
+)
+
+// await polls a node's status.
+func await(t *testing.T, n *running, what string, wanted func(beamStatus) bool) {
+	t.Helper()
+	for began := time.Now(); ; time.Sleep(5 * time.Millisecond) {
+		select {
+		case err := <-n.done:
+			t.Fatalf("node ended: %v", err)
+		default:
+		}
+		status := beam{n.Node}.status()
+		if wanted(status) {
+			return
+		}
+		if time.Since(began) > 30*time.Second {
+			t.Fatalf("no %s: %+v %+v", what, status, status.Backfill)
+		}
+	}
+}
+
+// writer is a contract that stores the second word of its calldata at the first, and one that destroys
+// itself in chains from before Cancun.
+var writer = common.Address{0xbb}
+
+// chainOn makes blocks with transfers to new accounts and storage that comes, changes and goes.
+func chainOn(genesis *core.Genesis, parent *types.Block, n int, salt byte) []*types.Block {
+	genesis.Alloc[writer] = types.Account{Code: []byte{0x60, 0x20, 0x35, 0x5f, 0x35, 0x55, 0x00}, Balance: common.Big0}
+	signer, rich := types.LatestSigner(genesis.Config), crypto.PubkeyToAddress(richKey.PublicKey)
+	fill := func(i int, gen *core.BlockGen) {
+		salt := salt
+		if parent != nil && i < int(parent.NumberU64()) {
+			salt = 0
+		}
+		gen.SetParentBeaconRoot(common.Hash{salt})
+		number := gen.Number().Int64()
+		for k := range int64(4) {
+			tx := &types.DynamicFeeTx{
+				ChainID: genesis.Config.ChainID, Nonce: gen.TxNonce(rich), GasFeeCap: big.NewInt(5e9), GasTipCap: big.NewInt(1),
+				Gas: 100_000, To: &writer,
+			}
+			tx.Data = append(common.BigToHash(big.NewInt((number*7+k)%61)).Bytes(), common.BigToHash(big.NewInt((number+k)%3)).Bytes()...)
+			if k == 0 {
+				to := common.BigToAddress(big.NewInt(number<<8 + int64(salt)))
+				tx.To, tx.Data, tx.Value = &to, nil, common.Big1
+			}
+			gen.AddTx(types.MustSignNewTx(richKey, signer, tx))
+		}
+	}
+	total := n
+	if parent != nil {
+		total += int(parent.NumberU64())
+	}
+	_, blocks, _ := core.GenerateChainWithGenesis(genesis, beacon.New(ethash.NewFaker()), total, fill)
+	return blocks[total-n:]
+}
+
+// bring makes blocks the head, one after another, and wants VALID at once.
+func bring(t *testing.T, n *running, blocks ...*types.Block) {
+	t.Helper()
+	for _, block := range blocks {
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		status, err := n.importer.NewPayload(ctx, block)
+		check(t, err)
+		if status.Status != engine.VALID {
+			t.Fatalf("block %d: %+v", block.NumberU64(), status)
+		}
+		status, err = n.importer.Forkchoice(ctx, engine.ForkchoiceStateV1{HeadBlockHash: block.Hash()})
+		cancel()
+		check(t, err)
+		if status.Status != engine.VALID || n.chain.CurrentHeader().Hash() != block.Hash() {
+			t.Fatalf("head %d: %+v", block.NumberU64(), status)
+		}
+	}
+}
+
+// kill copies what is on disk while the node runs: that is what a kill leaves.
+func kill(t *testing.T, n *running) *config.Config {
+	t.Helper()
+	cfg := n.cfg
+	cfg.DataDir = filepath.Join(t.TempDir(), "killed")
+	check(t, filepath.WalkDir(n.cfg.DataDir, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		rel, err := filepath.Rel(n.cfg.DataDir, path)
+		if err != nil {
+			return err
+		}
+		switch {
+		case entry.IsDir():
+			return os.MkdirAll(filepath.Join(cfg.DataDir, rel), 0o700)
+		case !entry.Type().IsRegular():
+			return nil
+		}
+		content, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		return os.WriteFile(filepath.Join(cfg.DataDir, rel), content, 0o600)
+	}))
+	n.stop(t)
+	return &cfg
+}
+
+// TestFull takes a node through its life: beaming, the hand-over, restarts in order and after a kill,
+// a reorg to a side chain that was executed before the hand-over.
+func TestFull(t *testing.T) {
+	genesis := pragueGenesis()
+	main := chainOn(genesis, nil, 200, 0)
+	side := chainOn(genesis, main[14], 6, 1) // on block 15
+	cfg := localConfig(t)
+	check(t, Init(cfg, genesis, discard))
+	check(t, Import(t.Context(), cfg, []string{chainFile(t, "a.rlp", main[:12]...)}, discard))
+	hot := filepath.Join(cfg.DataDir, "geth", "beam-hot")
+
+	n := start(t, cfg)
+	bring(t, n, main[12:15]...)
+	status, err := n.importer.NewPayload(t.Context(), side[0])
+	check(t, err)
+	if status.Status != engine.VALID {
+		t.Fatalf("side chain: %+v", status)
+	}
+	bring(t, n, main[15:20]...)
+	await(t, n, "hand-over", func(s beamStatus) bool { return s.Phase == phaseFull && s.HotBytes == 0 })
+	if left, err := os.ReadDir(hot); err != nil || len(left) > 0 {
+		t.Errorf("left of the hot store: %v, error %v", left, err)
+	}
+	bring(t, n, main[20:30]...)
+	bring(t, n, side...)        // its first block was executed while beaming
+	bring(t, n, main[29:60]...) // and back
+	wholeState(t, n, main[59])
+	n.stop(t)
+
+	n = start(t, cfg) // in order: the journal has all
+	if status := (beam{n.Node}).status(); status.Phase != phaseFull || !n.states.full.Load().Has(main[59].Root()) {
+		t.Fatalf("after a restart: %+v", status)
+	}
+	bring(t, n, main[60:90]...)
+	cfg = kill(t, n)
+
+	n = start(t, cfg) // the states since the hand-over are made again
+	bring(t, n, main[90])
+	await(t, n, "catching up", func(s beamStatus) bool { return s.CatchUp == nil && s.Phase == phaseFull })
+	bring(t, n, main[91:]...)
+	wholeState(t, n, main[199])
+	n.stop(t)
+}
+
+// wholeState wants all leaves of a block's state to be reachable.
+func wholeState(t *testing.T, n *running, block *types.Block) {
+	t.Helper()
+	held := trie.Hold(n.stateAt(block.Root()), nil, block.Root())
+	if held == nil {
+		t.Fatalf("no state of block %d", block.NumberU64())
+	}
+	var owners []common.Hash
+	accounts, slots := 0, 0
+	if !held.Leaves(common.Hash{}, common.Hash{}, func(key common.Hash, value []byte) bool {
+		var account types.SlimAccount
+		check(t, rlp.DecodeBytes(value, &account))
+		if len(account.Root) > 0 {
+			owners = append(owners, key)
+		}
+		accounts++
+		return true
+	}) {
+		t.Fatalf("accounts of block %d are not all there", block.NumberU64())
+	}
+	for _, owner := range owners {
+		if !held.Leaves(owner, common.Hash{}, func(common.Hash, []byte) bool { slots++; return true }) {
+			t.Fatalf("storage of %x at block %d is not all there", owner, block.NumberU64())
+		}
+	}
+	if accounts < int(block.NumberU64()) || slots < 20 {
+		t.Errorf("block %d: %d accounts, %d slots", block.NumberU64(), accounts, slots)
+	}
+}
