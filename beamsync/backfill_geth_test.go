@@ -330,6 +330,7 @@ func TestBackfill(t *testing.T) {
 	for name, lie := range lies {
 		t.Run(name, func(t *testing.T) { lied(t, o, lie) })
 	}
+	t.Run("short", func(t *testing.T) { short(t, o) })
 	t.Run("no ranges", func(t *testing.T) { noRanges(t, o) })
 }
 
@@ -414,43 +415,102 @@ func headMoves(t *testing.T, o oracle) {
 // liar changes what it answers.
 type liar struct {
 	*p2p.Peer
-	change func(keys *[]common.Hash, values *[][]byte)
+	change func(*ranges)
 }
 
-var lies = map[string]func(keys *[]common.Hash, values *[][]byte){
-	"one left out": func(keys *[]common.Hash, values *[][]byte) {
+// ranges is an answer to a request for ranges: of accounts in one list, of storage in several.
+type ranges struct {
+	accounts bool
+	keys     [][]common.Hash
+	values   [][][]byte
+	proof    [][]byte
+}
+
+// some changes every list of more than a few leaves.
+func some(change func(keys *[]common.Hash, values *[][]byte)) func(*ranges) {
+	return func(r *ranges) {
+		for i := range r.keys {
+			if len(r.keys[i]) > 8 {
+				change(&r.keys[i], &r.values[i])
+			}
+		}
+	}
+}
+
+var lies = map[string]func(*ranges){
+	"one left out": some(func(keys *[]common.Hash, values *[][]byte) {
 		i := len(*keys) / 2
 		*keys, *values = slices.Delete(*keys, i, i+1), slices.Delete(*values, i, i+1)
-	},
-	"wrong order": func(keys *[]common.Hash, _ *[][]byte) { (*keys)[0], (*keys)[1] = (*keys)[1], (*keys)[0] },
-	"one too many": func(keys *[]common.Hash, values *[][]byte) {
+	}),
+	"wrong order": some(func(keys *[]common.Hash, _ *[][]byte) { (*keys)[0], (*keys)[1] = (*keys)[1], (*keys)[0] }),
+	"one too many": some(func(keys *[]common.Hash, values *[][]byte) {
 		key := (*keys)[0]
 		key[31]++
 		*keys, *values = slices.Insert(*keys, 1, key), slices.Insert(*values, 1, (*values)[0])
+	}),
+	"one before the origin": some(func(keys *[]common.Hash, values *[][]byte) {
+		*keys, *values = slices.Insert(*keys, 0, common.Hash{}), slices.Insert(*values, 0, (*values)[0])
+	}),
+	"another value": some(func(_ *[]common.Hash, values *[][]byte) { (*values)[0] = (*values)[1] }),
+	"one slot left out": func(r *ranges) {
+		if n := len(r.keys); !r.accounts && n > 0 && len(r.keys[n-1]) > 2 {
+			r.keys[n-1], r.values[n-1] = slices.Delete(r.keys[n-1], 1, 2), slices.Delete(r.values[n-1], 1, 2)
+		}
 	},
-	"another value": func(_ *[]common.Hash, values *[][]byte) { (*values)[0] = (*values)[1] },
+	"storage of another account": func(r *ranges) {
+		if n := len(r.keys); n > 2 {
+			r.keys[0], r.keys[1], r.values[0], r.values[1] = r.keys[1], r.keys[0], r.values[1], r.values[0]
+		}
+	},
+	"cut without a proof": func(r *ranges) {
+		if n := len(r.keys); n > 0 && len(r.keys[n-1]) > 8 {
+			r.keys[n-1], r.values[n-1], r.proof = r.keys[n-1][:1], r.values[n-1][:1], nil
+		}
+	},
 }
 
 func (l *liar) AccountLeaves(ctx context.Context, root, origin, limit common.Hash, maxBytes uint64) ([]common.Hash, [][]byte, [][]byte, error) {
 	keys, values, proof, err := l.Peer.AccountLeaves(ctx, root, origin, limit, maxBytes)
-	if len(keys) > 8 {
-		l.change(&keys, &values)
+	if err != nil {
+		return nil, nil, nil, err
 	}
-	return keys, values, proof, err
+	r := ranges{accounts: true, keys: [][]common.Hash{keys}, values: [][][]byte{values}, proof: proof}
+	l.change(&r)
+	return r.keys[0], r.values[0], r.proof, nil
 }
 
 func (l *liar) StorageLeaves(ctx context.Context, root common.Hash, accounts []common.Hash, origin, limit common.Hash, maxBytes uint64) ([][]common.Hash, [][][]byte, [][]byte, error) {
 	keys, values, proof, err := l.Peer.StorageLeaves(ctx, root, accounts, origin, limit, maxBytes)
-	for i := range keys {
-		if len(keys[i]) > 8 {
-			l.change(&keys[i], &values[i])
-		}
+	if err != nil {
+		return nil, nil, nil, err
 	}
-	return keys, values, proof, err
+	r := ranges{keys: keys, values: values, proof: proof}
+	l.change(&r)
+	return r.keys, r.values, r.proof, nil
+}
+
+// short: a peer whose answers end exactly where a subtree does, with the proof of an end that
+// is somewhere else, says nothing wrong. It brings what is there.
+func short(t *testing.T, o oracle) {
+	target := o.target(oracleBlocks)
+	n := startNode(t, t.TempDir(), always(target), &liar{o.connect(t, "a"), func(r *ranges) {
+		n := len(r.keys)
+		if len(r.proof) == 0 || n == 0 || len(r.keys[n-1]) < 64 { // without a proof it would be a whole trie
+			return
+		}
+		keys := r.keys[n-1]
+		for end := len(keys) / 2; end > 0; end-- {
+			if keys[end-1][0]>>4 != keys[end][0]>>4 || end < len(keys)/3 && keys[end-1][1] != keys[end][1] {
+				r.keys[n-1], r.values[n-1] = keys[:end], r.values[n-1][:end]
+				return
+			}
+		}
+	}})
+	n.complete(target.Root)
 }
 
 // lied: the liar is found and not asked again, and the state is right.
-func lied(t *testing.T, o oracle, change func(keys *[]common.Hash, values *[][]byte)) {
+func lied(t *testing.T, o oracle, change func(*ranges)) {
 	target := o.target(oracleBlocks)
 	n := startNode(t, t.TempDir(), always(target), &liar{o.connect(t, "a liar"), change}, o.connect(t, "b"))
 	n.complete(target.Root)

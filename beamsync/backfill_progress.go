@@ -65,7 +65,7 @@ type meter struct {
 
 type sample struct {
 	at    time.Time
-	share float64
+	share float64 // that the walk has completed itself
 	bytes uint64
 }
 
@@ -93,15 +93,15 @@ func (m *meter) progress(target Target, w trie.WalkProgress, waiting string) Pro
 		Accounts: m.base.Accounts + w.Accounts, Slots: m.base.Slots + w.Slots, Codes: m.base.Codes + w.Codes, Nodes: m.base.Nodes + w.Nodes,
 		Bytes: m.bytes, Restarts: max(m.walks, 0), Inflight: w.Out,
 	}
-	now := time.Now()
+	now, done := time.Now(), w.Share-w.Kept
 	if n := len(m.samples); n == 0 || now.Sub(m.samples[n-1].at) >= sampleEvery {
-		m.samples = append(m.samples, sample{now, w.Share, m.bytes})
+		m.samples = append(m.samples, sample{now, done, m.bytes})
 		m.samples = m.samples[max(0, len(m.samples)-maxSamples):]
 	}
 	first := m.samples[0]
 	if took := now.Sub(first.at).Seconds(); took > 0 {
 		p.Rate = float64(m.bytes-first.bytes) / took
-		if gained := w.Share - first.share; gained > 0 {
+		if gained := done - first.share; gained > 0 {
 			p.ETA = time.Duration((1 - w.Share) / gained * took * float64(time.Second)).Round(time.Second)
 		}
 	}

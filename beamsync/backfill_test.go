@@ -34,23 +34,31 @@ type leafState struct {
 }
 
 func newLeafState(n int, salt uint64) *leafState {
-	s := &leafState{nodes: make(map[string][]byte)}
+	s := new(leafState)
 	for i := range n {
 		s.keys = append(s.keys, crypto.Keccak256Hash(binary.BigEndian.AppendUint64(nil, uint64(i))))
 	}
 	slices.SortFunc(s.keys, common.Hash.Cmp)
-	st := gethtrie.NewStackTrie(func(path []byte, _ common.Hash, blob []byte) { s.nodes[string(path)] = bytes.Clone(blob) })
-	for i, key := range s.keys {
+	for i := range s.keys {
 		value, _ := rlp.EncodeToBytes(&types.StateAccount{
 			Nonce: salt, Balance: uint256.NewInt(uint64(i)), Root: types.EmptyRootHash, CodeHash: types.EmptyCodeHash[:],
 		})
 		s.values = append(s.values, value)
-		if st.Update(key[:], value) != nil {
+	}
+	s.build()
+	return s
+}
+
+// build makes the nodes.
+func (s *leafState) build() {
+	s.nodes = make(map[string][]byte)
+	st := gethtrie.NewStackTrie(func(path []byte, _ common.Hash, blob []byte) { s.nodes[string(path)] = bytes.Clone(blob) })
+	for i, key := range s.keys {
+		if st.Update(key[:], s.values[i]) != nil {
 			panic("unsorted")
 		}
 	}
 	s.root = st.Hash()
-	return s
 }
 
 // rangeServer serves states as go-ethereum does, after a delay.
@@ -59,7 +67,8 @@ type rangeServer struct {
 	states []*leafState
 	delay  time.Duration
 	asked  atomic.Int64
-	dead   bool // never answers
+	dead   bool  // never answers
+	leaves int64 // after so many requests only the last of its states is served; 0: all are, always
 }
 
 func (p *rangeServer) ID() string        { return p.id }
@@ -70,7 +79,10 @@ func (p *rangeServer) StorageLeaves(context.Context, common.Hash, []common.Hash,
 }
 
 func (p *rangeServer) AccountLeaves(ctx context.Context, root, origin, limit common.Hash, maxBytes uint64) (keys []common.Hash, values, proof [][]byte, err error) {
-	p.asked.Add(1)
+	states := p.states
+	if n := p.asked.Add(1); p.leaves > 0 && n > p.leaves {
+		states = states[len(states)-1:]
+	}
 	answer := time.After(p.delay)
 	if p.dead {
 		answer = nil
@@ -80,7 +92,7 @@ func (p *rangeServer) AccountLeaves(ctx context.Context, root, origin, limit com
 		return nil, nil, nil, ctx.Err()
 	case <-answer:
 	}
-	for _, s := range p.states {
+	for _, s := range states {
 		if s.root != root {
 			continue
 		}
@@ -332,6 +344,37 @@ func TestBackfillFollows(t *testing.T) {
 			t.Errorf("%+v", p)
 		}
 	})
+}
+
+// TestBackfillLosesRoot: in the middle of a walk the state leaves the peers' window, because the chain
+// went on or because it was reorganised across a seed block. The walk goes on in the head's state,
+// and nothing of the old one is left.
+func TestBackfillLosesRoot(t *testing.T) {
+	old, recent := newLeafState(60_000, 0), newLeafState(60_000, 0)
+	for i := 0; i < len(recent.keys); i += 1000 { // changed here and there
+		account := types.StateAccount{Nonce: 7, Balance: uint256.NewInt(1), Root: types.EmptyRootHash, CodeHash: types.EmptyCodeHash[:]}
+		recent.values[i], _ = rlp.EncodeToBytes(&account)
+	}
+	recent.build()
+	for what, number := range map[string]uint64{"the chain goes on": 290, "a reorg across a seed block": 198} {
+		t.Run(what, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				peer := &rangeServer{id: "a", states: []*leafState{old, recent}, delay: 100 * time.Millisecond, leaves: 5}
+				bed := newBackfillBed(t, old.root, 0, peer.states, peer)
+				time.Sleep(500 * time.Millisecond)
+				bed.target.Store(&Target{Root: recent.root, Number: number, Seed: common.Hash{0x31}})
+				bed.within(t, time.Minute, recent)
+				p := bed.Progress()
+				if p.Restarts != 1 || p.Number != number || p.Share != 1 {
+					t.Errorf("%+v", p)
+				}
+				// What was complete before and is the same in both states is not fetched again.
+				if p.Accounts > 61_000 {
+					t.Errorf("%d accounts of 60,000", p.Accounts)
+				}
+			})
+		})
+	}
 }
 
 func TestOutdated(t *testing.T) {

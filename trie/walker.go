@@ -3,6 +3,7 @@ package trie
 import (
 	"container/heap"
 	"fmt"
+	"slices"
 
 	"github.com/ethereum/go-ethereum/common"
 )
@@ -84,6 +85,7 @@ func (n *Need) Match(keys [][]common.Hash, values [][][]byte, proof [][]byte) (*
 	leaves := Leaves{Origin: n.Origin, Proof: proof}
 	if n.Kind != NeedStorage && len(keys) > 0 {
 		leaves.Keys, leaves.Values = keys[0], values[0]
+		leaves.Whole = len(keys[0]) > 0 && len(proof) == 0 && n.Origin == (common.Hash{})
 	}
 	if n.Kind == NeedStorage && len(keys) > len(n.Wants) {
 		return nil, &Lie{fmt.Sprintf("%d storage tries, %d were asked for", len(keys), len(n.Wants))}
@@ -104,6 +106,9 @@ func (n *Need) Match(keys [][]common.Hash, values [][][]byte, proof [][]byte) (*
 		}
 		d.Pieces[i], d.totals[i] = piece, leaves.total()
 		d.Leaves += piece.leaves()
+	}
+	if len(leaves.Keys) > 0 && len(proof) == 0 && !slices.ContainsFunc(d.Pieces, func(p *Piece) bool { return p != nil }) {
+		return nil, &Lie{fmt.Sprintf("%d leaves without a proof of where they end", len(leaves.Keys))}
 	}
 	return d, nil
 }
@@ -178,6 +183,7 @@ type Walker struct {
 // WalkProgress counts what a walk did.
 type WalkProgress struct {
 	Share    float64 // of the account trie's key space that is complete, 0 to 1
+	Kept     float64 // part of Share that was complete before
 	Accounts uint64  // leaves that were delivered or met on changed paths
 	Slots    uint64
 	Codes    uint64 // that were fetched

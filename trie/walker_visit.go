@@ -46,6 +46,7 @@ func (w *Walker) inspect(it *item) (complete bool, err error) {
 		case hashOf(blob) == it.Hash:
 			if it.account() {
 				w.progress.Share += shareOf(it.Path)
+				w.progress.Kept += shareOf(it.Path)
 			}
 			return true, w.settleAbove(it.parent, it)
 		default:
