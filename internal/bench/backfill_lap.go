@@ -110,7 +110,7 @@ func (r *race) beam(ctx context.Context, name string, blocks, kills int) (*lap, 
 	defer cancel()
 	l := &lap{began: time.Now()}
 	cfg := demo.NodeConfig{
-		Binary: r.opts.Sunbeam, Dir: filepath.Join(r.dir, name), Genesis: r.world.Genesis,
+		Binary: r.opts.Sunbeam, Dir: filepath.Join(r.dir, "data-"+name), Genesis: r.world.Genesis,
 		Peers: r.world.Enodes(), JWTFile: r.world.JWTFile, Secret: r.world.Secret,
 	}
 	if blocks > 0 {
