@@ -1,7 +1,6 @@
 package beamsync
 
 import (
-	"cmp"
 	"context"
 	"runtime"
 	"sync"
@@ -43,6 +42,9 @@ func (w *wishes) add(guess *trie.Guess) {
 	w.likelyCodes = append(w.likelyCodes, codes...)
 }
 
+// any says whether there is something to send.
+func (w *wishes) any() bool { return len(w.faults)+len(w.codes) > 0 || w.below != nil }
+
 // expect makes what is likely something to wait for.
 func (w *wishes) expect() {
 	w.faults, w.likely = append(w.faults, w.likely...), nil
@@ -66,6 +68,7 @@ type collection struct {
 
 	mu    sync.Mutex
 	asked map[common.Hash]*parcel // none is sent twice
+	open  *parcel                 // not sent yet; nil: none
 	sends errgroup.Group          // one goroutine for each parcel
 }
 
@@ -81,15 +84,7 @@ func newCollection(c *Collector, block *types.Block, parent *types.Header, heade
 // speculate asks for what the block names, and runs the groups and the block until they miss nothing
 // that can be had.
 func (r *collection) speculate(ctx context.Context) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
 	r.ask(ctx, r.namedKeys())
-	err := r.runAll(ctx)
-	cancel() // what nobody waits for any longer
-	return cmp.Or(err, r.sends.Wait())
-}
-
-func (r *collection) runAll(ctx context.Context) error {
 	groups := r.groups()
 	running, ctx := errgroup.WithContext(ctx)
 	ended := make(chan struct{}, len(groups))

@@ -1,6 +1,7 @@
 package beamsync
 
 import (
+	"cmp"
 	"context"
 
 	"github.com/ethereum/go-ethereum/common"
@@ -63,9 +64,14 @@ func NewCollector(spec Speculator, store trie.Store) *Collector {
 // Collect fetches what the block is expected to read of its parent's state. It returns early when
 // ctx ends or a fetch fails.
 func (c *Collector) Collect(ctx context.Context, block *types.Block, parent *types.Header, headers Ancestors, session Hinter) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	run := newCollection(c, block, parent, headers, session)
+	collect := run.speculate
 	if evm.Listed(block) {
-		return run.fetchListed(ctx)
+		collect = run.fetchListed
 	}
-	return run.speculate(ctx)
+	err := collect(ctx)
+	cancel() // what nobody waits for any longer
+	return cmp.Or(err, run.sends.Wait())
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/ethereum/go-ethereum/crypto"
 
 	"github.com/sunbeam-eth/sunbeam/beamsync/sched"
+	"github.com/sunbeam-eth/sunbeam/evm"
 	"github.com/sunbeam-eth/sunbeam/trie"
 )
 
@@ -180,7 +181,7 @@ func TestRealBlockByHash(t *testing.T) {
 			return file.Nodes[hash]
 		}
 		r.Join(peer)
-		trips, stats := collectAndExecute(t, r, file, file.Block)
+		trips, stats := collectAndExecute(t, r, evm.NewExecutor(file.Config), file, file.Block)
 		if need := uint64(len(file.Nodes)); stats.Nodes > need*11/10 {
 			t.Errorf("%d nodes fetched, the witness has %d", stats.Nodes, need)
 		}

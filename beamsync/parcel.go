@@ -13,12 +13,21 @@ import (
 	"github.com/sunbeam-eth/sunbeam/trie"
 )
 
-// settling is how long who waits for parcels waits on after something came: replies come in
-// bursts, and each run costs computing.
-const settling = time.Millisecond
+const (
+	// settling is how long who waits for parcels waits on after something came: replies come in
+	// bursts, and each run costs computing.
+	settling = time.Millisecond
+	// packing is how long a parcel is open for wishes: what many ask for at the same time travels together, each
+	// node once.
+	packing = time.Millisecond
+)
 
-// parcel is what was asked for at once.
+// parcel is what is asked for at once.
 type parcel struct {
+	wishes  wishes              // these are under the collection's lock until the parcel is sent
+	place   map[common.Hash]int // of a fault among them
+	closing bool
+
 	mu        sync.Mutex
 	over      bool // nothing more will come
 	listeners []chan<- struct{}
@@ -47,90 +56,98 @@ func (p *parcel) tell(over bool) {
 	}
 }
 
-// ask sends what nobody asked for before, and returns the parcels that the rest of it, and what was
-// sent now, is in. What is only likely is not among them.
-func (r *collection) ask(ctx context.Context, w wishes) []*parcel {
-	var (
-		fresh wishes
-		mine  = new(parcel)
-		waits []*parcel
-		place = make(map[common.Hash]int) // of a fault among the fresh ones
-	)
+// ask sends what nobody asked for before, and returns the parcels that all of it is in, but for what is
+// only likely.
+func (r *collection) ask(ctx context.Context, w wishes) (waits []*parcel) {
 	r.mu.Lock()
-	add := func(fault trie.Fault, likely bool) {
-		// A slot that was asked for with its account, or is asked for now, is not asked for as
-		// likely again: the peer knows the slot by account and key.
-		if fault.Owner != (common.Hash{}) && fault.Key != nil {
-			if slot := crypto.Keccak256Hash(fault.Owner[:], fault.Key); !r.claim(slot, mine, true, nil) && likely {
-				return
-			}
-		}
-		id := crypto.Keccak256Hash(fault.Hash[:], fault.Owner[:], fault.Key)
-		send := r.claim(id, mine, likely, &waits)
-		var riders []common.Hash
-		if len(fault.Riders) > 0 {
-			owner := fault.Account()
-			for _, key := range fault.Riders {
-				if r.claim(crypto.Keccak256Hash(owner[:], trie.Nibbles(key)), mine, true, nil) {
-					riders = append(riders, key)
-				}
-			}
-		}
-		if !send && len(riders) == 0 {
-			return
-		}
-		if at, there := place[id]; there {
-			fresh.faults[at].Riders = append(fresh.faults[at].Riders, riders...)
-			return
-		}
-		place[id] = len(fresh.faults)
-		fault.Riders = riders
-		fresh.faults = append(fresh.faults, fault)
+	defer r.mu.Unlock()
+	if r.open == nil {
+		r.open = &parcel{place: make(map[common.Hash]int)}
 	}
 	for _, fault := range w.faults {
-		add(fault, false)
+		r.add(fault, false, &waits)
 	}
 	for _, fault := range w.likely {
-		add(fault, true)
+		r.add(fault, true, nil)
 	}
 	for _, hash := range w.codes {
-		if r.claim(hash, mine, false, &waits) {
-			fresh.codes = append(fresh.codes, hash)
+		if r.claim(hash, &waits) {
+			r.open.wishes.codes = append(r.open.wishes.codes, hash)
 		}
 	}
 	for _, hash := range w.likelyCodes {
-		if r.claim(hash, mine, true, nil) {
-			fresh.codes = append(fresh.codes, hash)
+		if r.claim(hash, nil) {
+			r.open.wishes.codes = append(r.open.wishes.codes, hash)
 		}
 	}
-	if w.below != nil && r.claim(w.below.hash, mine, false, &waits) {
-		fresh.below = w.below
+	if w.below != nil && r.claim(w.below.hash, &waits) {
+		r.open.wishes.below = w.below
 	}
-	r.mu.Unlock()
-
-	if len(fresh.faults)+len(fresh.codes) > 0 || fresh.below != nil {
-		r.sends.Go(func() error {
-			defer mine.tell(true)
-			if err := r.send(ctx, fresh, func() { mine.tell(false) }); ctx.Err() == nil {
-				return err
-			}
-			return nil
-		})
+	if p := r.open; !p.closing && p.wishes.any() {
+		p.closing = true
+		r.sends.Go(func() error { return r.dispatch(ctx, p) })
 	}
 	return waits
 }
 
-// claim says whether nobody asked for something before, and notes who did.
-func (r *collection) claim(id common.Hash, mine *parcel, likely bool, waits *[]*parcel) bool {
-	asked, before := r.asked[id]
-	if !before {
-		asked = mine
-		r.asked[id] = mine
+// add puts a fault into the open parcel, with those of its riders that nobody asked for before; without any, or itself,
+// asked for, it does not.
+func (r *collection) add(fault trie.Fault, likely bool, waits *[]*parcel) {
+	// A slot that was asked for with its account is not asked for as likely again: the peer knows
+	// it by account and key.
+	if fault.Owner != (common.Hash{}) && fault.Key != nil {
+		if first := r.claim(crypto.Keccak256Hash(fault.Owner[:], fault.Key), nil); !first && likely {
+			return
+		}
 	}
-	if !likely && !slices.Contains(*waits, asked) {
-		*waits = append(*waits, asked)
+	id := crypto.Keccak256Hash(fault.Hash[:], fault.Owner[:], fault.Key)
+	send := r.claim(id, waits)
+	var riders []common.Hash
+	if len(fault.Riders) > 0 {
+		owner := fault.Account()
+		for _, key := range fault.Riders {
+			if r.claim(crypto.Keccak256Hash(owner[:], trie.Nibbles(key)), nil) {
+				riders = append(riders, key)
+			}
+		}
 	}
-	return !before
+	if !send && len(riders) == 0 {
+		return
+	}
+	p := r.open
+	if at, there := p.place[id]; there {
+		p.wishes.faults[at].Riders = append(p.wishes.faults[at].Riders, riders...)
+		return
+	}
+	p.place[id] = len(p.wishes.faults)
+	fault.Riders = riders
+	p.wishes.faults = append(p.wishes.faults, fault)
+}
+
+// claim says whether nobody asked for something before, and adds the parcel that it is in to waits, unless that is nil.
+func (r *collection) claim(id common.Hash, waits *[]*parcel) (first bool) {
+	p, asked := r.asked[id]
+	if !asked {
+		p = r.open
+		r.asked[id] = p
+	}
+	if waits != nil && !slices.Contains(*waits, p) {
+		*waits = append(*waits, p)
+	}
+	return !asked
+}
+
+// dispatch closes a parcel and sends it.
+func (r *collection) dispatch(ctx context.Context, p *parcel) error {
+	defer p.tell(true)
+	time.Sleep(packing)
+	r.mu.Lock()
+	r.open = nil
+	r.mu.Unlock()
+	if err := r.send(ctx, p.wishes, func() { p.tell(false) }); ctx.Err() == nil {
+		return err
+	}
+	return nil // what nobody waits for any longer
 }
 
 // send fetches wishes, nodes and codes beside a header.

@@ -53,6 +53,15 @@ func (m *memory) slot(addr common.Address, slot common.Hash) (value common.Hash,
 	return m.slots.Get(slotOf{addr, slot})
 }
 
+// Remember tells which code accounts have, for speculation, from elsewhere than a block that was executed.
+func (e *Executor) Remember(codes map[common.Address]common.Hash) {
+	e.memory.mu.Lock()
+	defer e.memory.mu.Unlock()
+	for addr, hash := range codes {
+		e.memory.codes.Add(addr, hash)
+	}
+}
+
 // learn remembers what a valid block read, as it was afterwards.
 func (m *memory) learn(touched *trie.Touched, after *state.StateDB) {
 	m.mu.Lock()

@@ -57,7 +57,8 @@ func blocks(bubble bench.Bubble) *cli.Command {
 			&cli.StringFlag{Name: "strategy", Usage: "naive, trinity, paths, beam, bal; several with commas, or all", Value: string(bench.Beam)},
 			&cli.StringSliceFlag{Name: "rtt", Usage: "round-trip time of the link, several with commas", Value: cli.NewStringSlice("100ms")},
 			&cli.StringSliceFlag{Name: "warm", Usage: "witness files of older blocks, executed before over the same store"},
-			&cli.BoolFlag{Name: "hold-codes", Usage: "contract codes are held already"},
+			&cli.BoolFlag{Name: "hold-codes", Usage: "contract codes are held already, and which contract has which is known"},
+			&cli.StringFlag{Name: "hold-state", Usage: "how much of the state is held already: percentages of accounts and of slots, as in 57,46"},
 			&cli.IntFlag{Name: "peers", Usage: "how many peers serve the block", Value: 1},
 			&cli.StringFlag{Name: "link", Usage: "virtual (in memory, virtual time) or loopback (TCP, real time)", Value: string(bench.Virtual)},
 			&cli.BoolFlag{Name: "explain", Usage: "say what each trip waited for"},
@@ -76,10 +77,15 @@ func blocks(bubble bench.Bubble) *cli.Command {
 				}
 				rtts = append(rtts, rtt)
 			}
+			held, err := bench.ParseHeld(c.String("hold-state"))
+			if err != nil {
+				return fmt.Errorf("--hold-state: %w", err)
+			}
 			return bench.Blocks(c.Context, bench.BlocksOptions{
 				Dir:        c.String("dir"),
 				Warm:       c.StringSlice("warm"),
 				HoldCodes:  c.Bool("hold-codes"),
+				Held:       held,
 				Strategies: strategies,
 				RTTs:       rtts,
 				Peers:      c.Int("peers"),

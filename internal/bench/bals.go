@@ -39,6 +39,9 @@ type BALPlan struct {
 	Nodes    int       `json:"nodes"` // different ones to come, at the assumed depths
 	Bytes    int       `json:"bytes"` // of these nodes; codes are not in it
 	Shared   []BALTrip `json:"shared"`
+
+	AccountsSeen int `json:"accountsSeen"` // that are in a list before, too
+	SlotsSeen    int `json:"slotsSeen"`
 }
 
 // BALTrip is that work shared by some peers.
@@ -65,12 +68,15 @@ func BALs(ctx context.Context, opts BALsOptions, out io.Writer) error {
 	if len(paths) == 0 {
 		return fmt.Errorf("no access lists (*.rlp) in %s", opts.Dir)
 	}
-	var plans []*BALPlan
+	var (
+		plans []*BALPlan
+		seen  = make(map[slotKey]bool)
+	)
 	for _, path := range paths {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		plan, err := planFile(path, opts)
+		plan, err := planFile(path, opts, seen)
 		if err != nil {
 			return fmt.Errorf("%s: %w", path, err)
 		}
@@ -87,7 +93,14 @@ func BALs(ctx context.Context, opts BALsOptions, out io.Writer) error {
 	return writePlans(out, plans, opts)
 }
 
-func planFile(path string, opts BALsOptions) (*BALPlan, error) {
+// slotKey is a slot of an account; with Account set, the account itself.
+type slotKey struct {
+	addr    common.Address
+	slot    common.Hash
+	account bool
+}
+
+func planFile(path string, opts BALsOptions, seen map[slotKey]bool) (*BALPlan, error) {
 	number, _, _ := strings.Cut(filepath.Base(path), "_")
 	n, err := strconv.ParseUint(number, 10, 64)
 	if err != nil {
@@ -103,6 +116,20 @@ func planFile(path string, opts BALsOptions) (*BALPlan, error) {
 	}
 	plan := planBAL(list, opts)
 	plan.Number = n
+	for _, account := range list {
+		if key := (slotKey{addr: account.addr, account: true}); seen[key] {
+			plan.AccountsSeen++
+		} else {
+			seen[key] = true
+		}
+		for _, slot := range account.slots {
+			if key := (slotKey{addr: account.addr, slot: slot}); seen[key] {
+				plan.SlotsSeen++
+			} else {
+				seen[key] = true
+			}
+		}
+	}
 	return plan, nil
 }
 
@@ -207,9 +234,10 @@ func writePlans(out io.Writer, plans []*BALPlan, opts BALsOptions) error {
 	var text strings.Builder
 	fmt.Fprintf(&text, "from the lists: accounts and slots; paths are different prefixes of their hashed keys\n"+
 		"assumed: %d nodes to an account, %d to a slot, %d bytes a node, codes not counted; peers at %v,\n"+
-		"which take %v for a request, one after another; accounts are asked for first, slots when these are here\n",
+		"which take %v for a request, one after another; accounts are asked for first, slots when these are here;\n"+
+		"seen: in one of the lists before, which a node that follows holds\n",
 		opts.AccountDepth, opts.StorageDepth, opts.NodeBytes, balRTT, balService)
-	fmt.Fprintf(&text, "%9s %8s %6s %7s %7s %9s", "block", "accounts", "slots", "paths", "nodes", "bytes")
+	fmt.Fprintf(&text, "%9s %8s %6s %6s %6s %7s %7s %9s", "block", "accounts", "seen %", "slots", "seen %", "paths", "nodes", "bytes")
 	for _, peers := range opts.Peers {
 		fmt.Fprintf(&text, "  |%3d peers: requests  most from one    s", peers)
 	}
@@ -217,7 +245,8 @@ func writePlans(out io.Writer, plans []*BALPlan, opts BALsOptions) error {
 	var mean BALPlan
 	mean.Shared = make([]BALTrip, len(opts.Peers))
 	row := func(name string, p *BALPlan, n int) {
-		fmt.Fprintf(&text, "%9s %8d %6d %7d %7d %9d", name, p.Accounts/n, p.Slots/n, p.Paths/n, p.Nodes/n, p.Bytes/n)
+		fmt.Fprintf(&text, "%9s %8d %6d %6d %6d %7d %7d %9d", name, p.Accounts/n, 100*p.AccountsSeen/max(p.Accounts, 1),
+			p.Slots/n, 100*p.SlotsSeen/max(p.Slots, 1), p.Paths/n, p.Nodes/n, p.Bytes/n)
 		for _, at := range p.Shared {
 			fmt.Fprintf(&text, "  | %18d %14d %5.2f", at.Requests/n, at.Most/n, at.Seconds/float64(n))
 		}
@@ -227,6 +256,8 @@ func writePlans(out io.Writer, plans []*BALPlan, opts BALsOptions) error {
 		row(strconv.FormatUint(p.Number, 10), p, 1)
 		mean.Accounts += p.Accounts
 		mean.Slots += p.Slots
+		mean.AccountsSeen += p.AccountsSeen
+		mean.SlotsSeen += p.SlotsSeen
 		mean.Paths += p.Paths
 		mean.Nodes += p.Nodes
 		mean.Bytes += p.Bytes

@@ -62,7 +62,8 @@ type Connect func(ctx context.Context, group *errgroup.Group, id string, client,
 type Trial struct {
 	File      *witness.File
 	Warm      []*witness.File // executed before, over the same store
-	HoldCodes bool            // the block's codes are in the store already
+	HoldCodes bool            // the block's codes are in the store already, and which contract has which is known
+	Held      Held            // state that is in the store already
 	Strategy  Strategy
 	RTT       time.Duration
 	Peers     int // each holds exactly the witness of the block in hand; 0 is 1
@@ -96,12 +97,8 @@ func (t Trial) run(ctx context.Context, c *client) (*BlockResult, error) {
 			return nil, fmt.Errorf("block %d, which was to be executed before: %s: %s", file.Number, result.Outcome, result.Error)
 		}
 	}
-	if t.HoldCodes {
-		for hash, code := range t.File.Codes {
-			if err := c.store.PutCode(hash, code); err != nil {
-				return nil, err
-			}
-		}
+	if err := t.hold(ctx, c); err != nil {
+		return nil, err
 	}
 	return t.block(ctx, c)
 }

@@ -255,6 +255,10 @@ func TestHeld(t *testing.T) {
 	dir, older := dirOf(t, "1-2675000"), filepath.Join(dirOf(t, "1-1150000"), "1-1150000.json.gz")
 	cold := results(t, bench.BlocksOptions{Dir: dir})[0]
 	held := results(t, bench.BlocksOptions{Dir: dir, HoldCodes: true, Warm: []string{older}})[0]
+	all := results(t, bench.BlocksOptions{Dir: dir, HoldCodes: true, Held: bench.Held{Accounts: 100, Slots: 100}})[0]
+	if all.NodesFetched > uint64(cold.NodesNeeded/10) || all.Trips > 3 {
+		t.Errorf("%d nodes in %v trips with all accounts and slots held", all.NodesFetched, all.Trips)
+	}
 	if cold.Codes == 0 || held.Codes != 0 {
 		t.Errorf("%d codes fetched, %d when they were held", cold.Codes, held.Codes)
 	}
@@ -295,6 +299,14 @@ func TestBadOptions(t *testing.T) {
 		if list, err := bench.ParseStrategies(text); err == nil {
 			t.Errorf("%q is %v", text, list)
 		}
+	}
+	for _, text := range []string{"50", "50,", ",1", "a,1", "1,b", "1,2", "-1,-1", "101,1", "3,2,1"} {
+		if held, err := bench.ParseHeld(text); err == nil {
+			t.Errorf("%q is %v", text, held)
+		}
+	}
+	if held, err := bench.ParseHeld("57,44"); err != nil || held != (bench.Held{Accounts: 57, Slots: 44}) {
+		t.Errorf("%v %v", held, err)
 	}
 	if list, err := bench.ParseStrategies("bal, naive"); err != nil || !slices.Equal(list, []bench.Strategy{bench.BAL, bench.Naive}) {
 		t.Errorf("%v %v", list, err)

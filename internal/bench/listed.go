@@ -27,6 +27,7 @@ type listing struct {
 	keys     map[stateKey]bool
 	codes    map[common.Hash]bool
 	siblings []trie.Fault
+	touched  *trie.Touched
 }
 
 // list executes a block on its witness and says what it read, as far as it got. The result does
@@ -34,9 +35,9 @@ type listing struct {
 func list(ctx context.Context, file *witness.File) *listing {
 	l := &listing{File: file, keys: make(map[stateKey]bool), codes: make(map[common.Hash]bool)}
 	// With no store, every read of a node comes to us.
-	evm.NewExecutor(file.Config).Execute(ctx, evm.Job{
-		Block: file.Block, Parent: file.Parent, Headers: file, State: trie.Open(ctx, file.PreRoot, nil, l),
-	})
+	read := trie.Open(ctx, file.PreRoot, nil, l)
+	evm.NewExecutor(file.Config).Execute(ctx, evm.Job{Block: file.Block, Parent: file.Parent, Headers: file, State: read})
+	l.touched = read.Touched()
 	return l
 }
 
@@ -140,7 +141,7 @@ func (a *attempt) missingSlots(l *listing) (faults []trie.Fault, err error) {
 		}
 		root, known := roots[slot.owner]
 		if !known {
-			if root, err = a.storageRoot(slot.owner); err != nil {
+			if root, err = storageRoot(a.store, a.file.PreRoot, slot.owner); err != nil {
 				return nil, err
 			}
 			roots[slot.owner] = root
@@ -156,8 +157,8 @@ func (a *attempt) missingSlots(l *listing) (faults []trie.Fault, err error) {
 	return faults, nil
 }
 
-func (a *attempt) storageRoot(owner common.Hash) (common.Hash, error) {
-	value, _, err := trie.Probe(a.store, a.file.PreRoot, common.Hash{}, a.file.PreRoot, owner)
+func storageRoot(store trie.Store, stateRoot, owner common.Hash) (common.Hash, error) {
+	value, _, err := trie.Probe(store, stateRoot, common.Hash{}, stateRoot, owner)
 	if err != nil || value == nil {
 		return common.Hash{}, err
 	}

@@ -29,7 +29,8 @@ const blockTimeout = 5 * time.Minute
 type BlocksOptions struct {
 	Dir        string   // witness files
 	Warm       []string // witness files executed before, each for blocks of its chain above it
-	HoldCodes  bool     // codes are held already
+	HoldCodes  bool     // codes are held already, and which contract has which is known
+	Held       Held     // state that is held already
 	Strategies []Strategy
 	RTTs       []time.Duration // round trips of the link
 	Peers      int             // that serve the block
@@ -99,7 +100,7 @@ func Blocks(ctx context.Context, opts BlocksOptions, bubble Bubble, out io.Write
 		}
 		for _, strategy := range opts.Strategies {
 			results, err := measure(ctx, Trial{
-				File: file, Warm: before(warm, file), HoldCodes: opts.HoldCodes,
+				File: file, Warm: before(warm, file), HoldCodes: opts.HoldCodes, Held: opts.Held,
 				Strategy: strategy, Peers: opts.Peers, Explain: opts.Explain,
 			}, opts, bubble)
 			if err != nil {

@@ -59,6 +59,9 @@ func (t *table) header(text *strings.Builder) {
 	if t.opts.HoldCodes {
 		text.WriteString(", codes held")
 	}
+	if held := t.opts.Held; held != (Held{}) {
+		fmt.Fprintf(text, ", %d %% of the accounts and %d %% of the slots held", held.Accounts, held.Slots)
+	}
 	if t.opts.Link == Virtual {
 		text.WriteString("\nseconds: virtual, of round trips alone; at 0s: real, of computing alone")
 	}
