@@ -31,11 +31,15 @@ bench:
 	$(GO) run ./cmd/beambench blocks --dir ../shared/data/blocks --strategy all --rtt 0,50ms,100ms,200ms
 	$(GO) run ./cmd/beambench bals --dir ../shared/data/bals
 
-## fuzz: each decoder of what strangers send, for a minute
+## fuzz: each decoder of what strangers send, ranges as they are served and as they are verified, the
+## scheduler, for a minute each; what was of interest is kept in testdata/fuzz
 fuzz:
 	$(GO) test ./trie -run xxx -fuzz FuzzDescend -fuzztime 1m
+	$(GO) test ./trie -run xxx -fuzz FuzzMatch -fuzztime 1m
+	$(GO) test ./trie -run xxx -fuzz FuzzHeld -fuzztime 1m
 	$(GO) test ./p2p -run xxx -fuzz FuzzIncoming -fuzztime 1m
 	$(GO) test ./p2p -run xxx -fuzz FuzzReplies -fuzztime 1m
+	$(GO) test ./beamsync -run xxx -fuzz FuzzDecodeTouched -fuzztime 1m
 	$(GO) test ./beamsync/sched -run xxx -fuzz FuzzStep -fuzztime 1m
 
 ## lint: needs golangci-lint v2 (https://golangci-lint.run)

@@ -1,6 +1,8 @@
 package p2p
 
 import (
+	"context"
+	"errors"
 	"io"
 	"math"
 	"math/rand/v2"
@@ -140,6 +142,35 @@ func TestPace(t *testing.T) {
 	})
 }
 
+// TestGateStepsBack: work of the node's own goes first, for a while.
+func TestGateStepsBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var busy atomic.Bool
+		gate := NewGate(1, busy.Load)
+		enter := func() time.Duration {
+			begin := time.Now()
+			if err := gate.enter(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			gate.leave()
+			return time.Since(begin)
+		}
+		equal(t, "wait beside nothing", enter(), 0)
+		busy.Store(true)
+		equal(t, "wait beside endless work", enter(), gatePause)
+		time.AfterFunc(48*time.Millisecond, func() { busy.Store(false) })
+		equal(t, "wait beside some work", enter(), 50*time.Millisecond)
+
+		busy.Store(true)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+		defer cancel()
+		if err := gate.enter(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("got %v", err)
+		}
+		equal(t, "taken slots", len(gate.slots), 0)
+	})
+}
+
 // TestFloodOfAll: 50 peers send maximal requests as fast as they can. What they make the node hold
 // is bounded, and what the node itself asks an honest peer, as for a block, is answered in between.
 func TestFloodOfAll(t *testing.T) {
@@ -149,7 +180,7 @@ func TestFloodOfAll(t *testing.T) {
 	}
 	chain := newTestChain(t)
 	state := newBigState(t, 1000, 0)
-	cfg := PeerConfig{NetworkID: 7, Chain: chain, State: state, Gate: NewGate(1)}
+	cfg := PeerConfig{NetworkID: 7, Chain: chain, State: state, Gate: NewGate(1, nil)}
 	before := heap()
 	var (
 		flooding      sync.WaitGroup

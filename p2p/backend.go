@@ -2,6 +2,7 @@ package p2p
 
 import (
 	"context"
+	"time"
 
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/core/forkid"
@@ -73,10 +74,24 @@ type Transactions interface {
 
 // Gate bounds how many requests of peers are worked on at the same time, over all peers,
 // so that serving never takes the machine from the node's own work.
-type Gate struct{ slots chan struct{} }
+type Gate struct {
+	slots chan struct{}
+	busy  func() bool
+}
 
-// NewGate returns a gate with n slots.
-func NewGate(n int) *Gate { return &Gate{slots: make(chan struct{}, n)} }
+const (
+	// gatePause is how long a request is held back at most while the node's own work wants the
+	// processors: serving gets a small part of the time even if that never ends.
+	gatePause = 200 * time.Millisecond
+	// gateTick is how often it is looked whether it still does.
+	gateTick = 5 * time.Millisecond
+)
+
+// NewGate returns a gate with n slots. busy says whether work of our own, a block, wants the
+// processors now; it may be nil.
+func NewGate(n int, busy func() bool) *Gate {
+	return &Gate{slots: make(chan struct{}, n), busy: busy}
+}
 
 func (g *Gate) enter(ctx context.Context) error {
 	if g == nil {
@@ -84,10 +99,21 @@ func (g *Gate) enter(ctx context.Context) error {
 	}
 	select {
 	case g.slots <- struct{}{}:
-		return nil
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+	if g.busy == nil {
+		return nil
+	}
+	for waited := time.Duration(0); waited < gatePause && g.busy(); waited += gateTick {
+		select {
+		case <-time.After(gateTick):
+		case <-ctx.Done():
+			g.leave()
+			return ctx.Err()
+		}
+	}
+	return nil
 }
 
 func (g *Gate) leave() {

@@ -1,8 +1,7 @@
 package p2p
 
 import (
-	"fmt"
-	"io"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -67,60 +66,83 @@ func BenchmarkServe(b *testing.B) {
 	}
 }
 
-// BenchmarkOwnWork is how much of its speed work of our own keeps while 50 peers ask for all that
-// they can: one goroutine that hashes, as a block import would take it.
+// BenchmarkOwnWork is how long a block takes while 50 peers ask for all that they can. The block is
+// work for all processors, as speculation makes it: as much hashing as takes some 40 ms.
 func BenchmarkOwnWork(b *testing.B) {
 	state := newBigState(b, 50_000, 10_000)
-	for _, slots := range []int{0, 1, 2, 4} {
-		b.Run(fmt.Sprintf("gate=%d", slots), func(b *testing.B) {
-			const peers, span = 50, 2 * time.Second
-			var running sync.WaitGroup
-			cfg := PeerConfig{NetworkID: 7, Chain: state.testChain, State: state, Gate: NewGate(max(slots, 1))}
+	var busy atomic.Bool
+	for name, gate := range map[string]*Gate{
+		"alone": nil, "gate of 1": NewGate(1, nil), "gate of 2": NewGate(2, nil), "gate of 4": NewGate(4, nil), "gate of 1 that steps back": NewGate(1, busy.Load),
+	} {
+		b.Run(name, func(b *testing.B) {
 			var served atomic.Int64
-			var ends []*hostile
-			for i := range peers {
-				if slots == 0 {
-					break
-				}
-				h := newHostile(b, 71, state.testChain, cfg)
-				ends = append(ends, h)
-				query := state.wideQuery(byte(i))
-				running.Go(func() {
-					for {
-						msg, err := h.snap.ReadMsg()
-						if err != nil {
-							return
-						}
-						if _, err := io.Copy(io.Discard, msg.Payload); err != nil {
-							return
-						}
-						served.Add(1)
-					}
-				})
-				for range 2 {
+			stop := func() {}
+			if gate != nil {
+				stop = flood(b, state, gate, &served)
+			}
+			defer stop()
+			var took time.Duration
+			begin := time.Now()
+			for range b.N {
+				time.Sleep(100 * time.Millisecond)
+				block := time.Now()
+				busy.Store(true)
+				var running sync.WaitGroup
+				for range runtime.GOMAXPROCS(0) {
 					running.Go(func() {
-						for !h.peer.isGone() {
-							say(h.snap, snap.GetTrieNodesMsg, query)
-							time.Sleep(5 * time.Millisecond)
+						for range 2000 {
+							crypto.Keccak256(make([]byte, 4096))
 						}
 					})
 				}
+				running.Wait()
+				busy.Store(false)
+				took += time.Since(block)
 			}
-			block := make([]byte, 4096)
-			hashes := 0
-			before := served.Load()
-			for begin := time.Now(); time.Since(begin) < span; hashes++ {
-				crypto.Keccak256(block)
-			}
-			b.ReportMetric(float64(hashes)/span.Seconds(), "own/s")
-			b.ReportMetric(float64(served.Load()-before)/span.Seconds(), "served/s")
-			for _, h := range ends {
-				h.peer.fail(errStopped)
-			}
-			for _, h := range ends {
-				h.snap.Close()
-			}
-			running.Wait()
+			b.ReportMetric(float64(took.Milliseconds())/float64(b.N), "ms/block")
+			b.ReportMetric(float64(served.Load())/time.Since(begin).Seconds(), "served/s")
 		})
+	}
+}
+
+// flood lets 50 peers send maximal requests until it is stopped.
+func flood(b *testing.B, state bigState, gate *Gate, served *atomic.Int64) (stop func()) {
+	var running sync.WaitGroup
+	var ends []*hostile
+	for i := range 50 {
+		h := newHostile(b, 71, state.testChain, PeerConfig{NetworkID: 7, Chain: state.testChain, State: state, Gate: gate})
+		ends = append(ends, h)
+		query, err := rlp.EncodeToBytes(state.wideQuery(byte(i)))
+		if err != nil {
+			b.Fatal(err)
+		}
+		wake := make(chan struct{}, 4) // requests in flight
+		running.Go(func() {
+			for {
+				msg, err := h.snap.ReadMsg()
+				if err != nil {
+					return
+				}
+				_ = msg.Discard() // cannot fail
+				served.Add(1)
+				<-wake
+			}
+		})
+		running.Go(func() {
+			for !h.peer.isGone() {
+				select {
+				case wake <- struct{}{}:
+					say(h.snap, snap.GetTrieNodesMsg, rlp.RawValue(query))
+				case <-h.peer.gone:
+				}
+			}
+		})
+	}
+	return func() {
+		for _, h := range ends {
+			h.peer.fail(errStopped)
+			h.snap.Close()
+		}
+		running.Wait()
 	}
 }

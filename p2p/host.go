@@ -48,6 +48,10 @@ type Config struct {
 	Swarm        Swarm        // may be nil: no subtree is served, nothing is told
 	Transactions Transactions // may be nil: transactions are dropped
 
+	// Busy says whether the node's own work wants the processors, so that serving steps back;
+	// may be nil.
+	Busy func() bool
+
 	// OnJoin and OnLeave are called once per connection and should return soon.
 	OnJoin, OnLeave func(*Peer)
 	Log             *slog.Logger
@@ -99,7 +103,7 @@ func New(cfg Config) (*Host, error) {
 	}
 	h.peerCfg = PeerConfig{
 		NetworkID: cfg.NetworkID, Chain: cfg.Chain, State: cfg.State, Data: cfg.Data,
-		Witnesses: cfg.Witnesses, Swarm: cfg.Swarm, Transactions: cfg.Transactions, Gate: NewGate(servingSlots()), Metrics: metrics, Log: cfg.Log,
+		Witnesses: cfg.Witnesses, Swarm: cfg.Swarm, Transactions: cfg.Transactions, Gate: NewGate(servingSlots(), cfg.Busy), Metrics: metrics, Log: cfg.Log,
 		OnJoin: h.join, OnLeave: h.leave,
 	}
 	return h, nil

@@ -122,7 +122,7 @@ func (s syncing) Handle(peer *snap.Peer, packet snap.Packet) error {
 // join connects go-ethereum's syncer to one of our peers that serves a state.
 func (s syncing) join(t *testing.T, name string, serving bigState) {
 	t.Helper()
-	h := newHostile(t, 71, serving.testChain, PeerConfig{NetworkID: 7, Chain: serving.testChain, State: serving, Gate: NewGate(1)})
+	h := newHostile(t, 71, serving.testChain, PeerConfig{NetworkID: 7, Chain: serving.testChain, State: serving, Gate: NewGate(1, nil)})
 	peer := snap.NewPeer(snap.SNAP1, gethp2p.NewPeer(enode.ID(crypto.Keccak256Hash([]byte(name))), name, nil), h.snap)
 	over := make(chan struct{})
 	go func() {

@@ -213,7 +213,7 @@ func embeddedSlots() [2]common.Hash {
 
 // serving is the configuration of a peer that serves the whole test chain.
 func (c testChain) serving() PeerConfig {
-	return PeerConfig{NetworkID: 7, Chain: c, State: c, Data: c, Gate: NewGate(2)}
+	return PeerConfig{NetworkID: 7, Chain: c, State: c, Data: c, Gate: NewGate(2, nil)}
 }
 
 // connected is two of our peers with a pipe per protocol between them.

@@ -157,6 +157,7 @@ func (n *Node) newHost(registerer prometheus.Registerer) error {
 		State:         served{n},
 		Data:          served{n},
 		Witnesses:     n.witness,
+		Busy:          n.importer.Working,
 		Transactions:  transactions{n.pool},
 		OnJoin:        n.join,
 		OnLeave:       n.leave,
