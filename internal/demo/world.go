@@ -123,7 +123,7 @@ func peerConfig(ctx context.Context, cfg WorldConfig) (peer gethpeer.Config, err
 		peer.Binary, err = gethpeer.Binary(ctx)
 		return peer, err
 	}
-	peer = gethpeer.Config{Old: true, GasLimit: cfg.State.Genesis().GasLimit, Args: []string{"--rpc.txfeecap", "0"}}
+	peer = gethpeer.Config{Old: true, NetworkID: stategen.ChainID().Uint64(), GasLimit: cfg.State.Genesis().GasLimit, Args: []string{"--rpc.txfeecap", "0"}}
 	peer.Binary, err = gethpeer.OldBinary(ctx)
 	return peer, err
 }

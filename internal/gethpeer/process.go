@@ -36,7 +36,7 @@ type Config struct {
 	Chain   string        // chain file (RLP) to import before starting; empty for none
 
 	JWTSecret [32]byte // of the Engine API
-	NetworkID uint64   // 0: the chain ID
+	NetworkID uint64   // 0: the chain ID; of an old one: 1
 	SyncMode  string   // "full" if empty
 	GCMode    string   // "full" if empty
 	Scheme    string   // state scheme; "path" if empty
