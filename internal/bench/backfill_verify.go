@@ -2,6 +2,7 @@ package bench
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io/fs"
 	"path/filepath"
@@ -37,6 +38,16 @@ func (v verdict) String() string {
 	}
 	return fmt.Sprintf("root %x: %d account nodes, %d storage nodes, %d accounts, %d slots, %d codes, nothing missing, nothing beside",
 		v.Root, v.AccountNodes, v.StorageNodes, v.Accounts, v.Slots, v.Codes)
+}
+
+// CheckState traverses the state in a chaindata that nobody uses, and says what it found. The error says
+// what is missing, wrong, or there without being referred to.
+func CheckState(chaindata string) (found string, root common.Hash, err error) {
+	v, err := verify(chaindata)
+	if err == nil && !v.sound {
+		err = errors.New(v.String())
+	}
+	return v.String(), v.Root, err
 }
 
 // verify traverses the state of go-ethereum's path scheme in a chaindata that nobody uses. The

@@ -1,0 +1,178 @@
+package e2e_test
+
+import (
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/ethereum/go-ethereum/common/hexutil"
+	"github.com/ethereum/go-ethereum/core/types"
+
+	"github.com/sunbeam-eth/sunbeam/internal/bench"
+	"github.com/sunbeam-eth/sunbeam/internal/demo"
+	"github.com/sunbeam-eth/sunbeam/internal/gethpeer"
+	"github.com/sunbeam-eth/sunbeam/internal/mockcl"
+	"github.com/sunbeam-eth/sunbeam/internal/stategen"
+)
+
+// fullStatus is what beam_status says of a full node.
+type fullStatus struct {
+	Phase string `json:"phase"`
+	Head  uint64 `json:"head"`
+	Flat  struct {
+		Share float64 `json:"share"`
+		Done  bool    `json:"done"`
+	} `json:"flat"`
+	CatchUp *struct {
+		Number, Target, Left uint64
+	} `json:"catchUp"`
+}
+
+func readFull(t *testing.T, n *demo.Node) (s fullStatus) {
+	t.Helper()
+	if err := n.RPC.CallContext(t.Context(), &s, "beam_status"); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// swift builds a block without waiting for its time.
+func swift(t *testing.T, w *demo.World, gas uint64) *mockcl.Payload {
+	t.Helper()
+	var txs []*types.Transaction
+	if gas > 0 {
+		txs = w.Traffic.Block(gas, stategen.Mixed())
+	}
+	p, err := w.Builder.Build(t.Context(), w.Builder.Head().Time+1, txs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// atOnce wants a block to be VALID without SYNCING before.
+func atOnce(t *testing.T, n *demo.Node, p *mockcl.Payload) {
+	t.Helper()
+	took, open, err := bring(t.Context(), n, p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if open > 0 {
+		t.Errorf("block %d was SYNCING %d times, VALID after %v", p.Data.Number, open, took)
+	}
+}
+
+// TestFull takes a node from nothing to a full one, through the hand-over, a kill and a long absence, and
+// then lets stock geth take over its datadir.
+func TestFull(t *testing.T) {
+	w := newWorld(t)
+	dir := filepath.Join(t.TempDir(), "sunbeam")
+	n := start(t, w, dir, "--history.chain", "all")
+	mustBring(t, n, swift(t, w, 2_000_000), 30*time.Second)
+	blocks := 1
+	for began := time.Now(); readFull(t, n).Phase != "full"; blocks++ {
+		atOnce(t, n, swift(t, w, 2_000_000))
+		if time.Since(began) > size(2*time.Minute, 10*time.Minute) {
+			t.Fatalf("not full after %v: %+v", time.Since(began), readFull(t, n))
+		}
+	}
+	t.Logf("full %v after the start, %d blocks", time.Since(n.Started).Round(time.Millisecond), blocks)
+	for range 10 {
+		atOnce(t, n, swift(t, w, 2_000_000))
+	}
+	compare(t, w, n, w.Builder.Head().Number.Uint64(), size(60, 500))
+
+	if err := n.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	n = start(t, w, dir, "--history.chain", "all")
+	mustBring(t, n, swift(t, w, 2_000_000), time.Minute)
+	if s := readFull(t, n); s.Phase != "full" {
+		t.Fatalf("after a kill: %+v", s)
+	}
+	compare(t, w, n, w.Builder.Head().Number.Uint64(), 20)
+	stop(t, n)
+
+	var newest *mockcl.Payload
+	missed := size(140, 300)
+	for range missed {
+		newest = swift(t, w, 1_000_000)
+	}
+	n = start(t, w, dir, "--history.chain", "all")
+	began := time.Now()
+	mustBring(t, n, newest, 5*time.Minute)
+	t.Logf("%d missed blocks made up for in %v", missed, time.Since(began).Round(time.Millisecond))
+	for range 5 {
+		atOnce(t, n, swift(t, w, 2_000_000))
+	}
+	for s := readFull(t, n); !s.Flat.Done; s = readFull(t, n) {
+		if time.Since(began) > 5*time.Minute {
+			t.Fatalf("no flat state: %+v", s)
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	if status := collected(t, n); status.Oldest != 0 {
+		t.Fatalf("history: %+v", status)
+	}
+	stop(t, n)
+	takeOver(t, w, dir)
+}
+
+// takeOver lets geth judge and use the datadir of a node that has stopped.
+func takeOver(t *testing.T, w *demo.World, dir string) {
+	t.Helper()
+	found, _, err := bench.CheckState(filepath.Join(dir, "geth", "chaindata"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Log("on disk:", found)
+	binary, err := gethpeer.Binary(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	geth, err := gethpeer.Start(t.Context(), gethpeer.Config{Binary: binary, Dir: dir, JWTSecret: w.Secret})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tip := w.Builder.Head()
+	if number, hash := head(t, geth.RPC()), canonical(t, geth.RPC(), tip.Number.Uint64()); number != tip.Number.Uint64() || hash != tip.Hash() {
+		t.Fatalf("geth's head is %d, not %d: %s", number, tip.Number, geth.LogTail())
+	}
+	var syncing any
+	if err := geth.RPC().CallContext(t.Context(), &syncing, "eth_syncing"); err != nil || syncing != false {
+		t.Errorf("geth syncs: %v, %v", syncing, err)
+	}
+	engine, err := mockcl.Dial(t.Context(), "geth on sunbeam's datadir", geth.Auth(), w.Secret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer engine.Close()
+	for range 5 {
+		p := swift(t, w, 2_000_000)
+		status, err := engine.NewPayload(t.Context(), p)
+		if err != nil || status.Status != "VALID" {
+			t.Fatalf("geth says %+v (%v) of block %d: %s", status, err, p.Data.Number, geth.LogTail())
+		}
+		if status, err = engine.Forkchoice(t.Context(), p); err != nil || status.Status != "VALID" {
+			t.Fatalf("geth says %+v (%v) of head %d", status, err, p.Data.Number)
+		}
+		var number hexutil.Uint64
+		if err := geth.RPC().CallContext(t.Context(), &number, "eth_blockNumber"); err != nil || uint64(number) != p.Data.Number {
+			t.Fatalf("geth's head is %d (%v)", number, err)
+		}
+	}
+	if err := geth.Close(); err != nil {
+		t.Fatal(err)
+	}
+	// It opens databases read-only, and those of its own making only: hence last.
+	out, err := exec.CommandContext(t.Context(), binary, "snapshot", "verify-state", "--datadir", dir, "--state.scheme", "path").CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "Verified the state") {
+		t.Fatalf("geth snapshot verify-state: %v\n%s", err, out)
+	}
+	if found, _, err = bench.CheckState(filepath.Join(dir, "geth", "chaindata")); err != nil {
+		t.Fatal(err)
+	}
+	t.Log("on disk after geth:", found)
+}
