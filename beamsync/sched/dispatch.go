@@ -37,7 +37,7 @@ func (s *Scheduler) drain(q *queue) {
 	if len(able) == 0 {
 		return
 	}
-	unknown := s.hopeful()
+	unknown := min(s.hopeful(), defaultRTT)
 	share := max(q.cost/s.quick(able), minShare)
 	var held []*want
 	load := make(map[*peer]int)
@@ -66,7 +66,7 @@ func (s *Scheduler) drain(q *queue) {
 func (s *Scheduler) spare(q *queue, able []*peer) (rest, spared []*peer) {
 	paths := q.kind == Node && q.class > Background
 	for _, p := range able {
-		if p.proven() && !(paths && p.byHash) {
+		if s.relies(p) && !(paths && p.byHash) {
 			rest = append(rest, p)
 		} else {
 			spared = append(spared, p)

@@ -11,7 +11,8 @@
 //     a key) or one code. The scheduler knows its class, the state root that it is
 //     asked under and its cost; not what it is.
 //   - A request is one wire exchange with one peer: wants of one kind under one root.
-//   - A peer is relied upon (proven) once it answered usefully, until it fails too often.
+//   - A peer is relied upon once it answered usefully, until it fails too often; not if it takes
+//     long and there are others of which nothing is known.
 //   - A hedge is a copy of a request in flight, to another peer, because that is slow. A race is
 //     copies to several at once, while no peer is relied upon. A probe is a copy of a part of one,
 //     to find out about a peer that is not.

@@ -54,7 +54,7 @@ func (p *peer) patience() time.Duration {
 // are measured by. 0 if there is none.
 func (s *Scheduler) prompt() (best time.Duration) {
 	for _, p := range s.peers {
-		if d := p.patience(); p.proven() && (best == 0 || d < best) {
+		if d := p.patience(); s.relies(p) && (best == 0 || d < best) {
 			best = d
 		}
 	}
@@ -63,16 +63,16 @@ func (s *Scheduler) prompt() (best time.Duration) {
 
 // slowAt is from when on a request counts as slow, given the patience with the promptest peer:
 // later than its own peer usually answers, or much later than that one would.
-func (r *request) slowAt(prompt time.Duration) time.Time {
+func (s *Scheduler) slowAt(r *request, prompt time.Duration) time.Time {
 	const (
 		much    = 8 // times as late as the promptest, of a peer that is relied upon
 		unknown = 2 // and of another
 	)
 	patience := r.peer.patience()
 	switch {
-	case !r.peer.proven() && prompt > 0:
+	case !s.relies(r.peer) && prompt > 0:
 		patience = unknown * prompt
-	case patience == 0 || !r.peer.proven():
+	case patience == 0 || !s.relies(r.peer):
 		patience = 4 * defaultRTT
 	case prompt > 0:
 		patience = min(patience, much*prompt)

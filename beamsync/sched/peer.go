@@ -38,6 +38,8 @@ const (
 
 	uselessAfter = 8 // rounds of empty answers under roots that others served
 
+	tooSlow = time.Second // for a peer to be relied upon while others are not known yet
+
 	provenScore = 0.5 // from there on a peer is relied upon: six failures in a row end what was good
 )
 
@@ -127,8 +129,12 @@ func (p *peer) cost(w *want) int {
 	return w.Cost
 }
 
-// proven says whether the peer is relied upon: it answers, mostly usefully.
+// proven says whether the peer answers, mostly usefully.
 func (p *peer) proven() bool { return p.useful && p.lapses == 0 && p.score >= provenScore }
+
+// relies says whether a peer is relied upon: it is proven and, as long as there are others of which
+// nothing is known, not too slow: one of these may well be quicker.
+func (s *Scheduler) relies(p *peer) bool { return p.proven() && (p.rtt <= tooSlow || !s.strangers) }
 
 // pipe is how many requests keep the peer busy during one round trip, within bounds.
 func (p *peer) pipe() int {
@@ -202,12 +208,16 @@ func (p *peer) eta(now time.Time, unknown time.Duration, more int) time.Duration
 // sample takes the time that a request took into the estimates.
 func (p *peer) sample(now time.Time, r *request) {
 	took := max(now.Sub(r.sent), time.Microsecond)
-	alone := max(took-r.queued, min(took, p.minRTT))
+	alone := max(took-r.queued, min(took, p.minRTT)) // it was quicker than thought, then
 	if p.rtt == 0 {
 		p.rtt, p.dev, p.minRTT = took, took/2, took
 	} else {
 		p.dev = (3*p.dev + (alone - p.rtt).Abs()) / 4
-		p.rtt = (7*p.rtt + alone) / 8
+		if alone < p.rtt/2 { // it has recovered
+			p.rtt = (p.rtt + alone) / 2
+		} else {
+			p.rtt = (7*p.rtt + alone) / 8
+		}
 		p.minRTT = min(p.minRTT, took)
 	}
 	p.latencies.add(alone)

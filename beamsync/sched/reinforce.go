@@ -7,8 +7,9 @@ import (
 
 const (
 	// maxFlights is how many requests a want may be in at a time, maxHedged how many of them
-	// if it went to a peer that is relied upon.
-	maxFlights = 8
+	// if it went to a peer that is relied upon. As long as it did not, those that do not answer must not
+	// keep it from the one that would.
+	maxFlights = 32
 	maxHedged  = 3
 
 	// raceCost bounds what a race costs: what is wanted is sent to as many peers as that allows,
@@ -21,9 +22,10 @@ const (
 	helpful = 4
 
 	probeCost   = 64 // of a copy that is sent to find out about a peer
-	maxProbes   = 8  // at a time
+	maxProbes   = 8  // at a time, those aside that take long
 	firstProbes = time.Second
-	maxProbing  = time.Minute // between two of them to a peer that is of no use
+	maxProbing  = time.Minute      // between two of them to a peer that is of no use
+	stale       = 10 * time.Second // after that a slow peer may have recovered
 )
 
 // reinforce sends copies of what an urgent or rpc want waits for to more peers, where those that
@@ -52,10 +54,10 @@ func (s *Scheduler) reinforce() {
 		if r.class() < RPC {
 			continue
 		}
-		slowAt := r.slowAt(prompt)
+		slowAt := s.slowAt(r, prompt)
 		if slowAt.After(s.now) {
 			s.wakeBy(slowAt)
-			if r.peer.proven() {
+			if s.relies(r.peer) {
 				continue
 			}
 		}
@@ -84,8 +86,8 @@ func (s *Scheduler) view(r *request, prompt time.Duration, racers int) (v view) 
 		}
 		fresh, hedged := 0, false
 		for _, f := range w.flights {
-			hedged = hedged || f.peer.proven()
-			if f.slowAt(prompt).After(s.now) {
+			hedged = hedged || s.relies(f.peer)
+			if s.slowAt(f, prompt).After(s.now) {
 				fresh++
 			}
 		}
@@ -109,11 +111,11 @@ func (s *Scheduler) copy(r *request, v view) bool {
 	able := slices.DeleteFunc(s.able(r.kind, r.root), func(p *peer) bool {
 		return slices.ContainsFunc(v.wants, func(w *want) bool { return w.with(p) })
 	})
-	if proven := slices.ContainsFunc(able, (*peer).proven); proven {
-		able = slices.DeleteFunc(able, func(p *peer) bool { return !p.proven() })
+	if slices.ContainsFunc(able, s.relies) {
+		able = slices.DeleteFunc(able, func(p *peer) bool { return !s.relies(p) })
 	}
 	for len(able) > 0 {
-		p := s.fastest(able, s.hopeful(), nil)
+		p := s.fastest(able, min(s.hopeful(), defaultRTT), nil)
 		able = slices.DeleteFunc(able, func(o *peer) bool { return o == p })
 		if helps := r.sent.Add(p.latency(0) / helpful); !v.racing && helps.After(s.now) {
 			s.wakeBy(helps)
@@ -147,15 +149,24 @@ func (w *want) with(p *peer) bool {
 	return slices.ContainsFunc(w.flights, func(r *request) bool { return r.peer == p })
 }
 
-// probe sends to peers that are not relied upon a copy of a part of what has just been sent to
-// one that is: so they can show what they are worth, and nobody waits for it.
+// doubtful says whether it is worth finding out about a peer: it is not relied upon, or so slow that
+// it is not asked, and that is long ago.
+func (s *Scheduler) doubtful(p *peer) bool {
+	if p.gone || len(p.flights) > 0 || p.probeAt.After(s.now) {
+		return false
+	}
+	return !s.relies(p) || p.rtt > 2*s.hopeful() && s.now.Sub(p.last) > max(stale, 8*p.rtt)
+}
+
+// probe sends to doubtful peers a copy of a part of what has just been sent to one that is relied
+// upon: so they can show what they are worth, and nobody waits for it.
 func (s *Scheduler) probe() {
 	if len(s.sent) == 0 {
 		return
 	}
 	probing := 0
 	for _, p := range s.peers {
-		if !p.proven() && len(p.flights) > 0 {
+		if !s.relies(p) && len(p.flights) > 0 && s.now.Sub(p.flights[0].sent) < firstProbes {
 			probing++
 		}
 	}
@@ -163,10 +174,7 @@ func (s *Scheduler) probe() {
 		if probing >= maxProbes {
 			return
 		}
-		if p.proven() || p.gone || len(p.flights) > 0 || p.probeAt.After(s.now) {
-			continue
-		}
-		if s.probeOne(p) {
+		if s.doubtful(p) && s.probeOne(p) {
 			probing++
 		}
 	}
@@ -174,7 +182,7 @@ func (s *Scheduler) probe() {
 
 func (s *Scheduler) probeOne(p *peer) bool {
 	for _, r := range s.sent {
-		if !r.peer.proven() || p.lack[r.kind] || p.blockedUntil(r.root).After(s.now) {
+		if !s.relies(r.peer) || p.lack[r.kind] || p.blockedUntil(r.root).After(s.now) {
 			continue
 		}
 		var (

@@ -34,6 +34,8 @@ type Scheduler struct {
 	wake time.Time  // earliest time at which something is to be done; of the Step in progress
 	told time.Time  // the last WakeAt
 
+	strangers bool // some peer here has never answered, nor run into a deadline; of the Step in progress
+
 	wants    map[WantID]*want  // every want that is neither satisfied nor cancelled
 	queues   [classes][]*queue // by class, oldest lot first; none is empty
 	inflight []*request        // ordered by id; a request is here if and only if it is in its peer's flights
@@ -77,6 +79,7 @@ func (s *Scheduler) Step(now time.Time, ev Event) []Action {
 	case Tick:
 	}
 	s.expire()
+	s.strangers = slices.ContainsFunc(s.peers, func(p *peer) bool { return p.rtt == 0 && !p.gone })
 	s.dispatch()
 	s.reinforce()
 	s.probe()

@@ -17,29 +17,25 @@ const (
 	storageSetCost = 2 // as the fetcher counts
 )
 
-// share lets the node's scheduler hand out wants of these costs to some peers, one batch after
-// the other, in virtual time.
+// share lets the node's scheduler hand out wants of these costs to some peers that it has asked
+// before, one batch after the other, in virtual time.
 func share(batches [][]int, peers, bytes int) BALTrip {
 	s := &sharing{scheduler: sched.New(), now: time.Unix(0, 0), free: make(map[string]time.Time), got: make(map[string]int)}
-	begin := s.now
 	for n := range peers {
 		s.step(sched.PeerJoined{ID: fmt.Sprint(n)})
 	}
-	total := 0
+	for range peers { // each gets to show that it answers
+		s.batch([]int{1})
+		s.pass(2 * time.Second)
+	}
+	clear(s.got)
+	s.requests = 0
+	begin, total := s.now, 0
 	for _, costs := range batches {
-		var wants []sched.Want
 		for _, cost := range costs {
-			s.last++
 			total += cost
-			wants = append(wants, sched.Want{ID: s.last, Class: sched.Urgent, Kind: sched.Node, Cost: cost})
-			s.costs = append(s.costs, cost)
 		}
-		s.open = len(wants)
-		s.satisfied = make(map[sched.WantID]bool, len(wants))
-		s.step(sched.WantAdded{Wants: wants})
-		for s.open > 0 {
-			s.next()
-		}
+		s.batch(costs)
 	}
 	most := 0
 	for _, cost := range s.got {
@@ -63,6 +59,22 @@ type sharing struct {
 	got       map[string]int       // cost that it was asked
 	requests  int
 	coming    arrivals
+}
+
+// batch asks for wants of these costs at once and waits for all.
+func (s *sharing) batch(costs []int) {
+	var wants []sched.Want
+	for _, cost := range costs {
+		s.last++
+		wants = append(wants, sched.Want{ID: s.last, Class: sched.Urgent, Kind: sched.Node, Cost: cost})
+		s.costs = append(s.costs, cost)
+	}
+	s.open = len(wants)
+	s.satisfied = make(map[sched.WantID]bool, len(wants))
+	s.step(sched.WantAdded{Wants: wants})
+	for s.open > 0 {
+		s.next()
+	}
 }
 
 // step tells the scheduler, and sees to it that what it sends is answered.
@@ -89,6 +101,15 @@ func (s *sharing) step(event sched.Event) {
 			}
 		}
 	}
+}
+
+// pass lets time pass.
+func (s *sharing) pass(d time.Duration) {
+	until := s.now.Add(d)
+	for len(s.coming) > 0 && !s.coming[0].at.After(until) {
+		s.next()
+	}
+	s.now = until
 }
 
 // next lets the next thing happen.
