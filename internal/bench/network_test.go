@@ -16,7 +16,7 @@ import (
 func TestPeers(t *testing.T) {
 	var out bytes.Buffer
 	sum, err := bench.Peers(t.Context(), bench.PeersOptions{
-		Dir: dirOf(t, "1-1150000", "1-2675000", "1-21688509"), Blocks: 10, Bad: 24, RTT: 100 * time.Millisecond,
+		Dir: dirOf(t, "1-1150000", "1-2675000", "1-21688509"), Blocks: 30, Bad: 24, RTT: 100 * time.Millisecond,
 	}, inBubble(t), &out)
 	if err != nil {
 		t.Fatalf("%v\n%s", err, &out)
