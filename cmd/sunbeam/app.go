@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -63,9 +64,12 @@ func (a *app) commands() []*cli.Command {
 		},
 		{
 			Name: "db", Usage: "Look into the databases", OnUsageError: usageError, HideHelpCommand: true,
-			Subcommands: []*cli.Command{command("stats", "Print what the databases hold", " ", a.stats)},
+			Subcommands: []*cli.Command{
+				command("stats", "Print what the databases hold", " ", a.stats),
+				command("verify", "Read the whole state of a full node and compare every trie node with its hash", " ", a.verify),
+			},
 			Action: func(c *cli.Context) error {
-				return fmt.Errorf("unknown command %q: db has stats", strings.Join(append([]string{"db"}, c.Args().Slice()...), " "))
+				return fmt.Errorf("unknown command %q: db has stats and verify", strings.Join(append([]string{"db"}, c.Args().Slice()...), " "))
 			},
 		},
 	}
@@ -156,7 +160,12 @@ func (a *app) dumpConfig(c *cli.Context) error {
 	return err
 }
 
-func (a *app) stats(c *cli.Context) (err error) {
+func (a *app) stats(c *cli.Context) error { return a.look(c, node.Stats) }
+
+func (a *app) verify(c *cli.Context) error { return a.look(c, node.Verify) }
+
+// look prints something about the databases.
+func (a *app) look(c *cli.Context, print func(context.Context, *config.Config, io.Writer) error) (err error) {
 	if err := arguments(c, 0, 0); err != nil {
 		return err
 	}
@@ -165,7 +174,7 @@ func (a *app) stats(c *cli.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, closeLog()) }()
-	return node.Stats(c.Context, cfg, a.stdout)
+	return print(c.Context, cfg, a.stdout)
 }
 
 // oneLine keeps a message to one line.

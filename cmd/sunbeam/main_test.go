@@ -92,6 +92,7 @@ func TestErrorsAreOneLine(t *testing.T) {
 		{[]string{"dumpconfig", "--http.port", "x"}, []string{"--http.port", `"x"`}},
 		{[]string{"db"}, []string{"stats"}},
 		{[]string{"db", "stats"}, []string{dir}},
+		{[]string{"db", "verify"}, []string{dir}},
 		{[]string{"db", "repair"}, []string{"repair"}},
 	}
 	for _, test := range tests {

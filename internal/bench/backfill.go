@@ -16,6 +16,7 @@ import (
 	"github.com/ethereum/go-ethereum/core/types"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/sunbeam-eth/sunbeam/db"
 	"github.com/sunbeam-eth/sunbeam/internal/demo"
 	"github.com/sunbeam-eth/sunbeam/internal/gethpeer"
 	"github.com/sunbeam-eth/sunbeam/internal/mockcl"
@@ -106,7 +107,7 @@ type BackfillResult struct {
 	Disk       int64   `json:"diskBytes"` // of the node, at its end
 	Kills      int     `json:"kills"`
 
-	verdict
+	db.Verdict
 }
 
 // Backfill lets a fresh node become full from geths while their chain grows, has stock geth do
@@ -219,7 +220,7 @@ func (r *race) run(ctx context.Context) error {
 		return err
 	}
 	res := r.result
-	res.Full, res.verdict, res.Verified = beam.full, beam.verdict, beam.sound
+	res.Full, res.Verdict, res.Verified = beam.full, beam.verdict, beam.verdict.Complete()
 	res.Seconds, res.StateAfter, res.FirstValidSeconds = beam.seconds, beam.stateAfter, beam.firstValid()
 	res.Bytes, res.RSS, res.CPU, res.PeersCPU, res.Disk = beam.bytes, beam.rss, beam.cpu, beam.peersCPU, beam.disk
 	res.Blocks, res.Valid = len(beam.records), beam.valid()
@@ -246,7 +247,7 @@ func (r *race) run(ctx context.Context) error {
 			return err
 		}
 		res.Kills = killed.kills
-		res.Verified = res.Verified && killed.sound
+		res.Verified = res.Verified && killed.verdict.Complete()
 		res.RefetchedShare = float64(killed.background()-beam.background()) / float64(beam.background())
 	}
 	return nil

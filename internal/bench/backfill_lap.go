@@ -12,6 +12,7 @@ import (
 
 	"github.com/ethereum/go-ethereum/beacon/engine"
 
+	"github.com/sunbeam-eth/sunbeam/db"
 	"github.com/sunbeam-eth/sunbeam/internal/demo"
 	"github.com/sunbeam-eth/sunbeam/internal/gethpeer"
 	"github.com/sunbeam-eth/sunbeam/internal/mockcl"
@@ -35,7 +36,7 @@ type lap struct {
 	disk       int64
 	kills      int
 	faults     uint64 // bytes that executions asked for
-	verdict
+	verdict    db.Verdict
 
 	mu      sync.Mutex
 	records []judged
@@ -133,11 +134,10 @@ func (r *race) beam(ctx context.Context, name string, blocks, kills int) (*lap, 
 	if blocks > 0 {
 		return l, nil
 	}
-	chaindata := filepath.Join(cfg.Dir, "geth", "chaindata")
-	l.disk = sizeOfDir(chaindata)
+	l.disk = sizeOfDir(filepath.Join(cfg.Dir, "geth", "chaindata"))
 	began := time.Now()
 	var err error
-	if l.verdict, err = verify(chaindata); err != nil {
+	if l.verdict, err = verify(ctx, cfg.Dir); err != nil {
 		return nil, fmt.Errorf("%s: verify: %w", name, err)
 	}
 	r.say("%s: %s (%.0f s)", name, l.verdict, time.Since(began).Seconds())

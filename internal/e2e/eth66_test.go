@@ -12,7 +12,6 @@ import (
 	"github.com/ethereum/go-ethereum/core/types"
 	gethrpc "github.com/ethereum/go-ethereum/rpc"
 
-	"github.com/sunbeam-eth/sunbeam/internal/bench"
 	"github.com/sunbeam-eth/sunbeam/internal/demo"
 	"github.com/sunbeam-eth/sunbeam/internal/mockcl"
 	"github.com/sunbeam-eth/sunbeam/internal/simnet"
@@ -78,20 +77,17 @@ func TestByHashAlone(t *testing.T) {
 	tip := w.Builder.Head().Number.Uint64()
 	compare(t, w, n, tip, size(60, 1000))
 	stop(t, n)
-	root, found, err := bench.VerifyState(filepath.Join(dir, "geth", "chaindata"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	found := completeState(t, dir)
 	t.Log(found)
 	for number := tip; ; number-- {
 		if number == 0 {
-			t.Fatalf("the state on disk, %x, is of no block", root)
+			t.Fatalf("the state on disk, %x, is of no block", found.Root)
 		}
 		var header *types.Header
 		if err := w.Geth.RPC().CallContext(t.Context(), &header, "eth_getHeaderByNumber", hexutil.Uint64(number)); err != nil {
 			t.Fatal(err)
 		}
-		if header.Root == root {
+		if header.Root == found.Root {
 			t.Logf("the state on disk is that of block %d", number)
 			return
 		}

@@ -10,7 +10,7 @@ import (
 	"github.com/ethereum/go-ethereum/common/hexutil"
 	"github.com/ethereum/go-ethereum/core/types"
 
-	"github.com/sunbeam-eth/sunbeam/internal/bench"
+	"github.com/sunbeam-eth/sunbeam/db"
 	"github.com/sunbeam-eth/sunbeam/internal/demo"
 	"github.com/sunbeam-eth/sunbeam/internal/gethpeer"
 	"github.com/sunbeam-eth/sunbeam/internal/mockcl"
@@ -123,11 +123,7 @@ func TestFull(t *testing.T) {
 // takeOver lets geth judge and use the datadir of a node that has stopped.
 func takeOver(t *testing.T, w *demo.World, dir string) {
 	t.Helper()
-	found, _, err := bench.CheckState(filepath.Join(dir, "geth", "chaindata"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Log("on disk:", found)
+	t.Log("on disk:", completeState(t, dir))
 	binary, err := gethpeer.Binary(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -171,8 +167,24 @@ func takeOver(t *testing.T, w *demo.World, dir string) {
 	if err != nil || !strings.Contains(string(out), "Verified the state") {
 		t.Fatalf("geth snapshot verify-state: %v\n%s", err, out)
 	}
-	if found, _, err = bench.CheckState(filepath.Join(dir, "geth", "chaindata")); err != nil {
+	t.Log("on disk after geth:", completeState(t, dir))
+}
+
+// completeState traverses the state in a datadir that nobody uses, and wants all of it to be there and nothing
+// beside it.
+func completeState(t *testing.T, dir string) db.Verdict {
+	t.Helper()
+	d, err := db.Open(dir, db.Options{ReadOnly: true})
+	if err != nil {
 		t.Fatal(err)
 	}
-	t.Log("on disk after geth:", found)
+	defer d.Close()
+	verdict, err := d.VerifyState(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !verdict.Complete() {
+		t.Fatal(verdict)
+	}
+	return verdict
 }

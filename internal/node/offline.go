@@ -185,3 +185,22 @@ func Stats(ctx context.Context, cfg *config.Config, out io.Writer) (err error) {
 	}
 	return table.Flush()
 }
+
+// Verify reads the whole state on disk and prints whether it is complete. That it is not is an error. It
+// changes nothing.
+func Verify(ctx context.Context, cfg *config.Config, out io.Writer) (err error) {
+	store, err := openStore(cfg, nil, true)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, store.Close()) }()
+	verdict, err := store.VerifyState(ctx)
+	if err != nil {
+		return err
+	}
+	if !verdict.Complete() {
+		return fmt.Errorf("%s: %s", cfg.DataDir, verdict)
+	}
+	_, err = fmt.Fprintln(out, verdict)
+	return err
+}
