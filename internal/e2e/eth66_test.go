@@ -94,6 +94,17 @@ func TestByHashAlone(t *testing.T) {
 	}
 }
 
+// How fast a whole state comes by hash from one peer, with nothing else to do.
+func TestStateByHash(t *testing.T) {
+	w := newOldWorld(t)
+	n := start(t, w, filepath.Join(t.TempDir(), "sunbeam"))
+	mustBring(t, n, build(t, w.Builder, someTransactions(w)), 20*time.Second)
+	nodes, took := awaitWhole(t, n)
+	t.Logf("%.0f nodes/s from one peer, %v away", float64(nodes)/took.Seconds(), 2*delay)
+	compare(t, w, n, w.Builder.Head().Number.Uint64(), 60)
+	stop(t, n)
+}
+
 // onlyEth66 makes sure that nothing but eth/66 was spoken.
 func onlyEth66(t *testing.T, n *demo.Node) {
 	t.Helper()
@@ -119,8 +130,9 @@ func onlyEth66(t *testing.T, n *demo.Node) {
 	t.Logf("geth offers %v, the link is eth/%v", peers[0].Caps, eth["version"])
 }
 
-// awaitWhole waits until the whole state has been collected.
-func awaitWhole(t *testing.T, n *demo.Node) {
+// awaitWhole waits until the node is a full one. It returns how many nodes its backfill wrote, and for
+// how long it was seen to collect.
+func awaitWhole(t *testing.T, n *demo.Node) (nodes uint64, collected time.Duration) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
@@ -134,9 +146,13 @@ func awaitWhole(t *testing.T, n *demo.Node) {
 			Bytes uint64  `json:"bytes"`
 		} `json:"backfill"`
 	}
-	for s.Phase != "full" && s.Backfill.Share < 1 {
+	began := time.Now()
+	for s.Phase != "full" {
 		if err := n.RPC.CallContext(ctx, &s, "beam_status"); err != nil {
 			t.Fatalf("not complete: %+v, %v", s, err)
+		}
+		if s.Backfill.Share == 1 && collected == 0 {
+			collected = time.Since(began)
 		}
 		select {
 		case <-again.C:
@@ -144,5 +160,6 @@ func awaitWhole(t *testing.T, n *demo.Node) {
 			t.Fatalf("not complete: %+v", s)
 		}
 	}
-	t.Logf("the whole state after %v: %+v", time.Since(n.Started).Round(time.Millisecond), s)
+	t.Logf("a full node after %v, the state after %v: %+v", time.Since(n.Started).Round(time.Millisecond), collected.Round(time.Millisecond), s)
+	return s.Backfill.Nodes, collected
 }
