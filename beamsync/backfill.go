@@ -73,12 +73,16 @@ type Target struct {
 type BackfillConfig struct {
 	Solid  trie.Solid
 	Writer func() trie.SolidWriter // returns a new one; the last one is not used any more then
-	Local  trie.Store              // where nodes may be found and Source puts them: Hot
+	Local  trie.Local              // where nodes may be found and Source puts them: Hot
 	Source StateSource
 
 	Recent func() (Target, bool) // the head's state; false: there is none yet
 	Busy   func() bool           // something more important needs network and processors
 	Rate   uint64                // bytes per second of ranges; 0: no limit
+
+	Self     string                          // our ID, as fellows see it
+	Announce func()                          // Have has changed; may be left out
+	StateOf  func(number uint64) common.Hash // root of a canonical block's state, zero if that is not known; may be left out
 
 	Blamer     Blamer
 	Log        *slog.Logger
@@ -98,6 +102,7 @@ type Backfill struct {
 	metrics *backfillMetrics
 	peers   *rangePeers
 	data    *rangePeers // those that serve nodes by hash and no ranges
+	swarm   *swarm
 	running atomic.Bool
 	done    chan struct{} // closed when a state is complete
 	once    sync.Once     // closes done
@@ -119,13 +124,18 @@ func NewBackfill(cfg BackfillConfig) *Backfill {
 	}
 	return &Backfill{
 		cfg: cfg, log: cfg.Log, metrics: newBackfillMetrics(cfg.Registerer),
-		peers: newRangePeers(), data: newRangePeers(), done: make(chan struct{}),
+		peers: newRangePeers(), data: newRangePeers(), swarm: newSwarm(cfg.Self, cfg.Log), done: make(chan struct{}),
 	}
 }
 
-// Join adds a connected peer. It does not block.
+// Join adds a connected peer. It does not block. A node of our own kind (a [FellowPeer]) is asked for ranges only
+// when it tells that it has a whole state.
 func (b *Backfill) Join(p RangePeer) {
+	f, ok := p.(FellowPeer)
 	switch {
+	case ok && f.ServesSubtrees():
+		b.swarm.join(f)
+		b.Told(p)
 	case p.ServesState():
 		b.peers.join(p)
 	case asDataPeer(p) != nil:
@@ -133,10 +143,21 @@ func (b *Backfill) Join(p RangePeer) {
 	}
 }
 
+// Told says that a connected peer's Have has changed. It does not block.
+func (b *Backfill) Told(p RangePeer) {
+	if complete := b.swarm.told(p.ID(), time.Now()); complete && p.ServesState() && !b.peers.has(p.ID()) {
+		b.peers.join(p)
+	}
+}
+
+// Have is what to tell fellows now.
+func (b *Backfill) Have() Have { return b.swarm.have() }
+
 // Leave removes a peer that is gone. It does not block.
 func (b *Backfill) Leave(id string) {
 	b.peers.leave(id)
 	b.data.leave(id)
+	b.swarm.leave(id)
 }
 
 // Done is closed when a state is complete: see Root. The backfill has nothing to do any more.
@@ -190,7 +211,8 @@ func (b *Backfill) await(ctx context.Context, meter *meter) (Target, bool) {
 	defer tick.Stop()
 	for {
 		if target, ok := b.cfg.Recent(); ok {
-			return target, true
+			b.swarm.begin(time.Now())
+			return b.adopt(target), true
 		}
 		b.publish(meter.progress(Target{}, trie.WalkProgress{}, "for the first executed block"))
 		select {
@@ -206,9 +228,14 @@ func (b *Backfill) finish(target Target, meter *meter) {
 	b.mu.complete = target
 	b.mu.progress.Waiting = ""
 	b.mu.Unlock()
+	have := haveOf(target, b.swarm.begun(), map[common.Hash]trie.Slices{{}: allSlices()})
+	have.Active = false
+	if b.swarm.tell(have, time.Now()) && b.cfg.Announce != nil {
+		b.cfg.Announce()
+	}
 	p := b.Progress()
 	b.log.Info("State complete", "root", target.Root, "number", target.Number, "accounts", p.Accounts,
-		"slots", p.Slots, "codes", p.Codes, "bytes", p.Bytes, "took", time.Since(meter.began).Round(time.Second))
+		"slots", p.Slots, "codes", p.Codes, "bytes", p.Bytes, "from_fellows", p.FellowBytes, "took", time.Since(meter.began).Round(time.Second))
 	b.once.Do(func() { close(b.done) })
 }
 

@@ -47,6 +47,12 @@ func (r *rangePeers) join(p RangePeer) {
 	}
 }
 
+func (r *rangePeers) has(id string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.byID[id] != nil
+}
+
 func (r *rangePeers) leave(id string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -151,7 +157,7 @@ func (r *rangePeers) put(p *rangePeer, root common.Hash, took time.Duration, ser
 	if empty {
 		p.nothing = root
 	}
-	if now := time.Now(); now.After(p.until) { // once for all that were in flight together
+	if now := time.Now(); !now.Before(p.until) { // once for all that were in flight together
 		p.pause = min(max(2*p.pause, rangeBackoff), maxRangeBackoff)
 		p.until = now.Add(p.pause)
 	}

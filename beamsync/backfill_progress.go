@@ -12,20 +12,22 @@ import (
 // Progress is how far the backfill is. Counters are those of this process and do not go back; Share
 // does when a walk begins anew, and Restarts says so.
 type Progress struct {
-	Root     common.Hash   `json:"root"`     // of the state that is being completed; zero: none yet
-	Number   uint64        `json:"number"`   // of its block
-	Share    float64       `json:"share"`    // of the account trie's key space that is complete, 0 to 1
-	Accounts uint64        `json:"accounts"` // received, or met where something had changed
-	Slots    uint64        `json:"slots"`    // likewise
-	Codes    uint64        `json:"codes"`    // received
-	Nodes    uint64        `json:"nodes"`    // written
-	Bytes    uint64        `json:"bytes"`    // of leaves and proofs received
-	Rate     float64       `json:"rate"`     // bytes per second in the last minutes
-	ETA      time.Duration `json:"eta"`      // by the last minutes, nanoseconds; 0: unknown
-	Restarts int           `json:"restarts"` // walks that began anew
-	Peers    int           `json:"peers"`    // that serve ranges
-	Inflight int           `json:"inflight"` // requests
-	Waiting  string        `json:"waiting"`  // for what; empty: it does not wait
+	Root        common.Hash   `json:"root"`        // of the state that is being completed; zero: none yet
+	Number      uint64        `json:"number"`      // of its block
+	Share       float64       `json:"share"`       // of the account trie's key space that is complete, 0 to 1
+	Accounts    uint64        `json:"accounts"`    // received, or met where something had changed
+	Slots       uint64        `json:"slots"`       // likewise
+	Codes       uint64        `json:"codes"`       // received
+	Nodes       uint64        `json:"nodes"`       // written
+	Bytes       uint64        `json:"bytes"`       // of leaves and proofs received
+	FellowBytes uint64        `json:"fellowBytes"` // of these from nodes of our own kind
+	Rate        float64       `json:"rate"`        // bytes per second in the last minutes
+	ETA         time.Duration `json:"eta"`         // by the last minutes, nanoseconds; 0: unknown
+	Restarts    int           `json:"restarts"`    // walks that began anew
+	Peers       int           `json:"peers"`       // that serve ranges
+	Fellows     int           `json:"fellows"`     // nodes of our own kind that have some of the state, or collect it
+	Inflight    int           `json:"inflight"`    // requests
+	Waiting     string        `json:"waiting"`     // for what; empty: it does not wait
 }
 
 // Progress says how far the backfill is.
@@ -38,6 +40,7 @@ func (b *Backfill) Progress() Progress {
 // publish makes a progress known; now and then in the log as well.
 func (b *Backfill) publish(p Progress) {
 	p.Peers, _, _ = b.peers.census(common.Hash{1})
+	p.Fellows = b.swarm.count()
 	b.mu.Lock()
 	before := b.mu.progress
 	b.mu.progress = p
@@ -51,16 +54,19 @@ func (b *Backfill) publish(p Progress) {
 	m.codes.Add(float64(p.Codes - before.Codes))
 	m.nodes.Add(float64(p.Nodes - before.Nodes))
 	m.bytes.Add(float64(p.Bytes - before.Bytes))
+	m.fellowBytes.Add(float64(p.FellowBytes - before.FellowBytes))
+	m.fellows.Set(float64(p.Fellows))
 }
 
 // meter adds up walks and measures speed. It belongs to Run's goroutine.
 type meter struct {
-	began    time.Time
-	reported time.Time
-	base     trie.WalkProgress // of the walks before this one
-	bytes    uint64
-	walks    int
-	samples  []sample // of this walk, the last few minutes
+	began       time.Time
+	reported    time.Time
+	base        trie.WalkProgress // of the walks before this one
+	bytes       uint64
+	fromFellows uint64
+	walks       int
+	samples     []sample // of this walk, the last few minutes
 }
 
 type sample struct {
@@ -91,7 +97,7 @@ func (m *meter) progress(target Target, w trie.WalkProgress, waiting string) Pro
 	p := Progress{
 		Root: target.Root, Number: target.Number, Share: w.Share, Waiting: waiting,
 		Accounts: m.base.Accounts + w.Accounts, Slots: m.base.Slots + w.Slots, Codes: m.base.Codes + w.Codes, Nodes: m.base.Nodes + w.Nodes,
-		Bytes: m.bytes, Restarts: max(m.walks, 0), Inflight: w.Out,
+		Bytes: m.bytes, FellowBytes: m.fromFellows, Restarts: max(m.walks, 0), Inflight: w.Out,
 	}
 	now, done := time.Now(), w.Share-w.Kept
 	if n := len(m.samples); n == 0 || now.Sub(m.samples[n-1].at) >= sampleEvery {
@@ -110,7 +116,8 @@ func (m *meter) progress(target Target, w trie.WalkProgress, waiting string) Pro
 
 // backfillMetrics is what the backfill counts.
 type backfillMetrics struct {
-	share, inflight, peers               prometheus.Gauge
+	share, inflight, peers, fellows      prometheus.Gauge
+	fellowBytes                          prometheus.Counter
 	accounts, slots, codes, nodes, bytes prometheus.Counter
 	restarts                             prometheus.Counter
 	requests                             *prometheus.CounterVec // kind, result
@@ -132,15 +139,17 @@ func newBackfillMetrics(reg prometheus.Registerer) *backfillMetrics {
 		return c
 	}
 	m := &backfillMetrics{
-		share:    gauge("share", "Part of the account trie's key space that is complete in the current walk, 0 to 1."),
-		inflight: gauge("inflight_requests", "Needs of the backfill in flight."),
-		peers:    gauge("peers", "Peers that may serve ranges."),
-		accounts: counter("accounts_total", "Accounts received, or met where something had changed."),
-		slots:    counter("slots_total", "Storage slots received, or met where something had changed."),
-		codes:    counter("codes_total", "Contract codes received."),
-		nodes:    counter("nodes_total", "Trie nodes written."),
-		bytes:    counter("bytes_total", "Bytes of leaves and proofs received."),
-		restarts: counter("restarts_total", "Walks that began anew with a newer root."),
+		share:       gauge("share", "Part of the account trie's key space that is complete in the current walk, 0 to 1."),
+		inflight:    gauge("inflight_requests", "Needs of the backfill in flight."),
+		peers:       gauge("peers", "Peers that may serve ranges."),
+		fellows:     gauge("fellows", "Nodes of our own kind that have some of the state, or collect it."),
+		accounts:    counter("accounts_total", "Accounts received, or met where something had changed."),
+		slots:       counter("slots_total", "Storage slots received, or met where something had changed."),
+		codes:       counter("codes_total", "Contract codes received."),
+		nodes:       counter("nodes_total", "Trie nodes written."),
+		bytes:       counter("bytes_total", "Bytes of leaves and proofs received."),
+		fellowBytes: counter("fellow_bytes_total", "Bytes of leaves, proofs and codes received from nodes of our own kind."),
+		restarts:    counter("restarts_total", "Walks that began anew with a newer root."),
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "beam_backfill_requests_total", Help: "Range requests that have ended.",
 		}, []string{"kind", "result"}),

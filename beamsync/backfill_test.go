@@ -195,7 +195,9 @@ func (s *nodeSource) Node(_ common.Hash, _ []byte, hash common.Hash) ([]byte, er
 	return s.held[hash], nil
 }
 
-func (s *nodeSource) Code(common.Hash) ([]byte, error) { return nil, nil }
+func (s *nodeSource) Code(common.Hash) ([]byte, error)  { return nil, nil }
+func (s *nodeSource) PutCode(common.Hash, []byte) error { return nil }
+func (s *nodeSource) PutNodes([]trie.Node) error        { return nil }
 
 // backfillBed is a backfill with everything around it, in a bubble.
 type backfillBed struct {

@@ -23,6 +23,7 @@ type walk struct {
 	bucket  *bucket
 	results chan *rangeResult
 	wires   sync.WaitGroup
+	sharing sharing
 
 	unproved []*rangeResult // replies that nobody has verified, the first one first
 	proving  int            // replies that are being verified
@@ -39,6 +40,8 @@ type walk struct {
 type rangeResult struct {
 	need     *trie.Need
 	peer     *rangePeer
+	fellow   *fellow // who was asked instead of a peer; nil: nobody
+	codes    int     // that it sent
 	keys     [][]common.Hash
 	values   [][][]byte
 	proof    [][]byte
@@ -58,7 +61,7 @@ func (b *Backfill) walk(ctx context.Context, target Target, meter *meter) (compl
 	meter.begin()
 	w := &walk{
 		b: b, target: target, meter: meter, writer: b.cfg.Writer(), bucket: newBucket(b.cfg.Rate),
-		results: make(chan *rangeResult, 2*maxRanges+maxLookupCalls),
+		results: make(chan *rangeResult, 2*maxRanges+maxLookupCalls+2*maxShared), sharing: sharing{taken: make(map[trie.Part]bool)},
 	}
 	w.walker = trie.NewWalker(trie.WalkerConfig{
 		Root: target.Root, Seed: target.Seed, Solid: b.cfg.Solid, Writer: w.writer, Local: b.cfg.Local,
@@ -77,6 +80,8 @@ func (b *Backfill) walk(ctx context.Context, target Target, meter *meter) (compl
 			b.data.release(r.peer)
 		case r.peer != nil:
 			b.peers.release(r.peer)
+		case r.fellow != nil:
+			b.swarm.release(r.fellow)
 		}
 	}
 	meter.end(w.walker.Progress())
@@ -92,7 +97,11 @@ func (w *walk) run(ctx context.Context) error {
 	tick := time.NewTicker(backfillTick)
 	defer tick.Stop()
 	w.publish()
+	if !w.meet(ctx) {
+		return nil
+	}
 	w.choose()
+	w.divide()
 	for !w.walker.Done() {
 		more := false
 		if w.yields(time.Now()) {
@@ -104,6 +113,7 @@ func (w *walk) run(ctx context.Context) error {
 			if more, err = w.dispatch(ctx); err != nil {
 				return err
 			}
+			w.askFellows(ctx)
 		}
 		if more { // there is local work: look at the rest without waiting
 			w.wake.Reset(0)
@@ -119,6 +129,8 @@ func (w *walk) run(ctx context.Context) error {
 			w.choose()
 		case <-w.b.data.change:
 			w.choose()
+		case <-w.b.swarm.change:
+			w.divide()
 		case <-w.wake.C:
 		case now := <-tick.C:
 			if w.alone.IsZero() && now.After(w.byNodes) {
@@ -127,6 +139,9 @@ func (w *walk) run(ctx context.Context) error {
 			w.publish()
 			if err = w.writer.Flush(); err == nil && w.outdated() {
 				return nil
+			}
+			if err == nil {
+				w.share()
 			}
 		}
 		if err != nil {
@@ -175,7 +190,7 @@ func (w *walk) dispatch(ctx context.Context) (more bool, err error) {
 		if w.onlyData() { // nodes go to these only, what else there is takes the long way
 			lookups = w.lookups < maxLookupCalls && data != nil
 		}
-		if peer == nil && !lookups && w.alone.IsZero() {
+		if peer == nil && !lookups && w.alone.IsZero() && w.sharing.division == nil {
 			return false, nil
 		}
 		need, more, err := w.walker.Next(peer != nil, lookups)
@@ -298,6 +313,9 @@ func sizeOf(keys [][]common.Hash, values [][][]byte, proof [][]byte) (n int) {
 func (w *walk) take(ctx context.Context, r *rangeResult) error {
 	if r.data {
 		return w.takeData(ctx, r)
+	}
+	if r.fellow != nil {
+		return w.takeShared(ctx, r)
 	}
 	if r.peer == nil {
 		w.lookups--

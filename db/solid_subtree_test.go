@@ -133,7 +133,7 @@ func walkShared(t *testing.T, seed uint64) {
 			r.walker.Seek(w.key())
 		}
 		if parked := r.walker.Parked(); len(parked) > 0 && w.rng.IntN(3) == 0 {
-			need := r.walker.Shared(parked[w.rng.IntN(len(parked))])
+			need := r.walker.Shared(parked[w.rng.IntN(len(parked)):])
 			if need.Kind == trie.NeedCodes {
 				for _, hash := range need.Codes {
 					rawdb.WriteCode(disk, hash, w.codes[hash])

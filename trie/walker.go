@@ -251,7 +251,7 @@ func (w *Walker) Next(ranges, lookups bool) (need *Need, more bool, err error) {
 			return nil, true, nil
 		}
 		it := heap.Pop(&w.queue).(*item)
-		w.division.place(it) // its trie may have turned out to be large
+		w.division.locate(it) // its trie may have turned out to be large
 		missing, err := w.visit(it)
 		if err != nil {
 			return nil, false, err

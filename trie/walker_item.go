@@ -19,16 +19,14 @@ type item struct {
 	noStorage bool    // of the account trie: Solid has no storage of accounts under the path
 	total     float64 // of storage tries: estimated leaves of the whole trie; 0: unknown
 
-	part    Part
-	wide    bool // of several parts
-	counted bool // among the open ones of its part
-	split   bool // somebody who was to have all of it refused
+	place
+	split bool // somebody who was to have all of it refused
 }
 
 // newItem places an item in the order of the walk: by the distance of its first key, upward, from the
 // seed. One that has keys on both sides of the seed comes first.
 func (w *Walker) newItem(it item) *item {
-	w.division.place(&it)
+	w.division.locate(&it)
 	w.arrange(&it)
 	return &it
 }
@@ -141,8 +139,7 @@ type unit struct {
 	pending int     // items and codes that are not complete
 	share   float64 // of the account trie's key space, 0 in storage tries
 	left    float64 // of share: what no unit below has counted
-	part    Part
-	counted bool // among the open items of its part
+	place   place
 }
 
 func (u *unit) size() int {

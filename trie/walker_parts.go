@@ -43,6 +43,14 @@ type division struct {
 	sought map[common.Hash][]byte  // of these, which are not found yet: their nibbles
 }
 
+// place is where an item or a unit is among the parts.
+type place struct {
+	part    Part
+	path    []byte
+	wide    bool // of several parts
+	counted bool // among the open ones of its part
+}
+
 // parking is what is needed of one part.
 type parking struct {
 	items []*item
@@ -56,8 +64,8 @@ func newDivision() division {
 	}
 }
 
-// place says of which part an item is. It is wide if it is of several.
-func (d *division) place(it *item) {
+// locate says of which part an item is.
+func (d *division) locate(it *item) {
 	if it.counted {
 		return
 	}
@@ -66,6 +74,7 @@ func (d *division) place(it *item) {
 		return
 	}
 	it.part = Part{Owner: it.Owner}
+	it.path = it.Path
 	if it.wide = len(it.Path) < partDepth; !it.wide {
 		it.part.Slice = it.Path[0]<<4 | it.Path[1]
 		it.counted = true
@@ -88,15 +97,15 @@ func (d *division) complete(p Part) {
 	d.whole[p.Owner].Add(p.Slice)
 }
 
-// found counts an item as complete that was met so.
-func (d *division) found(it *item) {
+// settled counts an item as complete.
+func (d *division) settled(at place) {
 	switch {
-	case it.counted:
-		d.close(it.part)
-	case it.wide:
-		first, last := Span(it.Path)
+	case at.counted:
+		d.close(at.part)
+	case at.wide:
+		first, last := Span(at.path)
 		for slice := int(first[0]); slice <= int(last[0]); slice++ {
-			d.complete(Part{it.part.Owner, byte(slice)})
+			d.complete(Part{at.part.Owner, byte(slice)})
 		}
 	}
 }
@@ -150,6 +159,23 @@ func (w *Walker) parkCode(account, code common.Hash) bool {
 	return true
 }
 
+// claimCode lets anybody be asked for a code that waits for others as part of something else: what is ours must not
+// wait for what is theirs, or they might wait for each other.
+func (w *Walker) claimCode(account, code common.Hash) {
+	d := &w.division
+	if d.mine == nil || !d.mine(Part{Slice: account[0]}) {
+		return
+	}
+	for part, p := range d.parked {
+		if i := slices.Index(p.codes, code); i >= 0 {
+			p.codes = slices.Delete(p.codes, i, i+1)
+			d.tidy(part)
+			w.codes = append(w.codes, code)
+			return
+		}
+	}
+}
+
 // unpark lets anybody be asked for a part again.
 func (w *Walker) unpark(part Part) {
 	p := w.division.parked[part]
@@ -178,7 +204,7 @@ func (w *Walker) Divide(mine func(Part) bool) {
 func (w *Walker) Parked() []Part {
 	items := make([]item, 0, len(w.division.parked))
 	for p := range w.division.parked {
-		it := item{part: p, Want: Want{Owner: p.Owner, Path: []byte{p.Slice >> 4, p.Slice & 15}}}
+		it := item{place: place{part: p}, Want: Want{Owner: p.Owner, Path: []byte{p.Slice >> 4, p.Slice & 15}}}
 		w.arrange(&it)
 		items = append(items, it)
 	}
@@ -190,34 +216,45 @@ func (w *Walker) Parked() []Part {
 	return parts
 }
 
-// Shared returns something that is needed of a part and waits for others; nil if there is nothing. It is
-// of kind NeedCodes or NeedSubtrees, and goes back as other needs do.
-func (w *Walker) Shared(part Part) *Need {
-	p := w.division.parked[part]
-	if p == nil {
-		return nil
-	}
-	need := &Need{Kind: NeedSubtrees}
-	if n := min(len(p.codes), maxCodes); n > 0 {
-		need.Kind, need.Codes = NeedCodes, p.codes[:n:n]
-		p.codes = p.codes[n:]
-	} else {
-		var leaves float64
-		for n < len(p.items) && n < maxSubtrees && leaves <= float64(w.cfg.RangeLeaves) {
-			leaves += p.items[n].leaves(w)
-			n++
+// Shared returns something that is needed of these parts and waits for others; nil if there is nothing. It
+// is of kind NeedCodes or NeedSubtrees, and goes back as other needs do.
+func (w *Walker) Shared(parts []Part) *Need {
+	d := &w.division
+	need := &Need{Kind: NeedCodes}
+	for _, part := range parts {
+		if p := d.parked[part]; p != nil {
+			n := min(len(p.codes), maxCodes-len(need.Codes))
+			need.Codes, p.codes = append(need.Codes, p.codes[:n]...), p.codes[n:]
+			d.tidy(part)
 		}
-		need.items = p.items[:n:n]
-		p.items = p.items[n:]
 	}
-	if len(p.items)+len(p.codes) == 0 {
-		delete(w.division.parked, part)
+	if len(need.Codes) > 0 {
+		w.out++
+		return need
 	}
-	for _, it := range need.items {
-		need.Wants = append(need.Wants, it.Want)
+	need.Kind = NeedSubtrees
+	var leaves float64
+	for _, part := range parts {
+		p := d.parked[part]
+		for p != nil && len(p.items) > 0 && len(need.items) < maxSubtrees && leaves <= float64(w.cfg.RangeLeaves) {
+			leaves += p.items[0].leaves(w)
+			need.items, need.Wants = append(need.items, p.items[0]), append(need.Wants, p.items[0].Want)
+			p.items = p.items[1:]
+		}
+		d.tidy(part)
+	}
+	if len(need.items) == 0 {
+		return nil
 	}
 	w.out++
 	return need
+}
+
+// tidy forgets a parking that is empty.
+func (d *division) tidy(part Part) {
+	if p := d.parked[part]; p != nil && len(p.items)+len(p.codes) == 0 {
+		delete(d.parked, part)
+	}
 }
 
 // matchSubtrees is Match for NeedSubtrees.

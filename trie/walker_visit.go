@@ -236,6 +236,8 @@ func (w *Walker) account(u *unit, a Account, noStorage bool) error {
 		if !w.parkCode(a.Key, a.CodeHash) {
 			w.codes = append(w.codes, a.CodeHash)
 		}
+	} else {
+		w.claimCode(a.Key, a.CodeHash)
 	}
 	u.pending++
 	w.waiting[a.CodeHash] = append(units, u)
@@ -291,7 +293,7 @@ func (w *Walker) clearOrphans(path []byte, accounts []Account) error {
 }
 
 func (w *Walker) newUnit(it *item, nodes []Node) *unit {
-	u := &unit{parent: it.parent, index: it.index, nodes: nodes, pending: 1, part: it.part, counted: it.counted} // 1: it is being made
+	u := &unit{parent: it.parent, index: it.index, nodes: nodes, pending: 1, place: it.place} // 1: it is being made
 	if it.account() {
 		u.share = shareOf(it.Path)
 		u.left = u.share
@@ -317,9 +319,7 @@ func (w *Walker) settle(u *unit) error {
 		w.progress.Nodes += uint64(len(u.nodes))
 		w.progress.Share += u.left
 		u.nodes = nil
-		if u.counted {
-			w.division.close(u.part)
-		}
+		w.division.settled(u.place)
 		if u.parent == nil {
 			return w.finish()
 		}
@@ -330,7 +330,7 @@ func (w *Walker) settle(u *unit) error {
 
 // settleAbove settles the unit above an item that is complete, or the walk.
 func (w *Walker) settleAbove(u *unit, it *item) error {
-	w.division.found(it)
+	w.division.settled(it.place)
 	if u == nil {
 		return w.finish()
 	}

@@ -14,9 +14,13 @@ import (
 const walkCache = 4 << 20
 
 // newBackfill makes what collects the state that no block touches.
-func (n *Node) newBackfill(registerer prometheus.Registerer) {
+func (n *Node) newBackfill(registerer prometheus.Registerer) error {
 	if !n.cfg.Beam.Backfill {
-		return
+		return nil
+	}
+	self, err := n.nodeID()
+	if err != nil {
+		return err
 	}
 	solid := n.store.Solid()
 	n.backfill = beamsync.NewBackfill(beamsync.BackfillConfig{
@@ -27,10 +31,14 @@ func (n *Node) newBackfill(registerer prometheus.Registerer) {
 		Recent:     n.backfillTarget,
 		Busy:       func() bool { return n.fetcher.Urgent(n.importer.Working()) },
 		Rate:       uint64(n.cfg.Beam.BackfillRate) * 1000,
+		Self:       self,
+		Announce:   func() { n.host.SwarmChanged() },
+		StateOf:    n.canonicalRoot,
 		Blamer:     blamer{n},
 		Log:        n.log,
 		Registerer: registerer,
 	})
+	return nil
 }
 
 // backfillTarget is the state of the executed head. There is none on a fresh node: the state of

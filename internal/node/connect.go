@@ -38,7 +38,7 @@ func (n *Node) join(p *p2p.Peer) {
 	n.witness.Join(p)
 	n.pool.Join(p)
 	if n.backfill != nil {
-		n.backfill.Join(p)
+		n.backfill.Join(fellow{p})
 	}
 }
 
@@ -73,7 +73,9 @@ func (n *Node) connect(registerer prometheus.Registerer, gatherer prometheus.Gat
 		Registerer: registerer,
 	})
 	n.newHistory(registerer)
-	n.newBackfill(registerer)
+	if err := n.newBackfill(registerer); err != nil {
+		return err
+	}
 	n.newPool(registerer)
 	if err := n.newHost(registerer); err != nil {
 		return err
@@ -158,6 +160,7 @@ func (n *Node) newHost(registerer prometheus.Registerer) error {
 		Data:          served{n},
 		Witnesses:     n.witness,
 		Busy:          n.importer.Working,
+		Swarm:         swarm{n},
 		Transactions:  transactions{n.pool},
 		OnJoin:        n.join,
 		OnLeave:       n.leave,

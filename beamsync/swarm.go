@@ -1,0 +1,365 @@
+package beamsync
+
+import (
+	"cmp"
+	"context"
+	"log/slog"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/ethereum/go-ethereum/common"
+
+	"github.com/sunbeam-eth/sunbeam/trie"
+)
+
+const (
+	fellowWindow   = 8                // requests in flight to one fellow
+	fellowDeadline = 8 * time.Second  // after which a request is given up
+	fellowUnknown  = 2                // as long as it has brought nothing
+	fellowTimeouts = 2                // in a row, after which its word counts for nothing
+	fellowRefusals = 64               // subtrees refused, beyond four for each one brought, after which likewise
+	fellowBehind   = 8                // parts that we completed while a fellow completed none
+	fellowPatience = 10 * time.Second // and for how long it did, so that nothing is expected of it
+	maxLargeTries  = 64               // in one Have, as the protocol allows
+)
+
+// Have is what a node tells others about the state that it collects (docs/wit.md). It is unverified: a reason to ask.
+type Have struct {
+	Number      uint64        // of the block whose state is collected; 0: none yet
+	Root        common.Hash   // of that state
+	Since       uint64        // since when, milliseconds of Unix time
+	Active      bool          // not all is there yet
+	Accounts    [32]byte      // complete slices, as [trie.Slices]
+	Large       []common.Hash // accounts with large storage tries
+	LargeSlices [][32]byte    // complete slices of these
+}
+
+func (h *Have) whole() map[common.Hash]trie.Slices {
+	sets := map[common.Hash]trie.Slices{{}: h.Accounts}
+	for i, account := range h.Large {
+		sets[account] = h.LargeSlices[i]
+	}
+	return sets
+}
+
+// haveOf is what to tell when these slices are complete.
+func haveOf(target Target, since uint64, whole map[common.Hash]trie.Slices) Have {
+	have := Have{Number: target.Number, Root: target.Root, Since: since, Active: true, Accounts: whole[common.Hash{}]}
+	for _, account := range slices.SortedFunc(maps.Keys(whole), common.Hash.Cmp) {
+		if account != (common.Hash{}) && len(have.Large) < maxLargeTries {
+			have.Large = append(have.Large, account)
+			have.LargeSlices = append(have.LargeSlices, whole[account])
+		}
+	}
+	return have
+}
+
+func allSlices() (all trie.Slices) {
+	for i := range all {
+		all[i] = 0xff
+	}
+	return all
+}
+
+// FellowPeer is one connection to a node of our own kind. Calls are as those of [Peer]. The p2p package
+// implements it.
+type FellowPeer interface {
+	ID() string
+	// ServesSubtrees says whether it knows such requests at all.
+	ServesSubtrees() bool
+	// Have is what it has told last.
+	Have() Have
+	// Subtrees returns the leaves of subtrees, none of those that it does not have. A proof follows if the last
+	// list is cut.
+	Subtrees(ctx context.Context, wants []trie.Want, maxBytes uint64) (keys [][]common.Hash, values [][][]byte, proof [][]byte, err error)
+	// ByteCodes returns codes; missing ones are left out.
+	ByteCodes(ctx context.Context, hashes []common.Hash, maxBytes uint64) ([][]byte, error)
+}
+
+// swarm is what is known of our fellows. It is safe for concurrent use.
+type swarm struct {
+	self   string
+	log    *slog.Logger
+	change chan struct{} // holds a token when a fellow came, left or told something new
+
+	mu      sync.Mutex
+	since   uint64
+	fellows map[string]*fellow
+	liars   map[string]bool
+	ours    Have
+}
+
+// fellow is one of them; its fields belong to the swarm.
+type fellow struct {
+	FellowPeer
+	have    Have
+	whole   map[common.Hash]trie.Slices
+	news    time.Time // when it last told of another part
+	behind  int       // parts that we have completed since
+	stalled bool      // nothing is expected of it until it tells of another part
+	useless bool      // what it tells counts for nothing
+
+	flying          int
+	pause           time.Duration // the last back-off
+	until           time.Time     // no request before
+	timeouts        int           // in a row
+	served, refused int           // subtrees
+}
+
+func newSwarm(self string, log *slog.Logger) *swarm {
+	return &swarm{self: self, log: log, change: make(chan struct{}, 1), fellows: make(map[string]*fellow), liars: make(map[string]bool)}
+}
+
+func (s *swarm) changed() {
+	select {
+	case s.change <- struct{}{}:
+	default:
+	}
+}
+
+// begin notes that we collect from now on.
+func (s *swarm) begin(now time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.since == 0 {
+		s.since = uint64(now.UnixMilli())
+	}
+}
+
+// begun is since when we collect.
+func (s *swarm) begun() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.since
+}
+
+func (s *swarm) join(p FellowPeer) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.liars[p.ID()] {
+		return
+	}
+	f := &fellow{FellowPeer: p, news: time.Now()}
+	f.hear(p.Have(), time.Now())
+	s.fellows[p.ID()] = f
+	s.changed()
+}
+
+func (s *swarm) leave(id string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.fellows, id)
+	s.changed()
+}
+
+// expel removes a fellow for good. It returns false if that was done before.
+func (s *swarm) expel(id string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.liars[id] {
+		return false
+	}
+	delete(s.fellows, id)
+	if len(s.liars) >= maxLiars {
+		clear(s.liars)
+	}
+	s.liars[id] = true
+	s.changed()
+	return true
+}
+
+// told takes what a fellow tells now. complete says that it has a whole state.
+func (s *swarm) told(id string, now time.Time) (complete bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f := s.fellows[id]
+	if f == nil {
+		return false
+	}
+	f.hear(f.Have(), now)
+	s.changed()
+	return f.have.Number > 0 && !f.have.Active
+}
+
+func (f *fellow) hear(have Have, now time.Time) {
+	whole := have.whole()
+	if have.Number != f.have.Number || partsIn(whole) > partsIn(f.whole) {
+		f.news, f.behind, f.stalled = now, 0, false
+	}
+	f.have, f.whole = have, whole
+}
+
+// asked says whether a fellow may be asked for anything now.
+func (f *fellow) asked(now time.Time) bool { return !f.useless && !now.Before(f.until) }
+
+// division is how parts are divided now.
+func (s *swarm) division(now time.Time, taken map[trie.Part]bool) *division {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	members := []member{{s.self, s.since}}
+	offered := make(map[common.Hash]*trie.Slices)
+	for id, f := range s.fellows {
+		if f.useless {
+			continue
+		}
+		if f.have.Active && f.have.Number > 0 && !f.stalled {
+			members = append(members, member{id, f.have.Since})
+		}
+		if !f.asked(now) {
+			continue
+		}
+		for owner, set := range f.whole {
+			if set == (trie.Slices{}) {
+				continue
+			}
+			if offered[owner] == nil {
+				offered[owner] = new(trie.Slices)
+			}
+			for i := range set {
+				offered[owner][i] |= set[i]
+			}
+		}
+	}
+	return newDivision(s.self, members, offered, taken)
+}
+
+// large returns the accounts that fellows told to have large storage tries.
+func (s *swarm) large() (accounts []common.Hash) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, f := range s.fellows {
+		if !f.useless && f.have.Active {
+			accounts = append(accounts, f.have.Large...)
+		}
+	}
+	return accounts
+}
+
+// next takes a place for a request to a fellow that has some of the parts, and returns which ones; nil if there is none
+// now.
+func (s *swarm) next(parts []trie.Part, now time.Time) (best *fellow, offered []trie.Part) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, f := range s.fellows {
+		window := fellowWindow
+		if f.served == 0 {
+			window = fellowUnknown
+		}
+		if !f.asked(now) || f.flying >= window || best != nil && cmp.Or(cmp.Compare(f.flying, best.flying), cmp.Compare(f.ID(), best.ID())) > 0 {
+			continue
+		}
+		if has := f.among(parts); len(has) > 0 {
+			best, offered = f, has
+		}
+	}
+	if best != nil {
+		best.flying++
+	}
+	return best, offered
+}
+
+// among returns those of the parts that it has.
+func (f *fellow) among(parts []trie.Part) (has []trie.Part) {
+	for _, p := range parts {
+		if set := f.whole[p.Owner]; set.Has(p.Slice) {
+			has = append(has, p)
+		}
+	}
+	return has
+}
+
+// release ends a request that says nothing about the fellow.
+func (s *swarm) release(f *fellow) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f.flying--
+}
+
+// put ends a request: how many subtrees or codes came and how many were refused, or that it failed. Whoever
+// fails is left alone for a while that doubles; whoever does so again and again, or does not
+// have what it told, is not listened to any more.
+func (s *swarm) put(f *fellow, served, refused int, failed, timeout bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f.flying--
+	f.served, f.refused = f.served+served, f.refused+refused
+	if timeout {
+		f.timeouts++
+	}
+	if served > 0 {
+		f.timeouts, f.pause = 0, 0
+	}
+	if f.timeouts >= fellowTimeouts || f.refused > fellowRefusals+4*f.served {
+		if !f.useless {
+			s.log.Info("Fellow is of no use", "peer", f.ID(), "served", f.served, "refused", f.refused, "timeouts", f.timeouts)
+		}
+		f.useless = true
+	}
+	if now := time.Now(); failed && !now.Before(f.until) {
+		f.pause = min(max(2*f.pause, rangeBackoff), maxRangeBackoff)
+		f.until = now.Add(f.pause)
+	}
+	if failed || f.useless {
+		s.changed()
+	}
+}
+
+// tell notes what we have now. It returns whether that is news.
+func (s *swarm) tell(have Have, now time.Time) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	before, after := s.ours.whole(), have.whole()
+	news := s.ours.Number != have.Number || s.ours.Active != have.Active || !maps.Equal(before, after)
+	gained := max(partsIn(after)-partsIn(before), 0)
+	s.ours = have
+	for _, f := range s.fellows {
+		f.behind += gained
+		if f.behind >= fellowBehind && now.Sub(f.news) >= fellowPatience && f.have.Active && !f.stalled {
+			f.stalled = true
+			s.log.Debug("Fellow makes no progress", "peer", f.ID(), "for", now.Sub(f.news))
+			s.changed()
+		}
+	}
+	return news
+}
+
+// have is what we tell.
+func (s *swarm) have() Have {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.ours
+}
+
+// empty says whether there is no fellow.
+func (s *swarm) empty() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.fellows) == 0
+}
+
+// count is how many fellows there are that have something or collect it.
+func (s *swarm) count() (n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, f := range s.fellows {
+		if !f.useless && f.have.Number > 0 {
+			n++
+		}
+	}
+	return n
+}
+
+// targets are the states that fellows collect.
+func (s *swarm) targets() (targets []Have) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, f := range s.fellows {
+		if !f.useless && f.have.Number > 0 {
+			targets = append(targets, f.have)
+		}
+	}
+	slices.SortFunc(targets, func(a, b Have) int { return cmp.Compare(a.Since, b.Since) })
+	return targets
+}
