@@ -77,8 +77,10 @@ type BackfillConfig struct {
 	Source StateSource
 
 	Recent func() (Target, bool) // the head's state; false: there is none yet
-	Busy   func() bool           // something more important needs network and processors
-	Rate   uint64                // bytes per second of ranges; 0: no limit
+	// Stands says whether a target is of use still: its block is canonical. nil: always.
+	Stands func(Target) bool
+	Busy   func() bool // something more important needs network and processors
+	Rate   uint64      // bytes per second of ranges; 0: no limit
 
 	Self     string                          // our ID, as fellows see it
 	Announce func()                          // Have has changed; may be left out
@@ -118,6 +120,9 @@ type Backfill struct {
 func NewBackfill(cfg BackfillConfig) *Backfill {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Stands == nil {
+		cfg.Stands = func(Target) bool { return true }
 	}
 	if cfg.Busy == nil {
 		cfg.Busy = func() bool { return false }

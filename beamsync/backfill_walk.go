@@ -31,6 +31,7 @@ type walk struct {
 	byNodes  time.Time      // until when no ranges are asked for, because nobody serves them
 	alone    time.Time      // since when there is no peer that may serve ranges; zero: there is one
 	lookups  int            // calls of StateSource in flight
+	moved    time.Time      // when something came last, or the first lookup in flight was made
 	waiting  string         // why nothing was asked for, last time
 	wake     *time.Timer
 }
@@ -236,6 +237,9 @@ func (w *walk) excuse(peer *rangePeer, now time.Time) (again bool) {
 
 // lookUp fetches nodes or codes into the local store.
 func (w *walk) lookUp(ctx context.Context, need *trie.Need) {
+	if w.lookups == 0 {
+		w.moved = time.Now()
+	}
 	w.lookups++
 	faults := make([]trie.Fault, len(need.Wants))
 	for i, want := range need.Wants {
@@ -311,6 +315,9 @@ func sizeOf(keys [][]common.Hash, values [][][]byte, proof [][]byte) (n int) {
 
 // take handles how a need went.
 func (w *walk) take(ctx context.Context, r *rangeResult) error {
+	if r.err == nil {
+		w.moved = time.Now()
+	}
 	if r.data {
 		return w.takeData(ctx, r)
 	}
@@ -418,12 +425,18 @@ func (w *walk) outdated() bool {
 	if !ok || recent.Root == w.target.Root {
 		return false
 	}
-	reason := "a new scan begins"
-	if !outdated(w.target, recent) {
-		if all, empty, _ := w.b.peers.census(w.target.Root); all == 0 || empty < all {
-			return false
-		}
+	all, empty, _ := w.b.peers.census(w.target.Root)
+	unanswered := w.lookups > 0 && w.walker.Progress().Out == w.lookups && time.Since(w.moved) > rangeRetry
+	var reason string
+	switch {
+	case outdated(w.target, recent):
+		reason = "a new scan begins"
+	case !w.b.cfg.Stands(w.target):
+		reason = "its block is canonical no more"
+	case all > 0 && empty == all, unanswered:
 		reason = "no peer has the state"
+	default:
+		return false
 	}
 	w.b.log.Info("Walking anew", "reason", reason, "share", w.walker.Progress().Share, "number", w.target.Number, "newest", recent.Number)
 	return true

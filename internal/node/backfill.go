@@ -24,11 +24,15 @@ func (n *Node) newBackfill(registerer prometheus.Registerer) error {
 	}
 	solid := n.store.Solid()
 	n.backfill = beamsync.NewBackfill(beamsync.BackfillConfig{
-		Solid:      solid,
-		Writer:     func() trie.SolidWriter { return solid.Writer() },
-		Local:      trie.NewCache(walkCache, n.store.Hot()),
-		Source:     n.fetcher.Session(sched.Background),
-		Recent:     n.backfillTarget,
+		Solid:  solid,
+		Writer: func() trie.SolidWriter { return solid.Writer() },
+		Local:  trie.NewCache(walkCache, n.store.Hot()),
+		Source: n.fetcher.Session(sched.Background),
+		Recent: n.backfillTarget,
+		Stands: func(target beamsync.Target) bool {
+			header := n.chain.HeaderByNumber(target.Number)
+			return header != nil && header.Root == target.Root
+		},
 		Busy:       func() bool { return n.fetcher.Urgent(n.importer.Working()) },
 		Rate:       uint64(n.cfg.Beam.BackfillRate) * 1000,
 		Self:       self,

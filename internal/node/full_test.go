@@ -198,3 +198,132 @@ func wholeState(t *testing.T, n *running, block *types.Block) {
 		t.Errorf("block %d: %d accounts, %d slots", block.NumberU64(), accounts, slots)
 	}
 }
+
+// snapshot copies a datadir, as a kill at this moment would leave it.
+func snapshot(t *testing.T, cfg *config.Config) *config.Config {
+	t.Helper()
+	killed := *cfg
+	killed.DataDir = filepath.Join(t.TempDir(), "killed")
+	check(t, os.CopyFS(killed.DataDir, os.DirFS(cfg.DataDir)))
+	return &killed
+}
+
+// TestHandOverKilled ends the process at each step from the complete state to the end of the hand-over,
+// and wants the next one to go on.
+func TestHandOverKilled(t *testing.T) {
+	genesis := pragueGenesis()
+	blocks := chainOn(genesis, nil, 40, 0)
+	cfg := localConfig(t)
+	check(t, Init(cfg, genesis, discard))
+	check(t, Import(t.Context(), cfg, []string{chainFile(t, "a.rlp", blocks[:20]...)}, discard))
+	n, err := New(cfg, discard)
+	check(t, err)
+	left := make(map[string]*config.Config)
+	leave := func(moment string) { left[moment] = snapshot(t, cfg) }
+
+	leave("before the walk")
+	check(t, n.store.DropFull())
+	check(t, n.backfill.Run(t.Context()))
+	leave("complete")
+	target, ok := n.backfill.Complete()
+	if !ok {
+		t.Fatal("not complete")
+	}
+	full, err := n.store.EnableFull(target.Root, n.cache)
+	check(t, err)
+	leave("enabled")
+	// The head moves on while blocks are executed again.
+	importer := &running{Node: n}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- n.importer.Run(ctx) }()
+	bring(t, importer, blocks[20:30]...)
+	check(t, n.importer.HandOver(t.Context(), executable{full}, n.chain.HeaderByNumber(target.Number), func() error {
+		leave("executed again")
+		check(t, n.store.MarkFull())
+		leave("marked")
+		return nil
+	}))
+	n.states.full.Store(full)
+	leave("handed over")
+	bring(t, importer, blocks[30])
+	leave("a block later")
+	hot := filepath.Join(cfg.DataDir, "geth", "beam-hot", "1")
+	files, err := os.ReadDir(hot)
+	check(t, err)
+	cfg2 := snapshot(t, cfg)
+	for _, file := range files[:len(files)/2] { // half deleted
+		check(t, os.Remove(filepath.Join(cfg2.DataDir, "geth", "beam-hot", "1", file.Name())))
+	}
+	left["hot half deleted"] = cfg2
+	check(t, n.store.Hot().Retire())
+	leave("hot deleted")
+	cancel()
+	check(t, <-ended)
+	check(t, n.Close())
+	leave("closed")
+
+	for moment, cfg := range left {
+		t.Run(moment, func(t *testing.T) {
+			n := start(t, cfg)
+			head := n.chain.CurrentHeader().Number.Uint64()
+			if head < 20 {
+				t.Fatalf("head %d", head)
+			}
+			bring(t, n, blocks[head:35]...)
+			await(t, n, "hand-over", func(s beamStatus) bool { return s.Phase == phaseFull && s.HotBytes == 0 && s.CatchUp == nil })
+			bring(t, n, blocks[35:]...)
+			wholeState(t, n, blocks[39])
+			n.stop(t)
+			n = start(t, cfg)
+			if status := (beam{n.Node}).status(); status.Phase != phaseFull {
+				t.Errorf("after one more restart: %+v", status)
+			}
+			wholeState(t, n, blocks[39])
+			n.stop(t)
+		})
+	}
+}
+
+// TestFullStranded lets a full node's chain turn away below all states that it has: it beams again, from a peer
+// that has the other chain, and becomes full once more.
+func TestFullStranded(t *testing.T) {
+	genesis := pragueGenesis()
+	main := chainOn(genesis, nil, 24, 0)
+	side := chainOn(genesis, main[9], 20, 1) // on block 10
+
+	other := localConfig(t)
+	other.Beam.Backfill = false
+	check(t, Init(other, genesis, discard))
+	check(t, Import(t.Context(), other, []string{chainFile(t, "o.rlp", main[:10]...), chainFile(t, "s.rlp", side...)}, discard))
+	peer := start(t, other)
+
+	cfg := localConfig(t)
+	cfg.P2P.StaticNodes = []string{peer.host.Self().URLv4()}
+	check(t, Init(cfg, genesis, discard))
+	check(t, Import(t.Context(), cfg, []string{chainFile(t, "a.rlp", main[:20]...)}, discard))
+	n := start(t, cfg)
+	await(t, n, "hand-over", func(s beamStatus) bool { return s.Phase == phaseFull && s.HotBytes == 0 && s.StatePeers > 0 })
+	bring(t, n, main[20:]...)
+
+	tip := side[len(side)-1]
+	choice := engine.ForkchoiceStateV1{HeadBlockHash: tip.Hash()}
+	beamed := false
+	for began := time.Now(); n.chain.CurrentHeader().Hash() != tip.Hash(); {
+		_, err := n.importer.NewPayload(t.Context(), tip)
+		check(t, err)
+		_, err = n.importer.Forkchoice(t.Context(), choice)
+		check(t, err)
+		beamed = beamed || (beam{n.Node}).status().Phase == phaseBeaming
+		if time.Since(began) > 30*time.Second {
+			t.Fatalf("the other chain is not followed: %+v", beam{n.Node}.status())
+		}
+	}
+	if !beamed {
+		t.Error("it was never beaming")
+	}
+	await(t, n, "second hand-over", func(s beamStatus) bool { return s.Phase == phaseFull && s.HotBytes == 0 })
+	wholeState(t, n, tip)
+	n.stop(t)
+	peer.stop(t)
+}
