@@ -14,7 +14,7 @@ const maxAhead = 3
 // collectAhead collects what a block will read while its parent is in work, and returns a function
 // that ends that. The parent's header names the state root that the block will stand on, and peers
 // that are ahead of us serve it, so most of what the parent leaves alone is here when its turn
-// comes. All of it is hints: if the parent turns out invalid, nothing is lost but bytes.
+// comes. What the executing block waits for goes before it. All of it is hints: if the parent turns out invalid, nothing is lost but bytes.
 func (i *Importer) collectAhead(ctx context.Context, block *types.Block, parent *types.Header) (end func()) {
 	select {
 	case i.ahead <- struct{}{}:
@@ -25,7 +25,7 @@ func (i *Importer) collectAhead(ctx context.Context, block *types.Block, parent 
 	var running sync.WaitGroup
 	running.Go(func() {
 		defer func() { <-i.ahead }()
-		if _, err := i.collect(ctx, block, parent, i.cfg.Session()); err != nil && ctx.Err() == nil {
+		if _, err := i.collect(ctx, block, parent, i.cfg.Ahead()); err != nil && ctx.Err() == nil {
 			i.cfg.Log.Debug("Collecting ahead ended early", "number", block.NumberU64(), "err", err)
 		}
 	})

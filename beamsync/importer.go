@@ -65,7 +65,7 @@ type Executor interface {
 	Execute(ctx context.Context, job evm.Job) *evm.Result
 }
 
-// ImporterConfig is what an [Importer] works with. All fields but MaxLag, Full, Hints and Registerer
+// ImporterConfig is what an [Importer] works with. All fields but Ahead, MaxLag, Full, Hints and Registerer
 // are required.
 type ImporterConfig struct {
 	Chain    *chain.Chain
@@ -73,6 +73,7 @@ type ImporterConfig struct {
 	Local    trie.Local
 	Blocks   Blocks
 	Session  func() StateSession // a new urgent session, one per execution
+	Ahead    func() Hinter       // likewise for blocks whose parents are in work, of less weight; nil: Session
 	MaxLag   uint64              // blocks; 0 means DefaultMaxLag
 
 	// Full is what a full node executes on, and Bottom what [Bottom] says about it; nil while beaming.
@@ -139,6 +140,9 @@ type Importer struct {
 func NewImporter(cfg ImporterConfig) *Importer {
 	if cfg.MaxLag == 0 {
 		cfg.MaxLag = DefaultMaxLag
+	}
+	if cfg.Ahead == nil {
+		cfg.Ahead = func() Hinter { return cfg.Session() }
 	}
 	i := &Importer{
 		cfg:       cfg,

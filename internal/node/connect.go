@@ -65,6 +65,7 @@ func (n *Node) connect(registerer prometheus.Registerer, gatherer prometheus.Gat
 		Local:      n.local,
 		Blocks:     n.fetcher,
 		Session:    func() beamsync.StateSession { return n.fetcher.Session(sched.Urgent) },
+		Ahead:      func() beamsync.Hinter { return n.fetcher.Session(sched.Predictive) },
 		MaxLag:     uint64(n.cfg.Beam.MaxLag),
 		Full:       n.states.get(),
 		Bottom:     n.states.bottom,
