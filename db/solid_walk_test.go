@@ -294,15 +294,19 @@ func (r *run) step() error {
 	return r.walker.Deliver(need, d)
 }
 
-// promised checks that under every node there is everything.
+// promised checks that under every node there is everything, and nothing else.
 func promised(t *testing.T, disk ethdb.KeyValueStore) {
 	t.Helper()
+	wanted := make(map[string]bool) // keys that some node refers to
 	has := func(owner common.Hash, path []byte, hash common.Hash, of []byte) {
-		blob, _ := disk.Get(solidKey(owner, path))
+		key := solidKey(owner, path)
+		wanted[string(key)] = true
+		blob, _ := disk.Get(key)
 		if blob == nil || crypto.Keccak256Hash(blob) != hash {
 			t.Fatalf("entry %x: node %x at path %x of owner %x is not there", of, hash, path, owner)
 		}
 	}
+	present := make(map[string]bool)
 	it := disk.NewIterator(nil, nil)
 	defer it.Release()
 	for it.Next() {
@@ -315,6 +319,7 @@ func promised(t *testing.T, disk ethdb.KeyValueStore) {
 		default:
 			continue
 		}
+		present[string(it.Key())] = true
 		children, err := trie.Children(it.Value())
 		if err != nil {
 			t.Fatal(err)
@@ -338,6 +343,27 @@ func promised(t *testing.T, disk ethdb.KeyValueStore) {
 			}
 			if code := common.Hash(account.CodeHash); code != types.EmptyCodeHash && !rawdb.HasCode(disk, code) {
 				t.Fatalf("entry %x: code %x of account %x is not there", it.Key(), code, key)
+			}
+		}
+	}
+	for key := range present {
+		if wanted[key] {
+			continue
+		}
+		// Nobody refers to it: then no node above it may be there.
+		var above []string
+		if key[0] == 'O' {
+			nibbles := trie.Nibbles(common.Hash([]byte(key[1:33])))
+			for n := range len(nibbles) + 1 {
+				above = append(above, "A"+string(nibbles[:n]))
+			}
+		}
+		for n := map[byte]int{'A': 1, 'O': 33}[key[0]]; n < len(key); n++ {
+			above = append(above, key[:n])
+		}
+		for _, other := range above {
+			if present[other] {
+				t.Fatalf("entry %x does not refer to %x under it", other, key)
 			}
 		}
 	}

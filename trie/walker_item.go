@@ -18,6 +18,7 @@ type item struct {
 	bare      bool    // Solid has no node of this trie at or under the path
 	noStorage bool    // of the account trie: Solid has no storage of accounts under the path
 	total     float64 // of storage tries: estimated leaves of the whole trie; 0: unknown
+	old       []byte  // another version of the node that Solid had at the path: everything under it is there
 
 	place
 	split bool // somebody who was to have all of it refused

@@ -44,18 +44,15 @@ func (w *Walker) inspect(it *item) (complete bool, err error) {
 			}
 			it.bare = !ok || !bytes.HasPrefix(path, it.Path)
 		case hashOf(blob) == it.Hash:
-			if it.account() {
-				w.progress.Share += shareOf(it.Path)
-				w.progress.Kept += shareOf(it.Path)
-			}
-			return true, w.settleAbove(it.parent, it)
+			return true, w.keep(it)
 		default:
+			it.old = blob
 			if err := w.cfg.Writer.Delete(it.Owner, it.Path); err != nil {
 				return false, err
 			}
 		}
 	}
-	if it.account() && !it.noStorage {
+	if it.account() && !it.noStorage && it.old == nil {
 		first, last := Span(it.Path)
 		owner, ok, err := w.cfg.Solid.NextOwner(first)
 		if err != nil {
@@ -66,6 +63,15 @@ func (w *Walker) inspect(it *item) (complete bool, err error) {
 	return false, nil
 }
 
+// keep counts an item as complete that is so already.
+func (w *Walker) keep(it *item) error {
+	if it.account() {
+		w.progress.Share += shareOf(it.Path)
+		w.progress.Kept += shareOf(it.Path)
+	}
+	return w.settleAbove(it.parent, it)
+}
+
 // open turns an item into a unit: its node is known, its children become items. Pieces of
 // children that are proved are applied at once.
 func (w *Walker) open(it *item, blob []byte, below []*Piece) error {
@@ -73,14 +79,18 @@ func (w *Walker) open(it *item, blob []byte, below []*Piece) error {
 	if err != nil {
 		return fmt.Errorf("node %x at path %x of owner %x: %w", it.Hash, it.Path, it.Owner, err)
 	}
+	before, err := newBefore(it)
+	if err != nil {
+		return err
+	}
 	u := w.newUnit(it, []Node{{Owner: it.Owner, Path: it.Path, Hash: it.Hash, Blob: blob}})
-	if err := w.clear(it, children); err != nil {
+	if err := w.clear(it, children, before); err != nil {
 		return err
 	}
 	for _, c := range children {
 		path := slices.Concat(it.Path, c.Path)
 		if c.Value != nil {
-			err = w.value(u, it, path, c.Value)
+			err = w.value(u, it, path, c.Value, before.value(c.Path))
 		} else {
 			child := w.newItem(item{
 				Want: Want{Owner: it.Owner, Path: path, Hash: c.Hash}, parent: u, index: u.items,
@@ -92,6 +102,8 @@ func (w *Walker) open(it *item, blob []byte, below []*Piece) error {
 				child.visited = true
 				err = w.apply(child, below[0])
 				below = below[1:]
+			} else if before.has(c) {
+				err = w.keep(child)
 			} else {
 				heap.Push(&w.queue, child)
 			}
@@ -105,7 +117,7 @@ func (w *Walker) open(it *item, blob []byte, below []*Piece) error {
 
 // clear deletes what Solid has under an item and the node does not refer to: nodes between its
 // children, and after them, of the account trie, the storage of accounts that are not there.
-func (w *Walker) clear(it *item, children []Child) error {
+func (w *Walker) clear(it *item, children []Child, before *before) error {
 	begin, end := append(slices.Clone(it.Path), 0), after(it.Path)
 	if from := begin; !it.bare {
 		for i := 0; i <= len(children); i++ {
@@ -116,7 +128,7 @@ func (w *Walker) clear(it *item, children []Child) error {
 				}
 				to = slices.Concat(it.Path, children[i].Path)
 			}
-			if bytes.Compare(from, to) < 0 {
+			if bytes.Compare(from, to) < 0 && before.within(from, to) {
 				if err := w.cfg.Writer.DeleteNodes(it.Owner, from, to); err != nil {
 					return err
 				}
@@ -130,10 +142,15 @@ func (w *Walker) clear(it *item, children []Child) error {
 	from := begin
 	for _, c := range children {
 		to := slices.Concat(it.Path, c.Path)
-		if err := w.clearStorage(from, to); err != nil {
-			return err
+		if before.within(from, to) {
+			if err := w.clearStorage(from, to); err != nil {
+				return err
+			}
 		}
 		from = after(to)
+	}
+	if !before.within(from, end) {
+		return nil
 	}
 	return w.clearStorage(from, end)
 }
@@ -190,8 +207,8 @@ func increment(key common.Hash) (common.Hash, bool) {
 	return key, false
 }
 
-// value handles a leaf in a node that was opened.
-func (w *Walker) value(u *unit, it *item, path, value []byte) error {
+// value handles a leaf in a node that was opened. old is what Solid had for the same key, nil for nothing.
+func (w *Walker) value(u *unit, it *item, path, value, old []byte) error {
 	if !it.account() {
 		w.progress.Slots++
 		return nil
@@ -205,12 +222,26 @@ func (w *Walker) value(u *unit, it *item, path, value []byte) error {
 	if err != nil {
 		return err
 	}
-	if account.Storage == (common.Hash{}) && !it.noStorage {
+	noStorage := it.noStorage
+	if old != nil { // what the account had is complete
+		had, err := decodeAccount(key, old)
+		if err != nil {
+			return err
+		}
+		noStorage = had.Storage == (common.Hash{})
+		if had.CodeHash == account.CodeHash {
+			account.CodeHash = common.Hash{}
+		}
+		if had.Storage == account.Storage {
+			account.Storage, noStorage = common.Hash{}, true
+		}
+	}
+	if account.Storage == (common.Hash{}) && !noStorage {
 		if err := w.cfg.Writer.DeleteOwner(key); err != nil {
 			return err
 		}
 	}
-	return w.account(u, account, it.noStorage)
+	return w.account(u, account, noStorage)
 }
 
 // account makes items of what an account refers to.

@@ -66,6 +66,9 @@ func (l *lap) end(full bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.full, l.seconds = full, time.Since(l.began).Seconds()
+	if full && l.stateAfter == 0 { // too short to be seen
+		l.stateAfter = l.seconds
+	}
 }
 
 func (l *lap) latencies() (seconds []float64) {

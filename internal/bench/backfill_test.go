@@ -14,7 +14,7 @@ import (
 func backfillOptions(t *testing.T) bench.BackfillOptions {
 	return bench.BackfillOptions{
 		State: stategen.Spec{Accounts: 2000, Senders: 50, Contracts: 5, Codes: 3, Slots: 3000, Largest: 1000},
-		Peers: 1, RTT: 10 * time.Millisecond, Slot: time.Second, Gas: 1_000_000, Until: "state", Patience: 2 * time.Minute, CacheDir: t.TempDir(),
+		Peers: 1, RTT: 10 * time.Millisecond, Slot: time.Second, Gas: 1_000_000, Until: "full", Patience: 2 * time.Minute, CacheDir: t.TempDir(),
 	}
 }
 
@@ -30,7 +30,7 @@ func TestBackfill(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v\n%s\n%s", err, &out, &progress)
 	}
-	if !result.Verified || result.Valid != result.Blocks || result.Blocks == 0 || result.FirstValidSeconds <= 0 {
+	if !result.Full || !result.Verified || result.Valid != result.Blocks || result.Blocks == 0 || result.FirstValidSeconds <= 0 {
 		t.Errorf("%+v\n%s", result, &progress)
 	}
 	if result.Accounts < 2000 || result.Slots < 2900 || result.Codes < 3 || result.AccountNodes < 2000 {

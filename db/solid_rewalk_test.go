@@ -1,0 +1,115 @@
+package db
+
+import (
+	"errors"
+	"maps"
+	"slices"
+	"testing"
+
+	"github.com/ethereum/go-ethereum/common"
+	"github.com/ethereum/go-ethereum/core/rawdb"
+	"github.com/ethereum/go-ethereum/ethdb/leveldb"
+
+	"github.com/sunbeam-eth/sunbeam/trie"
+)
+
+// counted counts what is looked up in Solid, and the ranges that are deleted.
+type counted struct {
+	trie.Solid
+	trie.SolidWriter
+	lookups, deletes int
+}
+
+func (c *counted) Node(owner common.Hash, path []byte) ([]byte, error) {
+	c.lookups++
+	return c.Solid.Node(owner, path)
+}
+
+func (c *counted) NextNode(owner common.Hash, from []byte) ([]byte, bool, error) {
+	c.lookups++
+	return c.Solid.NextNode(owner, from)
+}
+
+func (c *counted) NextOwner(from common.Hash) (common.Hash, bool, error) {
+	c.lookups++
+	return c.Solid.NextOwner(from)
+}
+
+func (c *counted) HasCode(hash common.Hash) (bool, error) {
+	c.lookups++
+	return c.Solid.HasCode(hash)
+}
+
+func (c *counted) DeleteNodes(owner common.Hash, from, to []byte) error {
+	c.deletes++
+	return c.SolidWriter.DeleteNodes(owner, from, to)
+}
+
+func (c *counted) DeleteOwner(owner common.Hash) error {
+	c.deletes++
+	return c.SolidWriter.DeleteOwner(owner)
+}
+
+// TestRewalk: a complete state that blocks have changed becomes the new one without a look at what
+// did not change.
+func TestRewalk(t *testing.T) {
+	w := newWorld(11)
+	for range 1000 {
+		w.pool = append(w.pool, common.Hash(slices.Concat(w.key().Bytes()[:1], randomBytes(w, 31))))
+	}
+	first := w.change(1500)
+	disk, err := leveldb.New(t.TempDir(), 16, 16, "", false) // a memory database sorts all its keys for each iterator
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer disk.Close()
+	hot := local(maps.Clone(w.blobs))
+	for hash, code := range w.codes {
+		rawdb.WriteCode(disk, hash, code)
+	}
+	walk := func(v *version) *counted {
+		solid := openOn(t, kept{disk}).Solid()
+		c := &counted{Solid: solid, SolidWriter: solid.Writer()}
+		walker := trie.NewWalker(trie.WalkerConfig{Root: v.root, Seed: w.key(), Solid: c, Writer: c, Local: hot})
+		walker.ByNodes(true)
+		for !walker.Done() {
+			need, more, err := walker.Next(true, true)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if need != nil || !more && !walker.Done() {
+				t.Fatal(errors.New("all is held, and yet something is needed"))
+			}
+		}
+		equals(t, disk, v)
+		return c
+	}
+	walk(first)
+	for range 3 {
+		v := w.change(60)
+		maps.Copy(hot, w.blobs)
+		for hash, code := range w.codes {
+			rawdb.WriteCode(disk, hash, code)
+		}
+		old := w.versions[len(w.versions)-2]
+		changed := 0
+		for key, blob := range v.entries {
+			if string(old.entries[key]) != string(blob) {
+				changed++
+			}
+		}
+		c := walk(v)
+		t.Logf("%d of %d nodes changed: %d lookups, %d ranges deleted", changed, len(v.entries), c.lookups, c.deletes)
+		if c.lookups > 3*changed/2 || c.deletes > changed/4 {
+			t.Errorf("%d lookups and %d deleted ranges for %d changed nodes", c.lookups, c.deletes, changed)
+		}
+	}
+}
+
+func randomBytes(w *world, n int) []byte {
+	b := make([]byte, n)
+	for i := range b {
+		b[i] = byte(w.rng.IntN(256))
+	}
+	return b
+}
