@@ -241,9 +241,11 @@ type pool struct {
 }
 
 func (p pool) Received(_ *Peer, txs []*types.Transaction) { p.received <- txs }
+
 func (p pool) Announced(_ *Peer, kinds []byte, sizes []uint32, hashes []common.Hash) {
 	p.announced <- announcement{kinds, sizes, hashes}
 }
+
 func (p pool) Pooled(hash common.Hash) (enc rlp.RawValue) {
 	if hash == p.held.Hash() {
 		enc, _ = rlp.EncodeToBytes(p.held)

@@ -77,7 +77,7 @@ func (f *follower) openBlob(ctx context.Context, head *types.Header) error {
 	<-over
 	switch {
 	case ctx.Err() != nil:
-		return nil
+		return nil //nolint:nilerr // given up
 	case err != nil:
 		return fmt.Errorf("open blob pool in %q: %w (it may be removed: it holds only transactions that wait)", f.cfg.BlobDir, err)
 	}

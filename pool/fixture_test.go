@@ -256,7 +256,7 @@ func startPool(t *testing.T, w *world, change ...func(*Config)) *node {
 		f(&cfg)
 	}
 	n := &node{Pool: New(cfg), w: w, net: net}
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(t.Context())
 	over := make(chan error, 1)
 	go func() { over <- n.Run(ctx) }()
 	n.stop = sync.OnceFunc(func() {
@@ -280,14 +280,14 @@ func (n *node) settle() {
 }
 
 func (n *node) send(tx *types.Transaction) error {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(n.w.t.Context(), patience)
 	defer cancel()
 	return n.Send(ctx, tx)
 }
 
 func (n *node) nonce(t *testing.T, addr common.Address) uint64 {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(n.w.t.Context(), patience)
 	defer cancel()
 	nonce, err := n.Nonce(ctx, addr)
 	if err != nil {

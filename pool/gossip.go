@@ -30,11 +30,14 @@ const withBlobs = 68
 var errPeerLeft = errors.New("peer left")
 
 // newFetcher makes go-ethereum's fetcher, which decides what to ask whom for, compares what came with what
-// was announced, and drops those whose announcements were wrong.
-func (p *Pool) newFetcher() *fetcher.TxFetcher {
+// was announced, and drops those whose announcements were wrong. Its calls have no context: they get
+// that of Run.
+func (p *Pool) newFetcher(ctx context.Context) *fetcher.TxFetcher {
 	// The buffer puts blobs together from eth/72, which is not spoken: it stays empty.
 	buffer := blobpool.NewBlobBuffer(blobpool.BlobBufferFunctions{})
-	return fetcher.NewTxFetcher(nil, p.wanted, p.addGossip, p.fetch, p.drop, nil, buffer)
+	add := func(txs []*types.Transaction) []error { return p.addGossip(ctx, txs) }
+	fetch := func(id string, hashes []common.Hash) error { return p.fetch(ctx, id, hashes) }
+	return fetcher.NewTxFetcher(nil, p.wanted, add, fetch, p.drop, nil, buffer)
 }
 
 // wanted says whether an announced transaction is worth fetching.
@@ -55,27 +58,27 @@ func (p *Pool) wanted(hash common.Hash, kind byte) error {
 }
 
 // addGossip adds transactions of a peer.
-func (p *Pool) addGossip(txs []*types.Transaction) []error {
-	ctx, cancel := context.WithTimeout(p.life, gossipPatience)
+func (p *Pool) addGossip(ctx context.Context, txs []*types.Transaction) []error {
+	ctx, cancel := context.WithTimeout(ctx, gossipPatience)
 	defer cancel()
 	return p.add(ctx, reading{states: p.cfg.Peers, slots: p.reads}, txs)
 }
 
 // fetch asks a peer for transactions and hands them to the fetcher. After an error the fetcher asks
 // others, and this one not again until it announces something.
-func (p *Pool) fetch(id string, hashes []common.Hash) error {
+func (p *Pool) fetch(ctx context.Context, id string, hashes []common.Hash) error {
 	peer := p.peers.get(id)
 	if peer == nil {
 		return errPeerLeft
 	}
-	ctx, cancel := context.WithTimeout(p.life, replyPatience)
+	ctx, cancel := context.WithTimeout(ctx, replyPatience)
 	defer cancel()
 	txs, err := peer.PooledTransactions(ctx, hashes)
 	if err != nil {
 		return err
 	}
 	peer.known.add(hashesOf(txs)...)
-	return p.fetcher.Enqueue(id, peer.Version(), txs, true)
+	return p.fetcher.Load().Enqueue(id, peer.Version(), txs, true)
 }
 
 // drop ends the connection to a peer that broke a rule.
@@ -93,8 +96,8 @@ func (p *Pool) Join(conn Peer) {
 
 // Leave forgets a connection.
 func (p *Pool) Leave(id string) {
-	if p.peers.leave(id) && p.running.Load() {
-		_ = p.fetcher.Drop(id) // it fails when the fetcher has stopped
+	if fetcher := p.fetcher.Load(); p.peers.leave(id) && fetcher != nil {
+		_ = fetcher.Drop(id) // it fails when the fetcher has stopped
 	}
 }
 
@@ -115,7 +118,7 @@ func (p *Pool) Announced(id string, kinds []byte, sizes []uint32, hashes []commo
 		}
 		return
 	}
-	_, _ = p.fetcher.Notify(id, peer.Version(), kinds, sizes, hashes) // it fails when the fetcher has stopped
+	_, _ = p.fetcher.Load().Notify(id, peer.Version(), kinds, sizes, hashes) // it fails when the fetcher has stopped
 }
 
 // Received takes transactions that a peer sent unasked, each once and none with blobs. It does not wait.
@@ -161,7 +164,7 @@ func (p *Pool) serve(ctx context.Context, peer *peer) {
 	for {
 		select {
 		case txs := <-peer.incoming:
-			_ = p.fetcher.Enqueue(peer.ID(), peer.Version(), txs, false) // it fails when the fetcher has stopped
+			_ = p.fetcher.Load().Enqueue(peer.ID(), peer.Version(), txs, false) // it fails when the fetcher has stopped
 			p.done(peer, sizeOf(txs))
 		case hashes := <-peer.untold:
 			if err := p.fetchUntold(ctx, peer, hashes); err != nil {
@@ -187,7 +190,7 @@ func (p *Pool) fetchUntold(ctx context.Context, peer *peer, hashes []common.Hash
 		if err != nil {
 			return err
 		}
-		if err := p.fetcher.Enqueue(peer.ID(), peer.Version(), txs, false); err != nil {
+		if err := p.fetcher.Load().Enqueue(peer.ID(), peer.Version(), txs, false); err != nil {
 			return err
 		}
 	}

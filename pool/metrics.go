@@ -6,7 +6,6 @@ import "github.com/prometheus/client_golang/prometheus"
 const (
 	droppedIncoming = "incoming" // transactions: too many wait to be looked at
 	droppedOutgoing = "outgoing" // news for a slow peer
-	droppedNews     = "news"     // news for all peers
 )
 
 type poolMetrics struct {

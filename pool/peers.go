@@ -29,16 +29,20 @@ const (
 	maxIncomingMessages = 256
 )
 
-// Peer is one connection to another node; *p2p.Peer has it all. Its methods are one wire exchange
-// each, and end with ctx or the connection.
+// Peer is one connection to another node; *p2p.Peer has it all.
 type Peer interface {
 	ID() string
 	Version() uint // of eth
+	Drop(reason error)
+	Done() <-chan struct{}
+	Exchanges
+}
+
+// Exchanges are what goes over a connection. They end with ctx or the connection.
+type Exchanges interface {
 	PooledTransactions(ctx context.Context, hashes []common.Hash) ([]*types.Transaction, error)
 	SendTransactions(ctx context.Context, txs []*types.Transaction) error
 	AnnounceTransactions(ctx context.Context, kinds []byte, sizes []uint32, hashes []common.Hash) error
-	Drop(reason error)
-	Done() <-chan struct{}
 }
 
 // peer is what the pool knows of a connection.

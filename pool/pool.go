@@ -36,11 +36,8 @@ type Pool struct {
 	log      *slog.Logger
 	metrics  *poolMetrics
 	signer   types.Signer
-	reserver *txpool.ReservationTracker // makes an account belong to one of the two pools
-	fetcher  *fetcher.TxFetcher
-	running  atomic.Bool     // the fetcher takes calls
-	life     context.Context //nolint:containedctx // of Run, for calls of the fetcher, which have none
-	end      context.CancelFunc
+	reserver *txpool.ReservationTracker        // makes an account belong to one of the two pools
+	fetcher  atomic.Pointer[fetcher.TxFetcher] // nil until Run
 	peers    peerSet
 	choice   choice
 	mined    *recent             // hashes
@@ -93,9 +90,7 @@ func New(cfg Config) *Pool {
 		stood:    make(chan struct{}),
 		news:     make(chan core.NewTxsEvent, newsQueue),
 	}
-	p.life, p.end = context.WithCancel(context.Background())
 	p.metrics = newMetrics(cfg.Registerer, p.Stats)
-	p.fetcher = p.newFetcher()
 	p.peers.serve = p.serve
 	return p
 }
@@ -107,17 +102,17 @@ func (p *Pool) Run(ctx context.Context) error {
 	sub := p.cfg.Chain.SubscribeHead(heads)
 	defer sub.Unsubscribe()
 
-	f := &follower{Pool: p}
-	p.fetcher.Start()
-	p.running.Store(true)
 	group, ctx := errgroup.WithContext(ctx)
+	fetcher := p.newFetcher(ctx)
+	fetcher.Start()
+	p.fetcher.Store(fetcher)
+	f := &follower{Pool: p}
 	group.Go(func() error { return p.watch(ctx, heads) })
 	group.Go(func() error { return f.run(ctx) })
 	group.Go(func() error { return p.spread(ctx) })
 	group.Go(func() error { return p.peers.run(ctx) })
 	err := group.Wait()
-	p.end()
-	p.fetcher.Stop()
+	fetcher.Stop()
 	return errors.Join(err, f.close())
 }
 

@@ -38,7 +38,7 @@ func withRunningPool(t *testing.T) func(*Config, *Backend) {
 		p := pool.New(pool.Config{
 			Chain: b.Chain.(*fakeChain), Users: states, Peers: states, Ready: func() bool { return true },
 		})
-		ctx, cancel := context.WithCancel(context.Background())
+		ctx, cancel := context.WithCancel(t.Context())
 		over := make(chan error, 1)
 		go func() { over <- p.Run(ctx) }()
 		t.Cleanup(func() {
