@@ -64,7 +64,8 @@ type collection struct {
 	headers Ancestors
 	session Hinter
 	senders []common.Address
-	cores   chan struct{} // a token for each run at a time
+	found   *trie.Findings // in the parent's state
+	cores   chan struct{}  // a token for each run at a time
 
 	mu    sync.Mutex
 	asked map[common.Hash]*parcel // none is sent twice
@@ -76,6 +77,7 @@ func newCollection(c *Collector, block *types.Block, parent *types.Header, heade
 	return &collection{
 		Collector: c, block: block, parent: parent, headers: headers, session: session,
 		senders: c.spec.Senders(block),
+		found:   trie.Explore(parent.Root, c.store),
 		cores:   make(chan struct{}, runtime.GOMAXPROCS(0)),
 		asked:   make(map[common.Hash]*parcel),
 	}
@@ -159,7 +161,7 @@ func (r *collection) repeat(ctx context.Context, eager bool, run func(evm.Specul
 // speculation begins one run on what is held now.
 func (r *collection) speculation(manner evm.Manner, missed *wishes) evm.Speculation {
 	return evm.Speculation{
-		Block: r.block, Parent: r.parent, Guess: trie.OpenGuess(r.parent.Root, r.store), Manner: manner,
+		Block: r.block, Parent: r.parent, Guess: r.found.Guess(), Manner: manner,
 		Held: func(hash common.Hash, number uint64) *types.Header {
 			header := r.headers.Held(hash)
 			if header == nil && missed.below == nil {

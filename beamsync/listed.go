@@ -20,7 +20,7 @@ const (
 // fetchListed gets what the block's access list names: accounts with their storage in one trip;
 // then their codes and the siblings of what is deleted.
 func (r *collection) fetchListed(ctx context.Context) error {
-	guess := trie.OpenGuess(r.parent.Root, r.store)
+	guess := r.found.Guess()
 	reader, err := guess.Reader(r.parent.Root)
 	if err != nil {
 		return err
@@ -43,7 +43,7 @@ func (r *collection) fetchListed(ctx context.Context) error {
 		return err
 	}
 	for range listRounds {
-		guess := trie.OpenGuess(r.parent.Root, r.store)
+		guess := r.found.Guess()
 		reader, err := guess.Reader(r.parent.Root)
 		if err != nil {
 			return err

@@ -3,8 +3,6 @@ package beamsync
 import (
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/params"
-
-	"github.com/sunbeam-eth/sunbeam/trie"
 )
 
 // namedKeys is what the block names by itself, without running anything.
@@ -36,7 +34,7 @@ func (r *collection) namedKeys() wishes {
 		add(withdrawal.Address)
 	}
 	// A guess does the looking up: it notes what is missing of each.
-	guess := trie.OpenGuess(r.parent.Root, r.store)
+	guess := r.found.Guess()
 	reader, err := guess.Reader(r.parent.Root)
 	if err != nil {
 		return wishes{}

@@ -22,8 +22,7 @@ var errNoted = errors.New("not held")
 // execution on a Guess concludes is worth nothing; what it asked for is the point. It is safe
 // for concurrent use.
 type Guess struct {
-	root  common.Hash
-	store Store
+	*Findings
 
 	// Assume answers for what is not held; nil: no account, a zero slot, no code.
 	Assume Assumer
@@ -55,9 +54,13 @@ type Assumer interface {
 }
 
 // OpenGuess returns the state under root as far as store holds it.
-func OpenGuess(root common.Hash, store Store) *Guess {
+func OpenGuess(root common.Hash, store Store) *Guess { return Explore(root, store).Guess() }
+
+// Guess returns the state with what was found of it before.
+func (f *Findings) Guess() *Guess {
 	return &Guess{
-		root: root, store: store,
+		Findings: f,
+
 		faults: make(map[common.Hash]*Fault),
 		wanted: make(map[common.Hash]*Fault),
 		riders: make(map[[2]common.Hash]bool),
@@ -186,8 +189,11 @@ func (g *Guess) noteLocked(f *Fault, read bool) *Fault {
 			return noted
 		}
 		delete(g.wanted, id)
-		f = noted
+		g.faults[id] = noted
+		return noted
 	}
+	own := *f // the finding stays as it is
+	f = &own
 	if read {
 		g.faults[id] = f
 	} else {

@@ -7,31 +7,25 @@ import (
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/core/types"
 	"github.com/ethereum/go-ethereum/crypto"
-	"github.com/ethereum/go-ethereum/rlp"
 	"github.com/ethereum/go-ethereum/triedb/database"
 )
 
-// account looks an account up as far as it is held.
+// account looks an account up as far as it is held. What it returns must not be changed.
 func (g *Guess) account(hash common.Hash) (*types.StateAccount, *Fault, error) {
-	value, missing, err := Probe(g.store, g.root, common.Hash{}, g.root, hash)
-	if err != nil || value == nil {
-		return nil, missing, err
+	found, err := g.look(common.Hash{}, g.root, hash)
+	if err != nil {
+		return nil, nil, err
 	}
-	account := new(types.StateAccount)
-	if err := rlp.DecodeBytes(value, account); err != nil {
-		return nil, nil, fmt.Errorf("account %x: %w", hash, err)
-	}
-	return account, nil, nil
+	return found.account, found.missing, nil
 }
 
 // slot looks a slot up as far as it is held.
 func (g *Guess) slot(owner, root, key common.Hash) (common.Hash, *Fault, error) {
-	value, missing, err := Probe(g.store, g.root, owner, root, key)
-	if err != nil || value == nil {
-		return common.Hash{}, missing, err
+	found, err := g.look(owner, root, key)
+	if err != nil {
+		return common.Hash{}, nil, err
 	}
-	content, _, err := rlp.SplitString(value)
-	return common.BytesToHash(content), nil, err
+	return found.value, found.missing, nil
 }
 
 // guessReader implements state.Reader.
@@ -54,6 +48,8 @@ func (r guessReader) Account(addr common.Address) (*types.StateAccount, error) {
 		if account, worth = r.Assume.Account(addr); worth {
 			r.note(missing, true)
 		}
+	case account != nil:
+		account = account.Copy()
 	}
 	if account == nil || r.Assume == nil || bytes.Equal(account.CodeHash, types.EmptyCodeHash[:]) {
 		return account, nil

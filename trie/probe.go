@@ -13,14 +13,19 @@ func Probe(store Store, stateRoot, owner, root, key common.Hash) (value []byte, 
 	if root == types.EmptyRootHash || root == (common.Hash{}) {
 		return nil, nil, nil
 	}
-	nibbles := Nibbles(key)
-	for depth, hash := 0, root; ; {
+	return probe(store, &Fault{Root: stateRoot, Owner: owner, Hash: root, Key: Nibbles(key)})
+}
+
+// probe goes on from a fault.
+func probe(store Store, from *Fault) (value []byte, missing *Fault, err error) {
+	owner, nibbles := from.Owner, from.Key
+	for depth, hash := len(from.Path), from.Hash; ; {
 		blob, err := store.Node(owner, nibbles[:depth:depth], hash)
 		if err != nil {
 			return nil, nil, fmt.Errorf("read trie node %x at %x of %x: %w", hash, nibbles[:depth], owner, err)
 		}
 		if len(blob) == 0 {
-			return nil, &Fault{Root: stateRoot, Owner: owner, Path: nibbles[:depth:depth], Hash: hash, Key: nibbles}, nil
+			return nil, &Fault{Root: from.Root, Owner: owner, Path: nibbles[:depth:depth], Hash: hash, Key: nibbles}, nil
 		}
 		step, err := Descend(blob, nibbles[depth:])
 		if err != nil {
