@@ -68,7 +68,9 @@ func TestHistory(t *testing.T) {
 	if status.Oldest != 2001 {
 		t.Errorf("of the last 1000 blocks, those from %d on are there", status.Oldest)
 	}
-	sameHistory(t, n.RPC, geth.RPC(), status.Oldest, size(uint64(97), 7))
+	if sameHistory(t, n.RPC, geth.RPC(), status.Oldest, size(uint64(97), 7)) == 0 {
+		t.Error("there are no logs to compare")
+	}
 	below := hexutil.Uint64(status.Oldest - 1)
 	var answer any
 	if err := n.RPC.CallContext(t.Context(), &answer, "eth_getBlockReceipts", below); code(err) != 4444 {
@@ -137,8 +139,9 @@ func collected(t *testing.T, n *demo.Node) (status historyStatus) {
 	return status
 }
 
-// sameHistory compares answers about every step-th block from oldest on with geth's.
-func sameHistory(t *testing.T, ours, geths *gethrpc.Client, oldest, step uint64) {
+// sameHistory compares answers about every step-th block from oldest on with geth's, and all logs, whose
+// number it returns.
+func sameHistory(t *testing.T, ours, geths *gethrpc.Client, oldest, step uint64) (logs int) {
 	t.Helper()
 	ask := func(method string, params ...any) any {
 		t.Helper()
@@ -155,7 +158,7 @@ func sameHistory(t *testing.T, ours, geths *gethrpc.Client, oldest, step uint64)
 		return have
 	}
 	head := hexutil.MustDecodeUint64(ask("eth_blockNumber").(string))
-	logs, txs := 0, 0
+	txs := 0
 	for number := oldest; number <= head; number += step {
 		at := hexutil.Uint64(number)
 		block := ask("eth_getBlockByNumber", at, true).(map[string]any)
@@ -172,10 +175,11 @@ func sameHistory(t *testing.T, ours, geths *gethrpc.Client, oldest, step uint64)
 		found := ask("eth_getLogs", map[string]any{"fromBlock": hexutil.Uint64(from), "toBlock": hexutil.Uint64(min(from+999, head))})
 		logs += len(found.([]any))
 	}
-	if txs == 0 || logs == 0 {
-		t.Errorf("%d transactions and %d logs compared", txs, logs)
+	if txs == 0 {
+		t.Error("there are no transactions to compare")
 	}
 	t.Logf("blocks %d to %d are as geth has them: %d transactions of every %dth block, %d logs", oldest, head, txs, step, logs)
+	return logs
 }
 
 func code(err error) int {

@@ -161,14 +161,16 @@ func secretFile(t *testing.T) (path string, secret [32]byte) {
 	return path, secret
 }
 
-// startGeth starts a geth in a directory that ends with the test.
+// startGeth starts a geth, in a directory that ends with the test unless it is given one.
 func startGeth(t *testing.T, cfg gethpeer.Config) *gethpeer.Process {
 	t.Helper()
 	var err error
 	if cfg.Binary, err = gethpeer.Binary(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	cfg.Dir = filepath.Join(t.TempDir(), "geth")
+	if cfg.Dir == "" {
+		cfg.Dir = filepath.Join(t.TempDir(), "geth")
+	}
 	p, err := gethpeer.Start(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)
