@@ -67,6 +67,46 @@ func (c cacheOver) Node(owner common.Hash, path []byte, hash common.Hash) ([]byt
 // Code implements [Store].
 func (c cacheOver) Code(hash common.Hash) ([]byte, error) { return c.cache.code(c.next, hash) }
 
+// Passing returns a store that reads the same as this one, for somebody who reads much, and most of it once:
+// what is not in the memory of a [Cache] is not kept there, so nothing else has to go.
+func Passing(store Store) Store {
+	switch s := store.(type) {
+	case *Cache:
+		return passing{s, s.next}
+	case cacheOver:
+		return passing(s)
+	}
+	return store
+}
+
+type passing cacheOver
+
+// Node implements [Store].
+func (p passing) Node(owner common.Hash, path []byte, hash common.Hash) ([]byte, error) {
+	if blob, ok := p.cache.shard(hash).Get(hash); ok || p.next == nil {
+		return blob, nil
+	}
+	return verified(hash)(p.next.Node(owner, path, hash))
+}
+
+// Code implements [Store].
+func (p passing) Code(hash common.Hash) ([]byte, error) {
+	if code, ok := p.cache.codes.Get(hash); ok || p.next == nil {
+		return code, nil
+	}
+	return verified(hash)(p.next.Code(hash))
+}
+
+// verified makes a miss of what does not have the hash.
+func verified(hash common.Hash) func([]byte, error) ([]byte, error) {
+	return func(blob []byte, err error) ([]byte, error) {
+		if err != nil || len(blob) == 0 || crypto.Keccak256Hash(blob) != hash {
+			return nil, err
+		}
+		return blob, nil
+	}
+}
+
 // Node implements [Store].
 func (c *Cache) Node(owner common.Hash, path []byte, hash common.Hash) ([]byte, error) {
 	return c.node(c.next, owner, path, hash)
@@ -82,12 +122,11 @@ func (c *Cache) node(next Store, owner common.Hash, path []byte, hash common.Has
 	if next == nil {
 		return nil, nil
 	}
-	blob, err := next.Node(owner, path, hash)
-	if err != nil || len(blob) == 0 || crypto.Keccak256Hash(blob) != hash {
-		return nil, err
+	blob, err := verified(hash)(next.Node(owner, path, hash))
+	if blob != nil {
+		c.shard(hash).Add(hash, blob)
 	}
-	c.shard(hash).Add(hash, blob)
-	return blob, nil
+	return blob, err
 }
 
 func (c *Cache) code(next Store, hash common.Hash) ([]byte, error) {
@@ -97,12 +136,11 @@ func (c *Cache) code(next Store, hash common.Hash) ([]byte, error) {
 	if next == nil {
 		return nil, nil
 	}
-	code, err := next.Code(hash)
-	if err != nil || len(code) == 0 || crypto.Keccak256Hash(code) != hash {
-		return nil, err
+	code, err := verified(hash)(next.Code(hash))
+	if code != nil {
+		c.codes.Add(hash, code)
 	}
-	c.codes.Add(hash, code)
-	return code, nil
+	return code, err
 }
 
 // PutNodes implements [Sink]: into memory, then into the next store.

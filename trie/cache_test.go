@@ -124,3 +124,39 @@ func TestCacheBound(t *testing.T) {
 		}
 	}
 }
+
+// TestPassing: who only passes by reads what is true, and leaves the memory as it was.
+func TestPassing(t *testing.T) {
+	disk, other := newMemory(), newMemory()
+	c := NewCache(1<<20, disk)
+	kept, blob := blobOf(1)
+	passed, passedBlob := blobOf(2)
+	rotten, _ := blobOf(3)
+	if err := c.PutNodes([]Node{{Hash: kept, Blob: blob}}); err != nil {
+		t.Fatal(err)
+	}
+	for name, test := range map[string]struct {
+		store Store
+		below *memory
+	}{"cache": {c, disk}, "cache over another store": {c.Over(other), other}} {
+		test.below.nodes[passed], test.below.nodes[rotten], test.below.codes[passed] = passedBlob, passedBlob, passedBlob
+		p := Passing(test.store)
+		test.below.reads = 0
+		for hash, want := range map[common.Hash][]byte{kept: blob, passed: passedBlob, rotten: nil} {
+			for range 2 {
+				if got, err := p.Node(common.Hash{}, nil, hash); err != nil || string(got) != string(want) {
+					t.Errorf("%s: %x, %v, want %x", name, got, err, want)
+				}
+			}
+		}
+		if code, err := p.Code(passed); err != nil || string(code) != string(passedBlob) {
+			t.Errorf("%s: code %x, %v", name, code, err)
+		}
+		if test.below.reads != 5 { // all but what the memory has
+			t.Errorf("%s: %d reads", name, test.below.reads)
+		}
+	}
+	if Passing(disk) != Store(disk) {
+		t.Error("a store without memory is not the same")
+	}
+}

@@ -2,10 +2,12 @@ package node
 
 import (
 	"context"
+	"fmt"
 	"io/fs"
 	"math/big"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -19,6 +21,7 @@ import (
 	"github.com/ethereum/go-ethereum/rlp"
 
 	"github.com/sunbeam-eth/sunbeam/config"
+	"github.com/sunbeam-eth/sunbeam/p2p"
 	"github.com/sunbeam-eth/sunbeam/trie"
 )
 
@@ -196,6 +199,18 @@ func wholeState(t *testing.T, n *running, block *types.Block) {
 	}
 	if accounts < int(block.NumberU64()) || slots < 20 {
 		t.Errorf("block %d: %d accounts, %d slots", block.NumberU64(), accounts, slots)
+	}
+	for _, owner := range append(owners, common.Hash{}) {
+		leaves := func(state p2p.State) (all []string) {
+			state.Leaves(owner, common.Hash{0x20}, func(key common.Hash, value []byte) bool {
+				all = append(all, fmt.Sprintf("%x: %x", key, value))
+				return len(all) < 300
+			})
+			return all
+		}
+		if given, want := leaves(served{n.Node}.State(block.Root())), leaves(held); !slices.Equal(given, want) {
+			t.Errorf("block %d: peers are given %d leaves of %x, not %d, or others", block.NumberU64(), len(given), owner, len(want))
+		}
 	}
 }
 

@@ -13,7 +13,11 @@ type served struct{ *Node }
 
 // State implements p2p.StateBackend.
 func (s served) State(root common.Hash) p2p.State {
-	if held := trie.Hold(s.stateAt(root), nil, root); held != nil {
+	var flat trie.Flat
+	if full := s.states.full.Load(); full != nil && full.Has(root) {
+		flat = full.Leaves(root)
+	}
+	if held := trie.Hold(trie.Passing(s.stateAt(root)), flat, root); held != nil {
 		return held
 	}
 	return nil
@@ -21,7 +25,7 @@ func (s served) State(root common.Hash) p2p.State {
 
 // Code implements p2p.StateBackend.
 func (s served) Code(hash common.Hash) []byte {
-	code, err := s.local.Code(hash)
+	code, err := trie.Passing(s.local).Code(hash)
 	if err != nil {
 		return nil
 	}
@@ -31,7 +35,7 @@ func (s served) Code(hash common.Hash) []byte {
 // Data implements p2p.DataBackend: what the memory cache and Hot have, and codes. Solid knows
 // nodes by their paths only; for these there is State.
 func (s served) Data(hash common.Hash) []byte {
-	blob, err := s.local.Node(common.Hash{}, nil, hash)
+	blob, err := trie.Passing(s.local).Node(common.Hash{}, nil, hash)
 	if err == nil && len(blob) > 0 {
 		return blob
 	}
