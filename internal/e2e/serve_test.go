@@ -27,6 +27,7 @@ const pivotDistance = 64 + 16
 // A node that has become full is all that a fresh geth needs: it snap-syncs from that node and from nobody
 // else, and has what the geth has that everything came from.
 func TestGethSyncsFromUs(t *testing.T) {
+	t.Parallel() // much of it is waiting
 	w := newWorld(t)
 	n := start(t, w, filepath.Join(t.TempDir(), "sunbeam"), "--history.chain", "all")
 	mustBring(t, n, build(t, w.Builder, someTransactions(w)), time.Minute)
