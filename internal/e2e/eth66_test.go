@@ -75,7 +75,7 @@ func TestByHashAlone(t *testing.T) {
 	}
 	awaitWhole(t, n)
 	tip := w.Builder.Head().Number.Uint64()
-	compare(t, w, n, tip, size(60, 1000))
+	compare(t, w, n.RPC, tip, size(60, 1000))
 	stop(t, n)
 	found := completeState(t, dir)
 	t.Log(found)
