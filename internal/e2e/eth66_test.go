@@ -75,7 +75,7 @@ func TestByHashAlone(t *testing.T) {
 	}
 	awaitWhole(t, n)
 	tip := w.Builder.Head().Number.Uint64()
-	compare(t, w, n.RPC, tip, size(60, 1000))
+	compare(t, w, n, tip, size(60, 1000))
 	stop(t, n)
 	found := completeState(t, dir)
 	t.Log(found)
@@ -101,7 +101,7 @@ func TestStateByHash(t *testing.T) {
 	mustBring(t, n, build(t, w.Builder, someTransactions(w)), 20*time.Second)
 	nodes, took := awaitWhole(t, n)
 	t.Logf("%.0f nodes/s from one peer, %v away", float64(nodes)/took.Seconds(), 2*delay)
-	compare(t, w, n.RPC, w.Builder.Head().Number.Uint64(), 60)
+	compare(t, w, n, w.Builder.Head().Number.Uint64(), 60)
 	stop(t, n)
 }
 

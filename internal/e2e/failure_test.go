@@ -110,7 +110,7 @@ func TestKill(t *testing.T) {
 			t.Fatalf("after kill %d the head is block %d %x; block %d was VALID", kill, had, hash, known.Number)
 		}
 		if had > 0 {
-			compare(t, w, n.RPC, had, 6)
+			compare(t, w, n, had, 6)
 		}
 		l := f.attach(t.Context(), n, slot)
 		moment := time.Duration(random.Int64N(int64(3 * slot)))
@@ -132,7 +132,7 @@ func TestKill(t *testing.T) {
 		}
 		if kill == kills {
 			l.end()
-			compare(t, w, n.RPC, l.head().Number, 30)
+			compare(t, w, n, l.head().Number, 30)
 			stop(t, n)
 		} else {
 			if err := n.Kill(); err != nil {

@@ -56,7 +56,7 @@ func TestFollow(t *testing.T) {
 	if tip := w.Builder.Head(); head(t, n.RPC) != tip.Number.Uint64() || canonical(t, n.RPC, tip.Number.Uint64()) != tip.Hash() {
 		t.Errorf("the head is not block %d", tip.Number)
 	}
-	compare(t, w, n.RPC, w.Builder.Head().Number.Uint64(), size(60, 1000))
+	compare(t, w, n, w.Builder.Head().Number.Uint64(), size(60, 1000))
 	t.Logf("at most %d MB of memory", n.Memory()/1_000_000)
 	if most := n.Memory(); most == 0 || most > 1<<30 {
 		t.Errorf("%d bytes of memory", most)
@@ -100,8 +100,13 @@ func tell(t *testing.T, n *demo.Node, records []mockcl.Record) {
 	}
 }
 
-// compare asks a node and geth for random state at a block.
-func compare(t *testing.T, w *demo.World, client *gethrpc.Client, block uint64, count int) {
+// compare asks both nodes for random state at a block.
+func compare(t *testing.T, w *demo.World, n *demo.Node, block uint64, count int) {
+	t.Helper()
+	compareClient(t, w, n.RPC, block, count)
+}
+
+func compareClient(t *testing.T, w *demo.World, client *gethrpc.Client, block uint64, count int) {
 	t.Helper()
 	began := time.Now()
 	group, ctx := errgroup.WithContext(t.Context())

@@ -82,7 +82,7 @@ func TestFull(t *testing.T) {
 	for range 10 {
 		atOnce(t, n, swift(t, w, 2_000_000))
 	}
-	compare(t, w, n.RPC, w.Builder.Head().Number.Uint64(), size(60, 500))
+	compare(t, w, n, w.Builder.Head().Number.Uint64(), size(60, 500))
 
 	if err := n.Kill(); err != nil {
 		t.Fatal(err)
@@ -92,7 +92,7 @@ func TestFull(t *testing.T) {
 	if s := readFull(t, n); s.Phase != "full" {
 		t.Fatalf("after a kill: %+v", s)
 	}
-	compare(t, w, n.RPC, w.Builder.Head().Number.Uint64(), 20)
+	compare(t, w, n, w.Builder.Head().Number.Uint64(), 20)
 	stop(t, n)
 
 	var newest *mockcl.Payload

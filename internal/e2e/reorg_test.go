@@ -68,13 +68,13 @@ func TestReorg(t *testing.T) {
 		for range 2 + round {
 			mustBring(t, n, side.next(t), soon)
 		}
-		compare(t, w, n.RPC, side.Head().Number.Uint64(), 15)
+		compare(t, w, n, side.Head().Number.Uint64(), 15)
 		p = trunk.next(t) // geth goes back to the trunk
 		mustBring(t, n, p, soon)
 		if hash := canonical(t, n.RPC, tip.Data.Number); hash != tip.Data.BlockHash {
 			t.Errorf("back on the trunk, block %d is %x, not %x", tip.Data.Number, hash, tip.Data.BlockHash)
 		}
-		compare(t, w, n.RPC, p.Data.Number, 15)
+		compare(t, w, n, p.Data.Number, 15)
 		if reorgs, want := metric(t, port, "beam_reorgs_total"), float64(2*round+2); reorgs != want {
 			t.Errorf("%v reorgs are counted, not %v", reorgs, want)
 		}
@@ -186,7 +186,7 @@ func TestUnknownAncestors(t *testing.T) {
 		if hash := canonical(t, n.RPC, missed.Number.Uint64()); hash != missed.Hash() {
 			t.Errorf("block %d is %x, not %x", missed.Number, hash, missed.Hash())
 		}
-		compare(t, w, n.RPC, missed.Number.Uint64(), 9)
+		compare(t, w, n, missed.Number.Uint64(), 9)
 	}
 	if pivots := metric(t, port, "beam_pivots_total"); pivots != 0 {
 		t.Errorf("%v pivots", pivots)
@@ -203,6 +203,6 @@ func TestUnknownAncestors(t *testing.T) {
 	if pivots := metric(t, port, "beam_pivots_total"); pivots != 1 {
 		t.Errorf("%v pivots, not 1", pivots)
 	}
-	compare(t, w, n.RPC, w.Builder.Head().Number.Uint64(), 15)
+	compare(t, w, n, w.Builder.Head().Number.Uint64(), 15)
 	stop(t, n)
 }

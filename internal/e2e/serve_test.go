@@ -63,7 +63,7 @@ func TestGethSyncsFromUs(t *testing.T) {
 	if err := untilValid(ctx, client, next); err != nil {
 		t.Fatalf("geth does not go on: %v\n%s", err, geth.LogTail())
 	}
-	compare(t, w, geth.RPC(), next.Data.Number, size(40, 200))
+	compareClient(t, w, geth.RPC(), next.Data.Number, size(40, 200))
 	sameHistory(t, geth.RPC(), w.Geth.RPC(), 0, 1)
 	if err := geth.Close(); err != nil {
 		t.Fatal(err)
