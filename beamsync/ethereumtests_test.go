@@ -24,6 +24,7 @@ import (
 	"github.com/ethereum/go-ethereum/core"
 	"github.com/ethereum/go-ethereum/core/rawdb"
 	"github.com/ethereum/go-ethereum/core/types"
+	"github.com/ethereum/go-ethereum/crypto"
 	"github.com/ethereum/go-ethereum/ethdb"
 	"github.com/ethereum/go-ethereum/params"
 	"github.com/ethereum/go-ethereum/rlp"
@@ -143,8 +144,40 @@ func (nobody) AccessLists(context.Context, []*types.Header) ([]rlp.RawValue, err
 	return nil, trie.ErrUnavailable
 }
 
-// newLocalImporter returns a running importer over the complete state of a genesis.
-func newLocalImporter(t *testing.T, genesis *core.Genesis) (*Importer, *chain.Chain) {
+// fullStates is db.Full as an importer wants it.
+type fullStates struct{ *db.Full }
+
+func (f fullStates) Open(ctx context.Context, root common.Hash) evm.State {
+	return f.Full.Open(ctx, root)
+}
+
+// fullOf makes full state of a genesis, as a node does: by a walk, and by enabling what it completed.
+func fullOf(t *testing.T, disk *db.DB, state trie.Local, genesis *core.Genesis, root common.Hash) Full {
+	t.Helper()
+	for _, account := range genesis.Alloc {
+		if len(account.Code) > 0 {
+			if err := disk.Chain().PutCode(crypto.Keccak256Hash(account.Code), account.Code); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	walker := trie.NewWalker(trie.WalkerConfig{Root: root, Solid: disk.Solid(), Writer: disk.Solid().Writer(), Local: state})
+	walker.ByNodes(true)
+	for !walker.Done() {
+		if need, more, err := walker.Next(false, false); err != nil || need != nil || !more && !walker.Done() {
+			t.Fatalf("walk: %v, needs %v", err, need)
+		}
+	}
+	full, err := disk.EnableFull(root, trie.NewCache(1<<20, nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fullStates{full}
+}
+
+// newLocalImporter returns a running importer over the complete state of a genesis: beaming with all that it needs at
+// hand, or that of a full node.
+func newLocalImporter(t *testing.T, genesis *core.Genesis, full bool) (*Importer, *chain.Chain) {
 	t.Helper()
 	state := rawdb.NewMemoryDatabase()
 	nodes := triedb.NewDatabase(state, triedb.HashDefaults)
@@ -162,7 +195,12 @@ func newLocalImporter(t *testing.T, genesis *core.Genesis) (*Importer, *chain.Ch
 	if err != nil {
 		t.Fatal(err)
 	}
+	var states Full
+	if full {
+		states = fullOf(t, disk, hashStore{state}, genesis, blocks.Genesis().Root())
+	}
 	importer := NewImporter(ImporterConfig{
+		Full:     states,
 		Chain:    blocks,
 		Executor: evm.NewExecutor(genesis.Config),
 		Local:    hashStore{state},
@@ -225,7 +263,14 @@ func TestEthereumTests(t *testing.T) {
 			}
 			t.Run(family+"/"+name, func(t *testing.T) {
 				t.Parallel()
-				runBlockTest(t, test, config, notApplicable[family] == "")
+				runBlockTest(t, test, config, notApplicable[family] == "", false)
+			})
+			if testing.Short() && ran%6 > 0 {
+				continue
+			}
+			t.Run(family+"/"+name+"/full", func(t *testing.T) {
+				t.Parallel()
+				runBlockTest(t, test, config, notApplicable[family] == "", true)
 			})
 		}
 	}
@@ -235,8 +280,8 @@ func TestEthereumTests(t *testing.T) {
 	}
 }
 
-func runBlockTest(t *testing.T, test *blockTest, config *params.ChainConfig, checkHead bool) {
-	importer, blocks := newLocalImporter(t, test.genesis(config))
+func runBlockTest(t *testing.T, test *blockTest, config *params.ChainConfig, checkHead, full bool) {
+	importer, blocks := newLocalImporter(t, test.genesis(config), full)
 	if got := blocks.Genesis().Hash(); got != test.Genesis.Hash {
 		t.Fatalf("genesis %x, want %x", got, test.Genesis.Hash)
 	}
