@@ -186,19 +186,23 @@ func TestFloodOfAll(t *testing.T) {
 		flooding      sync.WaitGroup
 		sent, replies atomic.Int64
 		peak          uint64
+		pipes         []*gethp2p.MsgPipeRW
+		enough        = make(chan struct{}) // closed when half of all is answered
 	)
 	for i := range peers {
 		h := newHostile(t, 71, chain, cfg)
+		pipes = append(pipes, h.snap)
 		flooding.Go(func() { // takes what comes, slowly
-			for replies.Load() < int64(peers*rounds) {
+			for {
 				msg, err := h.snap.ReadMsg()
 				if err != nil {
 					return
 				}
 				_, _ = io.Copy(io.Discard, msg.Payload) // cannot fail
-				replies.Add(1)
+				if replies.Add(1) == int64(peers*rounds) {
+					close(enough)
+				}
 			}
-			h.snap.Close()
 		})
 		flooding.Go(func() {
 			for range rounds {
@@ -220,6 +224,10 @@ func TestFloodOfAll(t *testing.T) {
 	answered := replies.Load()
 	if answered >= int64(peers*rounds) {
 		t.Errorf("40 requests to an honest peer took as long as %d of the others", answered)
+	}
+	<-enough
+	for _, pipe := range pipes { // readers wait in them
+		pipe.Close()
 	}
 	flooding.Wait()
 	grown := (int64(peak) - int64(before)) >> 20
