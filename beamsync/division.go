@@ -33,6 +33,7 @@ type division struct {
 	members []member
 	offered map[common.Hash]*trie.Slices // what fellows have that can be asked
 	taken   map[trie.Part]bool           // from others that do not bring it
+	lively  map[string]bool              // members that completed something a moment ago
 
 	owners map[trie.Part]string // what has been found out
 }
@@ -108,9 +109,12 @@ func mix(x uint64) uint64 {
 }
 
 // steal chooses parts that others were to bring and did not: from the end of the walk, because their
-// owners come from the other side, and first those that are ours if their owner is not there.
-func (d *division) steal(parked []trie.Part, n int) (stolen []trie.Part) {
-	open := slices.DeleteFunc(slices.Clone(parked), func(p trie.Part) bool { return d.has(p) || d.mine(p) })
+// owners come from the other side, and first those that are ours if their owner is not there. Lively owners
+// are left theirs unless patience is at its end.
+func (d *division) steal(parked []trie.Part, n int, impatient bool) (stolen []trie.Part) {
+	open := slices.DeleteFunc(slices.Clone(parked), func(p trie.Part) bool {
+		return d.has(p) || d.mine(p) || !impatient && d.lively[d.owner(p)]
+	})
 	slices.Reverse(open)
 	slices.SortStableFunc(open, func(a, b trie.Part) int {
 		next := func(p trie.Part) int {

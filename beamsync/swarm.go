@@ -22,6 +22,7 @@ const (
 	fellowRefusals = 64               // subtrees refused, beyond four for each one brought, after which likewise
 	fellowBehind   = 8                // parts that we completed while a fellow completed none
 	fellowPatience = 10 * time.Second // and for how long it did, so that nothing is expected of it
+	fellowLively   = 5 * time.Second  // for which it is waited for after it has told of another part
 	maxLargeTries  = 64               // in one Have, as the protocol allows
 )
 
@@ -199,13 +200,14 @@ func (s *swarm) division(now time.Time, taken map[trie.Part]bool) *division {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	members := []member{{s.self, s.since}}
-	offered := make(map[common.Hash]*trie.Slices)
+	offered, lively := make(map[common.Hash]*trie.Slices), make(map[string]bool)
 	for id, f := range s.fellows {
 		if f.useless {
 			continue
 		}
 		if f.have.Active && f.have.Number > 0 && !f.stalled {
 			members = append(members, member{id, f.have.Since})
+			lively[id] = now.Sub(f.news) < fellowLively
 		}
 		if !f.asked(now) {
 			continue
@@ -222,7 +224,9 @@ func (s *swarm) division(now time.Time, taken map[trie.Part]bool) *division {
 			}
 		}
 	}
-	return newDivision(s.self, members, offered, taken)
+	d := newDivision(s.self, members, offered, taken)
+	d.lively = lively
+	return d
 }
 
 // large returns the accounts that fellows told to have large storage tries.

@@ -120,20 +120,23 @@ func TestLoneWalk(t *testing.T) {
 				w.nodes = append(w.nodes, &swarmNode{id: "idle", t: t, world: w, Backfill: NewBackfill(BackfillConfig{})})
 			}
 			w.start("lone", state).finish(time.Hour)
-			walks[i] = slices.Clone(w.full.requests)
+			walks[i] = slices.DeleteFunc(slices.Clone(w.full.requests), func(r fullRequest) bool { return r.lookup })
 			slices.SortFunc(walks[i], func(a, b fullRequest) int {
 				return cmp.Or(a.distance(seed).Cmp(b.distance(seed)), a.owner.Cmp(b.owner))
 			})
 		})
 	}
+	if len(walks[0]) != len(walks[1]) {
+		t.Fatalf("%d requests alone, %d with somebody who has nothing", len(walks[0]), len(walks[1]))
+	}
 	for i, r := range walks[0] { // by key: requests of one moment arrive in any order
-		if beside := walks[1][i]; r.owner != beside.owner || r.origin != beside.origin || r.lookup != beside.lookup {
+		if beside := walks[1][i]; r.owner != beside.owner || r.origin != beside.origin {
 			t.Fatalf("request %d alone is for %x %x, with somebody who has nothing for %x %x", i, r.owner, r.origin, beside.owner, beside.origin)
 		}
 	}
 	var latest time.Time
 	for _, r := range walks[0] {
-		if r.lookup || r.owner != (common.Hash{}) {
+		if r.owner != (common.Hash{}) {
 			continue
 		}
 		if r.at.Before(latest) {

@@ -16,6 +16,7 @@ const (
 	maxShared    = 32 // requests to all fellows: bounds memory
 	meetingTime  = 500 * time.Millisecond
 	stealAfter   = 3  // ticks of idleness after which parts of others are asked for
+	patience     = 30 // ticks of idleness after which that of lively ones is asked for as well
 	maxStolen    = 32 // parts at a time
 	adoptedDelay = 32 // blocks that a state may lie behind the head to be collected because fellows do
 )
@@ -26,6 +27,7 @@ type sharing struct {
 	taken    map[trie.Part]bool
 	flying   int // requests to fellows
 	idle     int // ticks since when nothing is in flight, and something waits for others
+	rounds   int // of taking what is others'
 }
 
 // divide lets the walker know what is for whom.
@@ -215,8 +217,13 @@ func (w *walk) share() {
 	if s.division == nil || len(parked) == 0 || w.walker.Progress().Out > 0 || w.waiting != "" {
 		s.idle = 0
 	} else if s.idle++; s.idle >= stealAfter {
-		for _, p := range s.division.steal(parked, min(1<<(s.idle-stealAfter), maxStolen)) {
+		stolen := s.division.steal(parked, min(1<<min(s.rounds, 8), maxStolen), s.idle >= patience)
+		for _, p := range stolen {
 			s.taken[p] = true
+		}
+		if len(stolen) > 0 {
+			s.rounds++
+			w.b.log.Debug("Fetching what others were to bring", "parts", len(stolen), "parked", len(parked))
 		}
 	}
 	w.divide()

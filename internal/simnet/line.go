@@ -9,6 +9,30 @@ import (
 type Link struct {
 	Delay     time.Duration // one way; a round trip is twice as long
 	Bandwidth int64         // bytes per second each way; 0 means unlimited
+	Upload    *Upload       // what limits the bytes from a proxy's target; nil: nothing
+}
+
+// Upload is a bandwidth that several connections share, of several proxies perhaps: what one of them
+// sends, the others wait for.
+type Upload struct {
+	bandwidth int64 // bytes per second
+
+	mu   sync.Mutex
+	free time.Time // when all that was sent so far is on the wire
+}
+
+// NewUpload returns a bandwidth in bytes per second.
+func NewUpload(bandwidth int64) *Upload { return &Upload{bandwidth: bandwidth} }
+
+// take returns when n bytes are on the wire that are sent now.
+func (u *Upload) take(now time.Time, n int) time.Time {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.free.Before(now) {
+		u.free = now
+	}
+	u.free = u.free.Add(time.Duration(float64(n) / float64(u.bandwidth) * float64(time.Second)))
+	return u.free
 }
 
 // pacer stamps what goes into one direction of a link.
@@ -25,6 +49,11 @@ func (p *pacer) due(now time.Time, n int, extra time.Duration) time.Time {
 	}
 	if p.link.Bandwidth > 0 {
 		p.free = p.free.Add(time.Duration(float64(n) / float64(p.link.Bandwidth) * float64(time.Second)))
+	}
+	if u := p.link.Upload; u != nil {
+		if free := u.take(now, n); free.After(p.free) {
+			p.free = free
+		}
 	}
 	if due := p.free.Add(p.link.Delay + extra); due.After(p.last) {
 		p.last = due

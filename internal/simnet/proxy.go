@@ -129,8 +129,10 @@ func (p *Proxy) forward(ctx context.Context, client net.Conn) error {
 	p.setServer(s, server)
 
 	group, ctx := errgroup.WithContext(ctx)
-	p.pump(ctx, group, s, s.up, client, server, &p.up)
-	p.pump(ctx, group, s, s.down, server, client, &p.down)
+	up := p.link
+	up.Upload = nil
+	p.pump(ctx, group, s, s.up, up, client, server, &p.up)
+	p.pump(ctx, group, s, s.down, p.link, server, client, &p.down)
 	if err := group.Wait(); err != nil && !errors.Is(err, net.ErrClosed) {
 		return err
 	}
@@ -138,10 +140,10 @@ func (p *Proxy) forward(ctx context.Context, client net.Conn) error {
 }
 
 // pump forwards one direction through its line: one goroutine stamps, one delivers.
-func (p *Proxy) pump(ctx context.Context, group *errgroup.Group, s *session, l *line[[]byte], from, to net.Conn, count *atomic.Int64) {
+func (p *Proxy) pump(ctx context.Context, group *errgroup.Group, s *session, l *line[[]byte], link Link, from, to net.Conn, count *atomic.Int64) {
 	window := semaphore.NewWeighted(windowBytes)
 	group.Go(func() error {
-		pace := pacer{link: p.link}
+		pace := pacer{link: link}
 		for {
 			if err := window.Acquire(ctx, chunkBytes); err != nil {
 				return nil //nolint:nilerr // the other half gave the reason

@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"sync"
 	"testing"
 	"time"
 
@@ -123,6 +124,27 @@ func TestProxyBandwidth(t *testing.T) {
 	if _, err := io.Copy(io.Discard, conn); err != nil {
 		t.Fatal(err)
 	}
+	if took := time.Since(start); took < 250*time.Millisecond {
+		t.Errorf("256 KiB at 1 MiB/s took %v", took)
+	}
+}
+
+// TestProxiesShareUpload: what the targets of two proxies send shares a bandwidth, what is sent to them does not.
+func TestProxiesShareUpload(t *testing.T) {
+	upload := simnet.NewUpload(1 << 20)
+	start := time.Now()
+	var copies sync.WaitGroup
+	for range 2 {
+		conn := dial(t, proxied(t, simnet.Link{Upload: upload}))
+		copies.Go(func() {
+			conn.Write(make([]byte, 128<<10)) //nolint:errcheck // what arrives is checked
+			conn.CloseWrite()                 //nolint:errcheck // likewise
+			if n, err := io.Copy(io.Discard, conn); err != nil || n != 128<<10 {
+				t.Errorf("%d bytes, %v", n, err)
+			}
+		})
+	}
+	copies.Wait()
 	if took := time.Since(start); took < 250*time.Millisecond {
 		t.Errorf("256 KiB at 1 MiB/s took %v", took)
 	}
