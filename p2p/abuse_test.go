@@ -125,6 +125,24 @@ func TestMaximalRequests(t *testing.T) {
 	}
 }
 
+// TestSizes: only what we asked for may be large.
+func TestSizes(t *testing.T) {
+	for m := range message(messageCount) {
+		limit := maxIncoming
+		if messages[m].role == roleResponse {
+			limit = maxMessageSize
+		}
+		for _, version := range []uint{eth66, eth.ETH71} {
+			if _, ok := lookup(messages[m].protocol, version, messages[m].code); !ok {
+				continue
+			}
+			p := NewPeer(Link{ID: "p", Version: version}, PeerConfig{})
+			_, _, err := p.payload(messages[m].protocol, gethp2p.Msg{Code: messages[m].code, Size: uint32(limit) + 1})
+			faultOf(t, err, KindOversize)
+		}
+	}
+}
+
 // TestPace: a peer that asks too fast is answered at the pace that is allowed, and is not
 // blamed as long as it waits for answers.
 func TestPace(t *testing.T) {

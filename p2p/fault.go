@@ -25,7 +25,7 @@ const (
 	KindTimeout
 	// KindMalformed is a message that does not decode.
 	KindMalformed
-	// KindOversize is a message above 10 MiB, a request or gossip above 2 MiB.
+	// KindOversize is a message above 2 MiB, a response above 10 MiB.
 	KindOversize
 	// KindUnknownMessage is a message code that the agreed version does not have, among
 	// them the block announcements that ended with the merge.

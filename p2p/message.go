@@ -11,7 +11,7 @@ import (
 // are those of go-ethereum's servers (eth/protocols/{eth,snap}/handler.go).
 const (
 	maxMessageSize = 10 << 20 // bytes, any message
-	maxIncoming    = 2 << 20  // bytes of a request or of gossip, of which a tenth is seen in practice
+	maxIncoming    = 2 << 20  // bytes of a message that nobody asked for; a tenth is seen in practice
 	softReplySize  = 2 << 20  // bytes after which no further item is added to a reply
 	maxLookups     = 1024     // headers, bodies, receipts, access lists, codes, trie nodes
 	maxPooled      = 4096     // transactions per request or announcement

@@ -309,9 +309,9 @@ func (p *Peer) payload(proto protocol, msg gethp2p.Msg) (message, []byte, error)
 	if !ok {
 		return 0, nil, p.blame(KindUnknownMessage, fmt.Errorf("message %#02x in %s beside eth/%d", msg.Code, proto, p.link.Version))
 	}
-	limit := uint32(maxMessageSize)
-	if messages[m].role == roleRequest || messages[m].role == roleGossip {
-		limit = maxIncoming
+	limit := uint32(maxIncoming)
+	if messages[m].role == roleResponse {
+		limit = maxMessageSize
 	}
 	if msg.Size > limit {
 		return 0, nil, p.blame(KindOversize, fmt.Errorf("%s of %d bytes", m, msg.Size))
