@@ -47,5 +47,7 @@
 //
 // go-ethereum's freezer is an array that starts at block 0, and rawdb.Open refuses a chain
 // that starts in the middle. While there is a gap (see package chain), all blocks stay in the
-// key-value database and no freezer runs; one that is there already is opened for reading.
+// key-value database and no freezer runs; one that is there already is opened for reading. When all
+// is collected (--history.chain all), stock go-ethereum opens the directory of a full node and goes on with it;
+// before, it refuses with "ancient chain segments already extracted".
 package db

@@ -96,7 +96,7 @@ func TestFull(t *testing.T) {
 	stop(t, n)
 
 	var newest *mockcl.Payload
-	missed := size(140, 300)
+	missed := size(80, 300)
 	for range missed {
 		newest = swift(t, w, 1_000_000)
 	}
@@ -187,4 +187,47 @@ func completeState(t *testing.T, dir string) db.Verdict {
 		t.Fatal(verdict)
 	}
 	return verdict
+}
+
+// TestBackfillAfterBreak takes a node off the network in the middle of its backfill, for more blocks than peers keep
+// states of: it pivots, and does not collect again what it has.
+func TestBackfillAfterBreak(t *testing.T) {
+	t.Parallel() // it waits for the rate limit mostly
+	w := newWorld(t)
+	dir := filepath.Join(t.TempDir(), "sunbeam")
+	args := []string{"--history.chain", "10", "--beam.backfill.rate", size("300", "6000")}
+	n := start(t, w, dir, args...)
+	mustBring(t, n, swift(t, w, 2_000_000), 30*time.Second)
+	var before demo.Backfill
+	await(t, n, 2*time.Minute, "half of the state", func(s status) bool {
+		if s.Backfill != nil {
+			before = *s.Backfill
+		}
+		return before.Share >= 0.5
+	})
+	stop(t, n)
+	var newest *mockcl.Payload
+	for range size(140, 300) {
+		newest = swift(t, w, 200_000)
+	}
+	n = start(t, w, dir, args...)
+	mustBring(t, n, newest, time.Minute)
+	var after demo.Backfill
+	await(t, n, 3*time.Minute, "full node", func(s status) bool {
+		if s.Backfill != nil {
+			after = *s.Backfill
+		}
+		return s.Phase == "full"
+	})
+	all := float64(before.Bytes) / before.Share
+	t.Logf("%d kB for %.3f of the state, then %d kB in %d walks", before.Bytes/1000, before.Share, after.Bytes/1000, after.Restarts+1)
+	if most := (1-before.Share)*all + 0.25*all; float64(after.Bytes) > most {
+		t.Errorf("received %d bytes after the break, of %.0f in all", after.Bytes, all)
+	}
+	for range 3 {
+		atOnce(t, n, swift(t, w, 2_000_000))
+	}
+	compare(t, w, n, w.Builder.Head().Number.Uint64(), 30)
+	stop(t, n)
+	t.Log("on disk:", completeState(t, dir))
 }

@@ -38,13 +38,14 @@ func killMoments() []killAt {
 // Killed at any moment on its way to a full node, and when it is one, the node goes on where it was. In the end
 // every trie node that the state has is on disk, and none beside.
 func TestKillBackfill(t *testing.T) {
+	t.Parallel() // it waits for the rate limit mostly
 	const slot = 500 * time.Millisecond
 	w := newWorld(t)
 	f := new(feed)
 	chain := mockcl.Chain{Builder: w.Builder, Slot: slot, Transactions: transactions(w, 1_000_000), Built: f.publish}
 	background(t, "the chain", chain.Run)
 	random := rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 0))
-	for kills, round := 0, 0; kills < size(7, 100); round++ {
+	for kills, round := 0, 0; kills < size(4, 100); round++ {
 		kills += killRound(t, w, f, random, slot, round)
 	}
 }
