@@ -135,13 +135,16 @@ func drain(ch <-chan struct{}) (n int) {
 	}
 }
 
-// repeat runs something in all manners, asks for what it missed, and does it again when some of
-// that is here; when all of it that can be had is here if it is not eager.
+// repeat runs something, asks for what it missed, and does it again when some of that is here. If it is
+// not eager it saves computing: it runs in one manner only, and again when all that can be had is here.
 func (r *collection) repeat(ctx context.Context, eager bool, run func(evm.Speculation)) error {
-	news := make(chan struct{}, 1)
+	news, manners := make(chan struct{}, 1), []evm.Manner{evm.Marked, evm.Zeroed}
+	if !eager {
+		manners = manners[:1]
+	}
 	for range maxRounds {
 		var missed wishes
-		for _, manner := range []evm.Manner{evm.Marked, evm.Zeroed} {
+		for _, manner := range manners {
 			r.cores <- struct{}{}
 			spec := r.speculation(manner, &missed)
 			run(spec)
