@@ -44,7 +44,8 @@ type network struct {
 	mute  bool          // nobody answers
 	asked int           // requests for nodes and codes
 
-	hints      time.Duration                   // that hints take, all in vain
+	helpful    bool                            // hints bring what they ask for
+	hints      time.Duration                   // that hints take otherwise, all in vain
 	lists      func(*types.Block) rlp.RawValue // what AccessLists says, nil: nothing, ever
 	listsAsked [][]common.Hash
 }
@@ -53,6 +54,13 @@ var testKey, _ = crypto.HexToECDSA("b71c71a67e1177ad4e901695e1b4b9ee17ae16c6668d
 
 func newNetwork(t *testing.T, config *params.ChainConfig, length int) *network {
 	t.Helper()
+	return newNetworkOf(t, config, length, nil)
+}
+
+// newNetworkOf makes one whose blocks call the contract that is given, if it is, with their number
+// from 0 on as input.
+func newNetworkOf(t *testing.T, config *params.ChainConfig, length int, contract *types.Account) *network {
+	t.Helper()
 	genesis := &core.Genesis{
 		Config:   config,
 		GasLimit: 30_000_000,
@@ -60,6 +68,9 @@ func newNetwork(t *testing.T, config *params.ChainConfig, length int) *network {
 		Alloc:    core.SystemContractAllocs(),
 	}
 	genesis.Alloc[crypto.PubkeyToAddress(testKey.PublicKey)] = types.Account{Balance: new(big.Int).Lsh(big.NewInt(1), 100)}
+	if contract != nil {
+		genesis.Alloc[common.Address{0xcc}] = *contract
+	}
 	state := rawdb.NewMemoryDatabase()
 	nodes := triedb.NewDatabase(state, triedb.HashDefaults)
 	if _, err := genesis.Commit(state, nodes, nil); err != nil {
@@ -73,6 +84,12 @@ func newNetwork(t *testing.T, config *params.ChainConfig, length int) *network {
 				Nonce: gen.TxNonce(crypto.PubkeyToAddress(testKey.PublicKey)), To: &to, Value: big.NewInt(1),
 				Gas: 21000, GasPrice: gen.BaseFee(),
 			}))
+			if contract != nil {
+				gen.AddTx(types.MustSignNewTx(testKey, signer, &types.LegacyTx{
+					Nonce: gen.TxNonce(crypto.PubkeyToAddress(testKey.PublicKey)), To: &common.Address{0xcc}, Data: common.BigToHash(big.NewInt(int64(i))).Bytes(),
+					Gas: 200_000, GasPrice: gen.BaseFee(),
+				}))
+			}
 		}
 	}
 	consensus := beacon.New(ethash.NewFaker())
@@ -249,7 +266,10 @@ func (s networkSession) FetchCode(ctx context.Context, hash common.Hash) ([]byte
 	return s.states.Code(hash)
 }
 
-func (s networkSession) Hint(context.Context, []trie.Fault, []common.Hash, func()) error {
+func (s networkSession) Hint(ctx context.Context, faults []trie.Fault, codes []common.Hash, news func()) error {
+	if s.helpful {
+		return s.help(ctx, faults, codes, news)
+	}
 	time.Sleep(s.hints)
 	return trie.ErrUnavailable
 }
