@@ -25,7 +25,7 @@ const (
 	// transaction whose sender is not known by then is forgotten.
 	gossipPatience = 5 * time.Second
 	// maxHeld bounds the accounts in the ledger of one head. Those of rejected transactions stay
-	// there until the next one.
+	// there until the next one. Peers may fill half of it, so that there is room for users.
 	maxHeld = 1 << 16
 	// maxMoves is how often the head may move while an account is read.
 	maxMoves = 4
@@ -57,7 +57,7 @@ func (p *Pool) Nonce(ctx context.Context, addr common.Address) (nonce uint64, er
 // reading is how accounts are read.
 type reading struct {
 	states States
-	slots  *semaphore.Weighted // bounds how many at the same time, over all callers; nil: not bounded
+	slots  *semaphore.Weighted // for peers: bounds how many at the same time; nil: not bounded
 }
 
 // add adds transactions; the errors are in their order, nil for those in the pool.
@@ -198,7 +198,11 @@ func (p *Pool) read(ctx context.Context, how reading, l *ledger, addrs []common.
 		defer mu.Unlock()
 		unknown[addr] = fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
-	if l.size()+len(addrs) > maxHeld {
+	room := maxHeld - l.size()
+	if how.slots != nil {
+		room -= maxHeld / 2
+	}
+	if len(addrs) > room {
 		for _, addr := range addrs {
 			fail(addr, errors.New("too many senders since the last block"))
 		}

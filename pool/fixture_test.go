@@ -56,7 +56,7 @@ func addr(key *ecdsa.PrivateKey) common.Address { return crypto.PubkeyToAddress(
 
 // world is a chain with all its state, made by go-ethereum. It is the pool's Chain.
 type world struct {
-	t      *testing.T
+	t      testing.TB
 	config *params.ChainConfig
 	db     ethdb.Database
 	feed   event.Feed
@@ -66,7 +66,13 @@ type world struct {
 	head   *types.Block
 }
 
-func newWorld(t *testing.T) *world {
+func newWorld(t testing.TB) *world {
+	t.Helper()
+	return newWorldOf(t, func(types.GenesisAlloc) {})
+}
+
+// newWorldOf is newWorld with more accounts.
+func newWorldOf(t testing.TB, more func(types.GenesisAlloc)) *world {
 	t.Helper()
 	config := *params.MergedTestChainConfig
 	ether := big.NewInt(params.Ether)
@@ -78,6 +84,7 @@ func newWorld(t *testing.T) *world {
 	for i := range 300 { // so that paths are several nodes deep
 		alloc[common.BigToAddress(big.NewInt(int64(0x10000+i)))] = types.Account{Balance: big.NewInt(int64(i) + 1)}
 	}
+	more(alloc)
 	genesis := &core.Genesis{Config: &config, Alloc: alloc, Timestamp: 9000, GasLimit: 30_000_000, BaseFee: big.NewInt(params.InitialBaseFee), Difficulty: common.Big0}
 	w := &world{t: t, config: &config, blocks: make(map[common.Hash]*types.Block)}
 	w.db, _, _ = core.GenerateChainWithGenesis(genesis, beacon.New(ethash.NewFaker()), 0, nil)
@@ -248,7 +255,7 @@ type node struct {
 	stop func()
 }
 
-func startPool(t *testing.T, w *world, change ...func(*Config)) *node {
+func startPool(t testing.TB, w *world, change ...func(*Config)) *node {
 	t.Helper()
 	net := newNetwork(w)
 	cfg := Config{Chain: w, Users: net, Peers: net, Ready: func() bool { return true }}
@@ -285,7 +292,7 @@ func (n *node) send(tx *types.Transaction) error {
 	return n.Send(ctx, tx)
 }
 
-func (n *node) nonce(t *testing.T, addr common.Address) uint64 {
+func (n *node) nonce(t testing.TB, addr common.Address) uint64 {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(n.w.t.Context(), patience)
 	defer cancel()
@@ -296,7 +303,7 @@ func (n *node) nonce(t *testing.T, addr common.Address) uint64 {
 	return nonce
 }
 
-func eventually(t *testing.T, what string, is func() bool) {
+func eventually(t testing.TB, what string, is func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(patience); !is(); time.Sleep(2 * time.Millisecond) {
 		if time.Now().After(deadline) {

@@ -2,8 +2,11 @@ package pool
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"math/big"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -332,6 +335,19 @@ func TestBounds(t *testing.T) {
 	}
 	close(hold)
 	eventually(t, "all is looked at", func() bool { return n.peers.bytes.Load() == 0 })
+
+	l := newLedger(common.Hash{1}) // peers leave room for users
+	for i := range maxHeld / 2 {
+		l.put(common.BigToAddress(big.NewInt(int64(i))), nil)
+	}
+	unknown := n.read(t.Context(), reading{states: n.net, slots: n.reads}, l, []common.Address{addr(keys[0])})
+	if err := unknown[addr(keys[0])]; !errors.Is(err, ErrUnavailable) || !strings.Contains(err.Error(), "too many senders") {
+		t.Errorf("a peer's account beyond the limit: %v", err)
+	}
+	unknown = n.read(t.Context(), reading{states: n.net}, l, []common.Address{addr(keys[0])})
+	if err := unknown[addr(keys[0])]; err == nil || strings.Contains(err.Error(), "too many senders") {
+		t.Errorf("a user's account: %v", err) // there is no such root
+	}
 
 	slow := newPeer(&fakePeer{id: "slow"})
 	hashes := make([]common.Hash, 3*maxTelling)

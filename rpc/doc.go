@@ -30,5 +30,6 @@
 //
 // JSON shapes, error codes and parameter rules are go-ethereum v1.17.8's, whose
 // internal/ethapi and eth/catalyst cannot be imported. The pending tag means the latest block,
-// because the node builds no blocks; the earliest tag means the oldest block that is held.
+// because the node builds no blocks, but for eth_getTransactionCount, where it means the nonce after the
+// pooled transactions; the earliest tag means the oldest block that is held.
 package rpc
