@@ -56,14 +56,21 @@ func killRound(t *testing.T, w *demo.World, f *feed, random *rand.Rand, slot tim
 	dir := filepath.Join(t.TempDir(), fmt.Sprintf("sunbeam%d", round))
 	rate := fmt.Sprint(size(300, 5000) + random.IntN(size(700, 15_000))) // kB/s: so that it takes some seconds
 	var received uint64
+	var known mockcl.Record // the newest head that was VALID
 	begin := func() (*demo.Node, *life) {
 		n := start(t, w, dir, "--history.chain", "10", "--beam.backfill.rate", rate)
+		if had := head(t, n.RPC); had < known.Number || canonical(t, n.RPC, had) != canonical(t, w.Geth.RPC(), had) {
+			t.Fatalf("round %d, after %d kills: the head is block %d, but block %d was VALID", round, kills, had, known.Number)
+		}
 		return n, f.attach(t.Context(), n, slot)
 	}
 	until := func(n *demo.Node, come func(demo.Status) bool) (s demo.Status) {
 		began := time.Now()
 		for {
 			if got, err := n.Status(t.Context()); err == nil {
+				if untrue := untrue(s, got); untrue != "" {
+					t.Fatalf("round %d, after %d kills: %s", round, kills, untrue)
+				}
 				if s = got; come(s) {
 					return s
 				}
@@ -80,6 +87,9 @@ func killRound(t *testing.T, w *demo.World, f *feed, random *rand.Rand, slot tim
 			if r.Status == engine.INVALID {
 				t.Fatalf("round %d, after %d kills: %+v", round, kills, r)
 			}
+		}
+		if r := l.head(); r.Number > known.Number {
+			known = r
 		}
 	}
 	for wasFull := 0; wasFull < 2; kills++ {
@@ -116,4 +126,17 @@ func killRound(t *testing.T, w *demo.World, f *feed, random *rand.Rand, slot tim
 	stop(t, n)
 	t.Logf("round %d: %d kills, %d kB received by the backfill: %v", round, kills, received/1000, completeState(t, dir))
 	return kills
+}
+
+// untrue says what cannot be in two statuses of one process, one after the other.
+func untrue(before, after demo.Status) string {
+	switch then, now := before.Backfill, after.Backfill; {
+	case before.Phase == "full" && after.Phase != "full":
+		return "a full node is " + after.Phase
+	case now != nil && (now.Share < 0 || now.Share > 1):
+		return fmt.Sprintf("%v of the state is there", now.Share)
+	case then != nil && now != nil && now.Bytes < then.Bytes:
+		return fmt.Sprintf("%d bytes were received, then %d", then.Bytes, now.Bytes)
+	}
+	return ""
 }

@@ -167,8 +167,8 @@ func (f *Follower) bring(ctx context.Context, open []*pending) []*pending {
 		}
 	}
 	if err != nil {
+		newest.record.Err = err.Error() // a VALID block that was not made the head, for one
 		if ctx.Err() == nil {
-			newest.record.Err = err.Error()
 			f.log.Warn("Engine API call failed", "client", f.client.name, "number", newest.record.Number, "err", err)
 		}
 		if status.Status != engine.VALID {
