@@ -234,7 +234,7 @@ func (r *race) run(ctx context.Context) error {
 		res.Ratio = res.Seconds / res.GethSeconds
 	}
 	if r.opts.Alone {
-		alone, err := r.beam(ctx, "alone", max(len(beam.records), fewestBlocks), 0)
+		alone, err := r.beam(ctx, "alone", min(max(len(beam.records), fewestBlocks), 2*fewestBlocks), 0)
 		if err != nil {
 			return err
 		}
