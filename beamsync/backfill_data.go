@@ -34,7 +34,7 @@ func (w *walk) choose() {
 
 // freeData returns a peer that can take a request for nodes by hash.
 func (w *walk) freeData(now time.Time) (*rangePeer, time.Time) {
-	peer, again := w.b.data.free(now)
+	peer, again := w.b.data.free(now, false)
 	if wait := w.bucket.wait(now); wait > 0 && peer != nil {
 		w.waiting = "for the rate limit"
 		return nil, now.Add(wait)

@@ -67,7 +67,7 @@ func TestBackfillByHash(t *testing.T) {
 		if most := peer.most.Load(); most != maxData {
 			t.Errorf("at most %d hashes in a request", most)
 		}
-		if asked := int(peer.asked.Load()); asked > len(state.nodes)/maxData+30 {
+		if asked := int(peer.asked.Load()); asked > len(state.nodes)/maxData+50 {
 			t.Errorf("%d requests for %d nodes", asked, len(state.nodes))
 		}
 		if took > 2*time.Second { // 20 trips of 50 ms, and requests beside each other

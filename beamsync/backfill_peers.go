@@ -77,7 +77,8 @@ func (r *rangePeers) expel(id string) bool {
 
 // free returns a peer that can take a request, nil if there is none; then again is when a
 // peer's back-off ends, zero if none backs off.
-func (r *rangePeers) free(now time.Time) (best *rangePeer, again time.Time) {
+// While something more important is in work, few can.
+func (r *rangePeers) free(now time.Time, yields bool) (best *rangePeer, again time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.flying >= maxRanges {
@@ -90,7 +91,11 @@ func (r *rangePeers) free(now time.Time) (best *rangePeer, again time.Time) {
 			}
 			continue
 		}
-		if p.flying < p.window() && (best == nil || p.flying < best.flying || p.flying == best.flying && p.ID() < best.ID()) {
+		window := p.window()
+		if yields {
+			window = p.aside()
+		}
+		if p.flying < window && (best == nil || p.flying < best.flying || p.flying == best.flying && p.ID() < best.ID()) {
 			best = p
 		}
 	}
@@ -107,8 +112,16 @@ func (p *rangePeer) window() int {
 	return min(2+int((p.least-p.gap)/max(p.gap, time.Millisecond)), rangeWindow)
 }
 
-// measure takes note of a request that was dealt with and took so long.
+// aside is the window while a block is in work. What the block asks for is on its way most of the time
+// if a peer is far away, and the peer may spend half of that on us; one that is near has no such time.
+func (p *rangePeer) aside() int { return (p.window() - 2) / 2 }
+
+// measure takes note of a request that was dealt with and took so long; zero if a block held it up.
 func (p *rangePeer) measure(now time.Time, took time.Duration) {
+	if took == 0 {
+		p.last = time.Time{}
+		return
+	}
 	if p.least == 0 || took < p.least {
 		p.least = took
 	} else {

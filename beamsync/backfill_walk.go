@@ -28,6 +28,7 @@ type walk struct {
 	unproved []*rangeResult // replies that nobody has verified, the first one first
 	proving  int            // replies that are being verified
 	yielding time.Time      // since when more important things are in work; zero: they are not
+	yielded  time.Time      // when they were last
 	byNodes  time.Time      // until when no ranges are asked for, because nobody serves them
 	alone    time.Time      // since when there is no peer that may serve ranges; zero: there is one
 	lookups  int            // calls of StateSource in flight
@@ -104,22 +105,17 @@ func (w *walk) run(ctx context.Context) error {
 	w.choose()
 	w.divide()
 	for !w.walker.Done() {
-		more := false
-		if w.yields(time.Now()) {
-			w.waiting = "for a block in work"
-			w.wake.Reset(backfillPoll)
-		} else {
-			w.prove()
-			var err error
-			if more, err = w.dispatch(ctx); err != nil {
-				return err
-			}
+		w.prove()
+		more, err := w.dispatch(ctx)
+		if err != nil {
+			return err
+		}
+		if !w.yields(time.Now()) {
 			w.askFellows(ctx)
 		}
 		if more { // there is local work: look at the rest without waiting
 			w.wake.Reset(0)
 		}
-		var err error
 		select {
 		case <-ctx.Done():
 			w.publish()
@@ -154,8 +150,8 @@ func (w *walk) run(ctx context.Context) error {
 	return nil
 }
 
-// yields says whether to leave network and processors to something more important. Where that
-// never ends, every few seconds there is a turn for the backfill nevertheless: once the state is complete,
+// yields says whether to leave network and processors to something more important, as far as it
+// takes up peers' time: see rangePeer.aside. Where that never ends, every few seconds there is a turn for the backfill nevertheless: once the state is complete,
 // blocks do not wait for the network any more.
 func (w *walk) yields(now time.Time) bool {
 	if !w.b.cfg.Busy() {
@@ -165,6 +161,7 @@ func (w *walk) yields(now time.Time) bool {
 	if w.yielding.IsZero() {
 		w.yielding = now
 	}
+	w.yielded = now
 	return now.Sub(w.yielding)%(maxYield+backfillTurn) < maxYield
 }
 
@@ -173,10 +170,13 @@ func (w *walk) dispatch(ctx context.Context) (more bool, err error) {
 	for {
 		w.waiting = ""
 		now := time.Now()
-		if w.yields(now) {
-			return true, nil
+		yields := w.yields(now)
+		peer, again := w.b.peers.free(now, yields)
+		if yields && peer == nil {
+			w.waiting = "for a block in work"
+			w.wake.Reset(backfillPoll)
+			return false, nil
 		}
-		peer, again := w.b.peers.free(now)
 		if wait := w.bucket.wait(now); wait > 0 && peer != nil {
 			w.waiting, peer, again = "for the rate limit", nil, now.Add(wait)
 		}
@@ -191,6 +191,7 @@ func (w *walk) dispatch(ctx context.Context) (more bool, err error) {
 		if w.onlyData() { // nodes go to these only, what else there is takes the long way
 			lookups = w.lookups < maxLookupCalls && data != nil
 		}
+		lookups = lookups && !yields
 		if peer == nil && !lookups && w.alone.IsZero() && w.sharing.division == nil {
 			return false, nil
 		}
@@ -269,9 +270,13 @@ func (w *walk) ask(ctx context.Context, peer *rangePeer, need *trie.Need) {
 	}()
 }
 
-// prove verifies replies, as many at once as there are processors.
+// prove verifies replies, as many at once as there are processors, one while it yields.
 func (w *walk) prove() {
-	for w.proving < runtime.GOMAXPROCS(0) && len(w.unproved) > 0 {
+	most := runtime.GOMAXPROCS(0)
+	if w.yields(time.Now()) {
+		most = 1
+	}
+	for w.proving < most && len(w.unproved) > 0 {
 		r := w.unproved[0]
 		w.unproved = w.unproved[1:]
 		w.proving++
@@ -358,7 +363,11 @@ func (w *walk) take(ctx context.Context, r *rangeResult) error {
 		return nil
 	}
 	served := result == resultOK || result == resultPartial
-	w.b.peers.put(r.peer, w.target.Root, time.Since(r.began), served, result == resultEmpty)
+	took := time.Since(r.began)
+	if r.began.Before(w.yielded) {
+		took = 0 // it says nothing
+	}
+	w.b.peers.put(r.peer, w.target.Root, took, served, result == resultEmpty)
 	if !served {
 		w.walker.Return(r.need)
 		w.fallBack()
