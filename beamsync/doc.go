@@ -22,7 +22,9 @@
 //   - The [Importer] turns payloads and forkchoice updates into an executed chain: every
 //     block is Valid, Invalid, or Incomplete, which says nothing about the block.
 //   - The [Backfill] collects the state that no block touched, as ranges of leaves from
-//     [RangePeer]s, until a whole state is in Solid. It gives way to blocks.
+//     [RangePeer]s, until a whole state is in Solid. It gives way to blocks. Nodes of our own kind that do
+//     the same are fellows ([FellowPeer]): they divide the parts among themselves, so that each one comes
+//     from full peers once and from a fellow otherwise (docs/adr/0013).
 //   - [History] collects headers, bodies and receipts behind the first executed block,
 //     downward and checked against the headers. It gives way to everything.
 //

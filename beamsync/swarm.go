@@ -16,10 +16,11 @@ import (
 
 const (
 	fellowWindow   = 8                // requests in flight to one fellow
-	fellowDeadline = 8 * time.Second  // after which a request is given up
-	fellowUnknown  = 2                // as long as it has brought nothing
-	fellowTimeouts = 2                // in a row, after which its word counts for nothing
-	fellowRefusals = 64               // subtrees refused, beyond four for each one brought, after which likewise
+	fellowDeadline = 10 * time.Second // after which a request is given up
+	fellowUnknown  = 2                // as long as it has brought nothing, or when it did not answer in time
+	fellowPause    = 8 * time.Second  // after a time-out; each one in a row doubles it
+	maxFellowPause = 64 * time.Second
+	fellowRefusals = 64               // subtrees refused, beyond four for each one brought, after which its word counts for nothing
 	fellowBehind   = 8                // parts that we completed while a fellow completed none
 	fellowPatience = 10 * time.Second // and for how long it did, so that nothing is expected of it
 	fellowLively   = 5 * time.Second  // for which it is waited for after it has told of another part
@@ -105,7 +106,7 @@ type fellow struct {
 	flying          int
 	pause           time.Duration // the last back-off
 	until           time.Time     // no request before
-	timeouts        int           // in a row
+	late            bool          // its last request ran into the deadline
 	served, refused int           // subtrees
 }
 
@@ -248,7 +249,7 @@ func (s *swarm) next(parts []trie.Part, now time.Time) (best *fellow, offered []
 	defer s.mu.Unlock()
 	for _, f := range s.fellows {
 		window := fellowWindow
-		if f.served == 0 {
+		if f.served == 0 || f.late {
 			window = fellowUnknown
 		}
 		if !f.asked(now) || f.flying >= window || best != nil && cmp.Or(cmp.Compare(f.flying, best.flying), cmp.Compare(f.ID(), best.ID())) > 0 {
@@ -282,32 +283,32 @@ func (s *swarm) release(f *fellow) {
 }
 
 // put ends a request: how many subtrees or codes came and how many were refused, or that it failed. Whoever
-// fails is left alone for a while that doubles; whoever does so again and again, or does not
-// have what it told, is not listened to any more.
+// fails is left alone for a while that doubles. Whoever refuses what it told to have is not listened to any more.
 func (s *swarm) put(f *fellow, served, refused int, failed, timeout bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	f.flying--
 	f.served, f.refused = f.served+served, f.refused+refused
-	if timeout {
-		f.timeouts++
-	}
 	if served > 0 {
-		f.timeouts, f.pause = 0, 0
+		f.late, f.pause = false, 0
 	}
-	if f.timeouts >= fellowTimeouts || f.refused > fellowRefusals+4*f.served {
-		if !f.useless {
-			s.log.Info("Fellow is of no use", "peer", f.ID(), "served", f.served, "refused", f.refused, "timeouts", f.timeouts)
-		}
+	if f.refused > fellowRefusals+4*f.served && !f.useless {
 		f.useless = true
-	}
-	if now := time.Now(); failed && !now.Before(f.until) {
-		f.pause = min(max(2*f.pause, rangeBackoff), maxRangeBackoff)
-		f.until = now.Add(f.pause)
-	}
-	if failed || f.useless {
+		s.log.Info("Fellow is of no use", "peer", f.ID(), "served", f.served, "refused", f.refused)
 		s.changed()
 	}
+	now := time.Now()
+	if !failed || now.Before(f.until) { // once for all that were in flight together
+		return
+	}
+	least, most := rangeBackoff, maxRangeBackoff
+	if timeout {
+		least, most = fellowPause, maxFellowPause
+		f.late = true
+	}
+	f.pause = min(max(2*f.pause, least), most)
+	f.until = now.Add(f.pause)
+	s.changed()
 }
 
 // tell notes what we have now. It returns whether that is news.
