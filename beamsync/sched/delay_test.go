@@ -197,3 +197,30 @@ func TestNoStall(t *testing.T) {
 	}
 	t.Logf("the first batch took %v at most, later ones %v", worstFirst, worst)
 }
+
+// TestCopiesAreBounded: with good peers only, near and far ones, what is sent twice is bounded: a race
+// at the start, a few probes of the far ones later.
+func TestCopiesAreBounded(t *testing.T) {
+	for _, cost := range []int{50, 300, 1000, 4000} {
+		d := newDelayed(t)
+		for n := range 25 {
+			d.join(fmt.Sprint(n), all(time.Duration(50+10*n)*time.Millisecond))
+		}
+		d.batch(common.Hash{1}, Urgent, cost/10, 10)
+		first := d.sent
+		if most := max(2*cost, min(maxRacers*cost, raceCost)); first > most {
+			t.Errorf("a first batch of %d was sent as %d, want %d at most", cost, first, most)
+		}
+		d.pass(3 * time.Second)
+		before := d.sent
+		for n := range 20 {
+			d.batch(common.Hash{2, byte(n)}, Urgent, 100, 10)
+			d.pass(time.Second)
+		}
+		later := d.sent - before
+		if later > 20*1000*115/100 {
+			t.Errorf("batches of 20000 in all were sent as %d", later)
+		}
+		t.Logf("a first batch of %d was sent as %d, 20000 later as %d", cost, first, later)
+	}
+}
