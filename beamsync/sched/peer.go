@@ -83,6 +83,7 @@ type pace struct {
 
 // probation is whether a peer can be relied upon.
 type probation struct {
+	tried   bool      // some request to it has ended
 	useful  bool      // it served something since it last failed for good
 	score   float64   // smoothed share of requests that were of use, 1 at first; in (0, 1]
 	probes  int       // copies sent to it since it was last of use

@@ -41,8 +41,9 @@ func (s *Scheduler) reinforce() {
 	)
 	for _, r := range s.inflight {
 		switch {
-		case r.hedge:
+		case r.hedge && len(r.wants) > 0:
 			hedges++
+		case r.hedge:
 		case r.class() >= RPC:
 			cost += r.cost
 		}
@@ -75,7 +76,7 @@ func (s *Scheduler) reinforce() {
 type view struct {
 	wants  []*want
 	hedged bool // some peer that is relied upon has them
-	racing bool // nobody is, or needs to be, late for another to be asked
+	racing bool // nobody needs to be late for another to be asked
 }
 
 // view picks the wants of a request that another one should be sent for, if it is their newest.
@@ -84,15 +85,8 @@ func (s *Scheduler) view(r *request, prompt time.Duration, racers int) (v view) 
 		if w.Class < RPC || len(w.flights) >= maxFlights || w.flights[len(w.flights)-1] != r {
 			continue
 		}
-		fresh, hedged := 0, false
-		for _, f := range w.flights {
-			hedged = hedged || s.relies(f.peer)
-			if s.slowAt(f, prompt).After(s.now) {
-				fresh++
-			}
-		}
-		racing := !hedged && prompt == 0 && fresh > 0 && fresh < racers
-		if !racing && (fresh > 0 || hedged && len(w.flights) >= maxHedged) {
+		need, hedged, racing := s.needsCopy(w, prompt, racers)
+		if !need {
 			continue
 		}
 		if len(v.wants) == 0 {
@@ -105,6 +99,37 @@ func (s *Scheduler) view(r *request, prompt time.Duration, racers int) (v view) 
 	return v
 }
 
+// needsCopy says whether another request should be sent for a want in flight. If a peer that is relied
+// upon has it, those that are not do not count: they were sent copies to find out about them.
+func (s *Scheduler) needsCopy(w *want, prompt time.Duration, racers int) (need, hedged, racing bool) {
+	var (
+		fresh, relied, reliedFresh int
+		orphaned                   = true // the request that it was queued for is over, copies are left
+	)
+	for _, f := range w.flights {
+		isFresh := s.slowAt(f, prompt).After(s.now)
+		orphaned = orphaned && f.hedge
+		if isFresh {
+			fresh++
+		}
+		if s.relies(f.peer) {
+			relied++
+			if isFresh {
+				reliedFresh++
+			}
+		}
+	}
+	switch {
+	case relied > 0:
+		return reliedFresh == 0 && relied < maxHedged, true, false
+	case prompt > 0 && orphaned: // somebody is relied upon, and does not have it
+		return true, false, true
+	case prompt == 0 && fresh > 0:
+		return fresh < racers, false, true
+	}
+	return fresh == 0, false, false
+}
+
 // copy sends wants of a request to the best peer that has none of them, which they do not avoid
 // and that is not so slow itself that it would not help, if it has room.
 func (s *Scheduler) copy(r *request, v view) bool {
@@ -113,6 +138,8 @@ func (s *Scheduler) copy(r *request, v view) bool {
 	})
 	if slices.ContainsFunc(able, s.relies) {
 		able = slices.DeleteFunc(able, func(p *peer) bool { return !s.relies(p) })
+	} else if v.racing { // not with those of which it is known that they take long
+		able = slices.DeleteFunc(able, (*peer).proven)
 	}
 	for len(able) > 0 {
 		p := s.fastest(able, min(s.hopeful(), defaultRTT), nil)

@@ -34,7 +34,7 @@ type Scheduler struct {
 	wake time.Time  // earliest time at which something is to be done; of the Step in progress
 	told time.Time  // the last WakeAt
 
-	strangers bool // some peer here has never answered, nor run into a deadline; of the Step in progress
+	strangers bool // no request to some peer here has ended yet; of the Step in progress
 
 	wants    map[WantID]*want  // every want that is neither satisfied nor cancelled
 	queues   [classes][]*queue // by class, oldest lot first; none is empty
@@ -79,7 +79,7 @@ func (s *Scheduler) Step(now time.Time, ev Event) []Action {
 	case Tick:
 	}
 	s.expire()
-	s.strangers = slices.ContainsFunc(s.peers, func(p *peer) bool { return p.rtt == 0 && !p.gone })
+	s.strangers = slices.ContainsFunc(s.peers, func(p *peer) bool { return !p.tried && !p.gone })
 	s.dispatch()
 	s.reinforce()
 	s.probe()
@@ -200,6 +200,7 @@ func (s *Scheduler) request(id RequestID) *request {
 func (s *Scheduler) land(r *request) []*want {
 	s.inflight = slices.DeleteFunc(s.inflight, func(o *request) bool { return o == r })
 	r.peer.flights = slices.DeleteFunc(r.peer.flights, func(o *request) bool { return o == r })
+	r.peer.tried = true
 	left := r.wants
 	for _, w := range left {
 		w.flights = slices.DeleteFunc(w.flights, func(o *request) bool { return o == r })
