@@ -1,7 +1,6 @@
 package e2e_test
 
 import (
-	"errors"
 	"fmt"
 	"math/big"
 	"path/filepath"
@@ -60,11 +59,37 @@ func TestGivesNodeData(t *testing.T) {
 		head = w.Builder.Head()
 	}
 
+	nodes, codes, missing := askForAll(t, w, n, head)
+	if nodes < 300 || codes < 2 || missing < 1000 { // three blocks touched a part of the state
+		t.Error("that is not what a beaming node has")
+	}
+	onlyEth66(t, n) // with geth, still
+	stop(t, n)
+}
+
+// A full node gives the whole state by hash, although it knows its nodes by path.
+func TestGivesWholeStateByHash(t *testing.T) {
+	w := newOldWorld(t)
+	dir := filepath.Join(t.TempDir(), "sunbeam")
+	n := start(t, w, dir)
+	mustBring(t, n, build(t, w.Builder, someTransactions(w)), 20*time.Second)
+	awaitWhole(t, n)
+	mustBring(t, n, build(t, w.Builder, someTransactions(w)), 20*time.Second) // on top of what is on disk
+	nodes, codes, missing := askForAll(t, w, n, w.Builder.Head())
+	if nodes < spec().Accounts || codes == 0 || missing > 0 {
+		t.Errorf("%d nodes, %d codes, %d missing", nodes, codes, missing)
+	}
+	stop(t, n)
+}
+
+// askForAll walks the state of a block by hash, as a stranger that speaks eth/66, as far as the node has it.
+func askForAll(t *testing.T, w *demo.World, n *demo.Node, head *types.Header) (nodes, codes, missing int) {
+	t.Helper()
 	result := make(chan error, 1)
 	server := &gethp2p.Server{Config: gethp2p.Config{
 		PrivateKey: must(crypto.GenerateKey()), MaxPeers: 1, NoDiscovery: true, Name: "stranger",
-		Protocols: []gethp2p.Protocol{{Name: "eth", Version: 66, Length: 17, Run: func(_ *gethp2p.Peer, rw gethp2p.MsgReadWriter) error {
-			err := takeNodeData(t, w, rw, head)
+		Protocols: []gethp2p.Protocol{{Name: "eth", Version: 66, Length: 17, Run: func(_ *gethp2p.Peer, rw gethp2p.MsgReadWriter) (err error) {
+			nodes, codes, missing, err = takeNodeData(w, rw, head)
 			select {
 			case result <- err:
 			default:
@@ -82,15 +107,15 @@ func TestGivesNodeData(t *testing.T) {
 		if err != nil {
 			t.Error(err)
 		}
-	case <-time.After(20 * time.Second):
-		t.Error("no connection")
+	case <-time.After(60 * time.Second):
+		t.Fatal("no connection, or no end of the state")
 	}
-	onlyEth66(t, n) // with geth, still
-	stop(t, n)
+	t.Logf("%d nodes and %d codes by hash, %d of their children are not held", nodes, codes, missing)
+	return nodes, codes, missing
 }
 
 // takeNodeData shakes hands and walks the state as far as the other end has it.
-func takeNodeData(t *testing.T, w *demo.World, rw gethp2p.MsgReadWriter, head *types.Header) error {
+func takeNodeData(w *demo.World, rw gethp2p.MsgReadWriter, head *types.Header) (nodes, codes, missing int, err error) {
 	genesis := w.Spec.Genesis().ToBlock()
 	status := &oldStatus{
 		ProtocolVersion: 66, NetworkID: w.Spec.Config().ChainID.Uint64(), TD: new(big.Int), Head: genesis.Hash(), Genesis: genesis.Hash(),
@@ -100,15 +125,14 @@ func takeNodeData(t *testing.T, w *demo.World, rw gethp2p.MsgReadWriter, head *t
 	go func() { sent <- gethp2p.Send(rw, statusMsg, status) }()
 	var theirs oldStatus
 	if err := receive(rw, statusMsg, &theirs); err != nil {
-		return err
+		return nodes, codes, missing, err
 	}
 	if err := <-sent; err != nil {
-		return err
+		return nodes, codes, missing, err
 	}
 	if theirs.Head != head.Hash() {
-		return fmt.Errorf("head %x, want %x", theirs.Head, head.Hash())
+		return nodes, codes, missing, fmt.Errorf("head %x, want %x", theirs.Head, head.Hash())
 	}
-	nodes, codes, missing := 0, 0, 0
 	isCode, seen := make(map[common.Hash]bool), make(map[common.Hash]bool)
 	var level []common.Hash
 	want := func(hash common.Hash) {
@@ -121,14 +145,14 @@ func takeNodeData(t *testing.T, w *demo.World, rw gethp2p.MsgReadWriter, head *t
 		asked := level[:min(len(level), 384)]
 		level = level[len(asked):]
 		if err := gethp2p.Send(rw, getNodeDataMsg, &getNodeData{uint64(nodes), asked}); err != nil {
-			return err
+			return nodes, codes, missing, err
 		}
 		var reply nodeData
 		if err := receive(rw, nodeDataMsg, &reply); err != nil {
-			return err
+			return nodes, codes, missing, err
 		}
 		if reply.RequestID != uint64(nodes) {
-			return fmt.Errorf("reply to request %d, not %d", reply.RequestID, nodes)
+			return nodes, codes, missing, fmt.Errorf("reply to request %d, not %d", reply.RequestID, nodes)
 		}
 		wanted := make(map[common.Hash]bool)
 		for _, hash := range asked {
@@ -137,7 +161,7 @@ func takeNodeData(t *testing.T, w *demo.World, rw gethp2p.MsgReadWriter, head *t
 		for _, blob := range reply.Blobs {
 			hash := crypto.Keccak256Hash(blob)
 			if !wanted[hash] {
-				return fmt.Errorf("nobody asked for %x", hash)
+				return nodes, codes, missing, fmt.Errorf("nobody asked for %x", hash)
 			}
 			delete(wanted, hash)
 			if isCode[hash] {
@@ -147,7 +171,7 @@ func takeNodeData(t *testing.T, w *demo.World, rw gethp2p.MsgReadWriter, head *t
 			nodes++
 			children, err := trie.Children(blob)
 			if err != nil {
-				return err
+				return nodes, codes, missing, err
 			}
 			for _, child := range children {
 				var account types.StateAccount
@@ -166,11 +190,7 @@ func takeNodeData(t *testing.T, w *demo.World, rw gethp2p.MsgReadWriter, head *t
 		}
 		missing += len(wanted)
 	}
-	t.Logf("%d nodes and %d codes by hash, %d of their children are not held", nodes, codes, missing)
-	if nodes < 300 || codes < 2 || missing < 1000 { // three blocks touched a part of the state
-		return errors.New("that is not what a beaming node has")
-	}
-	return nil
+	return nodes, codes, missing, nil
 }
 
 // receive reads one message of a kind.

@@ -45,8 +45,9 @@ type Node struct {
 	store    *db.DB
 	chain    *chain.Chain
 	cache    *trie.Cache
-	local    trie.Local // the cache, then Hot, then Solid
-	states   fullStates // of a full node
+	local    trie.Local   // the cache, then Hot, then Solid
+	places   *trie.Places // of nodes that peers may ask for by hash
+	states   fullStates   // of a full node
 	fetcher  *beamsync.Fetcher
 	importer *beamsync.Importer
 	backfill *beamsync.Backfill // nil if it is not wanted
@@ -90,7 +91,7 @@ func (n *Node) open(registerer prometheus.Registerer, given *network) (err error
 		return errors.Join(err, n.Close())
 	}
 	n.cache = trie.NewCache(n.cfg.Store.CacheMB/2<<20, trie.WithSolid(n.store.Hot(), n.store.Solid()))
-	n.local = n.cache
+	n.local, n.places = n.cache, trie.NewPlaces()
 	if err := n.openStates(); err != nil {
 		return errors.Join(err, n.Close())
 	}

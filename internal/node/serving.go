@@ -32,12 +32,28 @@ func (s served) Code(hash common.Hash) []byte {
 	return code
 }
 
-// Data implements p2p.DataBackend: what the memory cache and Hot have, and codes. Solid knows
-// nodes by their paths only; for these there is State.
+// Data implements p2p.DataBackend: what the memory cache and Hot have, and codes; beyond that, what
+// Solid or a full node's states have at a place that an answer before this one led to.
 func (s served) Data(hash common.Hash) []byte {
-	blob, err := trie.Passing(s.local).Node(common.Hash{}, nil, hash)
-	if err == nil && len(blob) > 0 {
-		return blob
+	at, known := s.places.Of(hash)
+	if !known && s.begins(hash) {
+		at, known = trie.Place{Root: hash}, true
 	}
-	return s.Code(hash)
+	store := trie.Passing(s.stateAt(at.Root))
+	blob, err := store.Node(at.Owner, []byte(at.Path), hash)
+	if err != nil || len(blob) == 0 {
+		return s.Code(hash)
+	}
+	if known {
+		s.places.Opened(at, blob)
+	}
+	return blob
+}
+
+// begins says whether a hash is the root of a state that we stand on.
+func (s served) begins(hash common.Hash) bool {
+	if full := s.states.full.Load(); full != nil && full.Has(hash) {
+		return true
+	}
+	return s.chain.CurrentHeader().Root == hash
 }
