@@ -34,8 +34,14 @@ type backing struct {
 // CurrentBlock returns the head.
 func (b *backing) CurrentBlock() *types.Header { return b.CurrentHeader() }
 
-// CurrentFinalBlock returns the finalized block, nil if there is none.
-func (b *backing) CurrentFinalBlock() *types.Header { return b.Finalized() }
+// CurrentFinalBlock returns the finalized block. Where none is known yet it is one below all others, so that
+// nothing is taken for final and no warning is written with every block.
+func (b *backing) CurrentFinalBlock() *types.Header {
+	if header := b.Finalized(); header != nil {
+		return header
+	}
+	return &types.Header{Number: new(big.Int)}
+}
 
 // GetBlock finds a block.
 func (b *backing) GetBlock(hash common.Hash, _ uint64) *types.Block { return b.Block(hash) }

@@ -14,6 +14,7 @@ import (
 	"github.com/ethereum/go-ethereum/consensus/ethash"
 	"github.com/ethereum/go-ethereum/core"
 	"github.com/ethereum/go-ethereum/core/rawdb"
+	"github.com/ethereum/go-ethereum/core/state"
 	"github.com/ethereum/go-ethereum/core/types"
 	"github.com/ethereum/go-ethereum/crypto"
 	"github.com/ethereum/go-ethereum/crypto/kzg4844"
@@ -144,6 +145,11 @@ func (w *world) Block(hash common.Hash) *types.Block {
 
 func (w *world) SubscribeHead(ch chan<- chain.HeadEvent) event.Subscription {
 	return w.feed.Subscribe(ch)
+}
+
+// stateOf is the state after a block.
+func (w *world) stateOf(block *types.Block) (*state.StateDB, error) {
+	return state.New(block.Root(), state.NewDatabase(triedb.NewDatabase(w.db, triedb.HashDefaults), nil))
 }
 
 // nodes lists the trie nodes of the account trie under a root.
