@@ -182,7 +182,8 @@ func TestRealBlockByHash(t *testing.T) {
 		}
 		r.Join(peer)
 		trips, stats := collectAndExecute(t, r, evm.NewExecutor(file.Config), file, file.Block)
-		if need := uint64(len(file.Nodes)); stats.Nodes > need*11/10 {
+		// Ways that begin at different times get the nodes that they share more than once.
+		if need := uint64(len(file.Nodes)); stats.Nodes > need*5/4 {
 			t.Errorf("%d nodes fetched, the witness has %d", stats.Nodes, need)
 		}
 		t.Logf("%.1f trips, %+v", trips, stats)

@@ -172,7 +172,7 @@ func (r *collection) await(ctx context.Context, missed wishes, waits []*parcel, 
 	for {
 		waits = slices.DeleteFunc(waits, func(p *parcel) bool { return !p.listen(news) })
 		if eager || len(waits) == 0 {
-			if some, err := r.holdsAny(missed); some || err != nil || len(waits) == 0 {
+			if some, err := r.holdsAny(missed, len(waits) == 0); some || err != nil || len(waits) == 0 {
 				return some, err
 			}
 		}
@@ -186,11 +186,16 @@ func (r *collection) await(ctx context.Context, missed wishes, waits []*parcel, 
 	}
 }
 
-// holdsAny says whether something that a run missed is here now.
-func (r *collection) holdsAny(missed wishes) (bool, error) {
+// holdsAny says whether something that a run missed is here now. A part of the way to a key will do only
+// if no more of it
+// is to come.
+func (r *collection) holdsAny(missed wishes, parts bool) (bool, error) {
 	for _, fault := range missed.faults {
-		if blob, err := r.store.Node(fault.Owner, fault.Path, fault.Hash); err != nil || len(blob) > 0 {
-			return err == nil, err
+		if parts {
+			fault.Key = nil
+		}
+		if mended, err := fault.Mended(r.store); mended || err != nil {
+			return mended, err
 		}
 	}
 	for _, hash := range missed.codes {

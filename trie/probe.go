@@ -16,6 +16,16 @@ func Probe(store Store, stateRoot, owner, root, key common.Hash) (value []byte, 
 	return probe(store, &Fault{Root: stateRoot, Owner: owner, Hash: root, Key: Nibbles(key)})
 }
 
+// Mended says whether the node that was missing is held by now, and all on the way to the key with it.
+func (f *Fault) Mended(store Store) (bool, error) {
+	if f.Key == nil {
+		blob, err := store.Node(f.Owner, f.Path, f.Hash)
+		return len(blob) > 0, err
+	}
+	_, missing, err := probe(store, f)
+	return missing == nil && err == nil, err
+}
+
 // probe goes on from a fault.
 func probe(store Store, from *Fault) (value []byte, missing *Fault, err error) {
 	owner, nibbles := from.Owner, from.Key
