@@ -213,6 +213,11 @@ func (e *invalidAncestor) Error() string { return e.reason.Error() }
 
 // showCatchUp makes known how far it is.
 func (i *Importer) showCatchUp(c *CatchUp) {
+	if c == nil {
+		i.metrics.missed.Set(0)
+	} else {
+		i.metrics.missed.Set(float64(c.Left))
+	}
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.mu.catchUp = c

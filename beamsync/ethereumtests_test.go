@@ -177,7 +177,7 @@ func fullOf(t *testing.T, disk *db.DB, state trie.Local, genesis *core.Genesis, 
 
 // newLocalImporter returns a running importer over the complete state of a genesis: beaming with all that it needs at
 // hand, or that of a full node.
-func newLocalImporter(t *testing.T, genesis *core.Genesis, full bool) (*Importer, *chain.Chain) {
+func newLocalImporter(t *testing.T, genesis *core.Genesis, full bool, change ...func(*ImporterConfig)) (*Importer, *chain.Chain) {
 	t.Helper()
 	state := rawdb.NewMemoryDatabase()
 	nodes := triedb.NewDatabase(state, triedb.HashDefaults)
@@ -199,7 +199,7 @@ func newLocalImporter(t *testing.T, genesis *core.Genesis, full bool) (*Importer
 	if full {
 		states = fullOf(t, disk, hashStore{state}, genesis, blocks.Genesis().Root())
 	}
-	importer := NewImporter(ImporterConfig{
+	cfg := ImporterConfig{
 		Full:     states,
 		Chain:    blocks,
 		Executor: evm.NewExecutor(genesis.Config),
@@ -207,7 +207,11 @@ func newLocalImporter(t *testing.T, genesis *core.Genesis, full bool) (*Importer
 		Blocks:   nobody{},
 		Session:  func() StateSession { return nobody{} },
 		Log:      slog.New(slog.DiscardHandler),
-	})
+	}
+	for _, f := range change {
+		f(&cfg)
+	}
+	importer := NewImporter(cfg)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- importer.Run(ctx) }()

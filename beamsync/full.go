@@ -71,8 +71,18 @@ func (i *Importer) HandOver(ctx context.Context, full Full, base *types.Header, 
 	if err := ready(); err != nil {
 		return err
 	}
-	i.states.Store(states)
+	i.use(states)
 	return nil
+}
+
+// use makes an importer one of a full node, or with nil a beaming one.
+func (i *Importer) use(states *complete) {
+	i.states.Store(states)
+	if states == nil {
+		i.metrics.full.Set(0)
+	} else {
+		i.metrics.full.Set(1)
+	}
 }
 
 // Stranded receives when the chosen head cannot be executed on any state that is there: a reorg goes
@@ -80,7 +90,7 @@ func (i *Importer) HandOver(ctx context.Context, full Full, base *types.Header, 
 func (i *Importer) Stranded() <-chan struct{} { return i.stranded }
 
 // Beam makes the importer of a full node a beaming one again.
-func (i *Importer) Beam() { i.states.Store(nil) }
+func (i *Importer) Beam() { i.use(nil) }
 
 // strand notes why a block of a full node has no outcome, if it is the chosen head: others are of no
 // concern.

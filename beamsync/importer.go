@@ -159,7 +159,7 @@ func NewImporter(cfg ImporterConfig) *Importer {
 		stranded: make(chan struct{}, 1),
 	}
 	if cfg.Full != nil {
-		i.states.Store(&complete{Full: cfg.Full, bottom: cfg.Bottom})
+		i.use(&complete{Full: cfg.Full, bottom: cfg.Bottom})
 	}
 	i.mu.pending = make(map[common.Hash]*pending)
 	i.mu.newest = cfg.Chain.CurrentHeader().Number.Uint64()

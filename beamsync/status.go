@@ -160,6 +160,8 @@ type importerMetrics struct {
 	pending prometheus.Gauge
 	head    prometheus.Gauge
 	lag     prometheus.Gauge
+	full    prometheus.Gauge
+	missed  prometheus.Gauge
 }
 
 func newImporterMetrics(reg prometheus.Registerer) *importerMetrics {
@@ -186,6 +188,12 @@ func newImporterMetrics(reg prometheus.Registerer) *importerMetrics {
 		lag: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "beam_head_lag_blocks", Help: "Blocks between the newest known block and the executed head.",
 		}),
+		full: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "beam_full", Help: "1 if blocks are executed on complete state, 0 while beaming.",
+		}),
+		missed: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "beam_catch_up_blocks", Help: "Blocks that a full node has still to execute, or to execute again, to get to a state it wants.",
+		}),
 	}
 	for _, outcome := range []evm.Outcome{evm.Valid, evm.Invalid, evm.Incomplete} {
 		m.imports.WithLabelValues(outcome.String())
@@ -194,7 +202,7 @@ func newImporterMetrics(reg prometheus.Registerer) *importerMetrics {
 		m.pivots.WithLabelValues(reason)
 	}
 	if reg != nil {
-		reg.MustRegister(m.imports, m.phases, m.pivots, m.reorgs, m.pending, m.head, m.lag)
+		reg.MustRegister(m.imports, m.phases, m.pivots, m.reorgs, m.pending, m.head, m.lag, m.full, m.missed)
 	}
 	return m
 }

@@ -163,7 +163,7 @@ func (d *DB) newFull(cache *trie.Cache) (*Full, error) {
 	disk := d.chain.db
 	config := &pathdb.Config{
 		TrieCleanSize: fullClean, StateCleanSize: fullFlat, WriteBufferSize: fullBuffer,
-		StateHistory: params.FullImmutabilityThreshold, TrienodeHistory: -1,
+		StateHistory: params.FullImmutabilityThreshold, TrienodeHistory: -1, FullValueCheckpoint: pathdb.Defaults.FullValueCheckpoint,
 	}
 	if d.root != "" {
 		config.JournalDirectory = d.journalDir()

@@ -1,0 +1,167 @@
+package beamsync
+
+import (
+	"context"
+	"math/big"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/ethereum/go-ethereum/beacon/engine"
+	"github.com/ethereum/go-ethereum/common"
+	"github.com/ethereum/go-ethereum/consensus/beacon"
+	"github.com/ethereum/go-ethereum/consensus/ethash"
+	"github.com/ethereum/go-ethereum/core"
+	"github.com/ethereum/go-ethereum/core/types"
+	"github.com/ethereum/go-ethereum/params"
+
+	"github.com/sunbeam-eth/sunbeam/chain"
+	"github.com/sunbeam-eth/sunbeam/trie"
+)
+
+// library has blocks, and counts what is asked of it.
+type library struct {
+	nobody
+	blocks    map[common.Hash]*types.Block
+	noBodies  atomic.Bool
+	requests  atomic.Int32
+	most      atomic.Int32 // bodies in one request
+	lastAsked atomic.Uint64
+}
+
+func (l *library) Headers(_ context.Context, origin common.Hash, amount int) (headers []*types.Header, err error) {
+	l.requests.Add(1)
+	for block := l.blocks[origin]; block != nil && len(headers) < amount; block = l.blocks[block.ParentHash()] {
+		headers = append(headers, block.Header())
+	}
+	if len(headers) == 0 {
+		return nil, trie.ErrUnavailable
+	}
+	l.lastAsked.Store(headers[len(headers)-1].Number.Uint64())
+	return headers, nil
+}
+
+func (l *library) Bodies(_ context.Context, headers []*types.Header) (blocks []*types.Block, err error) {
+	l.requests.Add(1)
+	l.most.Store(max(l.most.Load(), int32(len(headers))))
+	for _, header := range headers {
+		block := l.blocks[header.Hash()]
+		if block == nil || l.noBodies.Load() {
+			return nil, trie.ErrUnavailable
+		}
+		blocks = append(blocks, block)
+	}
+	return blocks, nil
+}
+
+// missedChain is n blocks on a genesis. From the block bad on, state roots are wrong; 0: none is.
+func missedChain(n, bad int) (*core.Genesis, []*types.Block) {
+	config := *params.MergedTestChainConfig
+	config.CancunTime, config.PragueTime, config.OsakaTime, config.BPO1Time, config.BPO2Time, config.AmsterdamTime = nil, nil, nil, nil, nil, nil
+	config.BlobScheduleConfig = nil
+	genesis := &core.Genesis{Config: &config, GasLimit: 30_000_000, Difficulty: common.Big0, BaseFee: common.Big1, Alloc: types.GenesisAlloc{{1}: {Balance: common.Big1}}}
+	_, blocks, _ := core.GenerateChainWithGenesis(genesis, beacon.New(ethash.NewFaker()), n, func(i int, gen *core.BlockGen) {
+		gen.AddWithdrawal(&types.Withdrawal{Address: common.BigToAddress(big.NewInt(int64(0x10000 + i%50))), Amount: 1})
+	})
+	for i := max(bad-1, 0); bad > 0 && i < n; i++ {
+		header := blocks[i].Header()
+		if i == bad-1 {
+			header.Root[0]++
+		} else {
+			header.ParentHash = blocks[i-1].Hash()
+		}
+		blocks[i] = types.NewBlockWithHeader(header).WithBody(*blocks[i].Body())
+	}
+	return genesis, blocks
+}
+
+func newLibrary(blocks []*types.Block) *library {
+	l := &library{blocks: make(map[common.Hash]*types.Block)}
+	for _, block := range blocks {
+		l.blocks[block.Hash()] = block
+	}
+	return l
+}
+
+func payload(t *testing.T, i *Importer, block *types.Block, limit time.Duration) engine.PayloadStatusV1 {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
+	defer cancel()
+	status, err := i.NewPayload(ctx, block)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return status
+}
+
+// TestCatchUp gives a full node a block far ahead of it: what lies between is fetched in parts and executed, and
+// the head follows where the consensus client has chosen one.
+func TestCatchUp(t *testing.T) {
+	const far = 2*maxHeaders + 100
+	genesis, made := missedChain(far, 0)
+	blocks := newLibrary(made)
+	importer, chained := newLocalImporter(t, genesis, true, func(cfg *ImporterConfig) { cfg.Blocks = blocks })
+	tip := made[far-1]
+	followed := make(chan uint64, far)
+	heads := make(chan chain.HeadEvent, far)
+	sub := chained.SubscribeHead(heads)
+	defer sub.Unsubscribe()
+	go func() {
+		for {
+			select {
+			case event := <-heads:
+				followed <- event.Block.NumberU64()
+			case <-sub.Err():
+				close(followed)
+				return
+			}
+		}
+	}()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	status, err := importer.Forkchoice(ctx, engine.ForkchoiceStateV1{HeadBlockHash: tip.Hash()})
+	if err != nil || status.Status != engine.VALID || chained.CurrentHeader().Hash() != tip.Hash() {
+		t.Fatalf("head %d: %+v, %v", chained.CurrentHeader().Number, status, err)
+	}
+	sub.Unsubscribe()
+	steps, last := 0, uint64(0)
+	for number := range followed {
+		if number <= last {
+			t.Errorf("head %d after %d", number, last)
+		}
+		steps, last = steps+1, number
+	}
+	if steps < far/catchUpBlocks-1 || last != far {
+		t.Errorf("the head moved %d times, to %d", steps, last)
+	}
+	if most := blocks.most.Load(); most > catchUpBlocks || blocks.lastAsked.Load() > 1 {
+		t.Errorf("%d bodies at once, headers down to %d", most, blocks.lastAsked.Load())
+	}
+	if status := importer.Status(); status.CatchUp != nil || status.Totals.Invalid != 0 {
+		t.Errorf("afterwards: %+v", status)
+	}
+}
+
+// TestCatchUpInvalid has an invalid block among those that were missed.
+func TestCatchUpInvalid(t *testing.T) {
+	genesis, made := missedChain(90, 40)
+	blocks := newLibrary(made)
+	blocks.noBodies.Store(true)
+	importer, chained := newLocalImporter(t, genesis, true, func(cfg *ImporterConfig) { cfg.Blocks = blocks })
+	if status := payload(t, importer, made[89], time.Second); status.Status != engine.SYNCING {
+		t.Fatalf("without bodies: %+v", status)
+	}
+	blocks.noBodies.Store(false)
+	for _, number := range []int{90, 90, 60, 40} {
+		status := payload(t, importer, made[number-1], 20*time.Second)
+		if status.Status != engine.INVALID || status.LatestValidHash == nil || *status.LatestValidHash != made[38].Hash() {
+			t.Fatalf("block %d: %+v", number, status)
+		}
+	}
+	if status := payload(t, importer, made[38], 20*time.Second); status.Status != engine.VALID {
+		t.Fatalf("the block before: %+v", status)
+	}
+	if chained.CurrentHeader().Number.Sign() != 0 {
+		t.Errorf("head %d without a choice", chained.CurrentHeader().Number)
+	}
+}
