@@ -9,7 +9,9 @@ import (
 	"github.com/ethereum/go-ethereum/core/types"
 	"github.com/ethereum/go-ethereum/crypto"
 	"github.com/ethereum/go-ethereum/ethdb/memorydb"
+	"github.com/ethereum/go-ethereum/rlp"
 	gethtrie "github.com/ethereum/go-ethereum/trie"
+	"github.com/holiman/uint256"
 )
 
 // holes is the store of a world that lacks nodes.
@@ -248,9 +250,33 @@ func TestHeldFlat(t *testing.T) {
 
 func slim(t *testing.T, full []byte) []byte {
 	t.Helper()
-	_, value, ok := leafAt(common.Hash{}, Child{Path: make([]byte, KeyLen), Value: full})
+	value, ok := slimAccount(full)
 	if !ok {
 		t.Fatalf("not an account: %x", full)
 	}
 	return value
+}
+
+// TestSlimAccount compares with go-ethereum's encoding, and refuses what is no account.
+func TestSlimAccount(t *testing.T) {
+	hash := crypto.Keccak256Hash([]byte{1})
+	for _, account := range []types.StateAccount{
+		{Balance: new(uint256.Int), Root: types.EmptyRootHash, CodeHash: types.EmptyCodeHash[:]},
+		{Nonce: 1<<64 - 1, Balance: new(uint256.Int).SetAllOne(), Root: hash, CodeHash: hash[:]},
+		{Nonce: 127, Balance: uint256.NewInt(128), Root: types.EmptyRootHash, CodeHash: hash[:]},
+		{Nonce: 128, Balance: uint256.NewInt(1 << 40), Root: hash, CodeHash: types.EmptyCodeHash[:]},
+	} {
+		full, err := rlp.EncodeToBytes(&account)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, want := slim(t, full), types.SlimAccountRLP(account); !bytes.Equal(got, want) {
+			t.Errorf("%x, want %x", got, want)
+		}
+		for _, bad := range [][]byte{full[1:], full[:len(full)-1], append(bytes.Clone(full), 0), nil, {0xc0}, slim(t, full)} {
+			if value, ok := slimAccount(bad); ok && !bytes.Equal(bad, full) {
+				t.Errorf("%x is the account %x", bad, value)
+			}
+		}
+	}
 }

@@ -2,7 +2,6 @@ package trie
 
 import (
 	"bytes"
-	"slices"
 
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/core/types"
@@ -38,58 +37,98 @@ func (h *Held) Leaves(owner, origin common.Hash, each func(key common.Hash, valu
 			return done
 		}
 	}
-	return h.walk(owner, root, origin, each)
+	w := leafWalk{store: h.store, owner: owner, from: Nibbles(origin), each: each}
+	held, _ := w.node(root[:], 0)
+	return held
 }
 
-// walk goes through the leaves from node to node.
-func (h *Held) walk(owner, root, origin common.Hash, each func(key common.Hash, value []byte) bool) (done bool) {
-	from := Nibbles(origin)
-	for ahead := []Child{{Hash: root}}; len(ahead) > 0; {
-		at := ahead[len(ahead)-1]
-		ahead = ahead[:len(ahead)-1]
-		if at.Value != nil {
-			key, value, ok := leafAt(owner, at)
-			if !ok {
-				return false
-			}
-			if !each(key, value) {
-				return true
-			}
+// leafWalk goes through leaves from node to node, without garbage: a peer may ask for 20,000 at once.
+type leafWalk struct {
+	store Store
+	owner common.Hash
+	from  []byte // nibbles of the first key that is wanted
+	each  func(key common.Hash, value []byte) bool
+	path  [KeyLen]byte // of where it is
+}
+
+// node goes through what is under the node at path[:depth], given by its hash or, if it is embedded, itself. held is
+// false if something is missing, or cannot be in the trie of a state; over is true if that was so or each has enough.
+func (w *leafWalk) node(ref []byte, depth int) (held, over bool) {
+	if bytes.Compare(w.path[:depth], w.from[:depth]) < 0 {
+		return true, false // all of it comes before
+	}
+	if len(ref) == common.HashLength {
+		blob, err := w.store.Node(w.owner, w.path[:depth:depth], common.Hash(ref))
+		if err != nil || len(blob) == 0 {
+			return false, true
+		}
+		ref = blob
+	}
+	var n element
+	if n.decode(ref) != nil || depth+n.pathLen > KeyLen {
+		return false, true
+	}
+	depth += copy(w.path[depth:], n.path[:n.pathLen])
+	switch {
+	case n.kind == extension:
+		return w.node(n.children[0], depth)
+	case n.kind == leaf && depth == KeyLen:
+		return w.leaf(n.value)
+	case n.kind == leaf || depth == KeyLen || len(n.value) > 0:
+		return false, true // keys are hashes
+	}
+	for i, child := range n.children {
+		if len(child) == 0 {
 			continue
 		}
-		blob, err := h.store.Node(owner, at.Path, at.Hash)
-		if err != nil || len(blob) == 0 {
-			return false
-		}
-		children, err := Children(blob)
-		if err != nil {
-			return false
-		}
-		for _, child := range slices.Backward(children) {
-			child.Path = slices.Concat(at.Path, child.Path)
-			if len(child.Path) > KeyLen {
-				return false
-			}
-			if bytes.Compare(child.Path, from[:len(child.Path)]) >= 0 {
-				ahead = append(ahead, child)
-			}
+		w.path[depth] = byte(i)
+		if held, over = w.node(child, depth+1); over {
+			return held, true
 		}
 	}
-	return true
+	return true, false
 }
 
-// leafAt is a leaf as [Held.Leaves] tells it. ok is false if a trie of a state cannot have it.
-func leafAt(owner common.Hash, at Child) (key common.Hash, value []byte, ok bool) {
-	if len(at.Path) != KeyLen {
-		return common.Hash{}, nil, false
+// leaf tells of the one at path.
+func (w *leafWalk) leaf(value []byte) (held, over bool) {
+	if bytes.Compare(w.path[:], w.from) < 0 {
+		return true, false
 	}
-	key, _ = Span(at.Path)
-	if owner != (common.Hash{}) {
-		return key, at.Value, true
+	if w.owner == (common.Hash{}) {
+		var ok bool
+		if value, ok = slimAccount(value); !ok {
+			return false, true
+		}
 	}
-	var account types.StateAccount
-	if err := rlp.DecodeBytes(at.Value, &account); err != nil {
-		return common.Hash{}, nil, false
+	key, _ := Span(w.path[:])
+	return true, !w.each(key, value)
+}
+
+// slimAccount takes what an account without storage or without code need not say out of its encoding (devp2p,
+// caps/snap.md). ok is false if it is none.
+func slimAccount(full []byte) (slim []byte, ok bool) {
+	list, rest, err := rlp.SplitList(full)
+	if err != nil || len(rest) > 0 {
+		return nil, false
 	}
-	return key, types.SlimAccountRLP(account), true
+	slim = make([]byte, 2, len(full)+2) // room for a header
+	for i, most := range [4]int{8, 32, common.HashLength, common.HashLength} {
+		content, rest, err := rlp.SplitString(list)
+		if err != nil || len(content) > most || i >= 2 && len(content) < most {
+			return nil, false
+		}
+		if i == 2 && common.Hash(content) == types.EmptyRootHash || i == 3 && common.Hash(content) == types.EmptyCodeHash {
+			slim = append(slim, 0x80)
+		} else {
+			slim = append(slim, list[:len(list)-len(rest)]...)
+		}
+		list = rest
+	}
+	if size := len(slim) - 2; size > 55 {
+		slim[0], slim[1] = 0xf8, byte(size)
+	} else {
+		slim = slim[1:]
+		slim[0] = 0xc0 + byte(size)
+	}
+	return slim, len(list) == 0
 }
