@@ -84,7 +84,7 @@ type BackfillConfig struct {
 
 	Self     string                          // our ID, as fellows see it
 	Announce func()                          // Have has changed; may be left out
-	StateOf  func(number uint64) common.Hash // root of a canonical block's state, zero if that is not known; may be left out
+	StateOf  func(number uint64) common.Hash // root of a canonical block's state; zero if that is not known, or the blocks since are not held; may be left out
 
 	Blamer     Blamer
 	Log        *slog.Logger

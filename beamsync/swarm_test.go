@@ -259,3 +259,43 @@ func TestSwarmLeaver(t *testing.T) {
 		}
 	})
 }
+
+// TestSwarmAdopts: who begins a walk takes the state that a fellow collects, if the chain knows it and it is not too old.
+func TestSwarmAdopts(t *testing.T) {
+	recent := Target{Root: common.Hash{9}, Number: 140, Seed: common.Hash{1}}
+	for _, test := range []struct {
+		number   uint64
+		known    bool
+		complete bool
+		adopted  bool
+	}{
+		{138, true, false, true}, {138, false, false, false}, {138, true, true, false},
+		{107, true, false, false}, {108, true, false, true}, {141, false, false, false},
+	} {
+		b := NewBackfill(BackfillConfig{StateOf: func(number uint64) common.Hash {
+			if test.known && number == test.number {
+				return common.Hash{8}
+			}
+			return common.Hash{byte(number)}
+		}})
+		b.Join(teller{have: Have{Number: test.number, Root: common.Hash{8}, Active: true}})
+		if test.complete {
+			b.mu.complete = Target{Root: common.Hash{7}}
+		}
+		want := recent
+		if test.adopted {
+			want.Root, want.Number = common.Hash{8}, test.number
+		}
+		if got := b.adopt(recent); got != want {
+			t.Errorf("%+v: %+v", test, got)
+		}
+	}
+}
+
+type teller struct {
+	nodeLink
+	have Have
+}
+
+func (teller) ID() string   { return "teller" }
+func (l teller) Have() Have { return l.have }

@@ -230,9 +230,10 @@ func (w *walk) share() {
 }
 
 // adopt chooses the state that fellows collect instead of a newer one, if ours is a chain with that state and
-// full peers will serve it for long enough: then what they have is what we want, to the last node.
+// full peers will serve it for long enough: then what they have is what we want, to the last node. After a state
+// has been complete once and was of no use, it must be the head's.
 func (b *Backfill) adopt(recent Target) Target {
-	if b.cfg.StateOf == nil {
+	if _, again := b.Complete(); again || b.cfg.StateOf == nil {
 		return recent
 	}
 	for _, have := range b.swarm.targets() {

@@ -37,7 +37,7 @@ func (n *Node) newBackfill(registerer prometheus.Registerer) error {
 		Rate:       uint64(n.cfg.Beam.BackfillRate) * 1000,
 		Self:       self,
 		Announce:   func() { n.host.SwarmChanged() },
-		StateOf:    n.canonicalRoot,
+		StateOf:    n.usableRoot,
 		Blamer:     blamer{n},
 		Log:        n.log,
 		Registerer: registerer,

@@ -72,9 +72,10 @@ func (n *Node) nodeID() (string, error) {
 	return enode.PubkeyToIDV4(&key.PublicKey).String(), nil
 }
 
-// canonicalRoot is the root of a canonical block's state, zero if that is not known.
-func (n *Node) canonicalRoot(number uint64) common.Hash {
-	if header := n.chain.HeaderByNumber(number); header != nil {
+// usableRoot is the root of a canonical block's state, zero if that is not known or of no use: the hand-over
+// executes all blocks since.
+func (n *Node) usableRoot(number uint64) common.Hash {
+	if header := n.chain.HeaderByNumber(number); header != nil && number+1 >= n.chain.Oldest() {
 		return header.Root
 	}
 	return common.Hash{}

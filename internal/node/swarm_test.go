@@ -1,0 +1,50 @@
+package node
+
+import (
+	"testing"
+	"time"
+
+	"github.com/ethereum/go-ethereum/common"
+	"github.com/ethereum/go-ethereum/core/types"
+	"github.com/ethereum/go-ethereum/crypto"
+
+	"github.com/sunbeam-eth/sunbeam/p2p"
+)
+
+// TestSwarmServing: a node that has completed its state tells so, and gives away what it has of it, and nothing else.
+func TestSwarmServing(t *testing.T) {
+	genesis := pragueGenesis()
+	blocks := blocksOn(t, genesis, 5, func(int, []*types.Block) common.Hash { return common.Hash{1} })
+	cfg := localConfig(t)
+	check(t, Init(cfg, genesis, discard))
+	check(t, Import(t.Context(), cfg, []string{chainFile(t, "a.rlp", blocks...)}, discard))
+	n := start(t, cfg)
+	<-n.backfill.Done()
+	s, full := swarm{n.Node}, func(have p2p.Have) bool {
+		return !have.Active && have.Number == 5 && have.Accounts[0] == 0xff && have.Accounts[31] == 0xff
+	}
+	if have := s.Have(); !full(have) {
+		t.Errorf("tells %+v", have)
+	}
+	for n.states.full.Load() == nil {
+		time.Sleep(10 * time.Millisecond)
+	}
+	if have := s.Have(); !full(have) {
+		t.Errorf("as a full node, tells %+v", have)
+	}
+	blob, err := n.store.Solid().Node(common.Hash{}, nil)
+	check(t, err)
+	root := crypto.Keccak256Hash(blob)
+	keys, values, proof := s.Subtree(common.Hash{}, nil, root, 1<<20)
+	if len(keys) == 0 || len(values) != len(keys) || proof != nil {
+		t.Errorf("%d keys, %d values, %d nodes of proof", len(keys), len(values), len(proof))
+	}
+	if keys, _, _ = s.Subtree(common.Hash{}, nil, common.Hash{1}, 1<<20); len(keys) != 0 {
+		t.Errorf("%d keys of a state that is not there", len(keys))
+	}
+	// What fellows collect is of use if the blocks since are held.
+	if head := n.chain.CurrentHeader(); n.usableRoot(5) != head.Root || n.usableRoot(6) != (common.Hash{}) {
+		t.Error("the head's state is of no use, or one that does not exist is")
+	}
+	n.stop(t)
+}
