@@ -25,6 +25,8 @@
 //     [RangePeer]s, until a whole state is in Solid. It gives way to blocks. Nodes of our own kind that do
 //     the same are fellows ([FellowPeer]): they divide the parts among themselves, so that each one comes
 //     from full peers once and from a fellow otherwise (docs/adr/0013).
+//   - A full node executes on complete states ([Full]) and needs none of that: [Importer.HandOver] makes one
+//     of a beaming node between two blocks. It catches up with what it missed, or lost in a kill, by executing it.
 //   - [History] collects headers, bodies and receipts behind the first executed block,
 //     downward and checked against the headers. It gives way to everything.
 //

@@ -6,6 +6,9 @@
 //	                                        |
 //	                  p2p.Host --peers--> beamsync.Fetcher <- beamsync.Backfill -> Solid
 //
+// The node is in one of two phases ([Node.Run] runs what leads from one to the other): beaming, with state from Hot,
+// Solid and peers; and full, with state from db.Full. What reads state asks which one it is for each root.
+//
 // Ordering rules:
 //
 //   - [New] makes everything and starts nothing. What the configuration says was checked
