@@ -28,11 +28,12 @@ const (
 )
 
 const (
-	rangeBytes      = 512 << 10        // asked for in one request
-	rangeWindow     = 16               // most requests in flight to one peer: see rangePeer.window
-	maxRanges       = 64               // to all peers: bounds memory
-	maxLookupCalls  = 6                // calls of StateSource in flight
-	rangeDeadline   = 15 * time.Second // after which a request is given up
+	rangeBytes      = 512 << 10             // asked for in one request
+	rangeWindow     = 16                    // most requests in flight to one peer: see rangePeer.window
+	farPeer         = 50 * time.Millisecond // from request to reply
+	maxRanges       = 64                    // to all peers: bounds memory
+	maxLookupCalls  = 6                     // calls of StateSource in flight
+	rangeDeadline   = 15 * time.Second      // after which a request is given up
 	rangeBackoff    = 500 * time.Millisecond
 	maxRangeBackoff = 16 * time.Second
 	rangeRetry      = 30 * time.Second // for which ranges are not asked for when no peer serves them

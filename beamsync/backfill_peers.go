@@ -114,7 +114,19 @@ func (p *rangePeer) window() int {
 
 // aside is the window while a block is in work. What the block asks for is on its way most of the time
 // if a peer is far away, and the peer may spend half of that on us; one that is near has no such time.
-func (p *rangePeer) aside() int { return (p.window() - 2) / 2 }
+func (p *rangePeer) aside() int {
+	if p.least < farPeer {
+		return 0
+	}
+	return (p.window() - 2) / 2
+}
+
+// spares says whether a peer has time for us while a block is in work.
+func (r *rangePeers) spares(p *rangePeer) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return p.aside() > 0
+}
 
 // measure takes note of a request that was dealt with and took so long; zero if a block held it up.
 func (p *rangePeer) measure(now time.Time, took time.Duration) {

@@ -270,14 +270,18 @@ func (w *walk) ask(ctx context.Context, peer *rangePeer, need *trie.Need) {
 	}()
 }
 
-// prove verifies replies, as many at once as there are processors, one while it yields.
+// prove verifies replies, as many at once as there are processors. While it yields, it is one at most, of
+// a peer that is asked on.
 func (w *walk) prove() {
-	most := runtime.GOMAXPROCS(0)
-	if w.yields(time.Now()) {
+	most, yields := runtime.GOMAXPROCS(0), w.yields(time.Now())
+	if yields {
 		most = 1
 	}
 	for w.proving < most && len(w.unproved) > 0 {
 		r := w.unproved[0]
+		if yields && !w.b.peers.spares(r.peer) {
+			return
+		}
 		w.unproved = w.unproved[1:]
 		w.proving++
 		w.wires.Add(1)
