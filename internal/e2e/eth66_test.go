@@ -94,18 +94,6 @@ func TestByHashAlone(t *testing.T) {
 	}
 }
 
-// How fast a whole state comes by hash from one peer, with nothing else to do.
-func TestStateByHash(t *testing.T) {
-	w := newOldWorld(t)
-	n := start(t, w, filepath.Join(t.TempDir(), "sunbeam"))
-	mustBring(t, n, build(t, w.Builder, someTransactions(w)), 20*time.Second)
-	began := time.Now()
-	nodes := awaitWhole(t, n)
-	t.Logf("%.0f nodes/s from one peer, %v away, the hand-over included", float64(nodes)/time.Since(began).Seconds(), 2*delay)
-	compare(t, w, n, w.Builder.Head().Number.Uint64(), 60)
-	stop(t, n)
-}
-
 // onlyEth66 makes sure that nothing but eth/66 was spoken.
 func onlyEth66(t *testing.T, n *demo.Node) {
 	t.Helper()
