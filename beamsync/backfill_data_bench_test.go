@@ -1,7 +1,6 @@
 package beamsync
 
 import (
-	"context"
 	"testing"
 
 	"github.com/ethereum/go-ethereum/common"
@@ -28,7 +27,7 @@ func BenchmarkBackfillByHash(b *testing.B) {
 			Source: &nodeSource{held: make(map[common.Hash][]byte)}, Recent: func() (Target, bool) { return Target{Root: state.root, Number: 5}, true },
 		})
 		fill.Join(peer)
-		if err := fill.Run(context.Background()); err != nil {
+		if err := fill.Run(b.Context()); err != nil {
 			b.Fatal(err)
 		}
 		if err := d.Close(); err != nil {

@@ -142,17 +142,13 @@ func exchange(ctx context.Context, peer Peer, a sched.Send, asks []ask, local tr
 		asked int
 		err   error
 	)
-	if data := byHash(peer, asks); data != nil {
+	switch data := byHash(peer, asks); {
+	case data != nil:
 		r.byHash, r.aside = true, peer.ServesState()
 		blobs, err = data.NodeData(ctx, hashesOf(asks))
-	} else if a.Kind == sched.Code {
-		hashes := make([]common.Hash, len(asks))
-		for i := range asks {
-			hashes[i] = asks[i].code
-		}
-		asked = len(hashes)
-		blobs, err = peer.ByteCodes(ctx, hashes, maxReplyBytes)
-	} else {
+	case a.Kind == sched.Code:
+		blobs, err = peer.ByteCodes(ctx, hashesOf(asks), maxReplyBytes)
+	default:
 		sets, asked = pathSets(asks)
 		blobs, err = peer.TrieNodes(ctx, a.Root, sets, maxReplyBytes)
 	}
@@ -168,14 +164,15 @@ func exchange(ctx context.Context, peer Peer, a sched.Send, asks []ask, local tr
 			r.items++
 		}
 	}
-	if a.Kind == sched.Code {
+	switch {
+	case a.Kind == sched.Code:
 		err = r.keepCodes(asks, bag, local)
 		r.cut = r.bytes >= maxReplyBytes && len(r.unsatisfied) > 0
-	} else if r.byHash {
+	case r.byHash:
 		err = r.keepNodes(onlyNodes(asks), bag, local)
 		r.long = r.bytes >= maxReplyBytes || r.items >= maxData
 		r.cut = r.long && len(r.unsatisfied) > 0
-	} else {
+	default:
 		err = r.keepNodes(asks, bag, local)
 		for _, set := range sets {
 			if len(set) > 1 && r.barren[common.Hash(set[0])] {

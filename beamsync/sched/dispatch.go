@@ -66,7 +66,7 @@ func (s *Scheduler) drain(q *queue) {
 func (s *Scheduler) spare(q *queue, able []*peer) (rest, spared []*peer) {
 	paths := q.kind == Node && q.class > Background
 	for _, p := range able {
-		if s.relies(p) && !(paths && p.byHash) {
+		if s.relies(p) && (!paths || !p.byHash) {
 			rest = append(rest, p)
 		} else {
 			spared = append(spared, p)

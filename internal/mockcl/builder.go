@@ -69,10 +69,10 @@ func (b *Builder) Build(ctx context.Context, time uint64, txs []*types.Transacti
 		raw[i] = enc
 	}
 	attributes := b.attributes(time)
-	if b.methods(attributes.Timestamp) == paris {
+	if b.fork(attributes.Timestamp) == paris {
 		return b.buildOld(ctx, raw, attributes)
 	}
-	if err := b.choose(ctx, b.methods(attributes.Timestamp)); err != nil {
+	if err := b.choose(ctx, b.fork(attributes.Timestamp)); err != nil {
 		return nil, err
 	}
 	var built engine.ExecutionPayloadEnvelope
@@ -110,7 +110,7 @@ func (b *Builder) begin(ctx context.Context, attributes *engine.PayloadAttribute
 	if err != nil {
 		return nil, err
 	}
-	response, err := b.engine.forkchoice(ctx, b.methods(attributes.Timestamp), state, attributes)
+	response, err := b.engine.forkchoice(ctx, b.fork(attributes.Timestamp), state, attributes)
 	if err != nil {
 		return nil, err
 	}
@@ -122,19 +122,19 @@ func (b *Builder) begin(ctx context.Context, attributes *engine.PayloadAttribute
 
 // fetch takes what has been built until now.
 func (b *Builder) fetch(ctx context.Context, id *engine.PayloadID, attributes *engine.PayloadAttributes) (*engine.ExecutionPayloadEnvelope, error) {
-	m, built := b.methods(attributes.Timestamp), new(engine.ExecutionPayloadEnvelope)
+	f, built := b.fork(attributes.Timestamp), new(engine.ExecutionPayloadEnvelope)
 	var result any = built
-	if m == paris { // it has no envelope yet
+	if f == paris { // it has no envelope yet
 		built.ExecutionPayload = new(engine.ExecutableData)
 		result = built.ExecutionPayload
 	}
-	return built, b.engine.call(ctx, result, fmt.Sprintf("engine_getPayloadV%d", m.getPayload), id)
+	return built, b.engine.call(ctx, result, f.getPayload(), id)
 }
 
 // choose makes the builder's head that of geth, which may be on another branch. Nothing is
 // said of safe and final blocks: they can only be changed forward.
-func (b *Builder) choose(ctx context.Context, m methods) error {
-	response, err := b.engine.forkchoice(ctx, m, engine.ForkchoiceStateV1{HeadBlockHash: b.head.Hash()}, nil)
+func (b *Builder) choose(ctx context.Context, f fork) error {
+	response, err := b.engine.forkchoice(ctx, f, engine.ForkchoiceStateV1{HeadBlockHash: b.head.Hash()}, nil)
 	if err == nil && response.PayloadStatus.Status != engine.VALID {
 		err = fmt.Errorf("geth calls its block %d %s", b.head.Number, response.PayloadStatus.Status)
 	}
@@ -150,11 +150,11 @@ func (b *Builder) attributes(time uint64) *engine.PayloadAttributes {
 		Random:                seed,
 		SuggestedFeeRecipient: common.Address{0xfe, 0xe5, seed[0] % feeRecipients},
 	}
-	m := b.methods(attributes.Timestamp)
-	if m != paris {
+	f := b.fork(attributes.Timestamp)
+	if f != paris {
 		attributes.Withdrawals, attributes.BeaconRoot = []*types.Withdrawal{}, &root
 	}
-	if m == amsterdam {
+	if f == amsterdam {
 		slot := b.head.Number.Uint64() + 1
 		limit := b.head.GasLimit
 		attributes.SlotNumber, attributes.TargetGasLimit = &slot, &limit
@@ -162,8 +162,8 @@ func (b *Builder) attributes(time uint64) *engine.PayloadAttributes {
 	return attributes
 }
 
-// methods are those for the next block.
-func (b *Builder) methods(time uint64) methods {
+// fork is the next block's.
+func (b *Builder) fork(time uint64) fork {
 	number := new(big.Int).Add(b.head.Number, common.Big1)
 	switch {
 	case b.config.IsAmsterdam(number, time):

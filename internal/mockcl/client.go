@@ -31,18 +31,29 @@ type Payload struct {
 	Forkchoice      engine.ForkchoiceStateV1
 }
 
-// methods are the versions of the Engine API's methods that a fork uses.
-type methods struct{ forkchoice, newPayload, getPayload int }
+// fork is one that blocks are made for. It decides which versions of the methods are called.
+type fork int
 
-// The forks that blocks are made for.
-var ( //nolint:gochecknoglobals // constant tables
-	paris     = methods{1, 1, 1}
-	osaka     = methods{3, 4, 5}
-	amsterdam = methods{4, 5, 6}
+const (
+	paris fork = iota
+	osaka
+	amsterdam
 )
 
-// methods tells which methods the payload belongs to, by what only its fork has.
-func (p *Payload) methods() methods {
+func (f fork) forkchoiceUpdated() string {
+	return [...]string{"engine_forkchoiceUpdatedV1", "engine_forkchoiceUpdatedV3", "engine_forkchoiceUpdatedV4"}[f]
+}
+
+func (f fork) newPayload() string {
+	return [...]string{"engine_newPayloadV1", "engine_newPayloadV4", "engine_newPayloadV5"}[f]
+}
+
+func (f fork) getPayload() string {
+	return [...]string{"engine_getPayloadV1", "engine_getPayloadV5", "engine_getPayloadV6"}[f]
+}
+
+// fork is the payload's, by what only that one has.
+func (p *Payload) fork() fork {
 	switch {
 	case p.Data.SlotNumber != nil:
 		return amsterdam
@@ -75,9 +86,8 @@ func (c *Client) Close() { c.rpc.Close() }
 
 // NewPayload hands over a block: newPayloadV1 in Paris, V4 up to Osaka, V5 from Amsterdam on.
 func (c *Client) NewPayload(ctx context.Context, p *Payload) (engine.PayloadStatusV1, error) {
-	version := p.methods().newPayload
-	method := fmt.Sprintf("engine_newPayloadV%d", version)
-	if version == 1 {
+	method := p.fork().newPayload()
+	if p.fork() == paris {
 		var status engine.PayloadStatusV1
 		err := c.call(ctx, &status, method, p.Data)
 		return status, err
@@ -97,13 +107,13 @@ func (c *Client) NewPayload(ctx context.Context, p *Payload) (engine.PayloadStat
 // Forkchoice makes the payload's fork choice the node's: forkchoiceUpdatedV1 in Paris, V3, or
 // V4 from Amsterdam on.
 func (c *Client) Forkchoice(ctx context.Context, p *Payload) (engine.PayloadStatusV1, error) {
-	response, err := c.forkchoice(ctx, p.methods(), p.Forkchoice, nil)
+	response, err := c.forkchoice(ctx, p.fork(), p.Forkchoice, nil)
 	return response.PayloadStatus, err
 }
 
-func (c *Client) forkchoice(ctx context.Context, m methods, state engine.ForkchoiceStateV1, attributes *engine.PayloadAttributes) (engine.ForkChoiceResponse, error) {
+func (c *Client) forkchoice(ctx context.Context, f fork, state engine.ForkchoiceStateV1, attributes *engine.PayloadAttributes) (engine.ForkChoiceResponse, error) {
 	var response engine.ForkChoiceResponse
-	err := c.call(ctx, &response, fmt.Sprintf("engine_forkchoiceUpdatedV%d", m.forkchoice), state, attributes)
+	err := c.call(ctx, &response, f.forkchoiceUpdated(), state, attributes)
 	return response, err
 }
 

@@ -9,6 +9,7 @@ import (
 	"github.com/ethereum/go-ethereum/beacon/engine"
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/common/hexutil"
+	"github.com/ethereum/go-ethereum/core/types"
 	gethrpc "github.com/ethereum/go-ethereum/rpc"
 
 	"github.com/sunbeam-eth/sunbeam/internal/mockcl"
@@ -60,7 +61,8 @@ func follow(t *testing.T, n *node, slot time.Duration, count uint64) []mockcl.Re
 		hash := common.Hash{byte(i + 1)}
 		f.Publish(&mockcl.Payload{
 			Data: engine.ExecutableData{
-				Number: i + 1, BlockHash: hash, LogsBloom: make([]byte, 256), ExtraData: []byte{},
+				Withdrawals: []*types.Withdrawal{}, // none before Shanghai
+				Number:      i + 1, BlockHash: hash, LogsBloom: make([]byte, 256), ExtraData: []byte{},
 				BaseFeePerGas: common.Big1, Transactions: [][]byte{},
 			},
 			Forkchoice: engine.ForkchoiceStateV1{HeadBlockHash: hash},
