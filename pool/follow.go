@@ -40,6 +40,7 @@ type follower struct {
 	blobHead *types.Header      // where it stands
 	blobs    backing
 	blobbed  event.Subscription
+	whole    func() // closes Pool.opened, once
 }
 
 func (f *follower) run(ctx context.Context) error {
@@ -140,6 +141,9 @@ func (f *follower) move(ctx context.Context, at *standing, head *types.Header) e
 		f.blobHead = head
 	}
 	f.at.Store(&standing{head: head, ledger: next, legacy: at.legacy, blob: f.blob})
+	if f.blob != nil {
+		f.whole()
+	}
 	if next.missed.Load() {
 		f.log.Error("Transaction pool looked up an account that was not read", "head", head.Number)
 		return fmt.Errorf("%w: an account was not looked up", ErrUnavailable)

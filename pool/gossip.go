@@ -105,20 +105,26 @@ func (p *Pool) Leave(id string) {
 // in bytes, network encoding. Over eth/66 kinds and sizes are nil. It does not wait for the peer.
 func (p *Pool) Announced(id string, kinds []byte, sizes []uint32, hashes []common.Hash) {
 	peer := p.peers.get(id)
-	if peer == nil || p.at.Load() == nil {
-		p.look()
+	if peer == nil || p.at.Load() == nil && !p.cfg.Ready() {
 		return
 	}
 	peer.known.add(hashes...)
-	if kinds == nil { // go-ethereum's fetcher has forgotten that version
-		select {
-		case peer.untold <- hashes:
-		default:
-			p.metrics.dropped.WithLabelValues(droppedIncoming).Inc()
-		}
-		return
+	said := announcement{kinds, sizes, hashes}
+	if at := p.at.Load(); at != nil && kinds != nil {
+		if p.notify(peer, said); at.blob != nil {
+			return
+		} // else again for those with blobs, when their pool is open
 	}
-	_, _ = p.fetcher.Load().Notify(id, peer.Version(), kinds, sizes, hashes) // it fails when the fetcher has stopped
+	select {
+	case peer.announcements <- said:
+	default:
+		p.metrics.dropped.WithLabelValues(droppedIncoming).Inc()
+	}
+}
+
+// notify hands an announcement to the fetcher.
+func (p *Pool) notify(peer *peer, said announcement) {
+	_, _ = p.fetcher.Load().Notify(peer.ID(), peer.Version(), said.kinds, said.sizes, said.hashes) // it fails when the fetcher has stopped
 }
 
 // Received takes transactions that a peer sent unasked, each once and none with blobs. It does not wait.
@@ -161,13 +167,19 @@ func (p *Pool) serve(ctx context.Context, peer *peer) {
 		p.tellAll(ctx, peer)
 	}()
 	defer func() { <-told }()
+	opened := p.opened
+	var announcements chan announcement // nil until the pools are open
 	for {
 		select {
 		case txs := <-peer.incoming:
 			_ = p.fetcher.Load().Enqueue(peer.ID(), peer.Version(), txs, false) // it fails when the fetcher has stopped
 			p.done(peer, sizeOf(txs))
-		case hashes := <-peer.untold:
-			if err := p.fetchUntold(ctx, peer, hashes); err != nil {
+		case <-opened:
+			opened, announcements = nil, peer.announcements
+		case said := <-announcements:
+			if said.kinds != nil {
+				p.notify(peer, said)
+			} else if err := p.fetchUntold(ctx, peer, said.hashes); err != nil {
 				p.log.Debug("Announced transactions not fetched", "peer", peer.ID(), "err", err)
 			}
 		case <-peer.Done():
@@ -180,7 +192,8 @@ func (p *Pool) serve(ctx context.Context, peer *peer) {
 	}
 }
 
-// fetchUntold asks an eth/66 peer for those announced transactions that are not in the pool.
+// fetchUntold asks an eth/66 peer for those announced transactions that are not in the pool: go-ethereum's
+// fetcher has forgotten that version.
 func (p *Pool) fetchUntold(ctx context.Context, peer *peer, hashes []common.Hash) error {
 	ctx, cancel := context.WithTimeout(ctx, replyPatience)
 	defer cancel()

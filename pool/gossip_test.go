@@ -256,6 +256,36 @@ func TestAnnounced66(t *testing.T) {
 	}
 }
 
+// TestAnnouncedEarly: what is announced while the pools are being opened is fetched when they are.
+func TestAnnouncedEarly(t *testing.T) {
+	w := newWorld(t)
+	dir := t.TempDir()
+	at := func(c *Config) { c.BlobDir = dir }
+	n := startPool(t, w, at)
+	n.settle()
+	if err := n.send(blobTx(keys[0], 0)); err != nil {
+		t.Fatal(err)
+	}
+	n.stop()
+
+	n = startPool(t, w, at)
+	hold := make(chan struct{})
+	n.net.set(0, hold) // the account of the one on disk
+	small, blobs := plain(keys[1], 0), blobTx(keys[2], 0)
+	p := n.join("p", small, blobs)
+	n.announce(p, small, small.Type(), small.Size())
+	n.announce(p, blobs, blobs.Type(), blobs.Size())
+	eventually(t, "the account is asked for", func() bool { return n.net.count() > 0 })
+	if at := n.at.Load(); at == nil || at.blob != nil {
+		t.Error("the blob pool does not wait")
+	}
+	close(hold)
+	eventually(t, "both are fetched", func() bool { return n.Has(small.Hash()) && n.Has(blobs.Hash()) })
+	if p.wasDropped() {
+		t.Error("an honest peer is dropped")
+	}
+}
+
 // TestBadProofs: who gives blobs with wrong proofs is dropped, and the transaction comes from another.
 func TestBadProofs(t *testing.T) {
 	n := startPool(t, newWorld(t))

@@ -25,8 +25,9 @@ const (
 	// maxIncomingTotal those of all peers. A message of any size fits where nothing waits.
 	maxIncoming      = 2 << 20
 	maxIncomingTotal = 16 << 20
-	// maxIncomingMessages bounds their number.
+	// maxIncomingMessages bounds their number, and maxAnnouncements that of announcements that wait.
 	maxIncomingMessages = 256
+	maxAnnouncements    = 4
 )
 
 // Peer is one connection to another node; *p2p.Peer has it all.
@@ -45,14 +46,24 @@ type Exchanges interface {
 	AnnounceTransactions(ctx context.Context, kinds []byte, sizes []uint32, hashes []common.Hash) error
 }
 
+// announcement is what a peer says that it has.
+type announcement struct {
+	kinds  []byte // nil over eth/66, as sizes
+	sizes  []uint32
+	hashes []common.Hash
+}
+
 // peer is what the pool knows of a connection.
 type peer struct {
 	Peer
 	known    *recent
 	incoming chan []*types.Transaction
-	bytes    atomic.Int64       // in incoming
-	untold   chan []common.Hash // announced over eth/66
-	signal   chan struct{}      // capacity 1: there is something to tell
+	bytes    atomic.Int64  // in incoming
+	signal   chan struct{} // capacity 1: there is something to tell
+
+	// announcements are those that the fetcher cannot take: over eth/66, or while the pools are being
+	// opened.
+	announcements chan announcement
 
 	mu       sync.Mutex
 	send     []common.Hash // whole transactions
@@ -62,7 +73,7 @@ type peer struct {
 func newPeer(p Peer) *peer {
 	return &peer{
 		Peer: p, known: newRecent(knownKept), signal: make(chan struct{}, 1),
-		incoming: make(chan []*types.Transaction, maxIncomingMessages), untold: make(chan []common.Hash, 1),
+		incoming: make(chan []*types.Transaction, maxIncomingMessages), announcements: make(chan announcement, maxAnnouncements),
 	}
 }
 

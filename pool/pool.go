@@ -45,6 +45,7 @@ type Pool struct {
 	proving  *semaphore.Weighted // blob transactions being verified, which takes much computing
 	wake     chan struct{}       // capacity 1: there is a reason to look at the head
 	stood    chan struct{}       // closed when the pool stands on its first head
+	opened   chan struct{}       // closed when it stands with both pools for the first time
 	news     chan core.NewTxsEvent
 
 	// mu is held for reading while transactions enter the pools and for writing while the pools
@@ -87,6 +88,7 @@ func New(cfg Config) *Pool {
 		reads:    semaphore.NewWeighted(maxReads),
 		proving:  semaphore.NewWeighted(1),
 		wake:     make(chan struct{}, 1),
+		opened:   make(chan struct{}),
 		stood:    make(chan struct{}),
 		news:     make(chan core.NewTxsEvent, newsQueue),
 	}
@@ -106,7 +108,7 @@ func (p *Pool) Run(ctx context.Context) error {
 	fetcher := p.newFetcher(ctx)
 	fetcher.Start()
 	p.fetcher.Store(fetcher)
-	f := &follower{Pool: p}
+	f := &follower{Pool: p, whole: sync.OnceFunc(func() { close(p.opened) })}
 	group.Go(func() error { return p.watch(ctx, heads) })
 	group.Go(func() error { return f.run(ctx) })
 	group.Go(func() error { return p.spread(ctx) })
