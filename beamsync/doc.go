@@ -16,7 +16,8 @@
 //     come through it as well.
 //   - A [Session] is the [trie.Source] of one execution or RPC call. It gives its wants
 //     their class and counts what they took.
-//   - The [Collector] gets what a block will read before it is executed: by its access list,
+//   - The [Collector] gets what a block will read before it is executed: by its access list, which
+//     comes with the block or, while it begins without, from peers (eth/71),
 //     or by rounds of speculation on a [trie.Guess]. [Witnesses] ask other nodes of our kind what
 //     they read. All of that is hints ([Session.Hint]): it saves trips and decides nothing.
 //   - The [Importer] turns payloads and forkchoice updates into an executed chain: every
