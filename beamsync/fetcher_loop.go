@@ -330,6 +330,11 @@ func (l *fetchLoop) deliver(ctx context.Context, r *reply) error {
 			l.learn(rider, r.byHash)
 		}
 	}
+	// The scheduler is told all at once, and before the wants are forgotten here: whatever it says on
+	// the way may name any want that it knows.
+	ev.Dropped = l.dropHints(r, r.kind == sched.Node && !serves)
+	l.lie = r.lie
+	l.step(ctx, ev)
 	var further sched.WantAdded // what paths go on with
 	for _, d := range r.deliveries {
 		if w := l.wants[d.id]; w != nil {
@@ -338,12 +343,6 @@ func (l *fetchLoop) deliver(ctx context.Context, r *reply) error {
 			l.f.metrics.twice.Add(float64(d.stats.Bytes))
 		}
 	}
-	// First of all, or the next peer is asked for what is dropped.
-	if dropped := l.dropHints(r, r.kind == sched.Node && !serves); len(dropped) > 0 {
-		l.step(ctx, sched.WantCancelled{IDs: dropped})
-	}
-	l.lie = r.lie
-	l.step(ctx, ev)
 	if len(further.Wants) > 0 {
 		l.step(ctx, further)
 	}

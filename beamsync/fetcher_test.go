@@ -292,6 +292,39 @@ func TestSlowPeerIsHedged(t *testing.T) {
 	})
 }
 
+// deafPeer answers after a time of its own, whatever has become of the request.
+type deafPeer struct {
+	*fakePeer
+	after time.Duration
+}
+
+func (p deafPeer) TrieNodes(_ context.Context, root common.Hash, sets [][][]byte, maxBytes uint64) ([][]byte, error) {
+	time.Sleep(p.after - p.rtt)
+	return p.fakePeer.TrieNodes(context.Background(), root, sets, maxBytes)
+}
+
+// TestLateReply: a reply that crosses with the end of its request counts, and what it satisfied is
+// not asked for again: neither when its peer's back-off ends nor when another peer joins.
+func TestLateReply(t *testing.T) {
+	for _, class := range sched.Classes() {
+		inBubble(t, func(r *rig) {
+			late := deafPeer{newFakePeer("a", rtt), 5300 * time.Millisecond} // the deadline is after 5.2 s
+			r.Join(late)
+			other := newFakePeer("b", rtt)
+			time.AfterFunc(5350*time.Millisecond, func() { r.Join(other) })
+			r.took(late.after, func() {
+				if _, err := r.Session(class).FetchNode(r.ctx, rootFault(1)); err != nil {
+					t.Fatal(err)
+				}
+			})
+			time.Sleep(30 * time.Second)
+			if late.served() != 1 || other.served() != 0 {
+				t.Errorf("asked %d and %d times", late.served(), other.served())
+			}
+		})
+	}
+}
+
 func TestLostRequestGoesElsewhere(t *testing.T) {
 	inBubble(t, func(r *rig) {
 		a, b := newFakePeer("a", rtt), newFakePeer("b", rtt)

@@ -109,11 +109,13 @@ type PeerHead struct {
 	Number uint64
 }
 
-// Responded reports the verified reply of a request.
+// Responded reports the verified reply of a request. What it satisfied counts even if the request
+// was cancelled meanwhile.
 type Responded struct {
 	Request     RequestID
 	Satisfied   []WantID // wants that the reply answered
 	Unsatisfied []WantID // the other wants of the request
+	Dropped     []WantID // of these, or others: nobody waits for them any longer
 	Empty       bool     // not one node or code in it
 	Cut         bool     // it ended before all that was asked: the server's limits
 	Lied        bool     // it held something that cannot be true, or that nobody asked for

@@ -20,6 +20,7 @@ type world struct {
 	wake    time.Time
 	open    map[WantID]bool   // wanted by someone
 	flights []Send            // in flight as the shell sees it
+	ended   []Send            // cancelled, their replies may cross with that
 	peers   map[string]string // id -> character, connected ones
 	liars   map[string]bool
 	nextID  int
@@ -41,6 +42,11 @@ func (w *world) step(ev Event) {
 			w.checkSend(a)
 			w.flights = append(w.flights, a)
 		case Cancel:
+			for _, f := range w.flights {
+				if f.Request == a.Request {
+					w.ended = append(w.ended, f)
+				}
+			}
 			w.land(a.Request)
 		case Blame:
 			if a.Reason == Lie {
@@ -176,7 +182,16 @@ func one[K int | string | WantID, V any](w *world, m map[K]V) (k K, ok bool) {
 
 func (w *world) random() {
 	w.now = w.now.Add(time.Duration(w.next(200)) * time.Millisecond)
-	switch w.next(12) {
+	switch w.next(13) {
+	case 12:
+		if len(w.ended) == 0 {
+			return
+		}
+		f := w.ended[w.next(len(w.ended))]
+		for _, id := range f.Wants {
+			delete(w.open, id)
+		}
+		w.step(Responded{Request: f.Request, Satisfied: f.Wants})
 	case 0, 1:
 		w.add()
 	case 2:

@@ -52,7 +52,7 @@ func New() *Scheduler {
 
 // Step takes one event and returns what is to be done now. Time must not go back.
 // Events about wants, requests and peers that it does not know are ignored: they crossed
-// with an action or an event that ended these.
+// with an action or an event that ended these. What came all the same is not asked for again.
 func (s *Scheduler) Step(now time.Time, ev Event) []Action {
 	s.now, s.out, s.sent, s.wake = now, nil, nil, time.Time{}
 	switch ev := ev.(type) {
@@ -215,19 +215,24 @@ func (s *Scheduler) requeue(wants []*want) {
 }
 
 func (s *Scheduler) responded(ev Responded) {
+	var left []*want
 	r := s.request(ev.Request)
-	if r == nil {
+	if r != nil {
+		left = s.land(r)
+	}
+	for _, ids := range [][]WantID{ev.Satisfied, ev.Dropped} {
+		for _, id := range ids {
+			if w := s.wants[id]; w != nil {
+				s.finish(w)
+			}
+		}
+	}
+	if r == nil { // it crossed with its Cancel
 		return
 	}
 	p := r.peer
-	left := s.land(r)
 	p.sample(s.now, r)
 	p.lapses = 0
-	for _, id := range ev.Satisfied {
-		if w := s.wants[id]; w != nil {
-			s.finish(w)
-		}
-	}
 	left = slices.DeleteFunc(left, func(w *want) bool { return s.wants[w.ID] == nil })
 	useful := len(ev.Satisfied) > 0
 	for _, w := range left {
