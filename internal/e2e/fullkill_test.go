@@ -45,7 +45,7 @@ func TestKillBackfill(t *testing.T) {
 	chain := mockcl.Chain{Builder: w.Builder, Slot: slot, Transactions: transactions(w, 1_000_000), Built: f.publish}
 	background(t, "the chain", chain.Run)
 	random := rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 0))
-	for kills, round := 0, 0; kills < size(4, 100); round++ {
+	for kills, round := 0, 0; kills < size(4, 40); round++ {
 		kills += killRound(t, w, f, random, slot, round)
 	}
 }
