@@ -155,7 +155,7 @@ func (w *walk) takeShared(ctx context.Context, r *rangeResult) error {
 	switch {
 	case r.err != nil:
 		w.walker.Return(r.need)
-		return nil
+		return nil //nolint:nilerr // the fellow answers for it
 	case r.need.Kind == trie.NeedCodes:
 		return w.walker.Found(r.need)
 	}

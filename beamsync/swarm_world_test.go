@@ -400,8 +400,10 @@ func newSwarmWorld(t *testing.T, rate int, states ...*wholeState) *swarmWorld {
 func (w *swarmWorld) start(id string, state *wholeState) *swarmNode {
 	link := fullLink{w.full, id}
 	source := &wholeSource{full: link, held: make(map[common.Hash][]byte)}
-	n := &swarmNode{id: id, t: w.t, state: state, world: w, blames: make(map[string]Blame), got: make(map[string]int),
-		solid: &wholeSolid{source: source, nodes: make(map[string][]byte)}}
+	n := &swarmNode{
+		id: id, t: w.t, state: state, world: w, blames: make(map[string]Blame), got: make(map[string]int),
+		solid: &wholeSolid{source: source, nodes: make(map[string][]byte)},
+	}
 	n.Backfill = NewBackfill(BackfillConfig{
 		Solid: n.solid, Writer: func() trie.SolidWriter { return n.solid }, Local: source, Source: source, Blamer: n,
 		Recent:   func() (Target, bool) { return Target{Root: state.root, Number: 204, Seed: common.Hash{0x77}}, true },
@@ -505,7 +507,7 @@ type nodeLink struct{ from, to *swarmNode }
 func (l nodeLink) ID() string           { return l.to.id }
 func (l nodeLink) ServesState() bool    { return true }
 func (l nodeLink) ServesSubtrees() bool { return true }
-func (l nodeLink) Have() Have           { return l.to.Backfill.Have() }
+func (l nodeLink) Have() Have           { return l.to.Have() }
 
 func (l nodeLink) trip(ctx context.Context, size int) error {
 	l.from.world.mu.Lock()

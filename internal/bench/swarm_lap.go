@@ -28,9 +28,7 @@ type swarmLap struct {
 	name   string
 	upload *simnet.Upload
 	group  *errgroup.Group // of proxies and followers
-
-	mu    sync.Mutex
-	nodes []*swarmer
+	nodes  []*swarmer
 }
 
 // swarmer is a node and its links.
@@ -142,8 +140,8 @@ func (l *swarmLap) listen(ctx, serving context.Context, target string, link simn
 func (l *swarmLap) follow(serving context.Context, n *swarmer) {
 	n.follower = mockcl.NewFollower(n.Engine, l.opts.Slot, n.record, slog.New(slog.DiscardHandler))
 	l.group.Go(func() error { return n.follower.Run(serving) })
-	l.swarm.mu.Lock()
-	defer l.swarm.mu.Unlock()
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	l.followers = append(l.followers, n.follower)
 }
 
