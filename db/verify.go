@@ -73,10 +73,10 @@ func (c *Chain) traverse(ctx context.Context, v *Verdict) error {
 	}
 	v.Root = crypto.Keccak256Hash(top)
 	codes := make(map[common.Hash]bool)
-	storage := c.disk.traversal(ctx, rawdb.TrieNodeStoragePrefix, &v.StorageNodes)
+	storage := c.disk.traversal(rawdb.TrieNodeStoragePrefix, &v.StorageNodes)
 	defer storage.it.Release()
 	storage.leaf = func([]byte, []byte) error { v.Slots++; return nil }
-	accounts := c.disk.traversal(ctx, rawdb.TrieNodeAccountPrefix, &v.AccountNodes)
+	accounts := c.disk.traversal(rawdb.TrieNodeAccountPrefix, &v.AccountNodes)
 	defer accounts.it.Release()
 	accounts.leaf = func(path, value []byte) error {
 		v.Accounts++
@@ -91,9 +91,9 @@ func (c *Chain) traverse(ctx context.Context, v *Verdict) error {
 			return nil
 		}
 		key, _ := trie.Span(path)
-		return storage.under(reference{key[:], account.Root})
+		return storage.under(ctx, reference{key[:], account.Root})
 	}
-	if err := accounts.under(reference{nil, v.Root}); err != nil {
+	if err := accounts.under(ctx, reference{nil, v.Root}); err != nil {
 		return err
 	}
 	if err := errors.Join(accounts.end(), storage.end()); err != nil {
@@ -120,7 +120,6 @@ type reference struct {
 
 // traversal goes through all nodes of a kind on disk, in the order of their keys.
 type traversal struct {
-	ctx    context.Context
 	disk   *disk
 	it     ethdb.Iterator
 	prefix []byte
@@ -128,17 +127,17 @@ type traversal struct {
 	leaf   func(path, value []byte) error
 }
 
-func (d *disk) traversal(ctx context.Context, prefix []byte, found *int) *traversal {
-	return &traversal{ctx: ctx, disk: d, it: d.NewIterator(prefix, nil), prefix: prefix, found: found}
+func (d *disk) traversal(prefix []byte, found *int) *traversal {
+	return &traversal{disk: d, it: d.NewIterator(prefix, nil), prefix: prefix, found: found}
 }
 
 // under reads a node and all that is under it, which must be what is next on disk.
-func (t *traversal) under(top reference) error {
+func (t *traversal) under(ctx context.Context, top reference) error {
 	for ahead := []reference{top}; len(ahead) > 0; { // the next one is last
 		want := ahead[len(ahead)-1]
 		ahead = ahead[:len(ahead)-1]
-		if *t.found%4096 == 0 && t.ctx.Err() != nil {
-			return t.ctx.Err()
+		if *t.found%4096 == 0 && ctx.Err() != nil {
+			return ctx.Err()
 		}
 		blob, err := t.next(want)
 		if err != nil {
