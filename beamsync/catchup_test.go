@@ -111,7 +111,7 @@ func TestCatchUp(t *testing.T) {
 			select {
 			case event := <-heads:
 				followed <- event.Block.NumberU64()
-			case <-sub.Err():
+			case <-sub.Err(): //nolint:errcheck // it only ever ends
 				close(followed)
 				return
 			}

@@ -298,9 +298,9 @@ type deafPeer struct {
 	after time.Duration
 }
 
-func (p deafPeer) TrieNodes(_ context.Context, root common.Hash, sets [][][]byte, maxBytes uint64) ([][]byte, error) {
+func (p deafPeer) TrieNodes(ctx context.Context, root common.Hash, sets [][][]byte, maxBytes uint64) ([][]byte, error) {
 	time.Sleep(p.after - p.rtt)
-	return p.fakePeer.TrieNodes(context.Background(), root, sets, maxBytes)
+	return p.fakePeer.TrieNodes(context.WithoutCancel(ctx), root, sets, maxBytes)
 }
 
 // TestLateReply: a reply that crosses with the end of its request counts, and what it satisfied is

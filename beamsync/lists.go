@@ -151,6 +151,6 @@ func (i *Importer) collect(ctx context.Context, block *types.Block, parent *type
 		return block, <-ended
 	}
 	end()
-	<-ended
+	<-ended //nolint:errcheck // it was told to end
 	return listed, i.collector.Collect(ctx, listed, parent, ancestors{i}, session)
 }

@@ -114,7 +114,7 @@ func (n *Node) becomeFull(ctx context.Context) error {
 		}
 		target, ok := n.backfill.Complete()
 		if ctx.Err() != nil || !ok {
-			return nil
+			return nil //nolint:nilerr // told to stop
 		}
 		done, err := n.handOver(ctx, target)
 		if done || err != nil {
