@@ -159,7 +159,7 @@ func TestStopInMidFault(t *testing.T) {
 	for _, signal := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
 		t.Run(signal.String(), func(t *testing.T) {
 			w := newWorld(t)
-			n := start(t, w, filepath.Join(t.TempDir(), "sunbeam"))
+			n := start(t, w, filepath.Join(t.TempDir(), "sunbeam"), "--beam.backfill=false") // a full node needs no peer
 			mustBring(t, n, build(t, w.Builder, someTransactions(w)), soon)
 			p := build(t, w.Builder, someTransactions(w))
 			w.Proxy.Stall(true)
@@ -191,7 +191,7 @@ func TestStopInMidFault(t *testing.T) {
 func TestPeerGoneForAWhile(t *testing.T) {
 	t.Parallel() // with what keeps the processor busy: this one waits
 	w := newWorld(t)
-	n := start(t, w, filepath.Join(t.TempDir(), "sunbeam"))
+	n := start(t, w, filepath.Join(t.TempDir(), "sunbeam"), "--beam.backfill=false") // a full node needs no peer
 	mustBring(t, n, build(t, w.Builder, someTransactions(w)), soon)
 
 	// New connections hang from now on.

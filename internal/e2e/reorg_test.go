@@ -173,7 +173,8 @@ func TestUnknownAncestors(t *testing.T) {
 	w := newWorld(t)
 	port := port(t)
 	dir := filepath.Join(t.TempDir(), "sunbeam")
-	n := start(t, w, dir, "--metrics", "--metrics.port", port)
+	args := []string{"--metrics", "--metrics.port", port, "--beam.backfill=false"} // a full node does not pivot
+	n := start(t, w, dir, args...)
 	mustBring(t, n, build(t, w.Builder, someTransactions(w)), soon)
 
 	for range size(1, 5) {
@@ -197,7 +198,7 @@ func TestUnknownAncestors(t *testing.T) {
 	for range 40 {
 		build(t, w.Builder, w.Traffic.Block(1_000_000, stategen.Mixed()))
 	}
-	n = start(t, w, dir, "--metrics", "--metrics.port", port)
+	n = start(t, w, dir, args...)
 	mustBring(t, n, build(t, w.Builder, someTransactions(w)), soon)
 	mustBring(t, n, build(t, w.Builder, someTransactions(w)), soon)
 	if pivots := metric(t, port, "beam_pivots_total"); pivots != 1 {
