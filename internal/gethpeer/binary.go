@@ -22,19 +22,9 @@ const ours = "github.com/sunbeam-eth/sunbeam"
 // it (minutes, if Go's build cache is empty) and keeps it in the user's cache directory;
 // it must run inside the module then. The variable SUNBEAM_GETH overrides all of this.
 func Binary(ctx context.Context) (string, error) {
-	if path := os.Getenv(Env); path != "" {
-		if _, err := os.Stat(path); err != nil {
-			return "", fmt.Errorf("%s: %w", Env, err)
-		}
-		return path, nil
-	}
-	module, err := goTool(ctx, "", "list", "-m", "-f", "{{.Path}} {{.Dir}}")
-	if err != nil {
-		return "", err
-	}
-	path, root, _ := strings.Cut(module, " ")
-	if path != ours {
-		return "", fmt.Errorf("geth is built inside the module %s, this is %s; set %s to a ready binary", ours, path, Env)
+	path, root, err := given(ctx, Env)
+	if path != "" || err != nil {
+		return path, err
 	}
 	version, err := goTool(ctx, root, "list", "-m", "-f", "{{.Version}}", "github.com/ethereum/go-ethereum")
 	if err != nil {
@@ -54,19 +44,9 @@ const OldEnv = "SUNBEAM_GETH_V1_10"
 // built from the module tools/geth-v1.10, once, like that of [Binary]. SUNBEAM_GETH_V1_10
 // overrides that.
 func OldBinary(ctx context.Context) (string, error) {
-	if path := os.Getenv(OldEnv); path != "" {
-		if _, err := os.Stat(path); err != nil {
-			return "", fmt.Errorf("%s: %w", OldEnv, err)
-		}
-		return path, nil
-	}
-	module, err := goTool(ctx, "", "list", "-m", "-f", "{{.Path}} {{.Dir}}")
-	if err != nil {
-		return "", err
-	}
-	path, root, _ := strings.Cut(module, " ")
-	if path != ours {
-		return "", fmt.Errorf("geth v1.10 is built inside the module %s, this is %s; set %s to a ready binary", ours, path, OldEnv)
+	path, root, err := given(ctx, OldEnv)
+	if path != "" || err != nil {
+		return path, err
 	}
 	dir := filepath.Join(cacheDir(), "geth-v1.10.26")
 	if err := os.MkdirAll(dir, 0o755); err != nil {
@@ -74,6 +54,26 @@ func OldBinary(ctx context.Context) (string, error) {
 	}
 	// It links to names of the runtime that Go hides by now.
 	return build(ctx, filepath.Join(root, "tools", "geth-v1.10"), dir, "-ldflags=-checklinkname=0")
+}
+
+// given is the ready binary that a variable of the environment names, or else the root of our module, to
+// build one in.
+func given(ctx context.Context, env string) (path, root string, err error) {
+	if path := os.Getenv(env); path != "" {
+		if _, err := os.Stat(path); err != nil {
+			return "", "", fmt.Errorf("%s: %w", env, err)
+		}
+		return path, "", nil
+	}
+	module, err := goTool(ctx, "", "list", "-m", "-f", "{{.Path}} {{.Dir}}")
+	if err != nil {
+		return "", "", err
+	}
+	name, root, _ := strings.Cut(module, " ")
+	if name != ours {
+		return "", "", fmt.Errorf("geth is built inside the module %s, this is %s; set %s to a ready binary", ours, name, env)
+	}
+	return "", root, nil
 }
 
 // build makes dir/geth unless it is there. Of several processes one builds, the others
