@@ -33,15 +33,17 @@ bench:
 	$(GO) run ./cmd/beambench bals --dir ../shared/data/bals
 
 ## fuzz: each decoder of what strangers send, ranges as they are served and as they are verified, the
-## scheduler, for a minute each; what was of interest is kept in testdata/fuzz
+## scheduler, for a minute each; what was of interest is kept in testdata/fuzz. Making an input smaller
+## takes go up to a minute otherwise, and no other is tried then.
+FUZZ := -fuzztime 1m -fuzzminimizetime 1s
 fuzz:
-	$(GO) test ./trie -run xxx -fuzz FuzzDescend -fuzztime 1m
-	$(GO) test ./trie -run xxx -fuzz FuzzMatch -fuzztime 1m
-	$(GO) test ./trie -run xxx -fuzz FuzzHeld -fuzztime 1m
-	$(GO) test ./p2p -run xxx -fuzz FuzzIncoming -fuzztime 1m
-	$(GO) test ./p2p -run xxx -fuzz FuzzReplies -fuzztime 1m
-	$(GO) test ./beamsync -run xxx -fuzz FuzzDecodeTouched -fuzztime 1m
-	$(GO) test ./beamsync/sched -run xxx -fuzz FuzzStep -fuzztime 1m
+	$(GO) test ./trie -run xxx -fuzz FuzzDescend $(FUZZ)
+	$(GO) test ./trie -run xxx -fuzz FuzzMatch $(FUZZ)
+	$(GO) test ./trie -run xxx -fuzz FuzzHeld $(FUZZ)
+	$(GO) test ./p2p -run xxx -fuzz FuzzIncoming $(FUZZ)
+	$(GO) test ./p2p -run xxx -fuzz FuzzReplies $(FUZZ)
+	$(GO) test ./beamsync -run xxx -fuzz FuzzDecodeTouched $(FUZZ)
+	$(GO) test ./beamsync/sched -run xxx -fuzz FuzzStep $(FUZZ)
 
 ## lint: needs golangci-lint v2 (https://golangci-lint.run)
 lint:

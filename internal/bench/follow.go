@@ -41,6 +41,7 @@ type FollowOptions struct {
 	Gas      uint64        // that each block uses, about
 	Mix      stategen.Mix
 	Stall    time.Duration // how long the link stands still in the middle of the run
+	Backfill bool          // collect the rest of the state as well: the node is soon full, and blocks need no network
 	State    stategen.Spec
 	CacheDir string // for generated states
 	Sunbeam  string // binary; empty: built from the module around the working directory
@@ -128,7 +129,7 @@ func Follow(ctx context.Context, opts FollowOptions, out io.Writer) (err error) 
 	node, err := demo.StartNode(groupCtx, demo.NodeConfig{
 		Binary: opts.Sunbeam, Dir: filepath.Join(dir, "sunbeam-data"), Genesis: world.Genesis,
 		Peers: []string{world.Enode()}, JWTFile: world.JWTFile, Secret: world.Secret,
-		Args: []string{"--metrics", "--metrics.port", port},
+		Args: []string{"--metrics", "--metrics.port", port, fmt.Sprintf("--beam.backfill=%t", opts.Backfill)},
 	})
 	if err != nil {
 		endWorld()

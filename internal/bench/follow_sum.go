@@ -36,6 +36,7 @@ type FollowSum struct {
 	Slot         time.Duration `json:"slotNanoseconds"`
 	RTT          time.Duration `json:"rttNanoseconds"`
 	Stall        time.Duration `json:"stallNanoseconds"`
+	Backfill     bool          `json:"backfill"`
 }
 
 // FollowSpread is a distribution; all zero if there was nothing.
@@ -57,7 +58,7 @@ func spreadOf(values []float64) FollowSpread {
 func (f *following) sum(ctx context.Context) error {
 	s := FollowSum{
 		Blocks: len(f.results), MemoryBytes: f.node.Memory(),
-		Slot: f.opts.Slot, RTT: f.opts.RTT, Stall: f.opts.Stall,
+		Slot: f.opts.Slot, RTT: f.opts.RTT, Stall: f.opts.Stall, Backfill: f.opts.Backfill,
 	}
 	var seconds, trips, nodes []float64
 	for _, r := range f.results {
