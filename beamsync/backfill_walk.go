@@ -457,7 +457,11 @@ func (w *walk) outdated() bool {
 
 // publish shows the progress, in the log every few seconds.
 func (w *walk) publish() {
-	p := w.meter.progress(w.target, w.walker.Progress(), w.waiting)
+	done, waiting := w.walker.Progress(), w.waiting
+	if waiting == "" && done.Out == 0 && len(w.walker.Parked()) > 0 {
+		waiting = "for what fellows collect"
+	}
+	p := w.meter.progress(w.target, done, waiting)
 	w.b.publish(p)
 	if now := time.Now(); now.Sub(w.meter.reported) >= backfillReport {
 		w.meter.reported = now

@@ -233,6 +233,12 @@ func TestSwarmIdler(t *testing.T) {
 		w := newSwarmWorld(t, swarmRate, state)
 		n := w.start("node", state)
 		n.Join(idler{nodeLink{n, &swarmNode{id: "idler"}}})
+		told := func() bool { return n.Progress().Waiting == "for what fellows collect" }
+		for began := time.Now(); !told(); time.Sleep(100 * time.Millisecond) {
+			if time.Since(began) > time.Minute {
+				t.Fatalf("it never says what it waits for: %+v", n.Progress())
+			}
+		}
 		n.finish(time.Hour)
 		states := float64(w.uploaded()) / float64(one)
 		t.Logf("%.2f states, %v (alone %v)", states, n.took, alone)
