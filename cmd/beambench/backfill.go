@@ -29,21 +29,16 @@ func backfill() *cli.Command {
 			&cli.BoolFlag{Name: "json", Usage: "print the JSON object only"},
 		},
 		Action: noArguments(func(c *cli.Context) error {
+			stage := stageOptions(c)
+			stage.State = bench.BackfillState(c.Int("accounts"), c.Int("slots"))
 			_, err := bench.Backfill(c.Context, bench.BackfillOptions{
-				State:    bench.BackfillState(c.Int("accounts"), c.Int("slots")),
-				Peers:    c.Int("peers"),
-				RTT:      c.Duration("rtt"),
-				Slot:     c.Duration("slot"),
-				Gas:      uint64(c.Float64("mgas") * 1e6),
-				Versus:   c.String("vs"),
-				Kills:    c.Int("kills"),
-				Alone:    c.Bool("alone"),
-				Until:    c.String("until"),
-				Patience: c.Duration("patience"),
-				CacheDir: statesDir(),
-				Sunbeam:  c.String("sunbeam"),
-				JSON:     c.Bool("json"),
-				Progress: os.Stderr,
+				StageOptions: stage,
+				Peers:        c.Int("peers"),
+				Versus:       c.String("vs"),
+				Kills:        c.Int("kills"),
+				Alone:        c.Bool("alone"),
+				Until:        c.String("until"),
+				Patience:     c.Duration("patience"),
 			}, os.Stdout)
 			return err
 		}),

@@ -105,7 +105,7 @@ func follow() *cli.Command {
 			&cli.IntFlag{Name: "blocks", Usage: "how many blocks", Value: 30},
 			&cli.DurationFlag{Name: "rtt", Usage: "round-trip time between node and geth", Value: 100 * time.Millisecond},
 			&cli.DurationFlag{Name: "slot", Usage: "time from block to block", Value: 12 * time.Second},
-			&cli.Uint64Flag{Name: "mgas", Usage: "gas that each block uses, about, in millions", Value: 60},
+			&cli.Float64Flag{Name: "mgas", Usage: "gas that each block uses, about, in millions", Value: 60},
 			&cli.StringFlag{Name: "mix", Usage: "cold (transfers and cold storage reads) or mixed (a bit of everything)", Value: "cold"},
 			&cli.DurationFlag{Name: "stall", Usage: "how long the link stands still in the middle of the run"},
 			&cli.BoolFlag{Name: "backfill", Value: true, Usage: "let the node collect the rest of the state too; false keeps it beaming to the end"},
@@ -118,21 +118,29 @@ func follow() *cli.Command {
 			if err != nil {
 				return fmt.Errorf("--mix: %w", err)
 			}
+			stage := stageOptions(c)
+			stage.State = bench.StateOf(c.Int("accounts"))
 			return bench.Follow(c.Context, bench.FollowOptions{
-				Blocks:   c.Int("blocks"),
-				RTT:      c.Duration("rtt"),
-				Slot:     c.Duration("slot"),
-				Gas:      c.Uint64("mgas") * 1_000_000,
-				Mix:      mix,
-				Stall:    c.Duration("stall"),
-				Backfill: c.Bool("backfill"),
-				State:    bench.StateOf(c.Int("accounts")),
-				CacheDir: statesDir(),
-				Sunbeam:  c.String("sunbeam"),
-				JSON:     c.Bool("json"),
-				Progress: os.Stderr,
+				StageOptions: stage,
+				Blocks:       c.Int("blocks"),
+				Mix:          mix,
+				Stall:        c.Duration("stall"),
+				Backfill:     c.Bool("backfill"),
 			}, os.Stdout)
 		}),
+	}
+}
+
+// stageOptions are those that flags of the same name set, but for the state.
+func stageOptions(c *cli.Context) bench.StageOptions {
+	return bench.StageOptions{
+		RTT:      c.Duration("rtt"),
+		Slot:     c.Duration("slot"),
+		Gas:      uint64(c.Float64("mgas") * 1e6),
+		CacheDir: statesDir(),
+		Sunbeam:  c.String("sunbeam"),
+		JSON:     c.Bool("json"),
+		Progress: os.Stderr,
 	}
 }
 

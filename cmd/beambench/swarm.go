@@ -28,20 +28,15 @@ func swarm() *cli.Command {
 			&cli.BoolFlag{Name: "json", Usage: "print the JSON object only"},
 		},
 		Action: noArguments(func(c *cli.Context) error {
+			stage := stageOptions(c)
+			stage.State = bench.BackfillState(c.Int("accounts"), c.Int("slots"))
 			_, err := bench.Swarm(c.Context, bench.SwarmOptions{
-				State:    bench.BackfillState(c.Int("accounts"), c.Int("slots")),
-				Nodes:    c.Int("nodes"),
-				Late:     c.Bool("late"),
-				Upload:   c.Int64("upload"),
-				RTT:      c.Duration("rtt"),
-				Slot:     c.Duration("slot"),
-				Gas:      uint64(c.Float64("mgas") * 1e6),
-				Patience: c.Duration("patience"),
-				CacheDir: statesDir(),
-				Sunbeam:  c.String("sunbeam"),
-				LogDir:   c.String("logs"),
-				JSON:     c.Bool("json"),
-				Progress: os.Stderr,
+				StageOptions: stage,
+				Nodes:        c.Int("nodes"),
+				Late:         c.Bool("late"),
+				Upload:       c.Int64("upload"),
+				Patience:     c.Duration("patience"),
+				LogDir:       c.String("logs"),
 			}, os.Stdout)
 			return err
 		}),

@@ -8,19 +8,15 @@ import (
 	"io"
 	"log/slog"
 	"math/big"
-	"os"
-	"path/filepath"
 	"sync/atomic"
 	"time"
 
 	"github.com/ethereum/go-ethereum/core/types"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/sunbeam-eth/sunbeam/db"
 	"github.com/sunbeam-eth/sunbeam/internal/demo"
 	"github.com/sunbeam-eth/sunbeam/internal/gethpeer"
 	"github.com/sunbeam-eth/sunbeam/internal/mockcl"
-	"github.com/sunbeam-eth/sunbeam/internal/simnet"
 	"github.com/sunbeam-eth/sunbeam/internal/stategen"
 )
 
@@ -34,38 +30,27 @@ const (
 
 // BackfillOptions says what a fresh node is to become full from.
 type BackfillOptions struct {
-	State    stategen.Spec
+	StageOptions
 	Peers    int           // geths that have the state
-	RTT      time.Duration // to each of them
-	Slot     time.Duration // from block to block
-	Gas      uint64        // that each block uses, about
 	Versus   string        // "geth": let a fresh one sync by its own means as well; empty: nobody
 	Kills    int           // how often the node is killed in one more run, to count what is fetched twice
 	Alone    bool          // run without backfill too, to compare the blocks' times
 	Until    string        // "full": the phase; "state": one state is complete
 	Patience time.Duration // for each run
-	CacheDir string        // for generated states
-	Sunbeam  string        // binary; empty: built from the module around the working directory
-	JSON     bool          // nothing but the result
-	Progress io.Writer     // is told what takes long
 }
 
 func (o *BackfillOptions) check() error {
 	switch {
 	case o.Peers < 1:
 		return fmt.Errorf("%d peers", o.Peers)
-	case o.RTT < 0 || o.Slot <= 0 || o.Patience <= 0 || o.Kills < 0:
-		return fmt.Errorf("round trip %v, slot %v, patience %v, %d kills: negative, or nothing", o.RTT, o.Slot, o.Patience, o.Kills)
-	case o.Gas < 100_000 || o.Gas > 500_000_000:
-		return fmt.Errorf("%d gas in a block: 100 thousand to 500 million are possible", o.Gas)
+	case o.Patience <= 0 || o.Kills < 0:
+		return fmt.Errorf("patience %v, %d kills: negative, or nothing", o.Patience, o.Kills)
 	case o.Versus != "" && o.Versus != "geth":
 		return fmt.Errorf("compare with %q: only geth is known", o.Versus)
 	case o.Until != "full" && o.Until != "state":
 		return fmt.Errorf("until %q: full or state", o.Until)
-	case o.State.Accounts < 1 || o.State.Senders < 1 || o.State.Contracts < 1:
-		return errors.New("a state without accounts, senders or contracts")
 	}
-	return o.State.Check()
+	return o.StageOptions.check(100_000)
 }
 
 // BackfillState is a generated state with so many accounts and slots, in the proportions of
@@ -116,37 +101,13 @@ func Backfill(ctx context.Context, opts BackfillOptions, out io.Writer) (result 
 	if err := opts.check(); err != nil {
 		return nil, err
 	}
-	dir, err := os.MkdirTemp("", "beambench")
+	stage, err := opts.stage(ctx, opts.Peers)
 	if err != nil {
 		return nil, err
 	}
-	defer os.RemoveAll(dir)
-	var building errgroup.Group
-	if opts.Sunbeam == "" {
-		opts.Sunbeam = filepath.Join(dir, "sunbeam")
-		building.Go(func() error { return demo.Build(ctx, opts.Sunbeam) })
-	}
-	world, err := demo.NewWorld(ctx, demo.WorldConfig{
-		State: opts.State, Link: simnet.Link{Delay: opts.RTT / 2}, CacheDir: opts.CacheDir, Dir: dir,
-		Seed: 1, Geths: opts.Peers, Progress: opts.Progress, Log: slog.New(slog.DiscardHandler),
-	})
-	if world != nil {
-		defer func() { err = errors.Join(err, world.Close()) }()
-	}
-	if err := errors.Join(err, building.Wait()); err != nil {
-		return nil, err
-	}
-	r := &race{opts: opts, world: world, dir: dir, result: new(BackfillResult), old: make(chan struct{})}
-	group, groupCtx := errgroup.WithContext(ctx)
-	worldCtx, endWorld := context.WithCancel(groupCtx)
-	defer endWorld()
-	group.Go(func() error { return world.Run(worldCtx) })
-	group.Go(func() error { return r.chain(worldCtx) })
-	group.Go(func() error {
-		defer endWorld()
-		return r.run(groupCtx)
-	})
-	if err := errors.Join(group.Wait(), ctx.Err()); err != nil {
+	defer func() { err = errors.Join(err, stage.Close()) }()
+	r := &race{opts: opts, stage: stage, result: new(BackfillResult), old: make(chan struct{})}
+	if err := errors.Join(stage.Play(ctx, r.run, r.chain), ctx.Err()); err != nil {
 		return nil, err
 	}
 	if !opts.JSON {
@@ -158,8 +119,7 @@ func Backfill(ctx context.Context, opts BackfillOptions, out io.Writer) (result 
 // race is one comparison: laps on one chain that goes on all the time.
 type race struct {
 	opts   BackfillOptions
-	world  *demo.World
-	dir    string
+	stage  *demo.Stage
 	result *BackfillResult
 	old    chan struct{}                   // closed when the chain is old enough
 	racer  atomic.Pointer[mockcl.Follower] // who is told of new blocks; nil between laps
@@ -168,8 +128,8 @@ type race struct {
 // chain has blocks built until ctx ends.
 func (r *race) chain(ctx context.Context) error {
 	chain := mockcl.Chain{
-		Builder:      r.world.Builder,
-		Blocks:       max(0, oldEnough-int(r.world.Builder.Head().Number.Uint64())),
+		Builder:      r.stage.Builder,
+		Blocks:       max(0, oldEnough-int(r.stage.Builder.Head().Number.Uint64())),
 		Transactions: func(uint64, *big.Int) []*types.Transaction { return nil },
 		Built:        func(*mockcl.Payload) {},
 	}
@@ -180,10 +140,10 @@ func (r *race) chain(ctx context.Context) error {
 	}
 	close(r.old)
 	chain = mockcl.Chain{
-		Builder: r.world.Builder,
+		Builder: r.stage.Builder,
 		Slot:    r.opts.Slot,
 		Transactions: func(uint64, *big.Int) []*types.Transaction {
-			return r.world.Traffic.Block(r.opts.Gas, backfillMix())
+			return r.stage.Traffic.Block(r.opts.Gas, backfillMix())
 		},
 		Built: func(p *mockcl.Payload) {
 			if follower := r.racer.Load(); follower != nil {
@@ -196,7 +156,7 @@ func (r *race) chain(ctx context.Context) error {
 
 // follow has the other geths follow a chain.
 func (r *race) follow(chain *mockcl.Chain) *mockcl.Chain {
-	for _, other := range r.world.Others {
+	for _, other := range r.stage.Others {
 		chain.Followers = append(chain.Followers, mockcl.NewFollower(other.Engine, r.opts.Slot, func(mockcl.Record) {}, slog.New(slog.DiscardHandler)))
 	}
 	return chain
@@ -253,16 +213,10 @@ func (r *race) run(ctx context.Context) error {
 	return nil
 }
 
-func (r *race) say(format string, args ...any) {
-	if r.opts.Progress != nil {
-		fmt.Fprintf(r.opts.Progress, format+"\n", args...)
-	}
-}
-
 // geths are those that serve.
 func (r *race) geths() []*gethpeer.Process {
-	all := []*gethpeer.Process{r.world.Geth}
-	for _, other := range r.world.Others {
+	all := []*gethpeer.Process{r.stage.Geth}
+	for _, other := range r.stage.Others {
 		all = append(all, other.Geth)
 	}
 	return all

@@ -101,7 +101,7 @@ func (l *lap) background() int64 { return l.bytes - int64(l.faults) }
 
 // measure notes what peers have done until now; call it before and after.
 func (r *race) measure(l *lap, sign int64) {
-	l.bytes += sign * r.world.Sent()
+	l.bytes += sign * r.stage.Sent()
 	for _, geth := range r.geths() {
 		l.peersCPU += float64(sign) * cpuSeconds(geth.PID())
 	}
@@ -113,14 +113,11 @@ func (r *race) beam(ctx context.Context, name string, blocks, kills int) (*lap, 
 	ctx, cancel := context.WithTimeout(ctx, r.opts.Patience)
 	defer cancel()
 	l := &lap{began: time.Now()}
-	cfg := demo.NodeConfig{
-		Binary: r.opts.Sunbeam, Dir: filepath.Join(r.dir, "data-"+name), Genesis: r.world.Genesis,
-		Peers: r.world.Enodes(), JWTFile: r.world.JWTFile, Secret: r.world.Secret,
-	}
+	cfg := r.stage.Node("data-" + name)
 	if blocks > 0 {
 		cfg.Args = []string{"--beam.backfill=false"}
 	}
-	r.say("%s begins", name)
+	r.opts.say("%s begins", name)
 	r.measure(l, -1)
 	for life := 0; ; life++ {
 		over, err := r.live(ctx, l, cfg, blocks, life < kills)
@@ -133,7 +130,7 @@ func (r *race) beam(ctx context.Context, name string, blocks, kills int) (*lap, 
 		l.kills++
 	}
 	r.measure(l, 1)
-	r.say("%s ends after %.1f s, %d blocks", name, l.seconds, len(l.records))
+	r.opts.say("%s ends after %.1f s, %d blocks", name, l.seconds, len(l.records))
 	if blocks > 0 {
 		return l, nil
 	}
@@ -143,7 +140,7 @@ func (r *race) beam(ctx context.Context, name string, blocks, kills int) (*lap, 
 	if l.verdict, err = verify(ctx, cfg.Dir); err != nil {
 		return nil, fmt.Errorf("%s: verify: %w", name, err)
 	}
-	r.say("%s: %s (%.0f s)", name, l.verdict, time.Since(began).Seconds())
+	r.opts.say("%s: %s (%.0f s)", name, l.verdict, time.Since(began).Seconds())
 	return l, nil
 }
 
@@ -192,13 +189,13 @@ func (r *race) live(ctx context.Context, l *lap, cfg demo.NodeConfig, blocks int
 			}
 			if time.Since(told) > lapTell {
 				told = time.Now()
-				r.say("  %.0f s: %.1f %%, %d accounts, %d slots, %d bytes, %s; %d blocks, %d MB of memory; %s", time.Since(l.began).Seconds(), 100*b.Share,
+				r.opts.say("  %.0f s: %.1f %%, %d accounts, %d slots, %d bytes, %s; %d blocks, %d MB of memory; %s", time.Since(l.began).Seconds(), 100*b.Share,
 					b.Accounts, b.Slots, b.Bytes, status.Phase, l.count(), node.Memory()>>20, b.Waiting)
 			}
 			if mortal && b.Share > before+death*(1-before) {
 				again.Stop()
 				l.add(node, status)
-				r.say("  killed at %.1f %%", 100*b.Share)
+				r.opts.say("  killed at %.1f %%", 100*b.Share)
 				return false, node.Kill()
 			}
 		}
@@ -224,13 +221,13 @@ func (l *lap) add(node *demo.Node, status demo.Status) {
 func (r *race) geth(ctx context.Context) (l *lap, err error) {
 	ctx, cancel := context.WithTimeout(ctx, r.opts.Patience)
 	defer cancel()
-	r.say("geth begins")
+	r.opts.say("geth begins")
 	binary, err := gethpeer.Binary(ctx)
 	if err != nil {
 		return nil, err
 	}
 	geth, err := gethpeer.Start(ctx, gethpeer.Config{
-		Binary: binary, Dir: filepath.Join(r.dir, "geth-fresh"), Genesis: r.world.Spec.Genesis(), JWTSecret: r.world.Secret, SyncMode: "snap", CacheMB: 1024,
+		Binary: binary, Dir: r.stage.Dir("geth-fresh"), Genesis: r.stage.Spec.Genesis(), JWTSecret: r.stage.Secret, SyncMode: "snap", CacheMB: 1024,
 	})
 	if err != nil {
 		return nil, err
@@ -238,12 +235,12 @@ func (r *race) geth(ctx context.Context) (l *lap, err error) {
 	defer func() { err = errors.Join(err, geth.Kill()) }()
 	l = &lap{began: time.Now()}
 	r.measure(l, -1)
-	for _, enode := range r.world.Enodes() {
+	for _, enode := range r.stage.Enodes() {
 		if err := geth.RPC().CallContext(ctx, new(bool), "admin_addPeer", enode); err != nil {
 			return nil, fmt.Errorf("give geth a peer: %w", err)
 		}
 	}
-	client, err := mockcl.Dial(ctx, "geth", geth.Auth(), r.world.Secret)
+	client, err := mockcl.Dial(ctx, "geth", geth.Auth(), r.stage.Secret)
 	if err != nil {
 		return nil, err
 	}
@@ -272,6 +269,6 @@ func (r *race) geth(ctx context.Context) (l *lap, err error) {
 	}
 	r.measure(l, 1)
 	l.cpu, l.rss = cpuSeconds(geth.PID()), demo.Memory(geth.PID())
-	r.say("geth ends after %.1f s", l.seconds)
+	r.opts.say("geth ends after %.1f s", l.seconds)
 	return l, nil
 }

@@ -13,8 +13,11 @@ import (
 
 func backfillOptions(t *testing.T) bench.BackfillOptions {
 	return bench.BackfillOptions{
-		State: stategen.Spec{Accounts: 2000, Senders: 50, Contracts: 5, Codes: 3, Slots: 3000, Largest: 1000},
-		Peers: 1, RTT: 10 * time.Millisecond, Slot: time.Second, Gas: 1_000_000, Until: "full", Patience: 2 * time.Minute, CacheDir: t.TempDir(),
+		StageOptions: bench.StageOptions{
+			State: stategen.Spec{Accounts: 2000, Senders: 50, Contracts: 5, Codes: 3, Slots: 3000, Largest: 1000},
+			RTT:   10 * time.Millisecond, Slot: time.Second, Gas: 1_000_000, CacheDir: t.TempDir(),
+		},
+		Peers: 1, Until: "full", Patience: 2 * time.Minute,
 	}
 }
 

@@ -9,8 +9,6 @@ import (
 	"log/slog"
 	"math/big"
 	"net"
-	"os"
-	"path/filepath"
 	"sync"
 	"time"
 
@@ -21,7 +19,6 @@ import (
 	"github.com/sunbeam-eth/sunbeam/evm"
 	"github.com/sunbeam-eth/sunbeam/internal/demo"
 	"github.com/sunbeam-eth/sunbeam/internal/mockcl"
-	"github.com/sunbeam-eth/sunbeam/internal/simnet"
 	"github.com/sunbeam-eth/sunbeam/internal/stategen"
 )
 
@@ -33,34 +30,23 @@ const (
 	statusEvery = 50 * time.Millisecond
 )
 
-// FollowOptions says what to follow.
+// FollowOptions says what to follow, over a link to the only peer.
 type FollowOptions struct {
+	StageOptions
 	Blocks   int
-	RTT      time.Duration // of the link to the only peer, a geth
-	Slot     time.Duration // from block to block
-	Gas      uint64        // that each block uses, about
 	Mix      stategen.Mix
 	Stall    time.Duration // how long the link stands still in the middle of the run
 	Backfill bool          // collect the rest of the state as well: the node is soon full, and blocks need no network
-	State    stategen.Spec
-	CacheDir string // for generated states
-	Sunbeam  string // binary; empty: built from the module around the working directory
-	JSON     bool
-	Progress io.Writer // is told what takes long
 }
 
 func (o *FollowOptions) check() error {
 	switch {
 	case o.Blocks < 1:
 		return fmt.Errorf("%d blocks", o.Blocks)
-	case o.RTT < 0 || o.Slot <= 0 || o.Stall < 0:
-		return fmt.Errorf("round trip %v, slot %v, stall %v: a time is negative, or the slot is nothing", o.RTT, o.Slot, o.Stall)
-	case o.Gas < 1_000_000 || o.Gas > 500_000_000:
-		return fmt.Errorf("%d gas in a block: 1 to 500 million are possible", o.Gas)
-	case o.State.Accounts < 1 || o.State.Senders < 1 || o.State.Contracts < 1:
-		return errors.New("a state without accounts, senders or contracts")
+	case o.Stall < 0:
+		return fmt.Errorf("stall %v: negative", o.Stall)
 	}
-	return o.State.Check()
+	return o.StageOptions.check(1_000_000)
 }
 
 // StateOf is a generated state with so many accounts, in the proportions of stategen.Large.
@@ -97,57 +83,19 @@ func Follow(ctx context.Context, opts FollowOptions, out io.Writer) (err error) 
 	if err := opts.check(); err != nil {
 		return err
 	}
-	dir, err := os.MkdirTemp("", "beambench")
+	stage, err := opts.stage(ctx, 1)
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
-	var building errgroup.Group
-	if opts.Sunbeam == "" {
-		opts.Sunbeam = filepath.Join(dir, "sunbeam")
-		building.Go(func() error { return demo.Build(ctx, opts.Sunbeam) })
-	}
-	world, err := demo.NewWorld(ctx, demo.WorldConfig{
-		State: opts.State, Link: simnet.Link{Delay: opts.RTT / 2}, CacheDir: opts.CacheDir, Dir: dir,
-		Seed: 1, Progress: opts.Progress, Log: slog.New(slog.DiscardHandler),
-	})
-	if world != nil {
-		defer func() { err = errors.Join(err, world.Close()) }()
-	}
-	if err := errors.Join(err, building.Wait()); err != nil {
-		return err
-	}
-	metrics, err := freeAddress(ctx)
-	if err != nil {
-		return err
-	}
-	_, port, _ := net.SplitHostPort(metrics)
-	group, groupCtx := errgroup.WithContext(ctx)
-	worldCtx, endWorld := context.WithCancel(groupCtx)
-	defer endWorld()
-	group.Go(func() error { return world.Run(worldCtx) })
-	node, err := demo.StartNode(groupCtx, demo.NodeConfig{
-		Binary: opts.Sunbeam, Dir: filepath.Join(dir, "sunbeam-data"), Genesis: world.Genesis,
-		Peers: []string{world.Enode()}, JWTFile: world.JWTFile, Secret: world.Secret,
-		Args: []string{"--metrics", "--metrics.port", port, fmt.Sprintf("--beam.backfill=%t", opts.Backfill)},
-	})
-	if err != nil {
-		endWorld()
-		return errors.Join(err, group.Wait())
-	}
-	f := &following{opts: opts, world: world, node: node, metrics: "http://" + metrics + "/metrics", out: out, reports: make(map[uint64]demo.Fetched)}
-	group.Go(func() error {
-		defer endWorld()
-		return f.run(groupCtx)
-	})
-	err = group.Wait()
-	return errors.Join(err, ctx.Err(), node.Close(), f.verdict())
+	defer func() { err = errors.Join(err, stage.Close()) }()
+	f := &following{opts: opts, stage: stage, out: out, reports: make(map[uint64]demo.Fetched)}
+	return errors.Join(stage.Play(ctx, f.run), ctx.Err(), f.verdict())
 }
 
 // following is one run.
 type following struct {
 	opts    FollowOptions
-	world   *demo.World
+	stage   *demo.Stage
 	node    *demo.Node
 	metrics string // URL
 	out     io.Writer
@@ -158,8 +106,22 @@ type following struct {
 	reports map[uint64]demo.Fetched // by block, as the node told
 }
 
-// run drives the chain to its end.
+// run starts the node, and drives the chain to its end.
 func (f *following) run(ctx context.Context) error {
+	metrics, err := freeAddress(ctx)
+	if err != nil {
+		return err
+	}
+	f.metrics = "http://" + metrics + "/metrics"
+	_, port, _ := net.SplitHostPort(metrics)
+	f.node, err = demo.StartNode(ctx, f.stage.Node("sunbeam-data", "--metrics", "--metrics.port", port, fmt.Sprintf("--beam.backfill=%t", f.opts.Backfill)))
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.drive(ctx), f.node.Close())
+}
+
+func (f *following) drive(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Duration(f.opts.Blocks)*f.opts.Slot+f.opts.Stall+followPatience)
 	defer cancel()
 	group, ctx := errgroup.WithContext(ctx)
@@ -168,14 +130,14 @@ func (f *following) run(ctx context.Context) error {
 	group.Go(func() error { f.watch(watched); return nil })
 	built := 0
 	chain := mockcl.Chain{
-		Builder: f.world.Builder,
+		Builder: f.stage.Builder,
 		Followers: []*mockcl.Follower{
 			mockcl.NewFollower(f.node.Engine, f.opts.Slot, func(r mockcl.Record) { f.report(ctx, r) }, slog.New(slog.DiscardHandler)),
 		},
 		Slot:   f.opts.Slot,
 		Blocks: f.opts.Blocks,
 		Transactions: func(uint64, *big.Int) []*types.Transaction {
-			return f.world.Traffic.Block(f.opts.Gas, f.opts.Mix)
+			return f.stage.Traffic.Block(f.opts.Gas, f.opts.Mix)
 		},
 		Built: func(*mockcl.Payload) {
 			if built++; f.opts.Stall > 0 && built == (f.opts.Blocks+1)/2 {
@@ -195,9 +157,9 @@ func (f *following) run(ctx context.Context) error {
 
 // stall stops the link for a while.
 func (f *following) stall(ctx context.Context) {
-	fmt.Fprintf(f.opts.Progress, "the link stands still for %v\n", f.opts.Stall)
-	f.world.Proxy.Stall(true)
-	defer f.world.Proxy.Stall(false)
+	f.opts.say("the link stands still for %v", f.opts.Stall)
+	f.stage.Proxy.Stall(true)
+	defer f.stage.Proxy.Stall(false)
 	select {
 	case <-time.After(f.opts.Stall):
 	case <-ctx.Done():

@@ -115,7 +115,7 @@ func (f *following) nodesNeeded(ctx context.Context) (needed []float64, err erro
 		var witness struct {
 			State []json.RawMessage `json:"state"`
 		}
-		if err := f.world.Geth.RPC().CallContext(ctx, &witness, "debug_executionWitness", fmt.Sprintf("%#x", r.Number)); err != nil {
+		if err := f.stage.Geth.RPC().CallContext(ctx, &witness, "debug_executionWitness", fmt.Sprintf("%#x", r.Number)); err != nil {
 			return nil, fmt.Errorf("witness of block %d: %w", r.Number, err)
 		}
 		needed = append(needed, float64(len(witness.State)))

@@ -52,9 +52,11 @@ func TestBadPeersOptions(t *testing.T) {
 func TestFollow(t *testing.T) {
 	var out, progress bytes.Buffer
 	err := bench.Follow(t.Context(), bench.FollowOptions{
-		Blocks: 4, RTT: 10 * time.Millisecond, Slot: time.Second, Gas: 2_000_000, Mix: stategen.Cold(), Stall: 1500 * time.Millisecond,
-		State:    stategen.Spec{Accounts: 2000, Senders: 50, Contracts: 5, Codes: 3, Slots: 2000},
-		CacheDir: t.TempDir(), JSON: true, Progress: &progress,
+		StageOptions: bench.StageOptions{
+			State: stategen.Spec{Accounts: 2000, Senders: 50, Contracts: 5, Codes: 3, Slots: 2000},
+			RTT:   10 * time.Millisecond, Slot: time.Second, Gas: 2_000_000, CacheDir: t.TempDir(), JSON: true, Progress: &progress,
+		},
+		Blocks: 4, Mix: stategen.Cold(), Stall: 1500 * time.Millisecond,
 	}, &out)
 	if err != nil {
 		t.Fatalf("%v\n%s\n%s", err, &out, &progress)
@@ -90,7 +92,7 @@ func TestFollow(t *testing.T) {
 }
 
 func TestBadFollowOptions(t *testing.T) {
-	good := bench.FollowOptions{Blocks: 1, Slot: time.Second, Gas: 1_000_000, State: bench.StateOf(1000)}
+	good := bench.FollowOptions{StageOptions: bench.StageOptions{Slot: time.Second, Gas: 1_000_000, State: bench.StateOf(1000)}, Blocks: 1}
 	for want, change := range map[string]func(*bench.FollowOptions){
 		"0 blocks":    func(o *bench.FollowOptions) { o.Blocks = 0 },
 		"is nothing":  func(o *bench.FollowOptions) { o.Slot = 0 },

@@ -6,38 +6,25 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"math/big"
-	"os"
-	"path/filepath"
 	"slices"
 	"sync"
 	"time"
 
 	"github.com/ethereum/go-ethereum/core/types"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/sunbeam-eth/sunbeam/internal/demo"
 	"github.com/sunbeam-eth/sunbeam/internal/mockcl"
-	"github.com/sunbeam-eth/sunbeam/internal/simnet"
-	"github.com/sunbeam-eth/sunbeam/internal/stategen"
 )
 
 // SwarmOptions says which nodes are to collect a state together.
 type SwarmOptions struct {
-	State    stategen.Spec
+	StageOptions
 	Nodes    int           // that start together, all connected with each other
 	Late     bool          // one more starts when these are half done
 	Upload   int64         // bytes per second that the full peer sends, to all of them together
-	RTT      time.Duration // of all links
-	Slot     time.Duration // from block to block
-	Gas      uint64        // that each block uses, about
 	Patience time.Duration // for each of the two runs
-	CacheDir string        // for generated states
-	Sunbeam  string        // binary; empty: built from the module around the working directory
 	LogDir   string        // where the nodes' logs are kept; empty: nowhere
-	JSON     bool          // nothing but the result
-	Progress io.Writer     // is told what takes long
 }
 
 func (o *SwarmOptions) check() error {
@@ -46,14 +33,10 @@ func (o *SwarmOptions) check() error {
 		return fmt.Errorf("%d nodes: 1 to 32 are possible", o.Nodes)
 	case o.Upload < 10_000:
 		return fmt.Errorf("an upload of %d bytes per second", o.Upload)
-	case o.RTT < 0 || o.Slot <= 0 || o.Patience <= 0:
-		return fmt.Errorf("round trip %v, slot %v, patience %v: negative, or nothing", o.RTT, o.Slot, o.Patience)
-	case o.Gas < 21_000 || o.Gas > 500_000_000:
-		return fmt.Errorf("%d gas in a block: 21 thousand to 500 million are possible", o.Gas)
-	case o.State.Accounts < 1 || o.State.Senders < 1 || o.State.Contracts < 1:
-		return errors.New("a state without accounts, senders or contracts")
+	case o.Patience <= 0:
+		return fmt.Errorf("patience %v: negative, or nothing", o.Patience)
 	}
-	return o.State.Check()
+	return o.StageOptions.check(21_000)
 }
 
 // SwarmResult is the outcome. A state is what one node alone gets from the full peer, blocks included.
@@ -89,51 +72,26 @@ func Swarm(ctx context.Context, opts SwarmOptions, out io.Writer) (result *Swarm
 	if err := opts.check(); err != nil {
 		return nil, err
 	}
-	dir, err := os.MkdirTemp("", "beambench")
+	stage, err := opts.stage(ctx, 1)
 	if err != nil {
 		return nil, err
 	}
-	defer os.RemoveAll(dir)
-	var building errgroup.Group
-	if opts.Sunbeam == "" {
-		opts.Sunbeam = filepath.Join(dir, "sunbeam")
-		building.Go(func() error { return demo.Build(ctx, opts.Sunbeam) })
-	}
-	world, err := demo.NewWorld(ctx, demo.WorldConfig{
-		State: opts.State, Link: simnet.Link{Delay: opts.RTT / 2}, CacheDir: opts.CacheDir, Dir: dir,
-		Seed: 1, Progress: opts.Progress, Log: slog.New(slog.DiscardHandler),
-	})
-	if world != nil {
-		defer func() { err = errors.Join(err, world.Close()) }()
-	}
-	if err := errors.Join(err, building.Wait()); err != nil {
-		return nil, err
-	}
-	s := &swarm{opts: opts, world: world, dir: dir}
-	group, groupCtx := errgroup.WithContext(ctx)
-	worldCtx, endWorld := context.WithCancel(groupCtx)
-	defer endWorld()
-	group.Go(func() error { return world.Run(worldCtx) })
-	group.Go(func() error { return s.chain(worldCtx) })
-	group.Go(func() error {
-		defer endWorld()
-		result, err = s.run(groupCtx)
-		return err
-	})
-	if err := errors.Join(group.Wait(), ctx.Err()); err != nil {
+	defer func() { err = errors.Join(err, stage.Close()) }()
+	s := &swarm{opts: opts, stage: stage}
+	if err := errors.Join(stage.Play(ctx, s.run, s.chain), ctx.Err()); err != nil {
 		return nil, err
 	}
 	if !opts.JSON {
-		result.table(out, &opts)
+		s.result.table(out, &opts)
 	}
-	return result, json.NewEncoder(out).Encode(result)
+	return s.result, json.NewEncoder(out).Encode(s.result)
 }
 
 // swarm is one measurement: two runs on a chain that goes on all the time.
 type swarm struct {
-	opts  SwarmOptions
-	world *demo.World
-	dir   string
+	opts   SwarmOptions
+	stage  *demo.Stage
+	result *SwarmResult
 
 	mu        sync.Mutex
 	followers []*mockcl.Follower // who is told of new blocks
@@ -142,10 +100,10 @@ type swarm struct {
 // chain has blocks built until ctx ends.
 func (s *swarm) chain(ctx context.Context) error {
 	chain := mockcl.Chain{
-		Builder: s.world.Builder,
+		Builder: s.stage.Builder,
 		Slot:    s.opts.Slot,
 		Transactions: func(uint64, *big.Int) []*types.Transaction {
-			return s.world.Traffic.Block(s.opts.Gas, backfillMix())
+			return s.stage.Traffic.Block(s.opts.Gas, backfillMix())
 		},
 		Built: func(p *mockcl.Payload) {
 			s.mu.Lock()
@@ -158,23 +116,23 @@ func (s *swarm) chain(ctx context.Context) error {
 	return chain.Run(ctx)
 }
 
-func (s *swarm) run(ctx context.Context) (*SwarmResult, error) {
+func (s *swarm) run(ctx context.Context) error {
 	alone, err := s.lap(ctx, "alone", 1, false)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	result := &SwarmResult{OK: alone[0].right(), Nodes: s.opts.Nodes, StateBytes: alone[0].FromFull, SecondsAlone: alone[0].Seconds}
+	s.result = &SwarmResult{OK: alone[0].right(), Nodes: s.opts.Nodes, StateBytes: alone[0].FromFull, SecondsAlone: alone[0].Seconds}
 	together := alone
 	if s.opts.Late {
-		result.Nodes++
+		s.result.Nodes++
 	}
-	if result.Nodes > 1 {
+	if s.result.Nodes > 1 {
 		if together, err = s.lap(ctx, "together", s.opts.Nodes, s.opts.Late); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	result.sum(together)
-	return result, nil
+	s.result.sum(together)
+	return nil
 }
 
 // sum adds up what became of the nodes.
@@ -221,10 +179,4 @@ func (r *SwarmResult) table(out io.Writer, opts *SwarmOptions) {
 			float64(n.FromFellows)/1e6, n.Share, n.Valid, state)
 	}
 	fmt.Fprintf(out, "%d nodes: the full peer sent %.2f states, share from fellows %.2f, last one full after %.1f s\n", r.Nodes, r.FullUploadStates, r.ShareFromFellow, r.SecondsLast)
-}
-
-func (s *swarm) say(format string, args ...any) {
-	if s.opts.Progress != nil {
-		fmt.Fprintf(s.opts.Progress, format+"\n", args...)
-	}
 }

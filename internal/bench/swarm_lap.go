@@ -84,16 +84,14 @@ func (l *swarmLap) start(ctx, serving context.Context, late bool) error {
 	link := simnet.Link{Delay: l.opts.RTT / 2}
 	toGeth := link
 	toGeth.Upload = l.upload
-	full, err := l.listen(ctx, serving, l.world.Geth.RLPx(), toGeth)
+	full, err := l.listen(ctx, serving, l.stage.Geth.RLPx(), toGeth)
 	if err != nil {
 		return err
 	}
-	n := &swarmer{full: full, dir: filepath.Join(l.dir, id), result: SwarmNode{Late: late}}
-	n.Node, err = demo.StartNode(ctx, demo.NodeConfig{
-		Binary: l.opts.Sunbeam, Dir: n.dir, Genesis: l.world.Genesis, Peers: []string{l.world.Geth.EnodeAt(full.Addr())},
-		JWTFile: l.world.JWTFile, Secret: l.world.Secret, Args: []string{"--nodiscover", "--history.chain", "0", "--verbosity", "4"}, // blocks are not what is measured
-	})
-	if err != nil {
+	cfg := l.stage.Node(id, "--nodiscover", "--history.chain", "0", "--verbosity", "4") // blocks are not what is measured
+	cfg.Peers = []string{l.stage.Geth.EnodeAt(full.Addr())}
+	n := &swarmer{full: full, dir: cfg.Dir, result: SwarmNode{Late: late}}
+	if n.Node, err = demo.StartNode(ctx, cfg); err != nil {
 		return fmt.Errorf("%s: %w", id, err)
 	}
 	others := l.nodes
@@ -176,7 +174,7 @@ func (l *swarmLap) watch(ctx, serving context.Context, late bool) error {
 		}
 		if time.Since(told) > lapTell {
 			told = time.Now()
-			l.say("%s", l.state())
+			l.opts.say("%s", l.state())
 		}
 		if late && half {
 			late = false
@@ -184,11 +182,11 @@ func (l *swarmLap) watch(ctx, serving context.Context, late bool) error {
 				return err
 			}
 			l.follow(serving, l.nodes[len(l.nodes)-1])
-			l.say("%s: the late one starts", l.name)
+			l.opts.say("%s: the late one starts", l.name)
 			continue
 		}
 		if full && !late {
-			l.say("%s", l.state())
+			l.opts.say("%s", l.state())
 			return nil
 		}
 	}
@@ -258,7 +256,7 @@ func (l *swarmLap) results(ctx context.Context) (results []SwarmNode, err error)
 		}
 		r.Sound = verdict.Complete()
 		if !r.Sound {
-			l.say("%s: %s", filepath.Base(n.dir), verdict)
+			l.opts.say("%s: %s", filepath.Base(n.dir), verdict)
 		}
 		results = append(results, r)
 		if l.opts.LogDir != "" {

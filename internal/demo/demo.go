@@ -8,14 +8,11 @@ import (
 	"log/slog"
 	"math/big"
 	"math/rand/v2"
-	"os"
-	"path/filepath"
 	"sync"
 	"time"
 
 	"github.com/ethereum/go-ethereum/beacon/engine"
 	"github.com/ethereum/go-ethereum/core/types"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/sunbeam-eth/sunbeam/internal/mockcl"
 	"github.com/sunbeam-eth/sunbeam/internal/simnet"
@@ -47,59 +44,26 @@ func Default(cacheDir string, out io.Writer) Config {
 // wanted number of blocks gives up.
 const patience = time.Minute
 
-// errDone ends the demo from inside: all wanted blocks were built and judged.
-var errDone = errors.New("done")
-
 // Run shows the demo. It returns nil if ctx ended it, or if all wanted blocks were VALID;
 // and only if every answer was geth's.
 func Run(ctx context.Context, cfg Config) (err error) {
-	dir, err := os.MkdirTemp("", "beamdemo")
-	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(dir)
 	fmt.Fprintln(cfg.Out, "Building geth (the version in go.mod; takes minutes the first time) and sunbeam ...")
-	binary := filepath.Join(dir, "sunbeam")
-	building, buildCtx := errgroup.WithContext(ctx)
-	building.Go(func() error { return Build(buildCtx, binary) })
-	world, err := NewWorld(ctx, WorldConfig{
-		State: cfg.State, Link: simnet.Link{Delay: cfg.Delay}, CacheDir: cfg.CacheDir, Dir: dir,
+	stage, err := NewStage(ctx, WorldConfig{
+		State: cfg.State, Link: simnet.Link{Delay: cfg.Delay}, CacheDir: cfg.CacheDir,
 		Seed: 1, Progress: cfg.Out, Log: slog.New(slog.DiscardHandler),
-	})
-	if world != nil {
-		defer func() { err = errors.Join(err, world.Close()) }()
-	}
-	if err := errors.Join(err, building.Wait()); err != nil {
+	}, "")
+	if err != nil {
 		return err
 	}
-
-	s := &show{cfg: cfg, world: world, random: rand.New(rand.NewPCG(2, 0)), heads: make(chan uint64, 1)}
-	group, groupCtx := errgroup.WithContext(ctx)
-	group.Go(func() error { return world.Run(groupCtx) })
-	s.node, err = StartNode(groupCtx, NodeConfig{
-		Binary: binary, Dir: filepath.Join(dir, "sunbeam-data"), Genesis: world.Genesis,
-		Peers: []string{world.Enode()}, JWTFile: world.JWTFile, Secret: world.Secret,
-	})
-	if err != nil {
-		group.Go(func() error { return err })
-		return group.Wait()
-	}
-	s.introduce()
-	group.Go(func() error { return ended(groupCtx, "sunbeam", s.node.Exited(), s.node.Wait) })
-	group.Go(func() error { return s.drive(groupCtx) })
-	group.Go(func() error { return s.compare(groupCtx) })
-	err = group.Wait()
-	if errors.Is(err, errDone) {
-		err = nil
-	}
-	err = errors.Join(err, s.node.Close())
-	return errors.Join(err, s.sum(ctx.Err() != nil))
+	defer func() { err = errors.Join(err, stage.Close()) }()
+	s := &show{cfg: cfg, stage: stage, random: rand.New(rand.NewPCG(2, 0)), heads: make(chan uint64, 1)}
+	return stage.Play(ctx, s.run)
 }
 
 // show is what was seen so far.
 type show struct {
 	cfg    Config
-	world  *World
+	stage  *Stage
 	node   *Node
 	random *rand.Rand
 	heads  chan uint64 // VALID blocks to compare answers at; the newest is enough
@@ -116,6 +80,18 @@ type show struct {
 	different int
 
 	printing sync.Mutex
+}
+
+// run lets a fresh node into the world.
+func (s *show) run(ctx context.Context) (err error) {
+	if s.node, err = StartNode(ctx, s.stage.Node("sunbeam-data")); err != nil {
+		return err
+	}
+	s.introduce()
+	err = during(ctx, s.compare, s.drive, func(ctx context.Context) error {
+		return ended(ctx, "sunbeam", s.node.Exited(), s.node.Wait)
+	})
+	return errors.Join(err, s.node.Close(), s.sum(ctx.Err() != nil))
 }
 
 // say prints a line.
@@ -140,7 +116,7 @@ sunbeam is fresh: it knows the genesis and geth's enode, nothing else. Look arou
 		s.node.HTTP, stategen.Account(uint64(s.random.IntN(spec.Accounts))), s.node.HTTP, s.node.IPC, s.node.Log())
 }
 
-// drive is the consensus client.
+// drive is the consensus client. When it ends there are no more heads.
 func (s *show) drive(ctx context.Context) error {
 	defer close(s.heads)
 	if s.cfg.Blocks > 0 {
@@ -150,12 +126,12 @@ func (s *show) drive(ctx context.Context) error {
 	}
 	report := func(r mockcl.Record) { s.tell(ctx, r) }
 	chain := mockcl.Chain{
-		Builder:   s.world.Builder,
+		Builder:   s.stage.Builder,
 		Followers: []*mockcl.Follower{mockcl.NewFollower(s.node.Engine, s.cfg.Slot, report, slog.New(slog.DiscardHandler))},
 		Slot:      s.cfg.Slot,
 		Blocks:    s.cfg.Blocks,
 		Transactions: func(uint64, *big.Int) []*types.Transaction {
-			return s.world.Traffic.Block(s.cfg.Gas, s.cfg.Mix)
+			return s.stage.Traffic.Block(s.cfg.Gas, s.cfg.Mix)
 		},
 	}
 	return chain.Run(ctx)
@@ -210,7 +186,7 @@ func (s *show) line(r mockcl.Record) string {
 func (s *show) compare(ctx context.Context) error {
 	for block := range s.heads {
 		for _, q := range Questions(s.cfg.State, s.random, block, s.cfg.Questions) {
-			err := Compare(ctx, q, s.node.RPC, s.world.Geth.RPC())
+			err := Compare(ctx, q, s.node.RPC, s.stage.Geth.RPC())
 			if ctx.Err() != nil {
 				return nil //nolint:nilerr // the end, not a difference
 			}
@@ -221,12 +197,12 @@ func (s *show) compare(ctx context.Context) error {
 			}
 		}
 	}
-	return errDone
+	return nil
 }
 
 // sum says how it went, in the last line.
 func (s *show) sum(interrupted bool) error {
-	to, from := s.world.Proxy.Traffic()
+	to, from := s.stage.Proxy.Traffic()
 	fmt.Fprintf(s.cfg.Out, "\n%d answers compared, %d different; %d kB to geth, %d kB from it; at most %d MB of memory\n",
 		s.asked, s.different, to/1000, from/1000, s.memory/1_000_000)
 	total := s.status.Totals.Fetched
