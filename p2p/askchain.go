@@ -43,17 +43,9 @@ func (p *Peer) HeadersByNumber(ctx context.Context, origin uint64, amount int) (
 }
 
 func (p *Peer) queryHeaders(ctx context.Context, query *eth.GetBlockHeadersRequest) ([]*types.Header, error) {
-	payload, err := p.exchange(ctx, msgGetBlockHeaders, msgBlockHeaders, func(id uint64) any {
+	return askList[*types.Header](ctx, p, msgGetBlockHeaders, msgBlockHeaders, int(query.Amount), func(id uint64) any {
 		return &eth.GetBlockHeadersPacket{RequestId: id, GetBlockHeadersRequest: query}
 	})
-	if err != nil {
-		return nil, err
-	}
-	reply, err := decode[eth.BlockHeadersPacket](p, msgBlockHeaders, payload)
-	if err != nil {
-		return nil, err
-	}
-	return items(p, msgBlockHeaders, &reply.List, int(query.Amount))
 }
 
 // Bodies asks for the bodies of blocks. Missing ones end the reply early.
@@ -61,17 +53,9 @@ func (p *Peer) Bodies(ctx context.Context, hashes []common.Hash) ([]*types.Body,
 	if len(hashes) == 0 {
 		return nil, nil
 	}
-	payload, err := p.exchange(ctx, msgGetBlockBodies, msgBlockBodies, func(id uint64) any {
+	raw, err := askList[eth.BlockBody](ctx, p, msgGetBlockBodies, msgBlockBodies, len(hashes), func(id uint64) any {
 		return &eth.GetBlockBodiesPacket{RequestId: id, GetBlockBodiesRequest: hashes}
 	})
-	if err != nil {
-		return nil, err
-	}
-	reply, err := decode[eth.BlockBodiesPacket](p, msgBlockBodies, payload)
-	if err != nil {
-		return nil, err
-	}
-	raw, err := items(p, msgBlockBodies, &reply.List, len(hashes))
 	if err != nil {
 		return nil, err
 	}
@@ -141,30 +125,11 @@ func (p *Peer) Receipts(ctx context.Context, hashes []common.Hash) ([]types.Rece
 // receipts is one exchange: receipts of blocks, those of the first from index first on.
 // incomplete says that the last list goes on.
 func (p *Peer) receipts(ctx context.Context, hashes []common.Hash, first int) (blocks []types.Receipts, incomplete bool, err error) {
-	payload, err := p.exchange(ctx, msgGetReceipts, msgReceipts, func(id uint64) any {
-		if p.link.Version < eth.ETH70 {
-			return &eth.GetReceiptsPacket69{RequestId: id, GetReceiptsRequest: hashes}
-		}
-		return &eth.GetReceiptsPacket70{RequestId: id, FirstBlockReceiptIndex: uint64(first), GetReceiptsRequest: hashes}
-	})
-	if err != nil {
-		return nil, false, err
-	}
 	if p.link.Version < eth.ETH69 {
-		blocks, err = p.receipts66(payload, len(hashes))
+		blocks, err = p.receipts66(ctx, hashes)
 		return blocks, false, err
 	}
-	reply := new(receiptsPacket70)
-	if p.link.Version < eth.ETH70 {
-		reply69, err := decode[receiptsPacket69](p, msgReceipts, payload)
-		if err != nil {
-			return nil, false, err
-		}
-		reply.List = reply69.List
-	} else if reply, err = decode[receiptsPacket70](p, msgReceipts, payload); err != nil {
-		return nil, false, err
-	}
-	lists, err := items(p, msgReceipts, &reply.List, len(hashes))
+	lists, incomplete, err := p.receiptLists(ctx, hashes, first)
 	if err != nil {
 		return nil, false, err
 	}
@@ -180,10 +145,28 @@ func (p *Peer) receipts(ctx context.Context, hashes []common.Hash, first int) (b
 			return nil, false, p.blame(KindMalformed, fmt.Errorf("%s: block %d: %w", msgReceipts, i, err))
 		}
 	}
-	if n := len(blocks); reply.LastBlockIncomplete && (n == 0 || len(blocks[n-1]) == 0) {
+	if n := len(blocks); incomplete && (n == 0 || len(blocks[n-1]) == 0) {
 		return nil, false, p.blame(KindInvalid, fmt.Errorf("%s: incomplete without any receipt", msgReceipts))
 	}
-	return blocks, reply.LastBlockIncomplete, nil
+	return blocks, incomplete, nil
+}
+
+// receiptLists is the exchange of receipts over eth/69 or later.
+func (p *Peer) receiptLists(ctx context.Context, hashes []common.Hash, first int) (lists []rlp.RawList[eth.Receipt], incomplete bool, err error) {
+	if p.link.Version < eth.ETH70 {
+		lists, err = askList[rlp.RawList[eth.Receipt]](ctx, p, msgGetReceipts, msgReceipts, len(hashes), func(id uint64) any {
+			return &eth.GetReceiptsPacket69{RequestId: id, GetReceiptsRequest: hashes}
+		})
+		return lists, false, err
+	}
+	reply, err := ask[receiptsPacket70](ctx, p, msgGetReceipts, msgReceipts, func(id uint64) any {
+		return &eth.GetReceiptsPacket70{RequestId: id, FirstBlockReceiptIndex: uint64(first), GetReceiptsRequest: hashes}
+	})
+	if err != nil {
+		return nil, false, err
+	}
+	lists, err = items(p, msgReceipts, &reply.List, len(hashes))
+	return lists, reply.LastBlockIncomplete, err
 }
 
 // AccessLists asks for block access lists (eth/71, EIP-8159): the RLP of each, nil where
@@ -195,17 +178,9 @@ func (p *Peer) AccessLists(ctx context.Context, hashes []common.Hash) ([]rlp.Raw
 	if len(hashes) == 0 {
 		return nil, nil
 	}
-	payload, err := p.exchange(ctx, msgGetAccessLists, msgAccessLists, func(id uint64) any {
+	lists, err := askList[rlp.RawValue](ctx, p, msgGetAccessLists, msgAccessLists, len(hashes), func(id uint64) any {
 		return &eth.GetBlockAccessListsPacket{RequestId: id, GetBlockAccessListsRequest: hashes}
 	})
-	if err != nil {
-		return nil, err
-	}
-	reply, err := decode[eth.BlockAccessListPacket](p, msgAccessLists, payload)
-	if err != nil {
-		return nil, err
-	}
-	lists, err := items(p, msgAccessLists, &reply.List, len(hashes))
 	if err != nil {
 		return nil, err
 	}

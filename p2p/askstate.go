@@ -16,10 +16,6 @@ var errNoSnap = fmt.Errorf("peer does not speak snap/1: %w", errors.ErrUnsupport
 
 // Replies of snap/1, with lists that can be counted before they are decoded.
 type (
-	blobsPacket struct { // ByteCodes and TrieNodes
-		ID    uint64
-		Blobs rlp.RawList[[]byte]
-	}
 	accountRangePacket struct {
 		ID       uint64
 		Accounts rlp.RawList[*snap.AccountData]
@@ -62,7 +58,7 @@ func (p *Peer) TrieNodes(ctx context.Context, root common.Hash, sets [][][]byte,
 	if err != nil {
 		return nil, fmt.Errorf("encode %s: %w", msgGetTrieNodes, err)
 	}
-	return p.blobs(ctx, msgGetTrieNodes, msgTrieNodes, count, func(id uint64) any {
+	return askList[[]byte](ctx, p, msgGetTrieNodes, msgTrieNodes, count, func(id uint64) any {
 		return &snap.GetTrieNodesPacket{ID: id, Root: root, Paths: list, Bytes: maxBytes}
 	})
 }
@@ -75,21 +71,9 @@ func (p *Peer) ByteCodes(ctx context.Context, hashes []common.Hash, maxBytes uin
 	if len(hashes) == 0 {
 		return nil, nil
 	}
-	return p.blobs(ctx, msgGetByteCodes, msgByteCodes, len(hashes), func(id uint64) any {
+	return askList[[]byte](ctx, p, msgGetByteCodes, msgByteCodes, len(hashes), func(id uint64) any {
 		return &snap.GetByteCodesPacket{ID: id, Hashes: hashes, Bytes: maxBytes}
 	})
-}
-
-func (p *Peer) blobs(ctx context.Context, ask, expect message, limit int, build func(uint64) any) ([][]byte, error) {
-	payload, err := p.exchange(ctx, ask, expect, build)
-	if err != nil {
-		return nil, err
-	}
-	reply, err := decode[blobsPacket](p, expect, payload)
-	if err != nil {
-		return nil, err
-	}
-	return items(p, expect, &reply.Blobs, limit)
 }
 
 // AccountRange asks for the accounts from origin to the first at or above limit, with the
@@ -98,13 +82,9 @@ func (p *Peer) AccountRange(ctx context.Context, root, origin, limit common.Hash
 	if p.link.Snap == nil {
 		return nil, errNoSnap
 	}
-	payload, err := p.exchange(ctx, msgGetAccountRange, msgAccountRange, func(id uint64) any {
+	reply, err := ask[accountRangePacket](ctx, p, msgGetAccountRange, msgAccountRange, func(id uint64) any {
 		return &snap.GetAccountRangePacket{ID: id, Root: root, Origin: origin, Limit: limit, Bytes: maxBytes}
 	})
-	if err != nil {
-		return nil, err
-	}
-	reply, err := decode[accountRangePacket](p, msgAccountRange, payload)
 	if err != nil {
 		return nil, err
 	}
@@ -131,13 +111,9 @@ func (p *Peer) StorageRanges(ctx context.Context, root common.Hash, accounts []c
 	if p.link.Snap == nil {
 		return nil, errNoSnap
 	}
-	payload, err := p.exchange(ctx, msgGetStorageRanges, msgStorageRanges, func(id uint64) any {
+	reply, err := ask[storageRangesPacket](ctx, p, msgGetStorageRanges, msgStorageRanges, func(id uint64) any {
 		return &snap.GetStorageRangesPacket{ID: id, Root: root, Accounts: accounts, Origin: origin, Limit: limit, Bytes: maxBytes}
 	})
-	if err != nil {
-		return nil, err
-	}
-	reply, err := decode[storageRangesPacket](p, msgStorageRanges, payload)
 	if err != nil {
 		return nil, err
 	}

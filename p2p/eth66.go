@@ -1,6 +1,7 @@
 package p2p
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/ethereum/go-ethereum/common"
@@ -12,19 +13,12 @@ import (
 // What eth/66 says in a form of its own, the status aside. Its request ids, headers, bodies
 // and pooled transactions are those of later versions.
 
-// receiptsPacket66 is a reply with receipts in consensus encoding, bloom included.
-type receiptsPacket66 struct {
-	RequestID uint64
-	List      rlp.RawList[rlp.RawList[*types.Receipt]]
-}
-
-// receipts66 decodes a reply. Blooms are computed, as for later versions.
-func (p *Peer) receipts66(payload []byte, limit int) ([]types.Receipts, error) {
-	reply, err := decode[receiptsPacket66](p, msgReceipts, payload)
-	if err != nil {
-		return nil, err
-	}
-	lists, err := items(p, msgReceipts, &reply.List, limit)
+// receipts66 is one exchange of receipts, in consensus encoding with their blooms. These are computed,
+// as for later versions.
+func (p *Peer) receipts66(ctx context.Context, hashes []common.Hash) ([]types.Receipts, error) {
+	lists, err := askList[rlp.RawList[*types.Receipt]](ctx, p, msgGetReceipts, msgReceipts, len(hashes), func(id uint64) any {
+		return &eth.GetReceiptsPacket69{RequestId: id, GetReceiptsRequest: hashes}
+	})
 	if err != nil {
 		return nil, err
 	}

@@ -72,11 +72,11 @@ func (p *Peer) NodeData(ctx context.Context, hashes []common.Hash) ([][]byte, er
 	if len(hashes) == 0 {
 		return nil, nil
 	}
-	ask, expect := msgGetNodeData, msgNodeData
+	request, response := msgGetNodeData, msgNodeData
 	if p.link.Version != eth66 {
-		ask, expect = msgBeamGetNodeData, msgBeamNodeData
+		request, response = msgBeamGetNodeData, msgBeamNodeData
 	}
-	return p.blobs(ctx, ask, expect, len(hashes), func(id uint64) any {
+	return askList[[]byte](ctx, p, request, response, len(hashes), func(id uint64) any {
 		return &getNodeDataPacket{id, hashes}
 	})
 }

@@ -9,18 +9,13 @@ import (
 	"github.com/ethereum/go-ethereum/rlp"
 )
 
-// Receipt replies since eth/69 (EIP-7642): [tx-type, status, gas, logs] without bloom.
-type (
-	receiptsPacket69 struct {
-		RequestID uint64
-		List      rlp.RawList[rlp.RawList[eth.Receipt]]
-	}
-	receiptsPacket70 struct {
-		RequestID           uint64
-		LastBlockIncomplete bool
-		List                rlp.RawList[rlp.RawList[eth.Receipt]]
-	}
-)
+// receiptsPacket70 is a reply with receipts in the form that they have since eth/69 (EIP-7642):
+// [tx-type, status, gas, logs] without bloom.
+type receiptsPacket70 struct {
+	RequestID           uint64
+	LastBlockIncomplete bool
+	List                rlp.RawList[rlp.RawList[eth.Receipt]]
+}
 
 // toReceipts makes a block's receipts of their network form, blooms included.
 func toReceipts(raw []eth.Receipt) (types.Receipts, error) {

@@ -11,9 +11,9 @@ import (
 
 // exchange sends a request and waits for its response's payload. build makes the packet
 // for the request id. It fails with ctx's error or ErrPeerGone.
-func (p *Peer) exchange(ctx context.Context, ask, expect message, build func(id uint64) any) ([]byte, error) {
-	id, fl := p.flights.add(expect)
-	payload, err := p.await(ctx, ask, build(id), id, fl)
+func (p *Peer) exchange(ctx context.Context, request, response message, build func(id uint64) any) ([]byte, error) {
+	id, fl := p.flights.add(response)
+	payload, err := p.await(ctx, request, build(id), id, fl)
 	outcome := outcomeOK
 	switch {
 	case errors.Is(err, ErrPeerGone):
@@ -21,15 +21,15 @@ func (p *Peer) exchange(ctx context.Context, ask, expect message, build func(id 
 	case err != nil:
 		outcome = outcomeCancelled
 	}
-	p.cfg.Metrics.requested(ask, outcome, time.Since(fl.sent))
+	p.cfg.Metrics.requested(request, outcome, time.Since(fl.sent))
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", ask, err)
+		return nil, fmt.Errorf("%s: %w", request, err)
 	}
 	return payload, nil
 }
 
-func (p *Peer) await(ctx context.Context, ask message, packet any, id uint64, fl *flight) ([]byte, error) {
-	if err := p.write(ctx, ask, packet); err != nil {
+func (p *Peer) await(ctx context.Context, request message, packet any, id uint64, fl *flight) ([]byte, error) {
+	if err := p.write(ctx, request, packet); err != nil {
 		p.flights.forget(id)
 		return nil, err
 	}
@@ -42,6 +42,30 @@ func (p *Peer) await(ctx context.Context, ask message, packet any, id uint64, fl
 	case <-p.gone:
 		return nil, p.goneError()
 	}
+}
+
+// ask is an exchange whose response is decoded. Beside the exchange's errors it returns the peer's faults.
+func ask[Reply any](ctx context.Context, p *Peer, request, response message, build func(id uint64) any) (*Reply, error) {
+	payload, err := p.exchange(ctx, request, response, build)
+	if err != nil {
+		return nil, err
+	}
+	return decode[Reply](p, response, payload)
+}
+
+// listPacket is a response that has nothing but items, which can be counted before they are decoded.
+type listPacket[T any] struct {
+	ID    uint64
+	Items rlp.RawList[T]
+}
+
+// askList asks for a list of no more than limit items.
+func askList[T any](ctx context.Context, p *Peer, request, response message, limit int, build func(id uint64) any) ([]T, error) {
+	reply, err := ask[listPacket[T]](ctx, p, request, response, build)
+	if err != nil {
+		return nil, err
+	}
+	return items(p, response, &reply.Items, limit)
 }
 
 // decode decodes a whole message; failing to is the peer's fault.

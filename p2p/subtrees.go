@@ -114,13 +114,9 @@ func (p *Peer) Subtrees(ctx context.Context, wants []Subtree, maxBytes uint64) (
 	for i, want := range wants {
 		list[i] = wireSubtree{want.Owner, compactPath(want.Path), want.Hash}
 	}
-	payload, err := p.exchange(ctx, msgGetSubtrees, msgSubtrees, func(id uint64) any {
+	reply, err := ask[storageRangesPacket](ctx, p, msgGetSubtrees, msgSubtrees, func(id uint64) any {
 		return &getSubtreesPacket{ID: id, Wants: list, Bytes: maxBytes}
 	})
-	if err != nil {
-		return nil, nil, nil, err
-	}
-	reply, err := decode[storageRangesPacket](p, msgSubtrees, payload)
 	if err != nil {
 		return nil, nil, nil, err
 	}

@@ -34,17 +34,9 @@ func (p *Peer) PooledTransactions(ctx context.Context, hashes []common.Hash) ([]
 	if len(hashes) == 0 {
 		return nil, nil
 	}
-	payload, err := p.exchange(ctx, msgGetPooledTransactions, msgPooledTransactions, func(id uint64) any {
+	txs, err := askList[*types.Transaction](ctx, p, msgGetPooledTransactions, msgPooledTransactions, len(hashes), func(id uint64) any {
 		return &eth.GetPooledTransactionsPacket{RequestId: id, GetPooledTransactionsRequest: hashes}
 	})
-	if err != nil {
-		return nil, err
-	}
-	reply, err := decode[eth.PooledTransactionsPacket](p, msgPooledTransactions, payload)
-	if err != nil {
-		return nil, err
-	}
-	txs, err := items(p, msgPooledTransactions, &reply.List, len(hashes))
 	if err != nil {
 		return nil, err
 	}

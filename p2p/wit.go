@@ -72,10 +72,6 @@ type (
 		ID     uint64
 		Hashes []common.Hash
 	}
-	witnessHashesReply struct { // the same, to be counted before it is decoded
-		ID     uint64
-		Hashes rlp.RawList[common.Hash]
-	}
 	witnessKeysPacket struct {
 		ID   uint64
 		Keys rlp.RawValue
@@ -95,17 +91,9 @@ func (p *Peer) WitnessHashes(ctx context.Context, block common.Hash) ([]common.H
 	if p.link.Wit == nil {
 		return nil, errNoWit
 	}
-	payload, err := p.exchange(ctx, msgGetWitnessHashes, msgWitnessHashes, func(id uint64) any {
+	return askList[common.Hash](ctx, p, msgGetWitnessHashes, msgWitnessHashes, maxWitnessHashes, func(id uint64) any {
 		return &getWitnessPacket{id, block}
 	})
-	if err != nil {
-		return nil, err
-	}
-	reply, err := decode[witnessHashesReply](p, msgWitnessHashes, payload)
-	if err != nil {
-		return nil, err
-	}
-	return items(p, msgWitnessHashes, &reply.Hashes, maxWitnessHashes)
 }
 
 // WitnessKeys asks for the keys that executing a block read (beam/2): an RLP list of at
@@ -115,13 +103,9 @@ func (p *Peer) WitnessKeys(ctx context.Context, block common.Hash) (rlp.RawValue
 	if p.link.Beam == nil {
 		return nil, errNoBeam
 	}
-	payload, err := p.exchange(ctx, msgGetWitnessKeys, msgWitnessKeys, func(id uint64) any {
+	reply, err := ask[witnessKeysPacket](ctx, p, msgGetWitnessKeys, msgWitnessKeys, func(id uint64) any {
 		return &getWitnessPacket{id, block}
 	})
-	if err != nil {
-		return nil, err
-	}
-	reply, err := decode[witnessKeysPacket](p, msgWitnessKeys, payload)
 	if err != nil {
 		return nil, err
 	}
