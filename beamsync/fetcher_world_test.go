@@ -137,6 +137,8 @@ func (b *bag) trieNodes(root common.Hash, sets [][][]byte, maxLookups int) [][]b
 	return nodes
 }
 
+const rtt = 100 * time.Millisecond
+
 // fakePeer serves a bag and a chain over a link with a delay, and misbehaves on demand.
 type fakePeer struct {
 	id      string
@@ -345,6 +347,18 @@ func (r *rig) join(peers ...*fakePeer) {
 func (r *rig) disconnect(p *fakePeer) {
 	close(p.gone)
 	r.Leave(p.id)
+}
+
+// nothing is a source that must not be asked.
+type nothing struct{ t *testing.T }
+
+func (n nothing) FetchNode(_ context.Context, f trie.Fault) ([]byte, error) {
+	n.t.Errorf("%x is not held", f.Path)
+	return nil, trie.ErrUnavailable
+}
+
+func (n nothing) FetchCode(context.Context, common.Hash) ([]byte, error) {
+	return nil, trie.ErrUnavailable
 }
 
 // rootFault is the fault of an empty store that reads an account.

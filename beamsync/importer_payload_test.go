@@ -1,0 +1,135 @@
+package beamsync
+
+import (
+	"fmt"
+	"math/big"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/ethereum/go-ethereum/beacon/engine"
+	"github.com/ethereum/go-ethereum/common"
+	"github.com/ethereum/go-ethereum/core/types"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"github.com/sunbeam-eth/sunbeam/chain"
+)
+
+// TestBeamingBegins: the first block of a fresh node needs its parent's header and no ancestor.
+func TestBeamingBegins(t *testing.T) {
+	inImporterBubble(t, 60, 30, func(f *fixture) {
+		f.want("first block", f.payload(f.at(50), time.Minute), engine.VALID)
+		f.follow(50, 60)
+		if got := f.importer.metrics; testutil.ToFloat64(got.pivots.WithLabelValues(pivotLag)) != 0 {
+			t.Error("beginning to beam was counted as a pivot")
+		}
+		if f.chain.Status(f.at(48).Hash()) != chain.Unknown {
+			t.Error("block 48 was executed or fetched without need")
+		}
+	})
+}
+
+// TestInvalidBeginning: while the first block is in work, what stands on it waits for it and falls
+// with it, although a fresh node would execute any block on any parent.
+func TestInvalidBeginning(t *testing.T) {
+	inImporterBubble(t, 52, 30, func(f *fixture) {
+		header := types.CopyHeader(f.at(50).Header())
+		header.GasUsed++
+		bad := types.NewBlockWithHeader(header).WithBody(*f.at(50).Body())
+		header = types.CopyHeader(f.at(51).Header())
+		header.ParentHash = bad.Hash()
+		child := types.NewBlockWithHeader(header).WithBody(*f.at(51).Body())
+		statuses := make(chan engine.PayloadStatusV1, 2)
+		for _, block := range []*types.Block{bad, child} {
+			go func() { statuses <- f.payload(block, time.Minute) }()
+			synctest.Wait()
+		}
+		for range 2 {
+			status := <-statuses
+			f.want("bad beginning", status, engine.INVALID)
+			if status.LatestValidHash != nil {
+				t.Errorf("latestValidHash %x, but nothing valid is known", *status.LatestValidHash)
+			}
+		}
+		f.want("good beginning", f.payload(f.at(52), time.Minute), engine.VALID)
+	})
+}
+
+// TestPatience: the answer comes before the caller's patience ends, the outcome later.
+func TestPatience(t *testing.T) {
+	inImporterBubble(t, 5, 30, func(f *fixture) {
+		f.set(100*time.Millisecond, true)
+		began := time.Now()
+		f.want("mute network", f.payload(f.at(5), 4*time.Second), engine.SYNCING)
+		if took := time.Since(began); took != 4*time.Second {
+			t.Errorf("answered after %v", took)
+		}
+		if status := f.importer.Status(); len(status.Pending) != 1 || status.Pending[0].Stage == "queued" || status.Newest != 5 {
+			t.Errorf("status while waiting: %+v", status)
+		}
+		f.set(100*time.Millisecond, false)
+		f.want("asked again", f.payload(f.at(5), time.Minute), engine.VALID)
+	})
+}
+
+// TestMissingAncestors: a gap within the lag is filled and executed.
+func TestMissingAncestors(t *testing.T) {
+	inImporterBubble(t, 30, 10, func(f *fixture) {
+		f.follow(10, 10)
+		f.want("8 blocks later", f.payload(f.at(18), time.Minute), engine.VALID)
+		for number := 11; number <= 18; number++ {
+			if f.chain.Status(f.at(number).Hash()) != chain.Executed {
+				t.Errorf("block %d was not executed", number)
+			}
+		}
+		// Blocks that are given out of order wait for their parents.
+		done := make(chan engine.PayloadStatusV1, 4)
+		for _, number := range []int{22, 21, 20, 19} {
+			go func() { done <- f.payload(f.at(number), time.Minute) }()
+		}
+		for range 4 {
+			f.want("out of order", <-done, engine.VALID)
+		}
+	})
+}
+
+// TestInvalid: a bad block and what stands on it are INVALID, with the right latestValidHash.
+func TestInvalid(t *testing.T) {
+	inImporterBubble(t, 12, 30, func(f *fixture) {
+		f.follow(10, 11)
+		header := types.CopyHeader(f.at(12).Header())
+		header.Root = common.Hash{0xba, 0xd0}
+		bad := types.NewBlockWithHeader(header).WithBody(*f.at(12).Body())
+		child := types.CopyHeader(f.at(12).Header())
+		child.ParentHash, child.Number, child.Time = bad.Hash(), big.NewInt(13), bad.Time()+12
+		on := types.NewBlockWithHeader(child).WithBody(*f.at(12).Body())
+		grandchild := types.CopyHeader(child)
+		grandchild.ParentHash, grandchild.Number, grandchild.Time = on.Hash(), big.NewInt(14), on.Time()+12
+		onTop := types.NewBlockWithHeader(grandchild).WithBody(*f.at(12).Body())
+		for at, block := range []*types.Block{bad, on, onTop, bad, onTop} {
+			what := fmt.Sprintf("call %d", at)
+			status := f.payload(block, time.Minute)
+			f.want(what, status, engine.INVALID)
+			if status.LatestValidHash == nil || *status.LatestValidHash != f.at(11).Hash() {
+				t.Errorf("%s: latestValidHash %v, want block 11", what, status.LatestValidHash)
+			}
+		}
+		status, err := f.choose(bad.Hash(), common.Hash{}, common.Hash{}, time.Minute)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.want("bad head", status, engine.INVALID)
+		f.head(f.at(11))
+		f.follow(12, 12) // the good block of that number
+	})
+}
+
+// TestBodyMismatch: a wrong body under a good hash says nothing about the hash.
+func TestBodyMismatch(t *testing.T) {
+	inImporterBubble(t, 11, 30, func(f *fixture) {
+		f.follow(10, 10)
+		wrong := types.NewBlockWithHeader(f.at(11).Header()).WithBody(*f.at(10).Body())
+		f.want("wrong body", f.payload(wrong, time.Minute), engine.INVALID)
+		f.want("right body", f.payload(f.at(11), time.Minute), engine.VALID)
+	})
+}
