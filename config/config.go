@@ -148,6 +148,7 @@ type Metrics struct {
 	Enabled bool
 	Addr    string
 	Port    uint16
+	Pprof   bool // Go's profiles beside them
 }
 
 // Log is what the node says about itself.

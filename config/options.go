@@ -106,6 +106,7 @@ var options = []option{ //nolint:gochecknoglobals // never written
 	{flag: "metrics", key: "Metrics.Enabled", usage: "Enable metrics and their Prometheus endpoint", category: catMetrics},
 	{flag: "metrics.addr", key: "Metrics.Addr", usage: "Metrics server listening interface", check: host, category: catMetrics},
 	{flag: "metrics.port", key: "Metrics.Port", usage: "Metrics server listening port", category: catMetrics},
+	{flag: "metrics.pprof", key: "Metrics.Pprof", usage: "Serve Go's profiles at /debug/pprof/ of the metrics server", category: catMetrics},
 	{flag: "verbosity", key: "Log.Verbosity", usage: "0 silent, 1 error, 2 warn, 3 info, 4 debug, 5 trace", check: between(0, 5), category: catMetrics},
 	{flag: "log.format", key: "Log.Format", usage: "terminal, logfmt or json", check: oneOf("terminal", "logfmt", "json"), category: catMetrics},
 	{flag: "log.file", key: "Log.File", usage: "Write the log to this file as well", check: parentExists, category: catMetrics},

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"runtime/debug"
 	"strings"
 
 	gethmetrics "github.com/ethereum/go-ethereum/metrics"
@@ -113,12 +114,23 @@ func (a *app) run(c *cli.Context) (err error) {
 	if cfg.Metrics.Enabled {
 		gethmetrics.Enable() // once per process, before anything counts
 	}
+	if _, given := a.lookup("GOMEMLIMIT"); !given {
+		limitMemory(cfg.Store.CacheMB)
+	}
 	n, err := node.New(cfg, log)
 	if err != nil {
 		return err
 	}
 	return n.Run(c.Context)
 }
+
+// beyondCaches is memory that --cache does not cover, MB: the states of a full node's newest 128 blocks, and
+// blocks in work.
+const beyondCaches = 768
+
+// limitMemory makes the garbage collector hurry once the process grows beyond its caches, half of them again, and what
+// is not cached. Left alone it lets the heap double: with 670 MB in use the process took 2 GB.
+func limitMemory(cacheMB int) { debug.SetMemoryLimit(int64(cacheMB*3/2+beyondCaches) << 20) }
 
 func (a *app) init(c *cli.Context) (err error) {
 	if err := arguments(c, 1, 1); err != nil {

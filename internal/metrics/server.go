@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/pprof" //nolint:gosec // what it registers by itself is served nowhere
 	"strings"
 	"time"
 
@@ -26,13 +27,18 @@ type Server struct {
 }
 
 // NewServer returns a server for host:port that serves what ours gathers together with
-// go-ethereum's registry.
-func NewServer(addr string, ours prometheus.Gatherer, log *slog.Logger) *Server {
+// go-ethereum's registry; with profiles, Go's profiles too.
+func NewServer(addr string, profiles bool, ours prometheus.Gatherer, log *slog.Logger) *Server {
 	page := promhttp.HandlerFor(prometheus.Gatherers{ours, GoEthereum(gethmetrics.DefaultRegistry)},
 		promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError, ErrorLog: errorLog{log}})
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", page)
 	mux.Handle("GET /debug/metrics/prometheus", page)
+	if profiles {
+		mux.HandleFunc("GET /debug/pprof/", pprof.Index)
+		mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+		mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+	}
 	return &Server{addr: addr, handler: mux, log: log}
 }
 

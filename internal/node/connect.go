@@ -94,7 +94,7 @@ func (n *Node) connect(registerer prometheus.Registerer, gatherer prometheus.Gat
 		return err
 	}
 	if n.cfg.Metrics.Enabled {
-		n.metrics = metrics.NewServer(hostPort(n.cfg.Metrics.Addr, n.cfg.Metrics.Port), gatherer, n.log)
+		n.metrics = metrics.NewServer(hostPort(n.cfg.Metrics.Addr, n.cfg.Metrics.Port), n.cfg.Metrics.Pprof, gatherer, n.log)
 	}
 	light, err := n.cfg.LightClient()
 	if err != nil {
