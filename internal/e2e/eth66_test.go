@@ -14,7 +14,6 @@ import (
 
 	"github.com/sunbeam-eth/sunbeam/internal/demo"
 	"github.com/sunbeam-eth/sunbeam/internal/mockcl"
-	"github.com/sunbeam-eth/sunbeam/internal/simnet"
 	"github.com/sunbeam-eth/sunbeam/internal/stategen"
 )
 
@@ -22,24 +21,10 @@ import (
 // eth/66 and in no other way.
 func newOldWorld(t *testing.T) *demo.World {
 	t.Helper()
-	w, err := demo.NewWorld(t.Context(), demo.WorldConfig{
-		State: size(
-			stategen.Spec{Accounts: 5000, Senders: 100, Contracts: 10, Codes: 5, Slots: 5000, Paris: true},
-			stategen.Spec{Accounts: 60_000, Senders: 500, Contracts: 100, Codes: 50, Slots: 200_000, Paris: true},
-		),
-		Link: simnet.Link{Delay: delay}, CacheDir: states, Dir: t.TempDir(), Seed: 1, Progress: t.Output(), Log: slog.New(slog.DiscardHandler),
-		Args: []string{"--snapshot=false"}, // no snap/1 either
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	background(t, "the world", w.Run)
-	t.Cleanup(func() {
-		if err := w.Close(); err != nil {
-			t.Errorf("end the world: %v", err)
-		}
-	})
-	return w
+	return newWorldOf(t, size(
+		stategen.Spec{Accounts: 5000, Senders: 100, Contracts: 10, Codes: 5, Slots: 5000, Paris: true},
+		stategen.Spec{Accounts: 60_000, Senders: 500, Contracts: 100, Codes: 50, Slots: 200_000, Paris: true},
+	), "--snapshot=false") // no snap/1 either
 }
 
 // A fresh node beam-syncs from a geth v1.10.26 over eth/66 alone: it follows the chain, answers what

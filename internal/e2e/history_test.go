@@ -3,8 +3,6 @@ package e2e_test
 import (
 	"context"
 	"errors"
-	"log/slog"
-	"path/filepath"
 	"reflect"
 	"testing"
 	"time"
@@ -14,8 +12,6 @@ import (
 	gethrpc "github.com/ethereum/go-ethereum/rpc"
 
 	"github.com/sunbeam-eth/sunbeam/internal/demo"
-	"github.com/sunbeam-eth/sunbeam/internal/gethpeer"
-	"github.com/sunbeam-eth/sunbeam/internal/simnet"
 )
 
 // historyStatus is what beam_status says of the chain behind the head.
@@ -43,20 +39,7 @@ func (s *historyStatus) read(t *testing.T, n *demo.Node) {
 func TestHistory(t *testing.T) {
 	t.Parallel() // geth's import takes long
 	r := unpack(t, "osaka3000.tar.gz")
-	genesis, err := gethpeer.ReadGenesis(r.file("genesis.json"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	path, secret := secretFile(t)
-	geth := startGeth(t, gethpeer.Config{Genesis: genesis, Chain: r.file("chain.rlp"), JWTSecret: secret})
-	proxy, err := simnet.Listen(t.Context(), geth.RLPx(), simnet.Link{Delay: delay}, slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
-	background(t, "the link", proxy.Run)
-	cfg := demo.NodeConfig{
-		Dir: filepath.Join(t.TempDir(), "sunbeam"), Genesis: r.file("genesis.json"), Peers: []string{geth.EnodeAt(proxy.Addr())}, JWTFile: path, Secret: secret,
-	}
+	geth, cfg := startPeer(t, r)
 	run := func(span string) *demo.Node {
 		cfg.Args = []string{"--history.chain", span}
 		return startNode(t, cfg)

@@ -183,10 +183,10 @@ func startGeth(t *testing.T, cfg gethpeer.Config) *gethpeer.Process {
 	return p
 }
 
-// hive's sync test: geth has the chain, the node gets the genesis, that peer and the head.
-func TestSyncFromHeadOnly(t *testing.T) {
-	t.Parallel() // geth's import takes long
-	r := unpack(t, "osaka3000.tar.gz")
+// startPeer starts a geth that has a recording's chain, and says how to start a fresh node whose
+// only peer it is, behind a slow link.
+func startPeer(t *testing.T, r recording) (*gethpeer.Process, demo.NodeConfig) {
+	t.Helper()
 	genesis, err := gethpeer.ReadGenesis(r.file("genesis.json"))
 	if err != nil {
 		t.Fatal(err)
@@ -198,17 +198,26 @@ func TestSyncFromHeadOnly(t *testing.T) {
 		t.Fatal(err)
 	}
 	background(t, "the link", proxy.Run)
+	return geth, demo.NodeConfig{
+		Dir: filepath.Join(t.TempDir(), "sunbeam"), Genesis: r.file("genesis.json"), Peers: []string{geth.EnodeAt(proxy.Addr())}, JWTFile: path, Secret: secret,
+	}
+}
+
+// hive's sync test: geth has the chain, the node gets the genesis, that peer and the head.
+func TestSyncFromHeadOnly(t *testing.T) {
+	t.Parallel() // geth's import takes long
+	r := unpack(t, "osaka3000.tar.gz")
+	_, cfg := startPeer(t, r)
 
 	want := r.outcome(t) // which takes a while to read
-	n := startNode(t, demo.NodeConfig{
-		Dir: filepath.Join(t.TempDir(), "sunbeam"), Genesis: r.file("genesis.json"), Peers: []string{geth.EnodeAt(proxy.Addr())}, JWTFile: path, Secret: secret,
-	})
+	n := startNode(t, cfg)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	calls := append(r.calls(t, "headnewpayload.json"), r.calls(t, "headfcu.json")...)
 	for open := 0; ; open++ {
 		var last engine.PayloadStatusV1
 		for _, call := range calls {
+			var err error
 			if last, err = n.Engine.Send(ctx, call); err != nil {
 				t.Fatal(err)
 			}

@@ -67,9 +67,15 @@ const delay = 50 * time.Millisecond // each way
 // newWorld makes a geth with a large state behind a slow link, until the test ends.
 func newWorld(t *testing.T) *demo.World {
 	t.Helper()
+	return newWorldOf(t, spec())
+}
+
+// newWorldOf does so with some state and more flags of geth.
+func newWorldOf(t *testing.T, state stategen.Spec, args ...string) *demo.World {
+	t.Helper()
 	w, err := demo.NewWorld(t.Context(), demo.WorldConfig{
-		State: spec(), Link: simnet.Link{Delay: delay}, CacheDir: states, Dir: t.TempDir(),
-		Seed: 1, Progress: t.Output(), Log: slog.New(slog.DiscardHandler),
+		State: state, Link: simnet.Link{Delay: delay}, CacheDir: states, Dir: t.TempDir(),
+		Seed: 1, Args: args, Progress: t.Output(), Log: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		t.Fatal(err)
