@@ -92,36 +92,36 @@ func arguments(c *cli.Context, low, high int) error {
 	return nil
 }
 
-// load reads the configuration and sets up the log.
-func (a *app) load() (*config.Config, *slog.Logger, func() error, error) {
+// configured does something with the configuration, and a log until it is done.
+func (a *app) configured(do func(*config.Config, *slog.Logger) error) error {
 	cfg, err := config.Load(a.flags, a.lookup)
 	if err != nil {
-		return nil, nil, nil, err
+		return err
 	}
 	log, closeLog, err := newLogger(cfg.Log, a.stderr)
-	return cfg, log, closeLog, err
+	if err != nil {
+		return err
+	}
+	return errors.Join(do(cfg, log), closeLog())
 }
 
-func (a *app) run(c *cli.Context) (err error) {
+func (a *app) run(c *cli.Context) error {
 	if err := arguments(c, 0, 0); err != nil {
 		return err
 	}
-	cfg, log, closeLog, err := a.load()
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, closeLog()) }()
-	if cfg.Metrics.Enabled {
-		gethmetrics.Enable() // once per process, before anything counts
-	}
-	if _, given := a.lookup("GOMEMLIMIT"); !given {
-		limitMemory(cfg.Store.CacheMB)
-	}
-	n, err := node.New(cfg, log)
-	if err != nil {
-		return err
-	}
-	return n.Run(c.Context)
+	return a.configured(func(cfg *config.Config, log *slog.Logger) error {
+		if cfg.Metrics.Enabled {
+			gethmetrics.Enable() // once per process, before anything counts
+		}
+		if _, given := a.lookup("GOMEMLIMIT"); !given {
+			limitMemory(cfg.Store.CacheMB)
+		}
+		n, err := node.New(cfg, log)
+		if err != nil {
+			return err
+		}
+		return n.Run(c.Context)
+	})
 }
 
 // beyondCaches is memory that --cache does not cover, MB: the states of a full node's newest 128 blocks, and
@@ -132,7 +132,7 @@ const beyondCaches = 768
 // is not cached. Left alone it lets the heap double: with 670 MB in use the process took 2 GB.
 func limitMemory(cacheMB int) { debug.SetMemoryLimit(int64(cacheMB*3/2+beyondCaches) << 20) }
 
-func (a *app) init(c *cli.Context) (err error) {
+func (a *app) init(c *cli.Context) error {
 	if err := arguments(c, 1, 1); err != nil {
 		return err
 	}
@@ -140,24 +140,16 @@ func (a *app) init(c *cli.Context) (err error) {
 	if err != nil {
 		return fmt.Errorf("bad genesis %q: %w", c.Args().First(), err)
 	}
-	cfg, log, closeLog, err := a.load()
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, closeLog()) }()
-	return node.Init(cfg, genesis, log)
+	return a.configured(func(cfg *config.Config, log *slog.Logger) error { return node.Init(cfg, genesis, log) })
 }
 
-func (a *app) importBlocks(c *cli.Context) (err error) {
+func (a *app) importBlocks(c *cli.Context) error {
 	if err := arguments(c, 1, 1<<30); err != nil {
 		return err
 	}
-	cfg, log, closeLog, err := a.load()
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, closeLog()) }()
-	return node.Import(c.Context, cfg, c.Args().Slice(), log)
+	return a.configured(func(cfg *config.Config, log *slog.Logger) error {
+		return node.Import(c.Context, cfg, c.Args().Slice(), log)
+	})
 }
 
 func (a *app) dumpConfig(c *cli.Context) error {
@@ -177,16 +169,11 @@ func (a *app) stats(c *cli.Context) error { return a.look(c, node.Stats) }
 func (a *app) verify(c *cli.Context) error { return a.look(c, node.Verify) }
 
 // look prints something about the databases.
-func (a *app) look(c *cli.Context, print func(context.Context, *config.Config, io.Writer) error) (err error) {
+func (a *app) look(c *cli.Context, print func(context.Context, *config.Config, io.Writer) error) error {
 	if err := arguments(c, 0, 0); err != nil {
 		return err
 	}
-	cfg, _, closeLog, err := a.load()
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, closeLog()) }()
-	return print(c.Context, cfg, a.stdout)
+	return a.configured(func(cfg *config.Config, _ *slog.Logger) error { return print(c.Context, cfg, a.stdout) })
 }
 
 // oneLine keeps a message to one line.
