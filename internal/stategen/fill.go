@@ -142,12 +142,30 @@ func (s Spec) withdrawals() iter.Seq[*types.Withdrawal] {
 	}
 }
 
+// sendFunc makes the next transaction of the maker. It returns false when no more are wanted.
+type sendFunc func(to *common.Address, gas uint64, gwei int64, input []byte) bool
+
 // transactions deploy the contracts, then fill their storage.
 func (s Spec) transactions() iter.Seq[*types.Transaction] {
+	return s.deployThen(func(send sendFunc) {
+		for i := range s.Contracts {
+			to := Contract(i)
+			for from, n := uint64(0), s.SlotsOf(i); from < n; from += slotsPerFill {
+				count := min(slotsPerFill, n-from)
+				if !send(&to, 50_000+count*22_700, 0, Call{Op: Fill, Seed: from, Count: count}.Input()) {
+					return
+				}
+			}
+		}
+	})
+}
+
+// deployThen are transactions that deploy the contracts, and then others.
+func (s Spec) deployThen(others func(sendFunc)) iter.Seq[*types.Transaction] {
 	return func(yield func(*types.Transaction) bool) {
 		signer, key := types.LatestSigner(s.Config()), maker()
 		var nonce uint64
-		send := func(to *common.Address, gas uint64, input []byte) bool {
+		send := func(to *common.Address, gas uint64, gwei int64, input []byte) bool {
 			tx := types.MustSignNewTx(key, signer, &types.DynamicFeeTx{
 				ChainID:   ChainID(),
 				Nonce:     nonce,
@@ -155,6 +173,7 @@ func (s Spec) transactions() iter.Seq[*types.Transaction] {
 				GasFeeCap: big.NewInt(1_000 * params.GWei),
 				Gas:       gas,
 				To:        to,
+				Value:     new(big.Int).Mul(big.NewInt(gwei), big.NewInt(params.GWei)),
 				Data:      input,
 			})
 			nonce++
@@ -163,18 +182,10 @@ func (s Spec) transactions() iter.Seq[*types.Transaction] {
 		for i := range s.Contracts {
 			c := s.code(i % s.Codes)
 			// Data, EIP-3860 words, deposit; and memory for copying it.
-			if !send(nil, 100_000+uint64(len(c))*(40+1+params.CreateDataGas), s.initCode(c)) {
+			if !send(nil, 100_000+uint64(len(c))*(40+1+params.CreateDataGas), 0, s.initCode(c)) {
 				return
 			}
 		}
-		for i := range s.Contracts {
-			to := Contract(i)
-			for from, n := uint64(0), s.SlotsOf(i); from < n; from += slotsPerFill {
-				count := min(slotsPerFill, n-from)
-				if !send(&to, 50_000+count*22_700, Call{Op: Fill, Seed: from, Count: count}.Input()) {
-					return
-				}
-			}
-		}
+		others(send)
 	}
 }

@@ -4,9 +4,7 @@ import (
 	"context"
 	"fmt"
 	"iter"
-	"math/big"
 
-	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/core/types"
 	"github.com/ethereum/go-ethereum/crypto"
 	"github.com/ethereum/go-ethereum/params"
@@ -65,29 +63,7 @@ func (s Spec) FillBy(ctx context.Context, build func(ctx context.Context, time u
 // parisTransactions deploy the contracts, make senders rich, and fill storage and accounts. All
 // are of one account, so that a pool keeps their order.
 func (s Spec) parisTransactions() iter.Seq[*types.Transaction] {
-	return func(yield func(*types.Transaction) bool) {
-		signer, key := types.LatestSigner(s.Config()), maker()
-		var nonce uint64
-		send := func(to *common.Address, gas uint64, gwei int64, input []byte) bool {
-			tx := types.MustSignNewTx(key, signer, &types.DynamicFeeTx{
-				ChainID:   ChainID(),
-				Nonce:     nonce,
-				GasTipCap: big.NewInt(1),
-				GasFeeCap: big.NewInt(1_000 * params.GWei),
-				Gas:       gas,
-				To:        to,
-				Value:     new(big.Int).Mul(big.NewInt(gwei), big.NewInt(params.GWei)),
-				Data:      input,
-			})
-			nonce++
-			return yield(tx)
-		}
-		for i := range s.Contracts {
-			c := s.code(i % s.Codes)
-			if !send(nil, 100_000+uint64(len(c))*(40+1+params.CreateDataGas), 0, s.initCode(c)) {
-				return
-			}
-		}
+	return s.deployThen(func(send sendFunc) {
 		for i := range s.Contracts {
 			to := Contract(i)
 			if !send(&to, 50_000, senderGwei, nil) {
@@ -112,5 +88,5 @@ func (s Spec) parisTransactions() iter.Seq[*types.Transaction] {
 				return
 			}
 		}
-	}
+	})
 }
