@@ -168,6 +168,9 @@ func (i *Importer) blocks(ctx context.Context, hashes []common.Hash) ([]*types.B
 // executed before stays what it is.
 func (i *Importer) replay(ctx context.Context, states *complete, block *types.Block) error {
 	parent := i.cfg.Chain.Header(block.ParentHash())
+	if parent == nil {
+		return errHeaderGone(block.ParentHash())
+	}
 	before := i.cfg.Chain.Status(block.Hash()) == chain.Executed
 	if !before {
 		if err := i.verify(block, parent); err != nil {

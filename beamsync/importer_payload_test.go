@@ -3,6 +3,7 @@ package beamsync
 import (
 	"fmt"
 	"math/big"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/sunbeam-eth/sunbeam/chain"
+	"github.com/sunbeam-eth/sunbeam/db"
 )
 
 // TestBeamingBegins: the first block of a fresh node needs its parent's header and no ancestor.
@@ -132,4 +134,55 @@ func TestBodyMismatch(t *testing.T) {
 		f.want("wrong body", f.payload(wrong, time.Minute), engine.INVALID)
 		f.want("right body", f.payload(f.at(11), time.Minute), engine.VALID)
 	})
+}
+
+// blindStore is a store that cannot read headers any more. Its other half, refusing writes from then on, is not needed here.
+type blindStore struct {
+	chain.Store
+	blind atomic.Bool
+}
+
+func (s *blindStore) Header(hash common.Hash, number uint64) *types.Header {
+	if s.blind.Load() {
+		return nil
+	}
+	return s.Store.Header(hash, number)
+}
+
+// TestParentNotRead: a good block is not invalid because the header of its parent cannot be read.
+func TestParentNotRead(t *testing.T) {
+	genesis, made := missedChain(3, 0)
+	disk, err := db.OpenMemory(db.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer disk.Close()
+	before, err := chain.New(disk.Chain(), genesis)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, block := range made {
+		if err := before.Commit(block, types.Receipts{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := before.SetHead(made[2].Hash()); err != nil {
+		t.Fatal(err)
+	}
+	store := &blindStore{Store: disk.Chain()}
+	chained, err := chain.New(store, genesis) // after a restart
+	if err != nil {
+		t.Fatal(err)
+	}
+	importer, _ := newLocalImporter(t, genesis, false, func(cfg *ImporterConfig) { cfg.Chain = chained })
+	store.blind.Store(true)
+	header := made[2].Header()
+	header.Extra = []byte{1}
+	block := types.NewBlockWithHeader(header).WithBody(*made[2].Body())
+	if status := payload(t, importer, block, time.Second); status.Status != engine.SYNCING {
+		t.Errorf("%s %s", status.Status, reasonOf(status))
+	}
+	if latest, err := chained.Rejection(block.Hash()); err != nil {
+		t.Errorf("remembered as invalid: %v, %v", err, latest)
+	}
 }

@@ -141,6 +141,9 @@ func (i *Importer) process(ctx context.Context, p *pending) (engine.PayloadStatu
 	if err != nil {
 		return i.settleError(p, err)
 	}
+	if base.parent == nil { // it was executed: the store is broken, which says nothing about the block
+		return engine.PayloadStatusV1{}, errHeaderGone(p.block.ParentHash())
+	}
 	// The rules that need no state come before anything is fetched for the block.
 	switch err := i.verify(p.block, base.parent); {
 	case errors.Is(err, chain.ErrBodyMismatch): // nothing to remember of a hash that may be good
@@ -161,6 +164,11 @@ func (i *Importer) process(ctx context.Context, p *pending) (engine.PayloadStatu
 		return engine.PayloadStatusV1{}, ctx.Err()
 	}
 	return i.execute(ctx, p, base)
+}
+
+// errHeaderGone says that the header of an executed block could not be read.
+func errHeaderGone(hash common.Hash) error {
+	return fmt.Errorf("header of executed block %x cannot be read", hash)
 }
 
 // settleError makes INVALID of a block whose ancestor turned out to be.
