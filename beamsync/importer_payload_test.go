@@ -57,6 +57,31 @@ func TestInvalidBeginning(t *testing.T) {
 	})
 }
 
+// TestInvalidAfterGap: beaming began anew with a bad block. The headers below it are held down to a block that was
+// executed, as BLOCKHASH and markers bring them, but what lies between is not known to be bad.
+func TestInvalidAfterGap(t *testing.T) {
+	inImporterBubble(t, 50, 30, func(f *fixture) {
+		f.follow(1, 2)
+		var headers []*types.Header
+		for number := 3; number < 50; number++ {
+			headers = append(headers, f.at(number).Header())
+		}
+		if err := f.chain.AddHeaders(headers); err != nil {
+			t.Fatal(err)
+		}
+		header := types.CopyHeader(f.at(50).Header())
+		header.GasUsed++
+		bad := types.NewBlockWithHeader(header).WithBody(*f.at(50).Body())
+		for range 2 {
+			status := f.payload(bad, time.Minute)
+			f.want("bad block after a gap", status, engine.INVALID)
+			if status.LatestValidHash != nil {
+				t.Errorf("latestValidHash %x: blocks 3 to 49 are said to be invalid", *status.LatestValidHash)
+			}
+		}
+	})
+}
+
 // TestPatience: the answer comes before the caller's patience ends, the outcome later.
 func TestPatience(t *testing.T) {
 	inImporterBubble(t, 5, 30, func(f *fixture) {
@@ -126,6 +151,33 @@ func TestInvalid(t *testing.T) {
 	})
 }
 
+// TestInvalidTogether: what stands on a bad block that is in work has the same latestValidHash at once and later.
+func TestInvalidTogether(t *testing.T) {
+	inImporterBubble(t, 13, 30, func(f *fixture) {
+		f.follow(10, 11)
+		header := types.CopyHeader(f.at(12).Header())
+		header.GasUsed++
+		bad := types.NewBlockWithHeader(header).WithBody(*f.at(12).Body())
+		header = types.CopyHeader(f.at(13).Header())
+		header.ParentHash = bad.Hash()
+		child := types.NewBlockWithHeader(header).WithBody(*f.at(13).Body())
+		statuses := make(chan engine.PayloadStatusV1, 3)
+		for _, block := range []*types.Block{bad, child} {
+			go func() { statuses <- f.payload(block, time.Minute) }()
+			synctest.Wait()
+		}
+		time.Sleep(time.Minute)
+		statuses <- f.payload(child, time.Minute)
+		for range 3 {
+			status := <-statuses
+			f.want("bad block and child", status, engine.INVALID)
+			if status.LatestValidHash == nil || *status.LatestValidHash != f.at(11).Hash() {
+				t.Errorf("latestValidHash %v, want block 11", status.LatestValidHash)
+			}
+		}
+	})
+}
+
 // TestBodyMismatch: a wrong body under a good hash says nothing about the hash.
 func TestBodyMismatch(t *testing.T) {
 	inImporterBubble(t, 11, 30, func(f *fixture) {
@@ -133,6 +185,18 @@ func TestBodyMismatch(t *testing.T) {
 		wrong := types.NewBlockWithHeader(f.at(11).Header()).WithBody(*f.at(10).Body())
 		f.want("wrong body", f.payload(wrong, time.Minute), engine.INVALID)
 		f.want("right body", f.payload(f.at(11), time.Minute), engine.VALID)
+	})
+	inImporterBubble(t, 12, 30, func(f *fixture) { // nor about what stands on it and waits
+		f.follow(9, 9)
+		wrong := types.NewBlockWithHeader(f.at(11).Header()).WithBody(*f.at(10).Body())
+		f.set(time.Second, false)
+		for _, block := range []*types.Block{f.at(10), wrong, f.at(12)} {
+			go f.payload(block, time.Minute)
+			synctest.Wait()
+		}
+		time.Sleep(time.Minute)
+		f.want("block 11", f.payload(f.at(11), time.Minute), engine.VALID)
+		f.want("block 12", f.payload(f.at(12), time.Minute), engine.VALID)
 	})
 }
 

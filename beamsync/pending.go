@@ -174,8 +174,10 @@ func errHeaderGone(hash common.Hash) error {
 // settleError makes INVALID of a block whose ancestor turned out to be.
 func (i *Importer) settleError(p *pending, err error) (engine.PayloadStatusV1, error) {
 	if bad := new(invalidAncestor); errors.As(err, &bad) {
-		i.cfg.Chain.Reject(p.block, bad.reason)
-		return invalid(bad.latest, bad.reason), nil
+		if status, known := i.settled(p.block.Hash(), p.block.ParentHash()); known {
+			return status, nil
+		}
+		return invalid(bad.latest, bad.reason), nil // too far from its ancestor to be remembered
 	}
 	return engine.PayloadStatusV1{}, err
 }
@@ -240,8 +242,11 @@ func (i *Importer) awaitParent(ctx context.Context, p, parent *pending) (*settle
 	case ctx.Err() != nil:
 		return nil, ctx.Err()
 	case status.Status == engine.INVALID:
-		i.cfg.Chain.Reject(p.block, errors.New("links to an invalid block"))
-		return &status, nil
+		if status, known := i.settled(p.block.Hash(), p.block.ParentHash()); known {
+			return &status, nil
+		}
+		// Nothing is remembered of the parent: it was a wrong body, and the hash may be good.
+		return nil, fmt.Errorf("parent %x: no outcome: %w", p.block.ParentHash(), trie.ErrUnavailable)
 	case status.Status != engine.VALID:
 		return nil, fmt.Errorf("parent %x: no outcome: %w", p.block.ParentHash(), trie.ErrUnavailable)
 	}

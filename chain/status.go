@@ -184,22 +184,21 @@ func (c *Chain) Rejection(hash common.Hash) (latestValid *common.Hash, err error
 	return nil, nil
 }
 
-// LatestValid is the Engine API's latestValidHash for a bad block with this parent: the
-// nearest executed ancestor, or the zero hash if that is a proof-of-work block. It is nil
-// if none is reached through the headers held.
+// LatestValid is the Engine API's latestValidHash for a bad block with this parent: the parent if
+// it was executed, or the zero hash if that is a proof-of-work block; what was said of the parent if
+// that is bad itself. Otherwise it is nil. The caller takes all between that block and the bad one
+// for bad (execution-apis, paris.md), so a parent of which nothing is known ends the search: it may
+// be good, as most blocks are that a pivot left out.
 func (c *Chain) LatestValid(parent common.Hash) *common.Hash {
-	for range maxRejections {
-		header := c.Header(parent)
-		if header == nil {
-			return nil
-		}
-		if c.Status(parent) == Executed {
-			if header.Difficulty.Sign() != 0 {
-				return new(common.Hash)
-			}
-			return &parent
-		}
-		parent = header.ParentHash
+	if verdict := c.rejections.get(parent); verdict != nil {
+		return verdict.latestValid
 	}
-	return nil
+	header := c.Header(parent)
+	switch {
+	case header == nil || c.Status(parent) != Executed:
+		return nil
+	case header.Difficulty.Sign() != 0:
+		return new(common.Hash)
+	}
+	return &parent
 }

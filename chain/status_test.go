@@ -16,15 +16,20 @@ func TestRejection(t *testing.T) {
 	w := newWorld()
 	c, _ := open(t, w.genesis)
 	commit(t, c, w.main[:8], w.mainR[:8])
-	bad := w.side[1] // its parent is held by header only
+	bad := w.side[1]
 	if err := c.AddHeaders(headersOf(w.side)); err != nil {
 		t.Fatal(err)
 	}
 	if latest, err := c.Rejection(bad.Hash()); err != nil || latest != nil {
 		t.Fatalf("nothing was rejected yet: %x, %v", latest, err)
 	}
+	// Of its parent only the header is held: it may be good, so main 7 is not what was valid last.
+	if latest := c.LatestValid(bad.ParentHash()); latest != nil {
+		t.Fatalf("latest valid %x, but nothing is known of the parent", *latest)
+	}
+	commit(t, c, w.side[:1], w.sideR[:1])
 	latest := c.LatestValid(bad.ParentHash())
-	if latest == nil || *latest != w.main[7].Hash() {
+	if latest == nil || *latest != bad.ParentHash() {
 		t.Fatalf("latest valid %x", latest)
 	}
 	c.Reject(bad, errBad)
@@ -120,5 +125,12 @@ func TestLatestValid(t *testing.T) {
 	c, _ = open(t, &pow)
 	if hash := c.LatestValid(c.Genesis().Hash()); hash == nil || *hash != (common.Hash{}) {
 		t.Fatalf("of a proof-of-work genesis: %x", hash)
+	}
+	// Of a bad parent it is that of the parent.
+	c, _ = open(t, w.genesis)
+	commit(t, c, w.main[:1], w.mainR[:1])
+	c.Reject(w.main[1], errBad)
+	if hash := c.LatestValid(w.main[1].Hash()); hash == nil || *hash != w.main[0].Hash() {
+		t.Fatalf("of a bad parent: %x", hash)
 	}
 }
