@@ -78,6 +78,8 @@ func (i *Importer) catchUp(ctx context.Context, states *complete, hash common.Ha
 
 // followCatchUp moves the head along while the one that was chosen is not reached.
 func (i *Importer) followCatchUp(hash common.Hash) {
+	i.choosing.Lock()
+	defer i.choosing.Unlock()
 	i.mu.Lock()
 	chosen := i.mu.choice.HeadBlockHash
 	i.mu.Unlock()
@@ -85,8 +87,6 @@ func (i *Importer) followCatchUp(hash common.Hash) {
 	if chosen == (common.Hash{}) || i.cfg.Chain.Status(chosen) == chain.Executed || header.Number.Cmp(i.cfg.Chain.CurrentHeader().Number) <= 0 {
 		return
 	}
-	i.choosing.Lock()
-	defer i.choosing.Unlock()
 	if _, err := i.cfg.Chain.SetHead(hash); err != nil {
 		i.cfg.Log.Warn("Head not moved along", "hash", hash, "err", err)
 	}

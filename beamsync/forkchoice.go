@@ -12,6 +12,12 @@ import (
 	"github.com/sunbeam-eth/sunbeam/chain"
 )
 
+// choice is a forkchoice, and the how many-th one since the start.
+type choice struct {
+	engine.ForkchoiceStateV1
+	turn uint64
+}
+
 // Forkchoice makes a block the head, and marks the safe and the finalized one. If the head is
 // not executed yet it waits for that as long as ctx allows, then answers SYNCING; the choice
 // is kept and takes effect when the outcome is there. An unknown head is fetched by its hash.
@@ -20,12 +26,13 @@ import (
 // error: their headers are fetched when peers have them, and the markers follow.
 //
 // Errors are engine.InvalidForkChoiceState (-38002): a marker that contradicts the head's chain.
-func (i *Importer) Forkchoice(ctx context.Context, choice engine.ForkchoiceStateV1) (engine.PayloadStatusV1, error) {
-	head := choice.HeadBlockHash
+func (i *Importer) Forkchoice(ctx context.Context, update engine.ForkchoiceStateV1) (engine.PayloadStatusV1, error) {
+	head := update.HeadBlockHash
 	if head == (common.Hash{}) {
 		return invalid(nil, errors.New("zero head")), nil
 	}
 	i.mu.Lock()
+	choice := choice{update, i.mu.choice.turn + 1}
 	i.mu.choice = choice
 	i.mu.Unlock()
 	if i.cfg.Chain.Status(head) == chain.Executed {
@@ -90,10 +97,15 @@ func (i *Importer) applyChoice(hash common.Hash) {
 	}
 }
 
-// choose applies a forkchoice whose head is executed.
-func (i *Importer) choose(choice engine.ForkchoiceStateV1) (engine.PayloadStatusV1, error) {
+// choose applies a forkchoice whose head is executed, unless one that came after it has been: it may have waited
+// for its head meanwhile.
+func (i *Importer) choose(choice choice) (engine.PayloadStatusV1, error) {
 	i.choosing.Lock()
 	defer i.choosing.Unlock()
+	if choice.turn < i.applied {
+		return valid(choice.HeadBlockHash), nil
+	}
+	i.applied = choice.turn
 
 	header := i.cfg.Chain.Header(choice.HeadBlockHash)
 	if final := i.cfg.Chain.Finalized(); final != nil && header.Number.Cmp(final.Number) < 0 &&
@@ -117,7 +129,7 @@ func (i *Importer) choose(choice engine.ForkchoiceStateV1) (engine.PayloadStatus
 }
 
 // mark moves the safe and finalized markers of a choice whose head is set.
-func (i *Importer) mark(choice engine.ForkchoiceStateV1) (engine.PayloadStatusV1, error) {
+func (i *Importer) mark(choice choice) (engine.PayloadStatusV1, error) {
 	err := i.cfg.Chain.SetMarkers(choice.SafeBlockHash, choice.FinalizedBlockHash)
 	switch {
 	case errors.Is(err, chain.ErrNotCanonical):

@@ -123,13 +123,14 @@ type Importer struct {
 
 	ancestry chan struct{} // a wish for headers below those held
 	choosing sync.Mutex    // one forkchoice is applied at a time; nothing is fetched under it
+	applied  uint64        // turn of the newest one that was, guarded by choosing
 
 	mu struct {
 		sync.Mutex
 		pending  map[common.Hash]*pending
-		newest   uint64                   // highest block number that anyone asked us for
-		executed uint64                   // highest block number executed since the start
-		choice   engine.ForkchoiceStateV1 // the latest forkchoice, executed or not
+		newest   uint64 // highest block number that anyone asked us for
+		executed uint64 // highest block number executed since the start
+		choice   choice // the latest forkchoice, executed or not
 		last     BlockReport
 		totals   Totals
 		catchUp  *CatchUp // nil: all that is known is executed, or in work by itself

@@ -3,6 +3,7 @@ package beamsync
 import (
 	"errors"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/ethereum/go-ethereum/beacon/engine"
@@ -38,6 +39,33 @@ func TestChosenBeforeExecuted(t *testing.T) {
 			t.Fatal("block 11 was not executed")
 		}
 		f.head(f.at(10))
+	})
+}
+
+// TestLaterChoiceStands: a choice that waits for its head is not applied any more when another one was in the meantime.
+func TestLaterChoiceStands(t *testing.T) {
+	inImporterBubble(t, 12, 30, func(f *fixture) {
+		f.follow(9, 9)
+		f.set(100*time.Millisecond, true)
+		f.payload(f.at(10), time.Second)
+		early := make(chan engine.PayloadStatusV1)
+		go func() {
+			status, err := f.choose(f.at(10).Hash(), common.Hash{}, common.Hash{}, time.Minute)
+			if err != nil {
+				t.Error(err)
+			}
+			early <- status
+		}()
+		synctest.Wait()
+		status, err := f.choose(f.at(9).Hash(), common.Hash{}, common.Hash{}, time.Minute)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.want("later choice", status, engine.VALID)
+		f.set(100*time.Millisecond, false)
+		f.want("earlier choice", <-early, engine.VALID)
+		f.head(f.at(9))
+		f.follow(10, 10)
 	})
 }
 
