@@ -344,7 +344,17 @@ func TestFlood(t *testing.T) {
 	if err := <-asked; err != nil {
 		t.Fatalf("our request while the peer floods: %v", err)
 	}
-	say(h.snap, snap.GetTrieNodesMsg, ask) // the queue is full
+	for range maxQueued/2 - 1 { // gossip leaves room for requests
+		if err := gethp2p.Send(h.snap, snap.GetTrieNodesMsg, ask); err != nil {
+			t.Fatalf("a request after much gossip: %v", err)
+		}
+	}
+	if h.peer.isGone() {
+		t.Fatalf("a peer that said much is gone: %v", h.peer.err)
+	}
+	for range 2 * maxQueued { // the queue is full
+		say(h.snap, snap.GetTrieNodesMsg, ask)
+	}
 	<-h.peer.Done()
 	faultOf(t, h.peer.err, KindFlood)
 

@@ -14,6 +14,9 @@ const (
 	maxQueued = 256
 	// maxQueuedBytes bounds their bytes. One message always fits.
 	maxQueuedBytes = 2 * maxIncoming
+	// gossipShare is the part of both that gossip may take: what peers say unasked, much and often,
+	// must not make their next request one too many.
+	gossipShare = 2
 
 	// maxPace is how many requests of a peer are answered per second; those above wait. A peer
 	// that keeps 16 in flight over 50 ms makes 320, and each may be for 1024 nodes.
@@ -24,8 +27,11 @@ const (
 
 // enqueue queues a message for the serving goroutine; false when there is no room.
 func (p *Peer) enqueue(in incoming) bool {
-	size := int64(len(in.payload))
-	if queued := p.queued.Add(size); queued > maxQueuedBytes && queued != size {
+	count, bytes, size := maxQueued, int64(maxQueuedBytes), int64(len(in.payload))
+	if messages[in.msg].role == roleGossip {
+		count, bytes = count/gossipShare, bytes/gossipShare
+	}
+	if queued := p.queued.Add(size); queued > bytes && queued != size || len(p.queue) >= count {
 		p.queued.Add(-size)
 		return false
 	}
