@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"math"
 	"math/big"
 	"slices"
 	"testing"
@@ -300,6 +301,18 @@ func TestSwarmAdopts(t *testing.T) {
 		}
 		if got := b.adopt(recent); got != want {
 			t.Errorf("%+v: %+v", test, got)
+		}
+	}
+}
+
+// TestSwarmAdoptsNothing: a fellow that tells of no state, of blocks that nobody knows, has none to adopt.
+func TestSwarmAdoptsNothing(t *testing.T) {
+	recent := Target{Root: common.Hash{9}, Number: 140, Seed: common.Hash{1}}
+	for _, number := range []uint64{139, 140, 141, 1000, math.MaxUint64 - adoptedDelay, math.MaxUint64} {
+		b := NewBackfill(BackfillConfig{StateOf: func(uint64) common.Hash { return common.Hash{} }})
+		b.Join(teller{have: Have{Number: number, Active: true}})
+		if got := b.adopt(recent); got != recent {
+			t.Errorf("block %d: adopted %+v", number, got)
 		}
 	}
 }

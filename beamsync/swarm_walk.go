@@ -238,6 +238,9 @@ func (b *Backfill) adopt(recent Target) Target {
 	}
 	for _, have := range b.swarm.targets() {
 		theirs := Target{Root: have.Root, Number: have.Number, Seed: recent.Seed}
+		if have.Root == (common.Hash{}) {
+			continue // StateOf says so of blocks that are not known
+		}
 		if have.Number+adoptedDelay >= recent.Number && !outdated(theirs, recent) && b.cfg.StateOf(have.Number) == have.Root {
 			return theirs
 		}
