@@ -133,25 +133,34 @@ func (n *Node) Run(ctx context.Context) (err error) {
 	n.log.Info("Starting Sunbeam", "version", Version(), "network", n.network.name, "chain_id", n.chain.Config().ChainID,
 		"datadir", n.cfg.DataDir, "head", n.began)
 	if err := n.beginAtGenesis(ctx); err != nil {
-		return err
+		return unlessStopped(ctx, err)
 	}
-	group, ctx := errgroup.WithContext(ctx)
+	group, running := errgroup.WithContext(ctx)
 	for _, part := range []func(context.Context) error{
 		n.store.Run, n.fetcher.Run, n.importer.Run, n.history.Run, n.pool.Run, n.host.Run, n.rpc.Run, n.runPhases, n.announceHeads, n.announceStart, n.announceIdle,
 	} {
-		group.Go(func() error { return part(ctx) })
+		group.Go(func() error { return part(running) })
 	}
 	if n.metrics != nil {
-		group.Go(func() error { return n.metrics.Run(ctx) })
+		group.Go(func() error { return n.metrics.Run(running) })
 	}
 	if n.light != nil {
-		group.Go(func() error { return n.light.Run(ctx) })
+		group.Go(func() error { return n.light.Run(running) })
 	}
 	if knownNetwork(n.network.name) != nil {
-		group.Go(func() error { return loadTrustedSetup(ctx) })
+		group.Go(func() error { return loadTrustedSetup(running) })
 	}
 	err = group.Wait()
 	n.log.Info("Sunbeam stopped", "head", n.chain.CurrentHeader().Number)
+	return unlessStopped(ctx, err)
+}
+
+// unlessStopped returns err unless it says no more than that ctx has ended: a part that was still
+// starting says that it could not.
+func unlessStopped(ctx context.Context, err error) error {
+	if ctx.Err() != nil && (errors.Is(err, ctx.Err()) || errors.Is(err, context.Cause(ctx))) {
+		return nil
+	}
 	return err
 }
 

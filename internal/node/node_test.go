@@ -152,6 +152,24 @@ func TestStartAndStop(t *testing.T) {
 	}
 }
 
+// TestStopsInMidStart: a node that is told to stop before all of it has started stops without an error.
+func TestStopsInMidStart(t *testing.T) {
+	cfg := localConfig(t)
+	cfg.Network, cfg.Engine.Addr = "sepolia", "localhost"
+	for _, at := range []string{"genesis state", "endpoints"} {
+		n, err := New(cfg, discard)
+		check(t, err)
+		if at == "endpoints" {
+			check(t, n.beginAtGenesis(t.Context()))
+		}
+		ctx, cancel := context.WithCancelCause(t.Context())
+		cancel(errors.New("signal"))
+		if err := n.Run(ctx); err != nil {
+			t.Errorf("%s: %v", at, err)
+		}
+	}
+}
+
 // A payload that waits for peers that are not there must not keep the node from stopping,
 // neither while its ancestors are looked for nor in the middle of a fault.
 func TestStopsInMidFault(t *testing.T) {
