@@ -175,9 +175,12 @@ func (d *DB) newFull(cache *trie.Cache) (*Full, error) {
 		disk = withAncient{disk, ancient}
 	}
 	tdb := triedb.NewDatabase(disk, &triedb.Config{PathDB: config})
+	if err := d.health.check(); err != nil {
+		return nil, errors.Join(err, tdb.Close()) // it works in the background
+	}
 	return &Full{
 		tdb: tdb, mpt: state.NewMPTDatabase(tdb, state.NewCodeDB(disk)), chain: d.chain, health: d.health, cache: cache,
-	}, d.health.check()
+	}, nil
 }
 
 // closeFull closes Full, if it is open, and keeps what it has in memory if that is of use.

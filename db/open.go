@@ -182,21 +182,24 @@ func (d *DB) Chain() *Chain { return d.chain }
 // Hot is the store of trie nodes.
 func (d *DB) Hot() *Hot { return d.hot }
 
-// Err is the first failure of a disk, nil while all is well.
+// Err is the first failure of a disk, nil while all is well: where it was and what to do.
 func (d *DB) Err() error {
 	d.health.mu.Lock()
 	defer d.health.mu.Unlock()
-	return d.health.err
+	if d.health.err == nil {
+		return nil
+	}
+	return fmt.Errorf("%w (is the disk full or broken? After making room, start again; if it fails again, remove the database: it is fetched anew)", d.health.err)
 }
 
-// Run watches over the disks: it returns nil when ctx ends, and as soon as a read or a
-// write fails, an error that says where and what to do. The process should stop then.
+// Run watches over the disks: it returns nil when ctx ends, and [DB.Err] as soon as a read or a
+// write fails. The process should stop then.
 func (d *DB) Run(ctx context.Context) error {
 	select {
 	case <-ctx.Done():
 		return nil
 	case <-d.health.failed:
-		return fmt.Errorf("%w (is the disk full or broken? After making room, start again; if it fails again, remove the database: it is fetched anew)", d.Err())
+		return d.Err()
 	}
 }
 

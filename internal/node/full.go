@@ -72,6 +72,9 @@ func (n *Node) openStates() error {
 		n.states.full.Store(full)
 		return nil
 	}
+	if err := n.store.Err(); err != nil {
+		return err // see open
+	}
 	n.log.Error("The state on disk is that of no block that is held: beaming again, and collecting what differs", "head", n.chain.CurrentHeader().Number)
 	if err := n.store.DropFull(); err != nil {
 		return err

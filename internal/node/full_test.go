@@ -1,13 +1,18 @@
 package node
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"math/big"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -18,6 +23,7 @@ import (
 	"github.com/ethereum/go-ethereum/core"
 	"github.com/ethereum/go-ethereum/core/types"
 	"github.com/ethereum/go-ethereum/crypto"
+	gethlog "github.com/ethereum/go-ethereum/log"
 	"github.com/ethereum/go-ethereum/rlp"
 
 	"github.com/sunbeam-eth/sunbeam/config"
@@ -341,4 +347,64 @@ func TestFullStranded(t *testing.T) {
 	wholeState(t, n, tip)
 	n.stop(t)
 	peer.stop(t)
+}
+
+// rottenDir names a datadir that this process shall open instead of testing.
+const rottenDir = "SUNBEAM_TEST_ROTTEN"
+
+// TestRottenDisk: what of a full node's database cannot be read is reported as that, and not taken for
+// blocks or states that are missing. go-ethereum may end the process when it finds out.
+func TestRottenDisk(t *testing.T) {
+	cfg := localConfig(t)
+	if dir := os.Getenv(rottenDir); dir != "" {
+		cfg.DataDir = dir
+		handler := gethlog.LogfmtHandlerWithLevel(os.Stderr, gethlog.LevelWarn)
+		gethlog.SetDefault(gethlog.NewLogger(handler))
+		n, err := New(cfg, slog.New(handler))
+		if err == nil {
+			err = n.Close()
+		}
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	genesis := pragueGenesis()
+	blocks := chainOn(genesis, nil, 60, 0)
+	check(t, Init(cfg, genesis, discard))
+	check(t, Import(t.Context(), cfg, []string{chainFile(t, "a.rlp", blocks...)}, discard))
+	n := start(t, cfg)
+	await(t, n, "hand-over", func(s beamStatus) bool { return s.Phase == phaseFull && s.HotBytes == 0 })
+	n.stop(t)
+	check(t, Init(cfg, genesis, discard)) // what was in the log of the database is in its tables now
+
+	const step, footer = 2 << 10, 64
+	tables, err := filepath.Glob(filepath.Join(cfg.DataDir, "geth", "chaindata", "*.ldb"))
+	check(t, err)
+	rotten := 0
+	for _, table := range tables {
+		stat, err := os.Stat(table)
+		check(t, err)
+		for at := int64(0); at+step+footer <= stat.Size(); at += step {
+			broken := snapshot(t, cfg)
+			file, err := os.OpenFile(filepath.Join(broken.DataDir, "geth", "chaindata", filepath.Base(table)), os.O_WRONLY, 0)
+			check(t, err)
+			_, err = file.WriteAt(bytes.Repeat([]byte{0xa5}, step), at)
+			check(t, errors.Join(err, file.Close()))
+			cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestRottenDisk$")
+			cmd.Env = append(os.Environ(), rottenDir+"="+broken.DataDir)
+			said, err := cmd.CombinedOutput()
+			says := strings.Contains(string(said), "chaindata: leveldb/table: corruption")
+			if says {
+				rotten++
+			}
+			if err != nil && !says || strings.Contains(string(said), "beaming again") {
+				t.Errorf("%s at %d: %v: %s", filepath.Base(table), at, err, said)
+			}
+		}
+	}
+	if rotten == 0 {
+		t.Error("nothing was found out")
+	}
 }

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -88,7 +89,8 @@ func (n *Node) open(registerer prometheus.Registerer, given *network) (err error
 		return err
 	}
 	if err := n.openChain(given); err != nil {
-		return errors.Join(err, n.Close())
+		// What a disk that fails could not read looks as if it were not there.
+		return errors.Join(cmp.Or(n.store.Err(), err), n.Close())
 	}
 	n.cache = trie.NewCache(n.cfg.Store.CacheMB/2<<20, trie.WithSolid(n.store.Hot(), n.store.Solid()))
 	n.local, n.places = n.cache, trie.NewPlaces()
