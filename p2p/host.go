@@ -111,6 +111,9 @@ func New(cfg Config) (*Host, error) {
 
 // Run listens, dials and runs the peers until ctx ends. A host runs once.
 func (h *Host) Run(ctx context.Context) error {
+	if err := checkNodeDatabase(h.cfg.NodeDatabase); err != nil {
+		return err
+	}
 	mix := enode.NewFairMix(mixTimeout)
 	server := &gethp2p.Server{Config: gethp2p.Config{
 		PrivateKey: h.cfg.PrivateKey, Name: h.cfg.Name, MaxPeers: h.cfg.MaxPeers,
@@ -139,6 +142,19 @@ func (h *Host) Run(ctx context.Context) error {
 	h.log.Info("P2P server started", "enode", server.Self().URLv4(), "discovery", !h.cfg.NoDiscovery, "max_peers", h.cfg.MaxPeers)
 
 	h.followHead(ctx, server.LocalNode())
+	return nil
+}
+
+// checkNodeDatabase opens the database of seen nodes, because the server's error would not say that it was that.
+func checkNodeDatabase(path string) error {
+	if path == "" {
+		return nil
+	}
+	seen, err := enode.OpenDB(path)
+	if err != nil {
+		return fmt.Errorf("open database of seen nodes %s: %w (remove it: they are found anew)", path, err)
+	}
+	seen.Close()
 	return nil
 }
 

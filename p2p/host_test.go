@@ -9,6 +9,8 @@ import (
 	"log/slog"
 	"math/big"
 	"net"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -83,6 +85,25 @@ func receive[T any](t testing.TB, what string, ch <-chan T) T {
 	case <-time.After(20 * time.Second):
 		t.Fatalf("no %s", what)
 		panic("unreachable")
+	}
+}
+
+// TestBadNodeDatabase: what cannot be opened is named.
+func TestBadNodeDatabase(t *testing.T) {
+	cfg, _, _ := hostConfig(t, newTestChain(t))
+	cfg.NodeDatabase = filepath.Join(t.TempDir(), "nodes")
+	_, stop := startHost(t, cfg)
+	stop()
+	if err := os.WriteFile(filepath.Join(cfg.NodeDatabase, "CURRENT"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cfg.Registerer = nil
+	h, err := New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := h.Run(t.Context()); err == nil || !strings.Contains(err.Error(), cfg.NodeDatabase) {
+		t.Errorf("an empty CURRENT: %v", err)
 	}
 }
 
