@@ -121,7 +121,8 @@ func (c *Config) checkPorts() error {
 func (c *Config) LightClient() (*bparams.ClientConfig, error) {
 	b := &c.Beacon
 	if len(b.API) == 0 {
-		if b.Checkpoint != "" || b.CheckpointFile != "" || b.ChainConfig != "" {
+		if b.Checkpoint != "" || b.CheckpointFile != "" || b.ChainConfig != "" || b.GenesisValidatorsRoot != "" ||
+			b.GenesisTime != 0 || len(b.Headers) > 0 || b.NoFilter {
 			return nil, errors.New("the --beacon flags need --beacon.api, the URL of a beacon node")
 		}
 		return nil, nil
@@ -162,7 +163,7 @@ func (c *Config) beaconChain() (*bparams.ChainConfig, error) {
 			return nil, errors.New("--beacon.genesis.gvroot and --beacon.genesis.time need --beacon.config")
 		}
 		if c.Genesis != "" {
-			return nil, errors.New("--beacon.api with --override.genesis needs --beacon.config, the beacon chain's config.yaml")
+			return nil, errors.New("--beacon.api on a network of one's own needs --beacon.config, the beacon chain's config.yaml")
 		}
 		known := map[string]*bparams.ChainConfig{
 			"": bparams.MainnetLightConfig, "mainnet": bparams.MainnetLightConfig,

@@ -123,6 +123,7 @@ func (n *Node) openChain(given *network) (err error) {
 		return fmt.Errorf("%s: %w", n.cfg.DataDir, err)
 	}
 	if knownNetwork(n.network.name) == nil {
+		n.cfg.Genesis = genesisCopy(&n.cfg) // what the datadir holds counts as if it had been named
 		return keepGenesis(&n.cfg, n.network.genesis)
 	}
 	n.cfg.Network = n.network.name

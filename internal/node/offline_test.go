@@ -106,6 +106,16 @@ func TestInit(t *testing.T) {
 	}
 	check(t, n.Close())
 
+	// Nor does it take the beacon chain of mainnet for its own.
+	light := *cfg
+	light.Beacon.API = []string{"http://127.0.0.1:1"}
+	if n, err := New(&light, discard); err == nil || !strings.Contains(err.Error(), "--beacon.config") {
+		t.Errorf("a light client without the beacon chain's configuration: %v", err)
+		if err == nil {
+			check(t, n.Close())
+		}
+	}
+
 	cfg.Network = "mainnet"
 	if err := Init(cfg, genesis, discard); err == nil || !strings.Contains(err.Error(), "--network") {
 		t.Errorf("init with --network: %v", err)
