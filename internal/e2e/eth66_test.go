@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"math/big"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -95,17 +96,18 @@ func onlyEth66(t *testing.T, n *demo.Node) {
 	if err := client.CallContext(t.Context(), &peers, "admin_peers"); err != nil {
 		t.Fatal(err)
 	}
-	if len(peers) > 1 && peers[0].Name == "stranger" { // who is about to be gone
-		peers = peers[1:]
+	for _, peer := range peers {
+		if !strings.HasPrefix(peer.Name, "Geth/v1.10.26") { // what asked for node data, and is about to be gone
+			continue
+		}
+		eth, _ := peer.Protocols["eth"].(map[string]any)
+		if len(peer.Protocols) != 1 || eth["version"] != 66.0 {
+			t.Errorf("speaks %v", peer.Protocols)
+		}
+		t.Logf("geth offers %v, the link is eth/%v", peer.Caps, eth["version"])
+		return
 	}
-	if len(peers) == 0 {
-		t.Fatal("no peer")
-	}
-	eth, _ := peers[0].Protocols["eth"].(map[string]any)
-	if len(peers[0].Protocols) != 1 || eth["version"] != 66.0 {
-		t.Errorf("speaks %v", peers[0].Protocols)
-	}
-	t.Logf("geth offers %v, the link is eth/%v", peers[0].Caps, eth["version"])
+	t.Fatalf("geth is not among the peers: %+v", peers)
 }
 
 // awaitWhole waits until the node is a full one, and returns how many nodes its backfill wrote.

@@ -18,23 +18,22 @@ const Env = "SUNBEAM_GETH"
 // ours is the module whose go.mod pins geth.
 const ours = "github.com/sunbeam-eth/sunbeam"
 
+const geth = "github.com/ethereum/go-ethereum"
+
+// program is a command that is built and kept.
+type program struct {
+	env    string   // a variable that names a ready one
+	module string   // where the module is that it is built in, from the root of ours
+	pkg    string   // what to build
+	flags  []string // more, for go build
+	always bool     // build it whenever it is asked for: its source changes with ours
+}
+
 // Binary returns the path of a geth of the version in our go.mod. The first call builds
 // it (minutes, if Go's build cache is empty) and keeps it in the user's cache directory;
 // it must run inside the module then. The variable SUNBEAM_GETH overrides all of this.
 func Binary(ctx context.Context) (string, error) {
-	path, root, err := given(ctx, Env)
-	if path != "" || err != nil {
-		return path, err
-	}
-	version, err := goTool(ctx, root, "list", "-m", "-f", "{{.Version}}", "github.com/ethereum/go-ethereum")
-	if err != nil {
-		return "", err
-	}
-	dir := filepath.Join(cacheDir(), "geth-"+version)
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return "", err
-	}
-	return build(ctx, root, dir)
+	return program{env: Env, pkg: geth + "/cmd/geth"}.binary(ctx)
 }
 
 // OldEnv names a ready geth v1.10.26; it is used as it is.
@@ -44,24 +43,56 @@ const OldEnv = "SUNBEAM_GETH_V1_10"
 // built from the module tools/geth-v1.10, once, like that of [Binary]. SUNBEAM_GETH_V1_10
 // overrides that.
 func OldBinary(ctx context.Context) (string, error) {
-	path, root, err := given(ctx, OldEnv)
+	return program{env: OldEnv, module: oldModule, pkg: geth + "/cmd/geth", flags: oldFlags()}.binary(ctx)
+}
+
+const oldModule = "tools/geth-v1.10"
+
+// oldFlags let geth v1.10 link to names of the runtime that Go hides by now.
+func oldFlags() []string { return []string{"-ldflags=-checklinkname=0"} }
+
+// binary is the path of a program that is ready to run. Of several processes one builds, the
+// others wait for it.
+func (p program) binary(ctx context.Context) (string, error) {
+	path, root, err := p.given(ctx)
 	if path != "" || err != nil {
 		return path, err
 	}
-	dir := filepath.Join(cacheDir(), "geth-v1.10.26")
+	root = filepath.Join(root, filepath.FromSlash(p.module))
+	version, err := goTool(ctx, root, "list", "-m", "-f", "{{.Version}}", geth)
+	if err != nil {
+		return "", err
+	}
+	dir := filepath.Join(cacheDir(), "geth-"+version)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return "", err
 	}
-	// It links to names of the runtime that Go hides by now.
-	return build(ctx, filepath.Join(root, "tools", "geth-v1.10"), dir, "-ldflags=-checklinkname=0")
+	lock, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o644)
+	if err != nil {
+		return "", err
+	}
+	defer lock.Close() // releases the lock
+	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil {
+		return "", fmt.Errorf("lock %s: %w", lock.Name(), err)
+	}
+	target := filepath.Join(dir, filepath.Base(p.pkg))
+	if _, err := os.Stat(target); err == nil && !p.always {
+		return target, nil
+	}
+	fresh := target + ".new" // so that a build cut short leaves nothing that looks ready
+	args := append([]string{"build", "-o", fresh}, p.flags...)
+	if _, err := goTool(ctx, root, append(args, p.pkg)...); err != nil {
+		return "", err
+	}
+	return target, os.Rename(fresh, target)
 }
 
-// given is the ready binary that a variable of the environment names, or else the root of our module, to
+// given is the ready binary that the variable of the environment names, or else the root of our module, to
 // build one in.
-func given(ctx context.Context, env string) (path, root string, err error) {
-	if path := os.Getenv(env); path != "" {
+func (p program) given(ctx context.Context) (path, root string, err error) {
+	if path := os.Getenv(p.env); path != "" {
 		if _, err := os.Stat(path); err != nil {
-			return "", "", fmt.Errorf("%s: %w", env, err)
+			return "", "", fmt.Errorf("%s: %w", p.env, err)
 		}
 		return path, "", nil
 	}
@@ -71,32 +102,9 @@ func given(ctx context.Context, env string) (path, root string, err error) {
 	}
 	name, root, _ := strings.Cut(module, " ")
 	if name != ours {
-		return "", "", fmt.Errorf("geth is built inside the module %s, this is %s; set %s to a ready binary", ours, name, env)
+		return "", "", fmt.Errorf("%s is built inside the module %s, this is %s; set %s to a ready binary", filepath.Base(p.pkg), ours, name, p.env)
 	}
 	return "", root, nil
-}
-
-// build makes dir/geth unless it is there. Of several processes one builds, the others
-// wait for it.
-func build(ctx context.Context, root, dir string, flags ...string) (string, error) {
-	target := filepath.Join(dir, "geth")
-	lock, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o644)
-	if err != nil {
-		return "", err
-	}
-	defer lock.Close() // releases the lock
-	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil {
-		return "", fmt.Errorf("lock %s: %w", lock.Name(), err)
-	}
-	if _, err := os.Stat(target); err == nil {
-		return target, nil
-	}
-	fresh := target + ".new" // so that a build cut short leaves nothing that looks ready
-	args := append([]string{"build", "-o", fresh}, flags...)
-	if _, err := goTool(ctx, root, append(args, "github.com/ethereum/go-ethereum/cmd/geth")...); err != nil {
-		return "", err
-	}
-	return target, os.Rename(fresh, target)
 }
 
 func cacheDir() string {

@@ -1,10 +1,13 @@
 // The last geth that answers GetNodeData (eth/66). It is a peer in tests, a program of
-// its own: nothing of it is linked into ours. See internal/gethpeer.
+// its own: nothing of it is linked into ours. So is nodedata, which asks for node data
+// with its code. See internal/gethpeer.
 module github.com/sunbeam-eth/sunbeam/tools/geth-v1.10
 
 go 1.26
 
 tool github.com/ethereum/go-ethereum/cmd/geth
+
+require github.com/ethereum/go-ethereum v1.10.26
 
 require (
 	github.com/StackExchange/wmi v0.0.0-20180116203802-5d049714c4a6 // indirect
@@ -19,7 +22,6 @@ require (
 	github.com/dlclark/regexp2 v1.4.1-0.20201116162257-a2a8dda75c91 // indirect
 	github.com/dop251/goja v0.0.0-20220405120441-9037c2b61cbf // indirect
 	github.com/edsrzf/mmap-go v1.0.0 // indirect
-	github.com/ethereum/go-ethereum v1.10.26 // indirect
 	github.com/fatih/color v1.7.0 // indirect
 	github.com/fjl/memsize v0.0.0-20190710130421-bcb5799ab5e5 // indirect
 	github.com/gballet/go-libpcsclite v0.0.0-20190607065134-2772fd86a8ff // indirect
