@@ -46,31 +46,41 @@ func (l *lists) want(headers ...*types.Header) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, header := range headers {
-		if header.BlockAccessListHash == nil {
-			continue
-		}
-		if _, known := l.known.Get(header.Hash()); known {
-			continue
-		}
-		arrival := &listArrival{header: header, done: make(chan struct{})}
-		l.known.Add(header.Hash(), arrival)
-		l.wanted = append(l.wanted, arrival)
-	}
-	if len(l.wanted) > 0 {
-		select {
-		case l.ready <- struct{}{}:
-		default:
+		if header.BlockAccessListHash != nil {
+			l.wantLocked(header)
 		}
 	}
+	l.tellLocked()
 }
 
 // of returns the arrival of the list that a header commits to.
 func (l *lists) of(header *types.Header) *listArrival {
-	l.want(header)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	arrival, _ := l.known.Get(header.Hash())
+	defer l.tellLocked()
+	return l.wantLocked(header)
+}
+
+// wantLocked returns what is known of a list, or will be.
+func (l *lists) wantLocked(header *types.Header) *listArrival {
+	if arrival, known := l.known.Get(header.Hash()); known {
+		return arrival
+	}
+	arrival := &listArrival{header: header, done: make(chan struct{})}
+	l.known.Add(header.Hash(), arrival)
+	l.wanted = append(l.wanted, arrival)
 	return arrival
+}
+
+// tellLocked wakes run if there is something to ask for.
+func (l *lists) tellLocked() {
+	if len(l.wanted) == 0 {
+		return
+	}
+	select {
+	case l.ready <- struct{}{}:
+	default:
+	}
 }
 
 // run asks for what is wanted until ctx ends.

@@ -2,12 +2,15 @@ package beamsync
 
 import (
 	"bytes"
+	"context"
+	"math/big"
 	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/ethereum/go-ethereum/beacon/engine"
+	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/core/types"
 	"github.com/ethereum/go-ethereum/core/types/bal"
 	"github.com/ethereum/go-ethereum/params"
@@ -45,6 +48,32 @@ func TestListsOfAncestors(t *testing.T) {
 			}
 		}
 	})
+}
+
+// unlistedPeers say at once that they have no list.
+type unlistedPeers struct{ nobody }
+
+func (unlistedPeers) AccessLists(_ context.Context, headers []*types.Header) ([]rlp.RawValue, error) {
+	return make([]rlp.RawValue, len(headers)), nil
+}
+
+// TestListRefusedAtOnce: who wants a list that nobody has is told so, however soon that is known.
+func TestListRefusedAtOnce(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	lists, done := newLists(unlistedPeers{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		lists.run(ctx)
+	}()
+	for number := range int64(100_000) {
+		arrival := lists.of(&types.Header{Number: big.NewInt(number), BlockAccessListHash: new(common.Hash)})
+		if arrival == nil {
+			t.Fatalf("of list %d nothing is known", number)
+		}
+		<-arrival.done
+	}
+	cancel()
+	<-done
 }
 
 // TestListIsCheckedBeforeUse: a payload without its list is executed with the one that a peer gives
