@@ -278,6 +278,12 @@ func (i *Importer) finish(p *pending, status engine.PayloadStatusV1) {
 	if i.mu.pending[p.block.Hash()] == p {
 		delete(i.mu.pending, p.block.Hash())
 	}
+	if status.Status == engine.INVALID && p.number() == i.mu.newest { // a bad block may have any number
+		i.mu.newest = i.mu.executed
+		for _, other := range i.mu.pending {
+			i.mu.newest = max(i.mu.newest, other.number())
+		}
+	}
 	i.metrics.pending.Set(float64(len(i.mu.pending)))
 	i.mu.Unlock()
 	p.finish(status)

@@ -178,6 +178,19 @@ func TestInvalidTogether(t *testing.T) {
 	})
 }
 
+// TestInvalidNumber: what a bad block says its number is does not make the node one that is far behind.
+func TestInvalidNumber(t *testing.T) {
+	inImporterBubble(t, 12, 30, func(f *fixture) {
+		f.follow(10, 11)
+		header := types.CopyHeader(f.at(12).Header())
+		header.Number = big.NewInt(1 << 40)
+		f.want("bad number", f.payload(types.NewBlockWithHeader(header).WithBody(*f.at(12).Body()), time.Minute), engine.INVALID)
+		if status := f.importer.Status(); status.Newest != 11 || status.Lag != 0 {
+			t.Errorf("newest %d, %d blocks behind", status.Newest, status.Lag)
+		}
+	})
+}
+
 // TestBodyMismatch: a wrong body under a good hash says nothing about the hash.
 func TestBodyMismatch(t *testing.T) {
 	inImporterBubble(t, 11, 30, func(f *fixture) {
