@@ -66,6 +66,28 @@ func (f *fixture) pivoted(why string) {
 	}
 }
 
+// TestForgottenStates: blocks whose states nobody has any more are given up when the chain has left them behind.
+// For ever, they would take all places.
+func TestForgottenStates(t *testing.T) {
+	inImporterBubble(t, 60, 10, func(f *fixture) {
+		f.follow(50, 50)
+		for number := 38; number > 38-2*maxExecutions; number -= 2 {
+			f.mu.Lock()
+			f.gone = append(f.gone, f.at(number-1).Root())
+			f.mu.Unlock()
+			f.want("old block", f.payload(f.at(number), time.Minute), engine.SYNCING)
+		}
+		if pending := f.importer.Status().Pending; len(pending) != maxExecutions {
+			t.Fatalf("in work: %+v", pending)
+		}
+		f.follow(51, 60)
+		synctest.Wait()
+		if pending := f.importer.Status().Pending; len(pending) != 0 {
+			t.Errorf("still in work: %+v", pending)
+		}
+	})
+}
+
 // TestStalledNetwork: when nobody answers for two slots, blocks are late, and nothing is skipped.
 func TestStalledNetwork(t *testing.T) {
 	const slot = 12 * time.Second

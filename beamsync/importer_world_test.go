@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"math/big"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -40,6 +41,7 @@ type network struct {
 	delay time.Duration // of each request
 	mute  bool          // nobody answers
 	asked int           // requests for nodes and codes
+	gone  []common.Hash // roots of states that nobody has any more
 
 	helpful    bool                            // hints bring what they ask for
 	hints      time.Duration                   // that hints take otherwise, all in vain
@@ -248,7 +250,12 @@ func (s networkSession) FetchNode(ctx context.Context, f trie.Fault) ([]byte, er
 	}
 	s.mu.Lock()
 	s.asked++
+	gone := slices.Contains(s.gone, f.Root)
 	s.mu.Unlock()
+	if gone { // asked for as long as the caller likes
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
 	blob, _ := s.states.Node(f.Owner, f.Path, f.Hash)
 	if blob == nil {
 		return nil, trie.ErrUnavailable

@@ -155,6 +155,8 @@ func (i *Importer) process(ctx context.Context, p *pending) (engine.PayloadStatu
 		if err := i.beginBeaming(p, base.parent); err != nil {
 			return engine.PayloadStatusV1{}, err
 		}
+	} else if i.full() == nil {
+		i.supersede(p.number()) // what has come no further waits for states that peers no longer have
 	}
 	p.enter("slot")
 	select {
