@@ -8,6 +8,7 @@ import (
 	"github.com/ethereum/go-ethereum/p2p/enode"
 
 	"github.com/sunbeam-eth/sunbeam/beamsync"
+	"github.com/sunbeam-eth/sunbeam/chain"
 	"github.com/sunbeam-eth/sunbeam/p2p"
 	"github.com/sunbeam-eth/sunbeam/trie"
 )
@@ -73,9 +74,10 @@ func (n *Node) nodeID() (string, error) {
 }
 
 // usableRoot is the root of a canonical block's state, zero if that is not known or of no use: the hand-over
-// executes all blocks since.
+// begins at a block that was executed here, and executes all blocks since.
 func (n *Node) usableRoot(number uint64) common.Hash {
-	if header := n.chain.HeaderByNumber(number); header != nil && number+1 >= n.chain.Oldest() {
+	header := n.chain.HeaderByNumber(number)
+	if header != nil && number >= n.chain.Oldest() && n.chain.Status(header.Hash()) == chain.Executed {
 		return header.Root
 	}
 	return common.Hash{}

@@ -5,9 +5,14 @@ import (
 	"time"
 
 	"github.com/ethereum/go-ethereum/common"
+	"github.com/ethereum/go-ethereum/consensus/beacon"
+	"github.com/ethereum/go-ethereum/consensus/ethash"
+	"github.com/ethereum/go-ethereum/core"
 	"github.com/ethereum/go-ethereum/core/types"
 	"github.com/ethereum/go-ethereum/crypto"
 
+	"github.com/sunbeam-eth/sunbeam/chain"
+	"github.com/sunbeam-eth/sunbeam/db"
 	"github.com/sunbeam-eth/sunbeam/p2p"
 )
 
@@ -47,4 +52,31 @@ func TestSwarmServing(t *testing.T) {
 		t.Error("the head's state is of no use, or one that does not exist is")
 	}
 	n.stop(t)
+}
+
+// TestUsableRoot: a state that fellows collect is of use if its block was executed here, for then those since are, and a
+// hand-over can begin there. Of blocks from before that, which history has brought, it cannot.
+func TestUsableRoot(t *testing.T) {
+	genesis := pragueGenesis()
+	_, blocks, receipts := core.GenerateChainWithGenesis(genesis, beacon.New(ethash.NewFaker()), 5, func(int, *core.BlockGen) {})
+	store, err := db.OpenMemory(db.Options{})
+	check(t, err)
+	defer store.Close()
+	n := new(Node)
+	n.chain, err = chain.New(store.Chain(), genesis)
+	check(t, err)
+	check(t, n.chain.AddHeaders([]*types.Header{blocks[2].Header(), blocks[3].Header()}))
+	check(t, n.chain.Commit(blocks[4], receipts[4]))
+	_, err = n.chain.SetHead(blocks[4].Hash())
+	check(t, err)
+	useful := func() bool {
+		return n.usableRoot(5) == blocks[4].Root() && n.usableRoot(4) == (common.Hash{}) && n.usableRoot(6) == (common.Hash{})
+	}
+	if !useful() {
+		t.Errorf("without history: %x, %x", n.usableRoot(5), n.usableRoot(4))
+	}
+	check(t, n.chain.AddHistory(blocks[3:4], receipts[3:4]))
+	if !useful() {
+		t.Errorf("with history: %x, %x", n.usableRoot(5), n.usableRoot(4))
+	}
 }
