@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 
@@ -271,18 +272,19 @@ func (w *walk) ask(ctx context.Context, peer *rangePeer, need *trie.Need) {
 }
 
 // prove verifies replies, as many at once as there are processors. While it yields, it is one at most, of
-// a peer that is asked on.
+// a peer that is asked on; fellows are not.
 func (w *walk) prove() {
 	most, yields := runtime.GOMAXPROCS(0), w.yields(time.Now())
 	if yields {
 		most = 1
 	}
 	for w.proving < most && len(w.unproved) > 0 {
-		r := w.unproved[0]
-		if yields && !w.b.peers.spares(r.peer) {
+		next := slices.IndexFunc(w.unproved, func(r *rangeResult) bool { return !yields || r.peer != nil && w.b.peers.spares(r.peer) })
+		if next < 0 {
 			return
 		}
-		w.unproved = w.unproved[1:]
+		r := w.unproved[next]
+		w.unproved = slices.Delete(w.unproved, next, next+1)
 		w.proving++
 		w.wires.Add(1)
 		go func() {

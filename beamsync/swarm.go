@@ -138,13 +138,14 @@ func (s *swarm) begun() uint64 {
 }
 
 func (s *swarm) join(p FellowPeer) {
+	have := p.Have() // not under our lock: it may take the peer's, which may be asking us
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.liars[p.ID()] {
 		return
 	}
 	f := &fellow{FellowPeer: p, news: time.Now()}
-	f.hear(p.Have(), time.Now())
+	f.hear(have, time.Now())
 	s.fellows[p.ID()] = f
 	s.changed()
 }
@@ -175,12 +176,15 @@ func (s *swarm) expel(id string) bool {
 // told takes what a fellow tells now. complete says that it has a whole state.
 func (s *swarm) told(id string, now time.Time) (complete bool) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	f := s.fellows[id]
+	s.mu.Unlock()
 	if f == nil {
 		return false
 	}
-	f.hear(f.Have(), now)
+	have := f.Have() // as in join
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f.hear(have, now)
 	s.changed()
 	return f.have.Number > 0 && !f.have.Active
 }

@@ -74,6 +74,27 @@ func TestSwarm(t *testing.T) {
 	}
 }
 
+// TestSwarmYields: blocks in work now and then delay two nodes that feed each other, and do nothing worse.
+func TestSwarmYields(t *testing.T) {
+	state := newWholeState(8000, 100, 0)
+	one, alone := lone(t, state)
+	synctest.Test(t, func(t *testing.T) {
+		w := newSwarmWorld(t, swarmRate, state)
+		began := time.Now()
+		w.busy = func() bool { return time.Since(began)%time.Second > 600*time.Millisecond }
+		nodes := []*swarmNode{w.start("node0", state), w.start("node1", state)}
+		for _, n := range nodes {
+			n.finish(time.Hour)
+			if n.took > 4*alone+5*time.Second || len(n.blames) > 0 {
+				t.Errorf("%s after %v (alone %v) blames %v", n.id, n.took, alone, n.blames)
+			}
+		}
+		if states := float64(w.uploaded()) / float64(one); states > 1.7 {
+			t.Errorf("%.2f states from the full peer", states)
+		}
+	})
+}
+
 // TestSwarmLate: who starts when the other one is half done gets nearly all from it.
 func TestSwarmLate(t *testing.T) {
 	state := swarmState()

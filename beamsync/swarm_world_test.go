@@ -388,6 +388,7 @@ type swarmWorld struct {
 	t     *testing.T
 	full  *fullPeer
 	delay time.Duration // between two of them, one way
+	busy  func() bool   // whether blocks are in work; nil: never
 	mu    sync.Mutex
 	nodes []*swarmNode
 }
@@ -406,8 +407,8 @@ func (w *swarmWorld) start(id string, state *wholeState) *swarmNode {
 	}
 	n.Backfill = NewBackfill(BackfillConfig{
 		Solid: n.solid, Writer: func() trie.SolidWriter { return n.solid }, Local: source, Source: source, Blamer: n,
-		Recent:   func() (Target, bool) { return Target{Root: state.root, Number: 204, Seed: common.Hash{0x77}}, true },
-		Self:     id,
+		Recent: func() (Target, bool) { return Target{Root: state.root, Number: 204, Seed: common.Hash{0x77}}, true },
+		Self:   id, Busy: w.busy,
 		Announce: func() { w.announce(n) },
 	})
 	n.Join(link)

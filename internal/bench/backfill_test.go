@@ -28,6 +28,7 @@ func TestBackfill(t *testing.T) {
 	opts.JSON, opts.Progress = true, &progress
 	if !testing.Short() {
 		opts.Peers, opts.Versus, opts.Kills, opts.Alone = 2, "geth", 1, true
+		opts.State, opts.RTT = bench.BackfillState(60_000, 150_000), 50*time.Millisecond // to be killed on the way takes some seconds of it
 	}
 	result, err := bench.Backfill(t.Context(), opts, &out)
 	if err != nil {
