@@ -25,6 +25,10 @@ const (
 	fellowPatience = 10 * time.Second // and for how long it did, so that nothing is expected of it
 	fellowLively   = 5 * time.Second  // for which it is waited for after it has told of another part
 	maxLargeTries  = 64               // in one Have, as the protocol allows
+
+	// changeRest is for how long nothing that fellows tell makes the walk divide its parts anew after it has: that
+	// takes some 10 ms for two members and 64 large tries, and whoever likes can tell something.
+	changeRest = 250 * time.Millisecond
 )
 
 // Have is what a node tells others about the state that it collects (docs/wit.md). It is unverified: a reason to ask.
@@ -91,6 +95,8 @@ type swarm struct {
 	fellows map[string]*fellow
 	liars   map[string]bool
 	ours    Have
+	resting bool // change had a token within changeRest
+	again   bool // and is to have another one then
 }
 
 // fellow is one of them; its fields belong to the swarm.
@@ -114,11 +120,24 @@ func newSwarm(self string, log *slog.Logger) *swarm {
 	return &swarm{self: self, log: log, change: make(chan struct{}, 1), fellows: make(map[string]*fellow), liars: make(map[string]bool)}
 }
 
+// changed lets the walk know, now and then. It is called under mu.
 func (s *swarm) changed() {
+	if s.resting {
+		s.again = true
+		return
+	}
 	select {
 	case s.change <- struct{}{}:
 	default:
 	}
+	s.resting, s.again = true, false
+	time.AfterFunc(changeRest, func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.resting = false; s.again {
+			s.changed()
+		}
+	})
 }
 
 // begin notes that we collect from now on.

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"log/slog"
 	"math"
 	"math/big"
 	"slices"
@@ -286,6 +287,34 @@ func TestSwarmLeaver(t *testing.T) {
 		stayer.finish(time.Hour)
 		if states := float64(w.uploaded()) / float64(one); states > 1.7 || stayer.took > 2*alone+2*time.Second {
 			t.Errorf("%.2f states, %v (alone %v)", states, stayer.took, alone)
+		}
+	})
+}
+
+// TestSwarmTalk: however often fellows tell something, the walk is not kept busy with it, and the last word counts.
+func TestSwarmTalk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSwarm("self", slog.New(slog.DiscardHandler))
+		s.join(teller{have: Have{Number: 1, Active: true}})
+		<-s.change
+		const talk = 10 * time.Second
+		tokens := 0
+		for began := time.Now(); time.Since(began) < talk; time.Sleep(time.Millisecond) {
+			s.told("teller", time.Now())
+			select {
+			case <-s.change:
+				tokens++
+			default:
+			}
+		}
+		if tokens > int(talk/changeRest) {
+			t.Errorf("%d changes in %v", tokens, talk)
+		}
+		s.told("teller", time.Now())
+		told := time.Now()
+		<-s.change
+		if waited := time.Since(told); waited > changeRest {
+			t.Errorf("the last word was heard after %v", waited)
 		}
 	})
 }
