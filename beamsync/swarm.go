@@ -24,6 +24,7 @@ const (
 	fellowBehind   = 8                // parts that we completed while a fellow completed none
 	fellowPatience = 10 * time.Second // and for how long it did, so that nothing is expected of it
 	fellowLively   = 5 * time.Second  // for which it is waited for after it has told of another part
+	fellowWalk     = time.Minute      // within which it begins one walk
 	maxLargeTries  = 64               // in one Have, as the protocol allows
 
 	// changeRest is for how long nothing that fellows tell makes the walk divide its parts anew after it has: that
@@ -104,7 +105,9 @@ type fellow struct {
 	FellowPeer
 	have    Have
 	whole   map[common.Hash]trie.Slices
-	news    time.Time // when it last told of another part
+	began   time.Time // when it told of another state, once within fellowWalk
+	most    int       // parts that it has told of since
+	news    time.Time // when there were more of them than ever before
 	behind  int       // parts that we have completed since
 	stalled bool      // nothing is expected of it until it tells of another part
 	useless bool      // what it tells counts for nothing
@@ -208,10 +211,15 @@ func (s *swarm) told(id string, now time.Time) (complete bool) {
 	return f.have.Number > 0 && !f.have.Active
 }
 
+// hear takes what it tells. Parts that it tells of, takes back and tells of again are no news, nor are
+// states that it changes all the time: it is waited for because of what it brings.
 func (f *fellow) hear(have Have, now time.Time) {
 	whole := have.whole()
-	if have.Number != f.have.Number || partsIn(whole) > partsIn(f.whole) {
-		f.news, f.behind, f.stalled = now, 0, false
+	if have.Number != f.have.Number && now.Sub(f.began) >= fellowWalk {
+		f.began, f.most = now, -1
+	}
+	if parts := partsIn(whole); parts > f.most {
+		f.most, f.news, f.behind, f.stalled = parts, now, 0, false
 	}
 	f.have, f.whole = have, whole
 }

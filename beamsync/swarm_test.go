@@ -8,6 +8,7 @@ import (
 	"math"
 	"math/big"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -274,6 +275,53 @@ func TestSwarmIdler(t *testing.T) {
 type idler struct{ nodeLink }
 
 func (idler) Have() Have { return Have{Number: 204, Since: 1, Active: true} }
+
+// TestSwarmPretender: nor does one that tells of another block, or of one part more and one less, every second.
+func TestSwarmPretender(t *testing.T) {
+	state := newWholeState(6000, 100, 0)
+	one, alone := lone(t, state)
+	for name, pretend := range map[string]func(have *Have, n int){
+		"blocks": func(have *Have, n int) { have.Number += uint64(n) },
+		"parts":  func(have *Have, n int) { have.Accounts[31] = byte(n) & 1 },
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newSwarmWorld(t, swarmRate, state)
+			n := w.start("node", state)
+			var said atomic.Int64
+			p := pretender{idler{nodeLink{n, &swarmNode{id: "pretender"}}}, func(have *Have) { pretend(have, int(said.Load())) }}
+			n.Join(p)
+			over := make(chan struct{})
+			go func() {
+				for tick := time.Tick(time.Second); ; said.Add(1) {
+					select {
+					case <-tick:
+						n.Told(p)
+					case <-over:
+						return
+					}
+				}
+			}()
+			n.finish(24 * time.Hour)
+			close(over)
+			states := float64(w.uploaded()) / float64(one)
+			t.Logf("%s: %.2f states, %v (alone %v)", name, states, n.took, alone)
+			if n.took > alone+20*time.Second || states > 1.6 {
+				t.Errorf("%s: %v instead of %v, %.2f states", name, n.took, alone, states)
+			}
+		})
+	}
+}
+
+type pretender struct {
+	idler
+	pretend func(*Have)
+}
+
+func (p pretender) Have() Have {
+	have := p.idler.Have()
+	p.pretend(&have)
+	return have
+}
 
 // TestSwarmLeaver: when one leaves half-way, the other one brings the rest.
 func TestSwarmLeaver(t *testing.T) {
