@@ -165,3 +165,34 @@ func TestCatchUpInvalid(t *testing.T) {
 		t.Errorf("head %d without a choice", chained.CurrentHeader().Number)
 	}
 }
+
+// TestInvalidForLong: a beaming node that has seen a chain's bad block does not go over to that chain, however long it
+// becomes, although the blocks after the bad one are good by themselves and their states can be had.
+func TestInvalidForLong(t *testing.T) {
+	const bad = 40
+	genesis, good := missedChain(200, 0)
+	_, made := missedChain(200, bad)
+	var local trie.Local
+	before, _ := newLocalImporter(t, genesis, false, func(cfg *ImporterConfig) { local = cfg.Local })
+	for _, block := range good { // makes the states
+		if status := payload(t, before, block, 20*time.Second); status.Status != engine.VALID {
+			t.Fatal(status)
+		}
+	}
+	importer, _ := newLocalImporter(t, genesis, false, func(cfg *ImporterConfig) {
+		cfg.Local, cfg.Blocks = local, newLibrary(made)
+	})
+	for at, block := range made {
+		want := engine.VALID
+		if at >= bad-1 {
+			want = engine.INVALID
+		}
+		if status := payload(t, importer, block, 20*time.Second); status.Status != want {
+			t.Fatalf("block %d: %s", at+1, status.Status)
+		}
+		status, err := importer.Forkchoice(t.Context(), engine.ForkchoiceStateV1{HeadBlockHash: block.Hash()})
+		if err != nil || status.Status != want {
+			t.Fatalf("head %d: %v, %v", at+1, status, err)
+		}
+	}
+}

@@ -235,8 +235,12 @@ func (i *Importer) settled(hash, parent common.Hash) (engine.PayloadStatusV1, bo
 	if i.cfg.Chain.Status(hash) == chain.Executed {
 		return valid(hash), true
 	}
+	rejection := i.cfg.Chain.Rejection
+	if i.full() == nil { // it may begin to beam above the bad block
+		rejection = i.cfg.Chain.LastingRejection
+	}
 	for _, bad := range []common.Hash{hash, parent} {
-		if latest, err := i.cfg.Chain.Rejection(bad); err != nil {
+		if latest, err := rejection(bad); err != nil {
 			if bad != hash {
 				i.cfg.Chain.RejectChild(hash, bad) // its children may come next
 			}

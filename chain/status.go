@@ -4,8 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"github.com/ethereum/go-ethereum/common"
+	"github.com/ethereum/go-ethereum/common/lru"
 	"github.com/ethereum/go-ethereum/core/types"
 )
 
@@ -58,62 +60,65 @@ type rejection struct {
 // rejections remembers bad blocks. Its zero value is ready to use.
 type rejections struct {
 	mu     sync.Mutex
-	blocks map[common.Hash]*rejection // bad blocks and their descendants seen so far
+	blocks lru.BasicLRU[common.Hash, *rejection] // bad blocks and their descendants seen so far; the newest of a bad chain stay
+	used   atomic.Bool
 }
 
-func (r *rejections) add(bad common.Hash, verdict *rejection) {
+func (r *rejections) add(hash common.Hash, verdict *rejection) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.addLocked(bad, verdict)
-}
-
-func (r *rejections) addLocked(hash common.Hash, verdict *rejection) {
-	if r.blocks == nil {
-		r.blocks = make(map[common.Hash]*rejection)
+	if r.used.CompareAndSwap(false, true) {
+		r.blocks = lru.NewBasicLRU[common.Hash, *rejection](maxRejections)
 	}
-	if _, ok := r.blocks[hash]; !ok && len(r.blocks) >= maxRejections {
-		for victim := range r.blocks { // any: an evicted block is only judged again
-			delete(r.blocks, victim)
-			break
-		}
-	}
-	r.blocks[hash] = verdict
+	r.blocks.Add(hash, verdict)
 }
 
 func (r *rejections) get(hash common.Hash) *rejection {
+	if r.empty() {
+		return nil
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.blocks[hash]
+	verdict, _ := r.blocks.Get(hash)
+	return verdict
 }
 
-func (r *rejections) empty() bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return len(r.blocks) == 0
-}
+// empty says whether nothing has been rejected ever, as is the rule.
+func (r *rejections) empty() bool { return !r.used.Load() }
 
 // forget drops the verdict on a block together with all that descends from it.
 func (r *rejections) forget(hash common.Hash) {
+	if r.empty() {
+		return
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for key, verdict := range r.blocks {
-		if key == hash || verdict.bad == hash {
-			delete(r.blocks, key)
+	for _, key := range r.blocks.Keys() {
+		if verdict, _ := r.blocks.Peek(key); key == hash || verdict.bad == hash {
+			r.blocks.Remove(key)
 		}
 	}
 }
 
 // hit counts an answer given from memory and says whether the verdict still stands: after
-// maxRejectionHits answers it is dropped, so that a wrong one cannot hold a node for ever.
-func (r *rejections) hit(asked common.Hash, verdict *rejection) bool {
+// maxRejectionHits answers it is dropped, so that a wrong one cannot hold a node for ever. If it is lasting, answers about
+// descendants do not count, and they stay what they are until the bad block has been judged anew.
+func (r *rejections) hit(asked common.Hash, verdict *rejection, lasting bool) bool {
+	itself := asked == verdict.bad
 	r.mu.Lock()
-	verdict.hits++
+	if itself || !lasting {
+		verdict.hits++
+	}
 	stands := verdict.hits < maxRejectionHits
-	if stands && asked != verdict.bad {
-		r.addLocked(asked, verdict)
+	switch {
+	case stands && !itself:
+		r.blocks.Add(asked, verdict)
+	case !stands && lasting:
+		verdict.hits = 0
+		r.blocks.Remove(verdict.bad)
 	}
 	r.mu.Unlock()
-	if !stands {
+	if !stands && !lasting {
 		r.forget(verdict.bad)
 	}
 	return stands
@@ -161,13 +166,23 @@ func (c *Chain) RejectChild(hash, parent common.Hash) {
 // payload that is not held, ask for its parent, and call [Chain.RejectChild]. latestValid is the Engine API's
 // latestValidHash, see [Chain.LatestValid].
 func (c *Chain) Rejection(hash common.Hash) (latestValid *common.Hash, err error) {
+	return c.rejection(hash, false)
+}
+
+// LastingRejection is Rejection for a node that would not judge the bad block anew if it were asked about a descendant, but
+// begin above it: so what descends from a bad block stays bad.
+func (c *Chain) LastingRejection(hash common.Hash) (latestValid *common.Hash, err error) {
+	return c.rejection(hash, true)
+}
+
+func (c *Chain) rejection(hash common.Hash, lasting bool) (latestValid *common.Hash, err error) {
 	if c.rejections.empty() {
 		return nil, nil
 	}
 	at := hash
 	for range maxRejections {
 		if verdict := c.rejections.get(at); verdict != nil {
-			if !c.rejections.hit(hash, verdict) {
+			if !c.rejections.hit(hash, verdict, lasting) {
 				return nil, nil
 			}
 			if hash == verdict.bad {

@@ -90,6 +90,36 @@ func TestRejectionWearsOff(t *testing.T) {
 	}
 }
 
+// TestLastingRejection: however often a descendant is asked about, it stays what it is until the bad block turns out good.
+func TestLastingRejection(t *testing.T) {
+	w := newWorld()
+	c, _ := open(t, w.genesis)
+	bad, child := w.main[0], common.Hash{1}
+	c.Reject(bad, errBad)
+	c.RejectChild(child, bad.Hash())
+	for range 1000 {
+		if _, err := c.LastingRejection(child); !errors.Is(err, errBad) {
+			t.Fatalf("a child: %v", err)
+		}
+	}
+	asked := 0
+	for ; asked < 1000; asked++ {
+		if _, err := c.LastingRejection(bad.Hash()); err == nil {
+			break
+		}
+	}
+	if asked != 127 || c.Status(bad.Hash()) != chain.Unknown {
+		t.Fatalf("judged anew after %d answers, status %v", asked, c.Status(bad.Hash()))
+	}
+	if _, err := c.LastingRejection(child); !errors.Is(err, errBad) {
+		t.Fatalf("a child of what is not judged anew yet: %v", err)
+	}
+	commit(t, c, w.main[:1], w.mainR[:1])
+	if _, err := c.LastingRejection(child); err != nil {
+		t.Fatalf("a child of what is good: %v", err)
+	}
+}
+
 func TestRejectionsAreBounded(t *testing.T) {
 	w := newWorld()
 	c, _ := open(t, w.genesis)
