@@ -36,14 +36,18 @@ type CatchUp struct {
 //
 // The error is an *invalidAncestor if a block on the way is invalid.
 func (i *Importer) catchUp(ctx context.Context, states *complete, hash common.Hash, number uint64) error {
+	defer i.showCatchUp(nil)
+	// First the headers, beside others who do: it may be that nobody has them.
+	if _, err := i.trail(ctx, states, hash, number); err != nil {
+		return err
+	}
 	select {
 	case i.catching <- struct{}{}:
 		defer func() { <-i.catching }()
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	defer i.showCatchUp(nil)
-	trail, err := i.trail(ctx, states, hash, number)
+	trail, err := i.trail(ctx, states, hash, number) // what is left to do
 	if err != nil {
 		return err
 	}

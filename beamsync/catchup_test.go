@@ -196,3 +196,37 @@ func TestInvalidForLong(t *testing.T) {
 		}
 	}
 }
+
+// reticent is a library that is asked for as long as the caller likes, as peers are.
+type reticent struct{ *library }
+
+func (r reticent) Headers(ctx context.Context, origin common.Hash, amount int) ([]*types.Header, error) {
+	if r.blocks[origin] == nil {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	return r.library.Headers(ctx, origin, amount)
+}
+
+// TestCatchUpBesideOrphan: a full node that waits for the parent of a block, which nobody has, makes up for other blocks
+// meanwhile, and gives that one up when the chain has left it behind.
+func TestCatchUpBesideOrphan(t *testing.T) {
+	genesis, made := missedChain(40, 0)
+	importer, _ := newLocalImporter(t, genesis, true, func(cfg *ImporterConfig) { cfg.Blocks = reticent{newLibrary(made)} })
+	header := made[2].Header()
+	header.ParentHash = common.Hash{0xaa}
+	orphan := types.NewBlockWithHeader(header).WithBody(*made[2].Body())
+	if status := payload(t, importer, orphan, 100*time.Millisecond); status.Status != engine.SYNCING {
+		t.Fatalf("orphan: %+v", status)
+	}
+	for _, number := range []int{20, 40} {
+		if status := payload(t, importer, made[number-1], 5*time.Second); status.Status != engine.VALID {
+			t.Fatalf("block %d: %+v, in work: %+v", number, status, importer.Status().Pending)
+		}
+	}
+	for began := time.Now(); len(importer.Status().Pending) > 0; time.Sleep(time.Millisecond) {
+		if time.Since(began) > 5*time.Second {
+			t.Fatalf("still in work: %+v", importer.Status().Pending)
+		}
+	}
+}

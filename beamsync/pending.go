@@ -155,8 +155,8 @@ func (i *Importer) process(ctx context.Context, p *pending) (engine.PayloadStatu
 		if err := i.beginBeaming(p, base.parent); err != nil {
 			return engine.PayloadStatusV1{}, err
 		}
-	} else if i.full() == nil {
-		i.supersede(p.number()) // what has come no further waits for states that peers no longer have
+	} else {
+		i.supersede(p.number()) // what has come no further waits for something that nobody has any more
 	}
 	p.enter("slot")
 	select {
