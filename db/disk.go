@@ -167,11 +167,12 @@ func (d *disk) guardLocked(do func() error) (err error) {
 	return do()
 }
 
-// SyncKeyValue implements ethdb.KeyValueSyncer.
+// SyncKeyValue implements ethdb.KeyValueSyncer. That it fails is a failure of the disk.
 func (d *disk) SyncKeyValue() error {
 	d.writing.Lock()
 	defer d.writing.Unlock()
 	if err := d.guardLocked(d.KeyValueStore.SyncKeyValue); err != nil {
+		_ = d.health.report(d.path, fmt.Errorf("sync: %w", err)) // too late while closing
 		return fmt.Errorf("sync database %s: %w", d.path, err)
 	}
 	return nil

@@ -1,6 +1,7 @@
 package db
 
 import (
+	"errors"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -59,5 +60,27 @@ func TestLookupOfKeysThatComeAndGo(t *testing.T) {
 			}
 			<-done
 		})
+	}
+}
+
+// unsynced is a disk that takes everything and keeps nothing for certain.
+type unsynced struct{ *memorydb.Database }
+
+func (unsynced) SyncKeyValue() error { return errDisk }
+
+// A disk that cannot be synced is broken: what was to be certain, as that the node is a full one, is not.
+func TestFailedSync(t *testing.T) {
+	d := openOn(t, unsynced{memorydb.New()})
+	if err := d.MarkFull(); !errors.Is(err, errDisk) {
+		t.Fatalf("mark: %v", err)
+	}
+	if err := d.Run(t.Context()); !errors.Is(err, errDisk) {
+		t.Errorf("run: %v", err)
+	}
+	if err := d.UnmarkFull(); !errors.Is(err, errDisk) {
+		t.Errorf("a write after that: %v", err)
+	}
+	if err := d.Close(); !errors.Is(err, errDisk) {
+		t.Errorf("close: %v", err)
 	}
 }
