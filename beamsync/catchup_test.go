@@ -197,6 +197,50 @@ func TestInvalidForLong(t *testing.T) {
 	}
 }
 
+// TestInvalidUnseen: nor does it when a block of that chain comes that it has not seen, as a head that it fetches by itself or
+// after a gap of which the headers show what it stands on.
+func TestInvalidUnseen(t *testing.T) {
+	const bad = 40
+	genesis, good := missedChain(200, 0)
+	_, made := missedChain(200, bad)
+	var local trie.Local
+	before, _ := newLocalImporter(t, genesis, false, func(cfg *ImporterConfig) { local = cfg.Local })
+	for _, block := range good { // makes the states
+		if status := payload(t, before, block, 20*time.Second); status.Status != engine.VALID {
+			t.Fatal(status)
+		}
+	}
+	importer, _ := newLocalImporter(t, genesis, false, func(cfg *ImporterConfig) {
+		cfg.Local, cfg.Blocks = local, newLibrary(made)
+	})
+	for at, block := range made[:100] {
+		want := engine.VALID
+		if at >= bad-1 {
+			want = engine.INVALID
+		}
+		if status := payload(t, importer, block, 20*time.Second); status.Status != want {
+			t.Fatalf("block %d: %s", at+1, status.Status)
+		}
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	status, err := importer.Forkchoice(ctx, engine.ForkchoiceStateV1{HeadBlockHash: made[100].Hash()})
+	if err != nil || status.Status != engine.INVALID || status.LatestValidHash == nil || *status.LatestValidHash != made[bad-2].Hash() {
+		t.Errorf("an unknown head: %+v, %v", status, err)
+	}
+	for _, block := range good[:150] {
+		if status := payload(t, importer, block, 20*time.Second); status.Status != engine.VALID {
+			t.Fatalf("good block %d: %s", block.NumberU64(), status.Status)
+		}
+	}
+	for _, at := range []int{125, 150} { // the second one shows if all between is remembered
+		status = payload(t, importer, made[at], 20*time.Second)
+		if status.Status != engine.INVALID || status.LatestValidHash == nil || *status.LatestValidHash != made[bad-2].Hash() {
+			t.Errorf("block %d after a gap: %+v", at+1, status)
+		}
+	}
+}
+
 // reticent is a library that is asked for as long as the caller likes, as peers are.
 type reticent struct{ *library }
 

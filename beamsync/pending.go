@@ -144,6 +144,11 @@ func (i *Importer) process(ctx context.Context, p *pending) (engine.PayloadStatu
 	if base.parent == nil { // it was executed: the store is broken, which says nothing about the block
 		return engine.PayloadStatusV1{}, errHeaderGone(p.block.ParentHash())
 	}
+	if base.beamed { // nobody asked before what its parent is worth, or that has shown since
+		if status, known := i.settled(p.block.Hash(), p.block.ParentHash()); known {
+			return status, nil
+		}
+	}
 	// The rules that need no state come before anything is fetched for the block.
 	switch err := i.verify(p.block, base.parent); {
 	case errors.Is(err, chain.ErrBodyMismatch): // nothing to remember of a hash that may be good
@@ -309,7 +314,7 @@ func (i *Importer) connect(ctx context.Context, p *pending) (*pending, error) {
 	)
 	for i.cfg.Chain.Status(hash) != chain.Executed && i.lookup(hash) == nil {
 		if uint64(len(missing)) >= i.cfg.MaxLag {
-			return nil, nil //nolint:nilnil // out of reach, which is not an error
+			return nil, i.condemned(missing) // out of reach, which is not an error
 		}
 		headers, err := i.cfg.Blocks.Headers(ctx, hash, int(i.cfg.MaxLag)-len(missing))
 		if err != nil {
@@ -341,6 +346,22 @@ func (i *Importer) connect(ctx context.Context, p *pending) (*pending, error) {
 		}
 	}
 	return parent, nil
+}
+
+// condemned returns an *invalidAncestor if one of these headers, newest first and linked, is that of a bad block or of one on top
+// of it: what stands on them must not be beamed on.
+func (i *Importer) condemned(headers []*types.Header) error {
+	for at, header := range headers {
+		latest, err := i.cfg.Chain.LastingRejection(header.Hash())
+		if err == nil {
+			continue
+		}
+		for at--; at >= 0; at-- {
+			i.cfg.Chain.RejectChild(headers[at].Hash(), headers[at].ParentHash)
+		}
+		return &invalidAncestor{latest: latest, reason: err}
+	}
+	return nil
 }
 
 // beginBeaming notes the parent that is not executed here, and gives up what is left behind.
