@@ -122,6 +122,11 @@ func (i *Importer) choose(choice choice) (engine.PayloadStatusV1, error) {
 		i.metrics.reorgs.Inc()
 		i.cfg.Log.Info("Chain reorganised", "dropped", len(reorg.Old), "added", len(reorg.New), "head", choice.HeadBlockHash)
 	}
+	i.mu.Lock()
+	if choice.turn == i.mu.choice.turn { // what is above and not in work is not wanted any more
+		i.setNewestLocked(header.Number.Uint64())
+	}
+	i.mu.Unlock()
 	i.metrics.head.Set(float64(header.Number.Uint64()))
 	i.metrics.lag.Set(float64(i.lag()))
 

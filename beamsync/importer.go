@@ -283,14 +283,19 @@ func (i *Importer) finish(p *pending, status engine.PayloadStatusV1) {
 		delete(i.mu.pending, p.block.Hash())
 	}
 	if status.Status == engine.INVALID && p.number() == i.mu.newest { // a bad block may have any number
-		i.mu.newest = i.mu.executed
-		for _, other := range i.mu.pending {
-			i.mu.newest = max(i.mu.newest, other.number())
-		}
+		i.setNewestLocked(i.mu.executed)
 	}
 	i.metrics.pending.Set(float64(len(i.mu.pending)))
 	i.mu.Unlock()
 	p.finish(status)
+}
+
+// setNewestLocked makes this number, or the highest one in work, that of the newest block.
+func (i *Importer) setNewestLocked(number uint64) {
+	i.mu.newest = number
+	for _, p := range i.mu.pending {
+		i.mu.newest = max(i.mu.newest, p.number())
+	}
 }
 
 // lookup returns the pending of a block, or nil.

@@ -141,3 +141,20 @@ func TestMarkers(t *testing.T) {
 		}
 	})
 }
+
+// TestShorterChain: a reorg to a chain with fewer blocks leaves the node at its head, not behind one that nobody wants any more.
+func TestShorterChain(t *testing.T) {
+	inImporterBubble(t, 16, 30, func(f *fixture) {
+		f.follow(10, 14)
+		f.follow(11, 11)
+		if status := f.importer.Status(); status.Head != 11 || status.Lag != 0 {
+			t.Errorf("head %d, %d blocks behind", status.Head, status.Lag)
+		}
+		f.set(time.Second, true)
+		f.payload(f.at(15), time.Second)
+		f.choose(f.at(12).Hash(), common.Hash{}, common.Hash{}, time.Second)
+		if status := f.importer.Status(); status.Head != 12 || status.Newest != 15 {
+			t.Errorf("head %d, newest %d", status.Head, status.Newest)
+		}
+	})
+}
