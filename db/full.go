@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/core/rawdb"
@@ -118,7 +119,8 @@ func (d *DB) EnableFull(root common.Hash, cache *trie.Cache) (*Full, error) {
 		return nil, err
 	}
 	if err := full.tdb.Enable(root); err != nil {
-		return nil, errors.Join(fmt.Errorf("enable state %x: %w", root, err), full.tdb.Close())
+		d.end(full.tdb, common.Hash{})
+		return nil, fmt.Errorf("enable state %x: %w", root, err)
 	}
 	d.full.open = full
 	return full, d.health.check()
@@ -176,7 +178,8 @@ func (d *DB) newFull(cache *trie.Cache) (*Full, error) {
 	}
 	tdb := triedb.NewDatabase(disk, &triedb.Config{PathDB: config})
 	if err := d.health.check(); err != nil {
-		return nil, errors.Join(err, tdb.Close()) // it works in the background
+		d.end(tdb, common.Hash{}) // it works in the background
+		return nil, err
 	}
 	return &Full{
 		tdb: tdb, mpt: state.NewMPTDatabase(tdb, state.NewCodeDB(disk)), chain: d.chain, health: d.health, cache: cache,
@@ -193,12 +196,39 @@ func (d *DB) closeFull(keep bool) {
 		return
 	}
 	d.full.open = nil
+	var root common.Hash
 	if keep {
 		if header := rawdb.ReadHeadHeader(d.chain.db); header != nil && full.Has(header.Root) {
-			_ = full.tdb.Journal(header.Root)
+			root = header.Root
 		}
 	}
-	_ = full.tdb.Close()
+	d.end(full.tdb, root)
+}
+
+// endPatience is how long a path database may take to end after a disk failed.
+const endPatience = 2 * time.Second
+
+// end closes a path database, and keeps what it has in memory up to a state, unless that is zero. After a disk
+// failed that may never end: go-ethereum loses the wish to stop in the error of its background work (v1.17.8,
+// pathdb's checkAndFlush). The process ends soon then.
+func (d *DB) end(tdb *triedb.Database, keep common.Hash) {
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		if keep != (common.Hash{}) {
+			_ = tdb.Journal(keep)
+		}
+		_ = tdb.Close()
+	}()
+	select {
+	case <-ended:
+		return
+	case <-d.health.failed: // perhaps only now
+	}
+	select {
+	case <-ended:
+	case <-time.After(endPatience):
+	}
 }
 
 // Has says whether a state is there.

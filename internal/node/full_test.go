@@ -392,9 +392,11 @@ func TestRottenDisk(t *testing.T) {
 			check(t, err)
 			_, err = file.WriteAt(bytes.Repeat([]byte{0xa5}, step), at)
 			check(t, errors.Join(err, file.Close()))
-			cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestRottenDisk$")
+			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+			cmd := exec.CommandContext(ctx, os.Args[0], "-test.run=^TestRottenDisk$")
 			cmd.Env = append(os.Environ(), rottenDir+"="+broken.DataDir)
 			said, err := cmd.CombinedOutput()
+			cancel()
 			says := strings.Contains(string(said), "chaindata: leveldb/table: corruption")
 			if says {
 				rotten++
