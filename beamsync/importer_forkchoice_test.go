@@ -140,6 +140,19 @@ func TestMarkers(t *testing.T) {
 			t.Errorf("a safe block above the head: %v", err)
 		}
 	})
+	inImporterBubble(t, 3, 30, func(f *fixture) { // all of the chain is held, so what is not cannot be of it
+		f.follow(1, 3)
+		for _, markers := range [][2]common.Hash{{{0xee}, f.at(1).Hash()}, {f.at(1).Hash(), {0xee}}} {
+			_, err := f.choose(f.at(3).Hash(), markers[0], markers[1], time.Minute)
+			var refused *engine.EngineAPIError
+			if !errors.As(err, &refused) || refused.ErrorCode() != engine.InvalidForkChoiceState.ErrorCode() {
+				t.Errorf("a marker that nobody knows: %v", err)
+			}
+		}
+		if f.chain.Finalized() != nil || f.chain.Safe() != nil {
+			t.Error("a refused marker was kept")
+		}
+	})
 }
 
 // TestShorterChain: a reorg to a chain with fewer blocks leaves the node at its head, not behind one that nobody wants any more.

@@ -296,6 +296,9 @@ func TestMarkersOfOtherBranch(t *testing.T) {
 	if err := c.SetMarkers(common.Hash{}, w.side[5].Hash()); !errors.Is(err, chain.ErrNotCanonical) {
 		t.Fatalf("finalized block above the head: %v", err)
 	}
+	if err := c.SetMarkers(common.Hash{}, common.Hash{0xee}); !errors.Is(err, chain.ErrNotCanonical) {
+		t.Fatalf("finalized block that is not held, though all of the canonical chain is: %v", err)
+	}
 	if c.Safe() != nil || c.Finalized() != nil {
 		t.Fatal("a refused marker was kept")
 	}

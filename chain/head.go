@@ -226,8 +226,8 @@ func (c *Chain) extendTail(update *Update) *view {
 }
 
 // SetMarkers moves the safe and finalized markers, durably. A zero hash leaves a marker as
-// it is. A block whose header is not held is taken at the consensus client's word (a node
-// that beamed in does not have it yet); one that is held and not canonical is refused with
+// it is. A block whose header is not held is taken at the consensus client's word while headers
+// below the tail are missing (a node that beamed in does not have them yet); one that is not canonical is refused with
 // [ErrNotCanonical].
 func (c *Chain) SetMarkers(safe, finalized common.Hash) error {
 	c.writing.Lock()
@@ -244,7 +244,10 @@ func (c *Chain) SetMarkers(safe, finalized common.Hash) error {
 			continue
 		}
 		header := c.Header(marker.hash)
-		if header != nil && c.conflicts(old, header) {
+		switch {
+		case header == nil && old.Tail == 0: // all of the canonical chain is held
+			return fmt.Errorf("%s block %s: %w", marker.name, marker.hash.Hex(), ErrNotCanonical)
+		case header != nil && c.conflicts(old, header):
 			return fmt.Errorf("%s block %d %s: %w", marker.name, header.Number, marker.hash.Hex(), ErrNotCanonical)
 		}
 		*marker.set = marker.hash
