@@ -14,7 +14,7 @@ import (
 
 // maxNewcomer is the largest part of a state that a node which is not the first one takes from full
 // peers: the rest it gets from its fellows.
-const maxNewcomer = 1.0 / 6
+const maxNewcomer = 1.0 / 8
 
 // member is a node that collects the state, ourselves included.
 type member struct {
@@ -27,7 +27,7 @@ type member struct {
 // Parts are assigned by rendezvous hashing: each member draws a number for each part, the lowest one,
 // divided by its weight, has it. So all who see the same members agree, and when one comes or
 // goes only its own parts change hands. Whoever began first has what newcomers leave: all weigh
-// the same from six members on, and of two the second one brings a sixth.
+// the same from eight members on, and of two the second one brings an eighth.
 type division struct {
 	self    string
 	members []member
