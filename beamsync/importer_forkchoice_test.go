@@ -165,7 +165,9 @@ func TestShorterChain(t *testing.T) {
 		}
 		f.set(time.Second, true)
 		f.payload(f.at(15), time.Second)
-		f.choose(f.at(12).Hash(), common.Hash{}, common.Hash{}, time.Second)
+		if _, err := f.choose(f.at(12).Hash(), common.Hash{}, common.Hash{}, time.Second); err != nil {
+			t.Error(err)
+		}
 		if status := f.importer.Status(); status.Head != 12 || status.Newest != 15 {
 			t.Errorf("head %d, newest %d", status.Head, status.Newest)
 		}

@@ -366,7 +366,7 @@ func TestRottenDisk(t *testing.T) {
 		}
 		if err != nil {
 			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
+			os.Exit(1) //nolint:forbidigo // this is a process of its own
 		}
 		return
 	}
