@@ -68,7 +68,8 @@ type ChainPeer interface {
 	AccessLists(ctx context.Context, hashes []common.Hash) ([]rlp.RawValue, error)
 }
 
-// Blamer is told what a peer did wrong. Lying drops the peer, the rest lowers its score.
+// Blamer is told what a peer did wrong. Lying drops the peer, being useless does if places are scarce, the rest lowers
+// its score.
 type Blamer interface {
 	Blame(peer string, reason Blame, detail string)
 }

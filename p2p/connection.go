@@ -64,7 +64,7 @@ func (h *Host) runEth(ctx context.Context, gp *gethp2p.Peer, rw gethp2p.MsgReadW
 	meeting := h.meetings.of(gp)
 	defer h.meetings.end(gp)
 	link := Link{
-		ID: gp.ID().String(), Version: version, Eth: rw,
+		ID: gp.ID().String(), Version: version, Dialed: !gp.Inbound(), Kept: gp.StaticDialed() || gp.Trusted(), Eth: rw,
 		Close: func(reason gethp2p.DiscReason) { gp.Disconnect(reason) },
 	}
 	for _, s := range satellites {
@@ -77,7 +77,7 @@ func (h *Host) runEth(ctx context.Context, gp *gethp2p.Peer, rw gethp2p.MsgReadW
 			return gethp2p.DiscQuitting
 		}
 	}
-	if link.Snap == nil && version != eth66 && !gp.Trusted() && !gp.StaticDialed() && h.manyStateless() {
+	if link.Snap == nil && version != eth66 && !link.Kept && h.manyStateless() {
 		return gethp2p.DiscTooManyPeers
 	}
 	err := NewPeer(link, h.peerCfg).Run(ctx)
@@ -109,6 +109,22 @@ func (h *Host) manyStateless() bool {
 		}
 	}
 	return without > with+statelessSlack
+}
+
+// dialShare is the part of all places that go-ethereum fills by dialing, one in so many.
+const dialShare = 3
+
+// crowded says whether all places are taken that another peer could have instead of p.
+func (h *Host) crowded(p *Peer) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	dialed := 0
+	for _, other := range h.peers {
+		if other.link.Dialed && !other.link.Kept {
+			dialed++
+		}
+	}
+	return len(h.peers) >= h.cfg.MaxPeers || p.link.Dialed && dialed >= max(h.cfg.MaxPeers/dialShare, 1)
 }
 
 // meetings bring the protocols of a connection together, which the server runs in a

@@ -207,6 +207,17 @@ func (h *Host) Drop(id string, reason error) {
 	}
 }
 
+// MakeRoom disconnects the peer with an id, which is of no use, if another one could come in its place. Peers that somebody
+// asked for stay, and so do nodes of our own kind: what they do not have yet they will. It returns whether it did.
+func (h *Host) MakeRoom(id string) bool {
+	p := h.peer(id)
+	if p == nil || p.link.Kept || p.link.Beam != nil || !h.crowded(p) {
+		return false
+	}
+	p.fail(gethp2p.DiscUselessPeer)
+	return true
+}
+
 // HeadChanged tells the host that the chain's head moved: the node record follows forks,
 // peers are told our block range. It does not wait.
 func (h *Host) HeadChanged() {

@@ -388,3 +388,40 @@ func TestStatelessSlots(t *testing.T) {
 	h.peers["with snap"] = NewPeer(Link{Snap: rw}, h.peerCfg)
 	equal(t, "refuses", h.manyStateless(), false)
 }
+
+// TestMakeRoom: who is of no use goes when others could come, but nobody whom somebody asked for, and no node of our own kind.
+func TestMakeRoom(t *testing.T) {
+	chain := newTestChain(t)
+	rw, _ := gethp2p.MsgPipe()
+	for _, test := range []struct {
+		what   string
+		links  []Link // who else is there
+		link   Link
+		leaves bool
+	}{
+		{"places are free", make([]Link, 4), Link{}, false},
+		{"no place is free", make([]Link, 5), Link{}, true},
+		{"one more may be dialed", []Link{{}, {Dialed: true, Kept: true}}, Link{Dialed: true}, false},
+		{"no more may be dialed", []Link{{}, {Dialed: true}}, Link{Dialed: true}, true},
+		{"but others may come", []Link{{Dialed: true}, {Dialed: true}}, Link{}, false},
+		{"asked for", make([]Link, 5), Link{Kept: true}, false},
+		{"of our own kind", make([]Link, 5), Link{Beam: rw}, false},
+	} {
+		cfg, _, _ := hostConfig(t, chain)
+		cfg.MaxPeers = 6
+		h, err := New(cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, link := range test.links {
+			h.peers[string(rune('a'+i))] = NewPeer(link, h.peerCfg)
+		}
+		p := NewPeer(test.link, h.peerCfg)
+		h.peers["useless"] = p
+		equal(t, test.what, h.MakeRoom("useless"), test.leaves)
+		equal(t, test.what+", gone", p.isGone(), test.leaves)
+		if test.leaves {
+			equal(t, test.what, disconnectReason(p.err), gethp2p.DiscUselessPeer)
+		}
+	}
+}

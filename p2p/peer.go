@@ -22,6 +22,8 @@ import (
 type Link struct {
 	ID      string                // names the connection: the other end's node id in hex
 	Version uint                  // of eth: 66, 69, 70 or 71
+	Dialed  bool                  // by us
+	Kept    bool                  // somebody asked for this very connection: static or trusted
 	Eth     gethp2p.MsgReadWriter // stream of eth, nothing sent or read yet
 	Snap    gethp2p.MsgReadWriter // stream of snap/1, nil when it was not agreed on
 	Wit     gethp2p.MsgReadWriter // stream of wit/0, likewise

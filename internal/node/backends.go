@@ -103,5 +103,6 @@ func (b blamer) Blame(peer string, reason beamsync.Blame, detail string) {
 		b.host.Drop(peer, fmt.Errorf("%s: %s", reason, detail))
 		return
 	}
-	b.log.Debug("Peer is of no use", "peer", peer, "reason", reason.String(), "detail", detail)
+	gone := reason == beamsync.BlameUseless && b.host.MakeRoom(peer) // while the network stands still, all time out
+	b.log.Debug("Peer is of no use", "peer", peer, "reason", reason.String(), "detail", detail, "gone", gone)
 }
