@@ -274,3 +274,27 @@ func TestCatchUpBesideOrphan(t *testing.T) {
 		}
 	}
 }
+
+// TestStrandedOnce: a block that finds no state to stand on when the node is beaming again already is no reason to beam once more
+// after the next hand-over.
+func TestStrandedOnce(t *testing.T) {
+	genesis, made := missedChain(2, 0)
+	importer, _ := newLocalImporter(t, genesis, true)
+	chosen := newPending(made[1])
+	importer.mu.Lock()
+	importer.mu.choice.HeadBlockHash = chosen.block.Hash()
+	importer.mu.Unlock()
+	importer.strand(chosen, errStateGone)
+	select {
+	case <-importer.Stranded():
+	default:
+		t.Fatal("not stranded")
+	}
+	importer.Beam()
+	importer.strand(chosen, errStateGone)
+	select {
+	case <-importer.Stranded():
+		t.Error("stranded while beaming")
+	default:
+	}
+}

@@ -90,7 +90,13 @@ func (i *Importer) use(states *complete) {
 func (i *Importer) Stranded() <-chan struct{} { return i.stranded }
 
 // Beam makes the importer of a full node a beaming one again.
-func (i *Importer) Beam() { i.use(nil) }
+func (i *Importer) Beam() {
+	i.use(nil)
+	select {
+	case <-i.stranded: // that is what it is for
+	default:
+	}
+}
 
 // strand notes why a block of a full node has no outcome, if it is the chosen head: others are of no
 // concern.
@@ -98,7 +104,7 @@ func (i *Importer) strand(p *pending, err error) {
 	i.mu.Lock()
 	chosen := i.mu.choice.HeadBlockHash == p.block.Hash()
 	i.mu.Unlock()
-	if !chosen || !errors.Is(err, errStateGone) {
+	if !chosen || !errors.Is(err, errStateGone) || i.full() == nil { // it may be beaming again by now
 		return
 	}
 	select {
