@@ -16,6 +16,7 @@ import (
 	"github.com/ethereum/go-ethereum/params"
 
 	"github.com/sunbeam-eth/sunbeam/chain"
+	"github.com/sunbeam-eth/sunbeam/evm"
 	"github.com/sunbeam-eth/sunbeam/trie"
 )
 
@@ -238,6 +239,56 @@ func TestInvalidUnseen(t *testing.T) {
 		if status.Status != engine.INVALID || status.LatestValidHash == nil || *status.LatestValidHash != made[bad-2].Hash() {
 			t.Errorf("block %d after a gap: %+v", at+1, status)
 		}
+	}
+}
+
+// halting is an executor that waits before it executes one block.
+type halting struct {
+	Executor
+	at   common.Hash
+	halt chan struct{} // taken from twice: when it is there, and when it may go on
+}
+
+func (h halting) Execute(ctx context.Context, job evm.Job) *evm.Result {
+	if job.Block.Hash() == h.at {
+		h.halt <- struct{}{}
+		h.halt <- struct{}{}
+	}
+	return h.Executor.Execute(ctx, job)
+}
+
+// TestInvalidMeanwhile: a block whose parent is called bad while it is beamed on is not called good after that.
+func TestInvalidMeanwhile(t *testing.T) {
+	const bad = 40
+	genesis, good := missedChain(60, 0)
+	_, made := missedChain(60, bad)
+	var local trie.Local
+	before, _ := newLocalImporter(t, genesis, false, func(cfg *ImporterConfig) { local = cfg.Local })
+	for _, block := range good { // makes the states
+		if status := payload(t, before, block, 20*time.Second); status.Status != engine.VALID {
+			t.Fatal(status)
+		}
+	}
+	last, halt := made[len(made)-1], make(chan struct{})
+	importer, _ := newLocalImporter(t, genesis, false, func(cfg *ImporterConfig) {
+		cfg.Local, cfg.Blocks = local, newLibrary(made)
+		cfg.Executor = halting{cfg.Executor, last.Hash(), halt}
+	})
+	answer := make(chan engine.PayloadStatusV1)
+	go func() { answer <- payload(t, importer, last, 20*time.Second) }()
+	<-halt
+	for at, block := range made[:len(made)-1] {
+		want := engine.VALID
+		if at >= bad-1 {
+			want = engine.INVALID
+		}
+		if status := payload(t, importer, block, 20*time.Second); status.Status != want {
+			t.Fatalf("block %d: %s", at+1, status.Status)
+		}
+	}
+	<-halt
+	if status := <-answer; status.Status != engine.INVALID || status.LatestValidHash == nil || *status.LatestValidHash != made[bad-2].Hash() {
+		t.Errorf("the block on top of them: %+v", status)
 	}
 }
 

@@ -421,6 +421,11 @@ func (i *Importer) execute(ctx context.Context, p *pending, base basis) (engine.
 	case evm.Invalid:
 		status = i.reject(p, result.Err)
 	case evm.Valid:
+		if base.beamed { // its parent may have turned out bad meanwhile
+			if status, known := i.settled(p.block.Hash(), p.block.ParentHash()); known {
+				return status, nil
+			}
+		}
 		if err := i.keep(block, result); err != nil {
 			return status, err
 		}
