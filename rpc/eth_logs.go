@@ -190,11 +190,7 @@ func logMatches(log *types.Log, query filters.FilterCriteria) bool {
 // it announces the newest maxHeads of them.
 func (api *logAPI) NewHeads(ctx context.Context) (*gethrpc.Subscription, error) {
 	return api.subscribe(ctx, func(ev chain.HeadEvent, notify func(any)) {
-		headers := ev.Reorg.New
-		if len(headers) == 0 { // a move back to an ancestor
-			headers = []*types.Header{ev.Block.Header()}
-		}
-		for _, header := range headers[max(0, len(headers)-maxHeads):] {
+		for _, header := range newHeaders(ev) {
 			notify(header)
 		}
 	})
@@ -203,19 +199,21 @@ func (api *logAPI) NewHeads(ctx context.Context) (*gethrpc.Subscription, error) 
 // Logs announces the logs of every block that becomes canonical, and once more, with
 // removed set, those of every block that no longer is (eth_subscribe).
 func (api *logAPI) Logs(ctx context.Context, query filters.FilterCriteria) (*gethrpc.Subscription, error) {
-	if err := checkSelectors(query); err != nil {
+	if err := checkFeed(query); err != nil {
 		return nil, err
 	}
-	if query.BlockHash != nil {
-		return nil, invalidParams("can't subscribe to the logs of one block")
-	}
 	return api.subscribe(ctx, func(ev chain.HeadEvent, notify func(any)) {
-		for _, log := range slices.Concat(ev.Removed, ev.Logs) {
-			if logMatches(log, query) && inRange(log, query) {
-				notify(log)
-			}
+		for _, log := range changedLogs(ev, query) {
+			notify(log)
 		}
 	})
+}
+
+func checkFeed(query filters.FilterCriteria) error {
+	if query.BlockHash != nil {
+		return invalidParams("can't subscribe to the logs of one block")
+	}
+	return checkSelectors(query)
 }
 
 // inRange applies the numbers of a subscription; tags stand for everything new.

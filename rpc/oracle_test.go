@@ -147,6 +147,9 @@ func openChain(t *testing.T) *chain.Chain {
 func oracleCalls() (calls []rpcCall) {
 	w := theWorld()
 	add := func(method string, params ...any) { calls = append(calls, rpcCall{method, params}) }
+	for _, method := range []string{"eth_getFilterChanges", "eth_getFilterLogs", "eth_uninstallFilter"} {
+		add(method, "0x1")
+	}
 	tags := []any{"latest", "earliest", "safe", "finalized", "0x0", "0x3", "0x9", "0xc", "0xd", "0xffffff"}
 	for _, tag := range tags {
 		add("eth_getBlockByNumber", tag, false)

@@ -56,13 +56,15 @@ func NewServer(cfg Config, nodeBackend Backend) (*Server, error) {
 		inproc: gethrpc.NewServer(),
 		ready:  make(chan struct{}),
 	}
+	logs := &logAPI{b, s.logs, s.fan}
 	s.apis = []gethrpc.API{
 		{Namespace: "eth", Service: &chainAPI{b}},
 		{Namespace: "eth", Service: &stateAPI{b}},
 		{Namespace: "eth", Service: &callAPI{b}},
 		{Namespace: "eth", Service: &feeAPI{b}},
 		{Namespace: "eth", Service: &sendAPI{b}},
-		{Namespace: "eth", Service: &logAPI{b, s.logs, s.fan}},
+		{Namespace: "eth", Service: logs},
+		{Namespace: "eth", Service: newFilterAPI(logs)},
 		{Namespace: "eth", Service: &aboutAPI{b}},
 		{Namespace: "net", Service: &netAPI{b}},
 		{Namespace: "web3", Service: &web3API{b}},
