@@ -136,9 +136,11 @@ func takeOver(t *testing.T, w *demo.World, dir string) {
 	if number, hash := head(t, geth.RPC()), canonical(t, geth.RPC(), tip.Number.Uint64()); number != tip.Number.Uint64() || hash != tip.Hash() {
 		t.Fatalf("geth's head is %d, not %d: %s", number, tip.Number, geth.LogTail())
 	}
-	var syncing any
-	if err := geth.RPC().CallContext(t.Context(), &syncing, "eth_syncing"); err != nil || syncing != false {
-		t.Errorf("geth syncs: %v, %v", syncing, err)
+	var syncing any // also while it indexes transactions, which takes a moment
+	for began := time.Now(); syncing != false; time.Sleep(50 * time.Millisecond) {
+		if err := geth.RPC().CallContext(t.Context(), &syncing, "eth_syncing"); err != nil || time.Since(began) > time.Minute {
+			t.Fatalf("geth syncs: %v, %v", syncing, err)
+		}
 	}
 	engine, err := mockcl.Dial(t.Context(), "geth on sunbeam's datadir", geth.Auth(), w.Secret)
 	if err != nil {
