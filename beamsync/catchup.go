@@ -107,8 +107,10 @@ func (i *Importer) trail(ctx context.Context, states *complete, hash common.Hash
 		if number <= states.bottom {
 			return nil, fmt.Errorf("block %d %x: %w", number, hash, errStateGone)
 		}
-		if latest, err := i.cfg.Chain.Rejection(hash); err != nil {
-			return nil, &invalidAncestor{latest: latest, reason: err}
+		if i.cfg.Chain.Rejects(hash) {
+			if latest, err := i.cfg.Chain.Rejection(hash); err != nil {
+				return nil, &invalidAncestor{latest: latest, reason: err}
+			}
 		}
 		header := i.cfg.Chain.Header(hash)
 		if header == nil {

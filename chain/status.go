@@ -169,6 +169,10 @@ func (c *Chain) Rejection(hash common.Hash) (latestValid *common.Hash, err error
 	return c.rejection(hash, false)
 }
 
+// Rejects says whether a block was rejected, or is remembered to descend from one that was. Other than Rejection it does not look at
+// its ancestors: whoever goes from block to block anyway asks this first.
+func (c *Chain) Rejects(hash common.Hash) bool { return c.rejections.get(hash) != nil }
+
 // LastingRejection is Rejection for a node that would not judge the bad block anew if it were asked about a descendant, but
 // begin above it: so what descends from a bad block stays bad.
 func (c *Chain) LastingRejection(hash common.Hash) (latestValid *common.Hash, err error) {

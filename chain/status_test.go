@@ -36,6 +36,11 @@ func TestRejection(t *testing.T) {
 	if c.Status(bad.Hash()) != chain.Rejected {
 		t.Fatalf("status %v", c.Status(bad.Hash()))
 	}
+	for i, block := range w.side { // nobody asked about the others yet
+		if c.Rejects(block.Hash()) != (i == 1) {
+			t.Errorf("side %d: %v", i, i != 1)
+		}
+	}
 	for i, want := range []bool{false, true, true, true, true, true} {
 		got, err := c.Rejection(w.side[i].Hash())
 		if (err != nil) != want || want && (*got != *latest || !errors.Is(err, errBad)) {
