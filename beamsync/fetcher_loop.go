@@ -361,7 +361,9 @@ func (l *fetchLoop) serves(r *reply) bool {
 	if roots == nil {
 		fresh := lru.NewBasicLRU[common.Hash, struct{}](rememberedRoots)
 		roots = &fresh
-		l.served[r.peer] = roots
+		if l.peers[r.peer] != nil { // it may have left before its reply was taken in
+			l.served[r.peer] = roots
+		}
 	}
 	if r.kind == sched.Node && r.proved > 0 && !r.aside {
 		roots.Add(r.root, struct{}{})

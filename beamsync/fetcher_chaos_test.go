@@ -1,0 +1,146 @@
+package beamsync
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/ethereum/go-ethereum/common"
+	"github.com/ethereum/go-ethereum/crypto"
+
+	"github.com/sunbeam-eth/sunbeam/beamsync/sched"
+	"github.com/sunbeam-eth/sunbeam/trie"
+)
+
+// TestNothingIsLeft lets callers come and go, share wants, guess wrong and give up, while peers stall, cut, lack, break,
+// hang up and return: whoever does not give up gets what is true, and when all are gone the loop remembers none of them.
+func TestNothingIsLeft(t *testing.T) {
+	for seed := range uint64(6) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) { nothingIsLeft(t, seed) })
+	}
+}
+
+func nothingIsLeft(t *testing.T, seed uint64) {
+	theBag()
+	synctest.Test(t, func(t *testing.T) {
+		var (
+			rng         = rand.New(rand.NewPCG(seed, 3))
+			cache       = trie.NewCache(200_000, nil) // forgets: what was fetched is asked for again
+			f           = NewFetcher(FetcherConfig{Local: cache, Blamer: new(blames)})
+			l           = newFetchLoop(f)
+			ctx, cancel = context.WithCancel(t.Context())
+			ended       = make(chan error, 1)
+			peers       [5]*fakePeer
+			callers     sync.WaitGroup
+		)
+		go func() { ended <- l.run(ctx) }()
+		join := func(i int) {
+			p, random := newFakePeer(fmt.Sprint("peer", i, ".", rng.IntN(1000)), time.Duration(20+rng.IntN(300))*time.Millisecond), rand.New(rand.NewPCG(seed, rng.Uint64()))
+			p.lookups = 60 + rng.IntN(1000)
+			var mu sync.Mutex
+			dice := func(n int) int { mu.Lock(); defer mu.Unlock(); return random.IntN(n) }
+			p.mangle = func(_ int, blobs [][]byte) ([][]byte, error) {
+				switch dice(12) {
+				case 0:
+					return nil, nil
+				case 1:
+					return nil, errors.New("broken")
+				case 2:
+					return blobs[:dice(len(blobs)+1)], nil
+				}
+				return blobs, nil
+			}
+			p.stall = func(int) bool { return dice(40) == 0 }
+			p.slow = func(int) time.Duration { return time.Duration(dice(1+dice(3000))) * time.Millisecond }
+			if peers[i] = p; i > 0 {
+				f.Join(p)
+				return
+			}
+			p.stall = nil
+			f.Join(deafPeer{p, p.rtt}) // what it has begun to say it says to the end
+		}
+		for i := range peers {
+			join(i)
+		}
+		for range 150 {
+			time.Sleep(time.Duration(rng.IntN(200)) * time.Millisecond)
+			if rng.IntN(6) == 0 {
+				i := rng.IntN(len(peers))
+				if i > 0 {
+					close(peers[i].gone)
+				}
+				f.Leave(peers[i].id)
+				time.Sleep(time.Duration(rng.IntN(20)) * time.Millisecond)
+				join(i)
+			}
+			session := f.Session(sched.Classes()[rng.IntN(4)])
+			one, stop := context.WithCancel(ctx)
+			if rng.IntN(2) == 0 {
+				time.AfterFunc(time.Duration(rng.IntN(800))*time.Millisecond, stop)
+			}
+			var faults []trie.Fault
+			for range rng.IntN(20) {
+				fault := rootFault(rng.IntN(40))
+				switch rng.IntN(6) {
+				case 0: // nobody has that state
+					fault.Root[0]++
+				case 2, 3:
+					fault = rootFault(rng.IntN(bagContracts))
+					for range 1 + rng.IntN(4) {
+						fault.Riders = append(fault.Riders, crypto.Keccak256Hash(bagSlot(rng.IntN(bagSlots)).Bytes()))
+					}
+				}
+				faults = append(faults, fault)
+			}
+			codes := []common.Hash{theBag().code[rng.IntN(bagContracts)], {byte(rng.IntN(2))}}[:rng.IntN(3)]
+			kind, key := rng.IntN(3), rng.IntN(40)
+			callers.Go(func() {
+				defer stop()
+				switch kind {
+				case 0:
+					fault := rootFault(key)
+					blob, err := session.FetchNode(one, fault)
+					if err == nil && crypto.Keccak256Hash(blob) != fault.Hash || err != nil && one.Err() == nil {
+						t.Errorf("%d bytes, %v", len(blob), err)
+					}
+				case 1:
+					code, err := session.FetchCode(one, theBag().code[0])
+					if err == nil && crypto.Keccak256Hash(code) != theBag().code[0] || err != nil && one.Err() == nil {
+						t.Errorf("%d bytes, %v", len(code), err)
+					}
+				case 2:
+					if err := session.Hint(one, faults, codes, nil); err != nil && one.Err() == nil {
+						t.Error(err)
+					}
+				}
+			})
+		}
+		callers.Wait()
+		synctest.Wait()
+		if len(l.wants)+len(l.byKey) > 0 {
+			t.Errorf("%d wants, %d by key", len(l.wants), len(l.byKey))
+		}
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if len(l.requests) > 0 || len(l.peers) != len(peers) || len(l.served) > len(peers) || f.urgent.open.Load() != 0 {
+			t.Errorf("%d requests, %d peers, roots of %d, %d urgent waits", len(l.requests), len(l.peers), len(l.served), f.urgent.open.Load())
+		}
+		for i := range peers {
+			f.Leave(peers[i].id)
+		}
+		synctest.Wait()
+		if len(l.served)+len(l.peers) > 0 {
+			t.Errorf("%d peers, roots of %d", len(l.peers), len(l.served))
+		}
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+		l.wires.Wait()
+	})
+}
