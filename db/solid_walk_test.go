@@ -254,6 +254,19 @@ func (w *world) begin(t *testing.T, v *version, disk ethdb.KeyValueStore, hot lo
 // step asks or delivers.
 func (r *run) step() error {
 	rng := r.w.rng
+	switch rng.IntN(24) {
+	case 0:
+		r.divide()
+	case 1:
+		r.walker.Seek(r.w.key())
+	case 2:
+		r.walker.ByNodes(rng.IntN(2) == 0)
+	case 3, 4:
+		parts := slices.DeleteFunc(r.walker.Parked(), func(trie.Part) bool { return rng.IntN(4) == 0 })
+		if need := r.walker.Shared(parts); need != nil {
+			r.out = append(r.out, need)
+		}
+	}
 	if len(r.out) < 4 && rng.IntN(2) == 0 || len(r.out) == 0 {
 		need, _, err := r.walker.Next(rng.IntN(4) > 0, rng.IntN(4) > 0)
 		if err == nil && need != nil {
@@ -268,6 +281,14 @@ func (r *run) step() error {
 	case rng.IntN(8) == 0:
 		r.walker.Return(need)
 		return nil
+	case need.Kind == trie.NeedNodes && rng.IntN(2) == 0:
+		nodes := make(map[common.Hash][]byte)
+		for _, want := range need.Wants {
+			if rng.IntN(8) > 0 {
+				nodes[want.Hash] = r.w.blobs[want.Hash]
+			}
+		}
+		return r.walker.Give(need, nodes)
 	case need.Kind == trie.NeedNodes:
 		for _, want := range need.Wants {
 			if rng.IntN(8) > 0 {
@@ -287,11 +308,52 @@ func (r *run) step() error {
 		return r.walker.Found(need)
 	}
 	a := r.w.answer(r.v, need, rng.IntN(1500))
+	if need.Kind == trie.NeedSubtrees {
+		a = r.w.subtrees(r.v, need)
+	}
 	d, err := need.Match(a.keys, a.values, a.proof)
 	if err != nil {
 		return fmt.Errorf("true leaves of %s refused: %w", need.Kind, err)
 	}
 	return r.walker.Deliver(need, d)
+}
+
+// divide lets others bring some parts, or none.
+func (r *run) divide() {
+	if salt := byte(r.w.rng.IntN(256)); salt < 64 {
+		r.walker.Divide(nil)
+	} else {
+		r.walker.Divide(func(p trie.Part) bool { return (p.Slice^p.Owner[0]^p.Owner[31]^salt)%3 > 0 })
+	}
+}
+
+// subtrees answers as a fellow does: some subtrees whole, some not at all, and the last one cut perhaps.
+func (w *world) subtrees(v *version, n *trie.Need) (a answer) {
+	for _, want := range n.Wants {
+		var (
+			keys   []common.Hash
+			values [][]byte
+		)
+		first, last := trie.Span(want.Path)
+		for _, l := range v.leaves[want.Owner] {
+			if l.key.Cmp(first) >= 0 && l.key.Cmp(last) <= 0 {
+				keys, values = append(keys, l.key), append(values, l.value)
+			}
+		}
+		switch w.rng.IntN(5) {
+		case 0:
+			keys, values = nil, nil
+		case 1:
+			n := 1 + w.rng.IntN(len(keys))
+			a.keys, a.values = append(a.keys, keys[:n]), append(a.values, values[:n])
+			if n < len(keys) {
+				a.proof = w.prove(v.roots[want.Owner], keys[n-1], nil)
+			}
+			return a
+		}
+		a.keys, a.values = append(a.keys, keys), append(a.values, values)
+	}
+	return a
 }
 
 // promised checks that under every node there is everything, and nothing else.
