@@ -202,3 +202,35 @@ func TestOneGoodPeerInMany(t *testing.T) {
 		t.Logf("worst stall %v, %+v", worst, stats)
 	})
 }
+
+// TestStuckWantStarvesNobody: a block whose state nobody has waits for peers, not for room at them; what the backfill
+// asks for goes on meanwhile.
+func TestStuckWantStarvesNobody(t *testing.T) {
+	for peers := 1; peers <= 3; peers++ {
+		inBubble(t, func(r *rig) {
+			for i := range peers {
+				r.join(newFakePeer(string(rune('a'+i)), rtt))
+			}
+			stuck, cancel := context.WithCancel(r.ctx)
+			defer cancel()
+			ended := make(chan struct{})
+			go func() {
+				defer close(ended)
+				lost := rootFault(1)
+				lost.Root = common.Hash{1}
+				_, _ = r.Session(sched.Urgent).FetchNode(stuck, lost)
+			}()
+			time.Sleep(20 * time.Second)
+			limited, give := context.WithTimeout(r.ctx, time.Minute)
+			defer give()
+			for key := range 20 {
+				if err := r.Session(sched.Background).FetchMany(limited, []trie.Fault{rootFault(key)}, nil); err != nil {
+					t.Errorf("%d peers: %d of 20 came within a minute", peers, key)
+					break
+				}
+			}
+			cancel()
+			<-ended
+		})
+	}
+}

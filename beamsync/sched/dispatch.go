@@ -12,14 +12,25 @@ import (
 func (s *Scheduler) dispatch() {
 	for c := classes - 1; c >= 0; c-- {
 		class := Class(c)
-		if class == Background && len(s.queues[Urgent]) > 0 {
-			return // no peer has room for it; a reply will bring us back here
+		if class == Background && slices.ContainsFunc(s.queues[Urgent], s.waitsForRoom) {
+			return // a reply will bring us back here
 		}
 		for _, q := range slices.Clone(s.queues[class]) {
 			s.drain(q)
 			s.prune(q)
 		}
 	}
+}
+
+// waitsForRoom says whether something in a queue could go to a peer if that had room. The rest waits until peers
+// that did not have it are asked again, perhaps for ever.
+func (s *Scheduler) waitsForRoom(q *queue) bool {
+	for _, p := range s.able(q.kind, q.root) {
+		if slices.ContainsFunc(q.wants, func(w *want) bool { return !w.avoidedUntil(p.id).After(s.now) }) {
+			return true
+		}
+	}
+	return false
 }
 
 // drain sends the wants of one queue to the peers that are expected to answer first. If
