@@ -199,7 +199,7 @@ func (r *race) live(ctx context.Context, l *lap, cfg demo.NodeConfig, blocks int
 				return false, node.Kill()
 			}
 		}
-		full := status.Phase == "full"
+		full := status.Full()
 		if blocks > 0 && l.count() >= blocks || blocks == 0 && (full || r.opts.Until == "state" && l.stateAfter > 0) {
 			again.Stop()
 			l.end(full)

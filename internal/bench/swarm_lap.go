@@ -206,7 +206,7 @@ func (n *swarmer) look(ctx context.Context) error {
 	if status.Backfill != nil {
 		n.share = status.Backfill.Share
 	}
-	if n.result.Seconds == 0 && status.Phase == "full" {
+	if n.result.Seconds == 0 && status.Full() {
 		n.result.Seconds, n.share = time.Since(n.Started).Seconds(), 1
 	}
 	return nil

@@ -139,8 +139,12 @@ func (s *show) drive(ctx context.Context) error {
 
 // tell says what became of a block.
 func (s *show) tell(ctx context.Context, r mockcl.Record) {
+	before := s.status.Full()
 	s.count(ctx, r)
 	s.say(s.line(r))
+	if s.status.Full() && !before {
+		s.say(fmt.Sprintf("\nsunbeam has the whole state, %.0f s after its start, and is a full node: from now on it executes on its own disk\n", time.Since(s.node.Started).Seconds()))
+	}
 	if r.Status == engine.VALID {
 		select {
 		case s.heads <- r.Number:
@@ -169,6 +173,9 @@ func (s *show) line(r mockcl.Record) string {
 	if last := s.status.Last; last.Number == r.Number {
 		f := last.Fetched
 		line += fmt.Sprintf("  faults %4d  trips %3d  nodes %5d  codes %2d  %7.1f kB  waited %5d ms", f.Faults, f.Trips, f.Nodes, f.Codes, float64(f.Bytes)/1e3, f.Wait.Milliseconds())
+	}
+	if b := s.status.Backfill; b != nil {
+		line += fmt.Sprintf("  state %5.1f %%", 100*b.Share)
 	}
 	if r.Syncing > 0 {
 		line += fmt.Sprintf("  (SYNCING %d times first)", r.Syncing)

@@ -37,6 +37,9 @@ func TestDemo(t *testing.T) {
 	if got := regexp.MustCompile(`(?m)^block \d+  VALID .* faults`).FindAllString(out.String(), -1); len(got) != 3 {
 		t.Errorf("%d lines of blocks in\n%s", len(got), &out)
 	}
+	if !regexp.MustCompile(`(?m)(state +\d+\.\d %$|^sunbeam has the whole state)`).MatchString(out.String()) {
+		t.Errorf("nothing about the backfill in\n%s", &out)
+	}
 	if !regexp.MustCompile(`(?m)^[1-9]\d* answers compared, 0 different`).MatchString(out.String()) {
 		t.Errorf("nothing was compared:\n%s", &out)
 	}

@@ -163,6 +163,9 @@ type Status struct {
 	Backfill *Backfill `json:"backfill"` // nil if the rest of the state is not collected
 }
 
+// Full says whether the node has all of the state.
+func (s *Status) Full() bool { return s.Phase == "full" }
+
 // Backfill is how far the node has come with the rest of the state.
 type Backfill struct {
 	Share    float64 `json:"share"`
