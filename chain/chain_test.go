@@ -255,6 +255,22 @@ func TestPivot(t *testing.T) {
 	}
 }
 
+// TestHeadBelowSpans: a head that is below what a pivot left behind leaves nothing of that in the index above it.
+func TestHeadBelowSpans(t *testing.T) {
+	w := newWorld()
+	c, d := open(t, w.genesis)
+	for _, at := range [][2]int{{3, 6}, {9, 10}, {1, 2}} { // each one with a gap to the others
+		commit(t, c, w.main[at[0]:at[1]], w.mainR[at[0]:at[1]])
+		setHead(t, c, w.main[at[1]-1])
+	}
+	for number := uint64(3); number <= 12; number++ {
+		if hash := d.Chain().CanonicalHash(number); hash != (common.Hash{}) {
+			t.Errorf("block %d is indexed above the head", number)
+		}
+	}
+	check(t, load(t, d, w.genesis))
+}
+
 func TestAddHeadersChecks(t *testing.T) {
 	w := newWorld()
 	c, _ := open(t, w.genesis)

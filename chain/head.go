@@ -89,6 +89,11 @@ func (c *Chain) setHead(hash common.Hash) (Reorg, error) {
 	if next.Tail > old.Tail || next.Oldest > old.Oldest {
 		next.leave(old, reorg.lowest())
 	}
+	for _, span := range old.spans { // of which the new head may be in the middle, or below
+		for number := max(span.Tail, head.Number.Uint64()+1); number <= span.Top; number++ {
+			update.Canonical[number] = common.Hash{}
+		}
+	}
 	next.trimSpans(reorg.lowest())
 	next.settleSpans(old, update)
 	for _, header := range reorg.Old {
