@@ -242,6 +242,36 @@ func TestInvalidUnseen(t *testing.T) {
 	}
 }
 
+// TestInvalidAtTheEdge: nor when the headers that show what a block stands on end just above the bad block, because the lag allows no more.
+func TestInvalidAtTheEdge(t *testing.T) {
+	const bad = 40
+	genesis, good := missedChain(80, 0)
+	_, made := missedChain(80, bad)
+	var local trie.Local
+	before, _ := newLocalImporter(t, genesis, false, func(cfg *ImporterConfig) { local = cfg.Local })
+	for _, block := range good { // makes the states
+		if status := payload(t, before, block, 20*time.Second); status.Status != engine.VALID {
+			t.Fatal(status)
+		}
+	}
+	importer, _ := newLocalImporter(t, genesis, false, func(cfg *ImporterConfig) {
+		cfg.Local, cfg.Blocks = local, newLibrary(made)
+	})
+	for _, block := range append(good[:bad+5:bad+5], made[bad-1]) {
+		want := engine.VALID
+		if block == made[bad-1] {
+			want = engine.INVALID
+		}
+		if status := payload(t, importer, block, 20*time.Second); status.Status != want {
+			t.Fatalf("block %d: %s", block.NumberU64(), status.Status)
+		}
+	}
+	status := payload(t, importer, made[bad+DefaultMaxLag], 20*time.Second) // all headers but that of the bad block are fetched
+	if status.Status != engine.INVALID || status.LatestValidHash == nil || *status.LatestValidHash != made[bad-2].Hash() {
+		t.Errorf("a block %d blocks above the bad one: %+v", DefaultMaxLag+1, status)
+	}
+}
+
 // halting is an executor that waits before it executes one block.
 type halting struct {
 	Executor

@@ -348,20 +348,22 @@ func (i *Importer) connect(ctx context.Context, p *pending) (*pending, error) {
 	return parent, nil
 }
 
-// condemned returns an *invalidAncestor if one of these headers, newest first and linked, is that of a bad block or of one on top
-// of it: what stands on them must not be beamed on.
+// condemned returns an *invalidAncestor if one of these headers, newest first and linked, or what the last one stands on, is that
+// of a bad block or of one on top of it: what stands on them must not be beamed on.
 func (i *Importer) condemned(headers []*types.Header) error {
-	for at, header := range headers {
-		latest, err := i.cfg.Chain.LastingRejection(header.Hash())
-		if err == nil {
-			continue
+	hash := headers[0].Hash()
+	for at := 0; ; at++ {
+		if latest, err := i.cfg.Chain.LastingRejection(hash); err != nil {
+			for at--; at >= 0; at-- {
+				i.cfg.Chain.RejectChild(headers[at].Hash(), headers[at].ParentHash)
+			}
+			return &invalidAncestor{latest: latest, reason: err}
 		}
-		for at--; at >= 0; at-- {
-			i.cfg.Chain.RejectChild(headers[at].Hash(), headers[at].ParentHash)
+		if at == len(headers) {
+			return nil
 		}
-		return &invalidAncestor{latest: latest, reason: err}
+		hash = headers[at].ParentHash
 	}
-	return nil
 }
 
 // beginBeaming notes the parent that is not executed here, and gives up what is left behind.
