@@ -313,7 +313,7 @@ func inImporterBubble(t *testing.T, length int, maxLag uint64, test func(f *fixt
 }
 
 // inBubbleOn does so on a network that is there.
-func inBubbleOn(t *testing.T, n *network, maxLag uint64, test func(f *fixture)) {
+func inBubbleOn(t *testing.T, n *network, maxLag uint64, test func(f *fixture), change ...func(*ImporterConfig)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		disk, err := db.OpenMemory(db.Options{})
@@ -328,11 +328,15 @@ func inBubbleOn(t *testing.T, n *network, maxLag uint64, test func(f *fixture)) 
 		n.set(100*time.Millisecond, false)
 		local := trie.NewCache(16<<20, nil)
 		f := &fixture{network: n, t: t, chain: blocks, log: new(lockedBuffer), ran: make(chan error, 1)}
-		f.importer = NewImporter(ImporterConfig{
+		cfg := ImporterConfig{
 			Chain: blocks, Executor: evm.NewExecutor(n.genesis.Config), Local: local, Blocks: n,
 			Session: func() StateSession { return networkSession{n, local} },
 			MaxLag:  maxLag, Log: slog.New(slog.NewTextHandler(f.log, nil)), Registerer: prometheus.NewRegistry(),
-		})
+		}
+		for _, f := range change {
+			f(&cfg)
+		}
+		f.importer = NewImporter(cfg)
 		ctx, cancel := context.WithCancel(t.Context())
 		go func() { f.ran <- f.importer.Run(ctx) }()
 		test(f)
