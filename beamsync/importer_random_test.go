@@ -232,10 +232,11 @@ func (s *newestState) Finish(executed *state.StateDB, rules params.Rules, number
 // calls that bad, and a beaming one may not.
 type randomModel struct {
 	*randomTree
-	t     *testing.T
-	chain *chain.Chain
-	beams bool // all the time
-	start time.Time
+	t      *testing.T
+	chain  *chain.Chain
+	beams  bool // all the time
+	maxLag int
+	start  time.Time
 
 	mu      sync.Mutex
 	said    map[common.Hash]time.Time // when a block was called bad first
@@ -254,6 +255,9 @@ type fetched struct {
 func (m *randomModel) served(origin common.Hash, headers []*types.Header) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if len(headers) > m.maxLag {
+		return // for a marker: with a bad one among them, none of them is kept
+	}
 	m.fetched[origin] = fetched{time.Now(), headers}
 }
 
@@ -477,7 +481,7 @@ func testRandomTree(t *testing.T, seed uint64) {
 	library.blocks = tree.library
 	peers := &randomPeers{reticent: reticent{library}, network: n, rng: rand.New(rand.NewPCG(seed, 1))}
 	m := &randomModel{
-		randomTree: tree, t: t, beams: mode == 0,
+		randomTree: tree, t: t, beams: mode == 0, maxLag: maxLag,
 		said: make(map[common.Hash]time.Time), asked: make(map[common.Hash]int), begun: make(map[common.Hash]bool), fetched: make(map[common.Hash]fetched),
 	}
 	peers.served = m.served
