@@ -367,7 +367,7 @@ func TestAccessLists(t *testing.T) {
 func TestWaitingIsVisible(t *testing.T) {
 	theBag()
 	synctest.Test(t, func(t *testing.T) {
-		var log safeBuffer
+		var log lockedBuffer
 		f := NewFetcher(FetcherConfig{Local: trie.NewCache(1<<20, nil), Log: slog.New(slog.NewTextHandler(&log, nil))})
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
@@ -412,21 +412,4 @@ func deadline(ctx context.Context, t *testing.T, d time.Duration) context.Contex
 	ctx, cancel := context.WithTimeout(ctx, d)
 	t.Cleanup(cancel)
 	return ctx
-}
-
-type safeBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (s *safeBuffer) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.Write(p)
-}
-
-func (s *safeBuffer) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.String()
 }

@@ -167,12 +167,12 @@ func TestCatchUpInvalid(t *testing.T) {
 	}
 }
 
-// TestInvalidForLong: a beaming node that has seen a chain's bad block does not go over to that chain, however long it
-// becomes, although the blocks after the bad one are good by themselves and their states can be had.
-func TestInvalidForLong(t *testing.T) {
-	const bad = 40
-	genesis, good := missedChain(200, 0)
-	_, made := missedChain(200, bad)
+// besideBadChain returns a good chain, one whose block number bad is not good, and a fresh beaming importer that has all states of
+// the good one, and whose peers have the other one. change, which may be nil, alters how it is made.
+func besideBadChain(t *testing.T, length, bad int, change func(cfg *ImporterConfig, made []*types.Block)) (importer *Importer, good, made []*types.Block) {
+	t.Helper()
+	genesis, good := missedChain(length, 0)
+	_, made = missedChain(length, bad)
 	var local trie.Local
 	before, _ := newLocalImporter(t, genesis, false, func(cfg *ImporterConfig) { local = cfg.Local })
 	for _, block := range good { // makes the states
@@ -180,9 +180,20 @@ func TestInvalidForLong(t *testing.T) {
 			t.Fatal(status)
 		}
 	}
-	importer, _ := newLocalImporter(t, genesis, false, func(cfg *ImporterConfig) {
+	importer, _ = newLocalImporter(t, genesis, false, func(cfg *ImporterConfig) {
 		cfg.Local, cfg.Blocks = local, newLibrary(made)
+		if change != nil {
+			change(cfg, made)
+		}
 	})
+	return importer, good, made
+}
+
+// TestInvalidForLong: a beaming node that has seen a chain's bad block does not go over to that chain, however long it
+// becomes, although the blocks after the bad one are good by themselves and their states can be had.
+func TestInvalidForLong(t *testing.T) {
+	const bad = 40
+	importer, _, made := besideBadChain(t, 200, bad, nil)
 	for at, block := range made {
 		want := engine.VALID
 		if at >= bad-1 {
@@ -202,18 +213,7 @@ func TestInvalidForLong(t *testing.T) {
 // after a gap of which the headers show what it stands on.
 func TestInvalidUnseen(t *testing.T) {
 	const bad = 40
-	genesis, good := missedChain(200, 0)
-	_, made := missedChain(200, bad)
-	var local trie.Local
-	before, _ := newLocalImporter(t, genesis, false, func(cfg *ImporterConfig) { local = cfg.Local })
-	for _, block := range good { // makes the states
-		if status := payload(t, before, block, 20*time.Second); status.Status != engine.VALID {
-			t.Fatal(status)
-		}
-	}
-	importer, _ := newLocalImporter(t, genesis, false, func(cfg *ImporterConfig) {
-		cfg.Local, cfg.Blocks = local, newLibrary(made)
-	})
+	importer, good, made := besideBadChain(t, 200, bad, nil)
 	for at, block := range made[:100] {
 		want := engine.VALID
 		if at >= bad-1 {
@@ -245,18 +245,7 @@ func TestInvalidUnseen(t *testing.T) {
 // TestInvalidAtTheEdge: nor when the headers that show what a block stands on end just above the bad block, because the lag allows no more.
 func TestInvalidAtTheEdge(t *testing.T) {
 	const bad = 40
-	genesis, good := missedChain(80, 0)
-	_, made := missedChain(80, bad)
-	var local trie.Local
-	before, _ := newLocalImporter(t, genesis, false, func(cfg *ImporterConfig) { local = cfg.Local })
-	for _, block := range good { // makes the states
-		if status := payload(t, before, block, 20*time.Second); status.Status != engine.VALID {
-			t.Fatal(status)
-		}
-	}
-	importer, _ := newLocalImporter(t, genesis, false, func(cfg *ImporterConfig) {
-		cfg.Local, cfg.Blocks = local, newLibrary(made)
-	})
+	importer, good, made := besideBadChain(t, 80, bad, nil)
 	for _, block := range append(good[:bad+5:bad+5], made[bad-1]) {
 		want := engine.VALID
 		if block == made[bad-1] {
@@ -290,20 +279,11 @@ func (h halting) Execute(ctx context.Context, job evm.Job) *evm.Result {
 // TestInvalidMeanwhile: a block whose parent is called bad while it is beamed on is not called good after that.
 func TestInvalidMeanwhile(t *testing.T) {
 	const bad = 40
-	genesis, good := missedChain(60, 0)
-	_, made := missedChain(60, bad)
-	var local trie.Local
-	before, _ := newLocalImporter(t, genesis, false, func(cfg *ImporterConfig) { local = cfg.Local })
-	for _, block := range good { // makes the states
-		if status := payload(t, before, block, 20*time.Second); status.Status != engine.VALID {
-			t.Fatal(status)
-		}
-	}
-	last, halt := made[len(made)-1], make(chan struct{})
-	importer, _ := newLocalImporter(t, genesis, false, func(cfg *ImporterConfig) {
-		cfg.Local, cfg.Blocks = local, newLibrary(made)
-		cfg.Executor = halting{cfg.Executor, last.Hash(), halt}
+	halt := make(chan struct{})
+	importer, _, made := besideBadChain(t, 60, bad, func(cfg *ImporterConfig, made []*types.Block) {
+		cfg.Executor = halting{cfg.Executor, made[len(made)-1].Hash(), halt}
 	})
+	last := made[len(made)-1]
 	answer := make(chan engine.PayloadStatusV1)
 	go func() { answer <- payload(t, importer, last, 20*time.Second) }()
 	<-halt

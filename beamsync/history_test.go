@@ -158,7 +158,7 @@ type pastRig struct {
 	store   *db.DB
 	history *History
 	slots   atomic.Int32
-	log     *safeBuffer
+	log     *lockedBuffer
 	cfg     HistoryConfig
 	stop    func() // ends the history
 }
@@ -167,7 +167,7 @@ func inPast(t *testing.T, head int, cfg HistoryConfig, test func(r *pastRig)) {
 	t.Helper()
 	thePast()
 	inBubble(t, func(f *rig) {
-		r := &pastRig{rig: f, log: new(safeBuffer)}
+		r := &pastRig{rig: f, log: new(lockedBuffer)}
 		r.t = t
 		var err error
 		r.store, err = db.OpenMemory(db.Options{})
