@@ -111,7 +111,7 @@ func (h *Host) manyStateless() bool {
 	return without > with+statelessSlack
 }
 
-// dialShare is the part of all places that go-ethereum fills by dialing, one in so many.
+// dialShare is the part of all places that are filled by dialing, one in so many (go-ethereum's default).
 const dialShare = 3
 
 // crowded says whether all places are taken that another peer could have instead of p.

@@ -116,7 +116,7 @@ func (h *Host) Run(ctx context.Context) error {
 	}
 	mix := enode.NewFairMix(mixTimeout)
 	server := &gethp2p.Server{Config: gethp2p.Config{
-		PrivateKey: h.cfg.PrivateKey, Name: h.cfg.Name, MaxPeers: h.cfg.MaxPeers,
+		PrivateKey: h.cfg.PrivateKey, Name: h.cfg.Name, MaxPeers: h.cfg.MaxPeers, DialRatio: dialShare,
 		ListenAddr: h.cfg.ListenAddr, DiscAddr: h.cfg.DiscoveryAddr, NAT: h.cfg.NAT, NetRestrict: h.cfg.NetRestrict,
 		NoDiscovery: h.cfg.NoDiscovery, DiscoveryV4: !h.cfg.NoDiscovery, DiscoveryV5: !h.cfg.NoDiscovery,
 		BootstrapNodes: h.cfg.Bootnodes, BootstrapNodesV5: h.cfg.Bootnodes, StaticNodes: h.cfg.StaticNodes,
