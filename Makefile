@@ -39,13 +39,13 @@ bench:
 ## takes go up to a minute otherwise, and no other is tried then.
 FUZZ := -fuzztime 1m -fuzzminimizetime 1s
 fuzz:
-	$(GO) test ./trie -run xxx -fuzz FuzzDescend $(FUZZ)
-	$(GO) test ./trie -run xxx -fuzz FuzzMatch $(FUZZ)
-	$(GO) test ./trie -run xxx -fuzz FuzzHeld $(FUZZ)
-	$(GO) test ./p2p -run xxx -fuzz FuzzIncoming $(FUZZ)
-	$(GO) test ./p2p -run xxx -fuzz FuzzReplies $(FUZZ)
-	$(GO) test ./beamsync -run xxx -fuzz FuzzDecodeTouched $(FUZZ)
-	$(GO) test ./beamsync/sched -run xxx -fuzz FuzzStep $(FUZZ)
+	$(GO) test ./trie -run '^$$' -fuzz FuzzDescend $(FUZZ)
+	$(GO) test ./trie -run '^$$' -fuzz FuzzMatch $(FUZZ)
+	$(GO) test ./trie -run '^$$' -fuzz FuzzHeld $(FUZZ)
+	$(GO) test ./p2p -run '^$$' -fuzz FuzzIncoming $(FUZZ)
+	$(GO) test ./p2p -run '^$$' -fuzz FuzzReplies $(FUZZ)
+	$(GO) test ./beamsync -run '^$$' -fuzz FuzzDecodeTouched $(FUZZ)
+	$(GO) test ./beamsync/sched -run '^$$' -fuzz FuzzStep $(FUZZ)
 
 ## lint: needs golangci-lint v2 (https://golangci-lint.run)
 lint:
