@@ -29,12 +29,16 @@ type program struct {
 	always bool     // build it whenever it is asked for: its source changes with ours
 }
 
-// Binary returns the path of a geth of the version in our go.mod. The first call builds
-// it (minutes, if Go's build cache is empty) and keeps it in the user's cache directory;
-// it must run inside the module then. The variable SUNBEAM_GETH overrides all of this.
+// Binary returns the path of a geth of the version in our go.mod. The first call builds it from the
+// module tools/geth (minutes, if Go's build cache is empty) and keeps it in the user's cache directory; it
+// must run inside our module then. The variable SUNBEAM_GETH overrides all of this.
+//
+// Without -pgo=off the profile beside geth's main package would have every dependency compiled anew.
 func Binary(ctx context.Context) (string, error) {
-	return program{env: Env, pkg: geth + "/cmd/geth"}.binary(ctx)
+	return program{env: Env, module: gethModule, pkg: geth + "/cmd/geth", flags: []string{"-pgo=off"}}.binary(ctx)
 }
+
+const gethModule = "tools/geth"
 
 // OldEnv names a ready geth v1.10.26; it is used as it is.
 const OldEnv = "SUNBEAM_GETH_V1_10"
