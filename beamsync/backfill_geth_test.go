@@ -317,7 +317,7 @@ func verify(t *testing.T, chaindata string, root common.Hash) {
 	t.Logf("%d account nodes, %d storage nodes, %d codes", accounts, storage, len(codes))
 }
 
-func always(target beamsync.Target) func() (beamsync.Target, bool) {
+func staysAt(target beamsync.Target) func() (beamsync.Target, bool) {
 	return func() (beamsync.Target, bool) { return target, true }
 }
 
@@ -339,7 +339,7 @@ func TestBackfill(t *testing.T) {
 
 func honest(t *testing.T, o oracle) {
 	target := o.target(oracleBlocks)
-	n := startNode(t, t.TempDir(), always(target), o.connect(t, "a"), o.connect(t, "b"))
+	n := startNode(t, t.TempDir(), staysAt(target), o.connect(t, "a"), o.connect(t, "b"))
 	p := n.complete(target.Root)
 	if p.Accounts < oracleAccounts || p.Slots < oracleSlots || p.Share < 0.999999 || p.Restarts != 0 {
 		t.Errorf("progress %+v", p)
@@ -384,7 +384,7 @@ func killed(t *testing.T, o oracle) {
 	for life := range 4 {
 		peer := &gated{Peer: o.connect(t, "a")}
 		peer.left.Store(int64(2 + 2*life))
-		n := startNode(t, dir, always(o.target(uint64(100+2*life))), peer)
+		n := startNode(t, dir, staysAt(o.target(uint64(100+2*life))), peer)
 		for deadline := time.Now().Add(10 * time.Second); peer.left.Load() > 0 && time.Now().Before(deadline); {
 			time.Sleep(10 * time.Millisecond)
 		}
@@ -392,7 +392,7 @@ func killed(t *testing.T, o oracle) {
 		slots += n.backfill.Progress().Slots
 	}
 	target := o.target(oracleBlocks)
-	n := startNode(t, dir, always(target), o.connect(t, "a"))
+	n := startNode(t, dir, staysAt(target), o.connect(t, "a"))
 	p := n.complete(target.Root)
 	t.Logf("%d slots before the last kill, %d after", slots, p.Slots)
 }
@@ -499,7 +499,7 @@ func (l *liar) StorageLeaves(ctx context.Context, root common.Hash, accounts []c
 // is somewhere else, says nothing wrong. It brings what is there.
 func short(t *testing.T, o oracle) {
 	target := o.target(oracleBlocks)
-	n := startNode(t, t.TempDir(), always(target), &liar{o.connect(t, "a"), func(r *ranges) {
+	n := startNode(t, t.TempDir(), staysAt(target), &liar{o.connect(t, "a"), func(r *ranges) {
 		n := len(r.keys)
 		if len(r.proof) == 0 || n == 0 || len(r.keys[n-1]) < 64 { // without a proof it would be a whole trie
 			return
@@ -518,7 +518,7 @@ func short(t *testing.T, o oracle) {
 // lied: the liar is found and not asked again, and the state is right.
 func lied(t *testing.T, o oracle, change func(*ranges)) {
 	target := o.target(oracleBlocks)
-	n := startNode(t, t.TempDir(), always(target), &liar{o.connect(t, "a liar"), change}, o.connect(t, "b"))
+	n := startNode(t, t.TempDir(), staysAt(target), &liar{o.connect(t, "a liar"), change}, o.connect(t, "b"))
 	n.complete(target.Root)
 	if len(n.blames) != 1 || <-n.blames != "a liar lie" {
 		t.Error("the liar was not blamed, or somebody else was")
@@ -539,6 +539,6 @@ func (rangeless) StorageLeaves(context.Context, common.Hash, []common.Hash, comm
 // noRanges: node by node, from a peer that has only nodes.
 func noRanges(t *testing.T, o oracle) {
 	target := o.target(oracleBlocks)
-	n := startNode(t, t.TempDir(), always(target), rangeless{o.connect(t, "a")})
+	n := startNode(t, t.TempDir(), staysAt(target), rangeless{o.connect(t, "a")})
 	n.complete(target.Root)
 }

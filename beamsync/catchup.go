@@ -15,6 +15,8 @@ import (
 )
 
 const (
+	// headerBatch is how many headers are asked for at once when blocks were missed.
+	headerBatch = 512
 	// catchUpBlocks are held in memory at once: about 32 MB of full blocks.
 	catchUpBlocks = 32
 	// longCatchUp is how many blocks make it a sync: the head follows it then. It is well above what
@@ -121,7 +123,7 @@ func (i *Importer) trail(ctx context.Context, states *complete, hash common.Hash
 		}
 		trail = append(trail, hash)
 		hash = header.ParentHash
-		if len(trail)%maxHeaders == 0 {
+		if len(trail)%headerBatch == 0 {
 			i.showCatchUp(&CatchUp{Target: number + uint64(len(trail)), Left: uint64(len(trail))})
 		}
 	}
@@ -134,7 +136,7 @@ func (i *Importer) fetchHeaders(ctx context.Context, states *complete, hash comm
 	if head := i.cfg.Chain.CurrentHeader().Number.Uint64(); head < number {
 		floor = max(floor, head)
 	}
-	headers, err := i.cfg.Blocks.Headers(ctx, hash, int(min(number-floor, maxHeaders)))
+	headers, err := i.cfg.Blocks.Headers(ctx, hash, int(min(number-floor, headerBatch)))
 	if err != nil {
 		return nil, fmt.Errorf("headers from block %d down: %w", number, err)
 	}

@@ -98,7 +98,7 @@ func payload(t *testing.T, i *Importer, block *types.Block, limit time.Duration)
 // TestCatchUp gives a full node a block far ahead of it: what lies between is fetched in parts and executed, and
 // the head follows where the consensus client has chosen one.
 func TestCatchUp(t *testing.T) {
-	const far = 2*maxHeaders + 100
+	const far = 2*headerBatch + 100
 	genesis, made := missedChain(far, 0)
 	blocks := newLibrary(made)
 	importer, chained := newLocalImporter(t, genesis, true, func(cfg *ImporterConfig) { cfg.Blocks = blocks })

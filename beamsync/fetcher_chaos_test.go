@@ -32,7 +32,7 @@ func nothingIsLeft(t *testing.T, seed uint64) {
 			rng         = rand.New(rand.NewPCG(seed, 3))
 			cache       = trie.NewCache(200_000, nil) // forgets: what was fetched is asked for again
 			f           = NewFetcher(FetcherConfig{Local: cache, Blamer: new(blames)})
-			l           = newFetchLoop(f)
+			l           = newBareLoop(f)
 			ctx, cancel = context.WithCancel(t.Context())
 			ended       = make(chan error, 1)
 			peers       [5]*fakePeer
@@ -122,25 +122,25 @@ func nothingIsLeft(t *testing.T, seed uint64) {
 		}
 		callers.Wait()
 		synctest.Wait()
-		if len(l.wants)+len(l.byKey) > 0 {
-			t.Errorf("%d wants, %d by key", len(l.wants), len(l.byKey))
+		if left := l.wants(); left > 0 {
+			t.Errorf("%d wants", left)
 		}
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		if len(l.requests) > 0 || len(l.peers) != len(peers) || len(l.served) > len(peers) || f.urgent.open.Load() != 0 {
-			t.Errorf("%d requests, %d peers, roots of %d, %d urgent waits", len(l.requests), len(l.peers), len(l.served), f.urgent.open.Load())
+		if left := l.remembers(); left != "" || l.peers() != len(peers) {
+			t.Errorf("left: %s, and %d peers", left, l.peers())
 		}
 		for i := range peers {
 			f.Leave(peers[i].id)
 		}
 		synctest.Wait()
-		if len(l.served)+len(l.peers) > 0 {
-			t.Errorf("%d peers, roots of %d", len(l.peers), len(l.served))
+		if left := l.remembers(); left != "" || l.peers() > 0 {
+			t.Errorf("left: %s, and %d peers", left, l.peers())
 		}
 		cancel()
 		if err := <-ended; err != nil {
 			t.Error(err)
 		}
-		l.wires.Wait()
+		l.awaitWires()
 	})
 }

@@ -376,7 +376,7 @@ func pathSets(asks []ask) (sets [][][]byte, paths int) {
 	return sets, paths
 }
 
-// failureOf and resultOf say why a wire request got no reply.
+// failureOf says to the scheduler why a wire request got no reply.
 func failureOf(err error) sched.Failure {
 	switch {
 	case errors.Is(err, errors.ErrUnsupported):
@@ -389,18 +389,18 @@ func failureOf(err error) sched.Failure {
 	return sched.Broken
 }
 
+// resultOf is the label of a wire request that got no reply.
 func resultOf(ctx context.Context, err error) string {
 	if ctx.Err() != nil {
 		return resultCancelled
 	}
-	switch failureOf(err) {
-	case sched.Unsupported:
+	switch {
+	case errors.Is(err, errors.ErrUnsupported):
 		return resultUnsupported
-	case sched.TimedOut:
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
 		return resultTimeout
-	case sched.Gone:
+	case errors.Is(err, net.ErrClosed):
 		return resultGone
-	case sched.Broken:
 	}
 	return resultError
 }

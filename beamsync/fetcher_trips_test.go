@@ -109,7 +109,7 @@ func TestStorageOfOneContractIsOneSet(t *testing.T) {
 	owner, root := common.Hash{1}, common.Hash{2}
 	var asks []ask
 	for i := range 50 {
-		key := trie.Nibbles(crypto.Keccak256Hash(bagSlot(i).Bytes()))
+		key := trie.Nibbles(crypto.Keccak256Hash([]byte{byte(i)}))
 		asks = append(asks, ask{target: nodeTarget(trie.Fault{Root: root, Owner: owner, Key: key}), depth: 6})
 		asks = append(asks, ask{target: nodeTarget(trie.Fault{Root: root, Key: key}), depth: 6})
 	}

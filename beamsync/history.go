@@ -29,6 +29,12 @@ const (
 
 	// historyTick is how often it is looked whether there is something to do.
 	historyTick = 250 * time.Millisecond
+
+	// slowRequest is how long a request may take before fewer blocks are asked for at once: that
+	// long peers have to answer.
+	slowRequest = 5 * time.Second
+
+	historyReport = 8 * time.Second // between lines in the log
 )
 
 // Past gets old parts of the chain from peers; [Fetcher] implements it. All methods verify
@@ -112,7 +118,7 @@ func NewHistory(cfg HistoryConfig) *History {
 func (h *History) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error {
-		tick, report := time.NewTicker(historyTick), time.NewTicker(progressInterval)
+		tick, report := time.NewTicker(historyTick), time.NewTicker(historyReport)
 		defer tick.Stop()
 		defer report.Stop()
 		for {
@@ -362,7 +368,7 @@ func (h *History) fill(ctx context.Context, headers []*types.Header, ask func(he
 			}
 		}
 		switch {
-		case time.Since(began) >= chainDeadline:
+		case time.Since(began) >= slowRequest:
 			h.request.Store(int32(max(got, 1)))
 		case got == int(request):
 			h.request.Store(min(2*request, historyMaxBatch))

@@ -10,9 +10,6 @@ import (
 	gethtrie "github.com/ethereum/go-ethereum/trie"
 )
 
-// kindReceipts is the label of requests for receipts, beside those in metrics.go.
-const kindReceipts = "receipts"
-
 // ranged is a peer that announces from which block on it has bodies and receipts (eth/69,
 // EIP-7642). One that does not is taken to have all.
 type ranged interface {

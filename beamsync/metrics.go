@@ -23,6 +23,7 @@ const (
 const (
 	kindHeaders     = "headers"
 	kindBodies      = "bodies"
+	kindReceipts    = "receipts"
 	kindAccessLists = "access_lists"
 )
 

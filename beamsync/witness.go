@@ -110,17 +110,23 @@ func (w *Witnesses) WitnessKeys(block common.Hash) rlp.RawValue {
 	return nil
 }
 
+// BlockExecutor runs blocks; evm.Executor implements it.
+type BlockExecutor interface {
+	Speculator
+	Execute(ctx context.Context, job evm.Job) *evm.Result
+}
+
 // Executor returns an executor that records what valid blocks touched.
-func (w *Witnesses) Executor(inner Executor) Executor { return recorder{inner, w} }
+func (w *Witnesses) Executor(inner BlockExecutor) BlockExecutor { return recorder{inner, w} }
 
 type recorder struct {
-	Executor
+	BlockExecutor
 	witnesses *Witnesses
 }
 
-// Execute implements [Executor].
+// Execute implements [BlockExecutor].
 func (r recorder) Execute(ctx context.Context, job evm.Job) *evm.Result {
-	result := r.Executor.Execute(ctx, job)
+	result := r.BlockExecutor.Execute(ctx, job)
 	if result.Outcome == evm.Valid {
 		r.witnesses.Record(job.Block.Hash(), job.Parent.Root, job.State.Touched())
 	}
