@@ -43,19 +43,19 @@ func (w *walk) freeData(now time.Time) (*rangePeer, time.Time) {
 }
 
 // askData asks a peer for nodes by hash.
-func (w *walk) askData(ctx context.Context, peer *rangePeer, need *trie.Need) {
-	w.b.data.take(peer)
+func (w *walk) askData(ctx context.Context, p *rangePeer, need *trie.Need) {
+	w.b.data.take(p)
 	w.bucket.spend(nodeBytes * len(need.Wants))
 	w.wires.Add(1)
 	go func() {
 		defer w.wires.Done()
-		r := &rangeResult{need: need, peer: peer, data: true, began: time.Now()}
+		r := &rangeResult{need: need, peer: p, data: true, began: time.Now()}
 		hashes := make([]common.Hash, len(need.Wants))
 		for i, want := range need.Wants {
 			hashes[i] = want.Hash
 		}
 		limited, cancel := context.WithTimeout(ctx, rangeDeadline)
-		blobs, err := asDataPeer(peer.RangePeer).NodeData(limited, hashes)
+		blobs, err := asDataPeer(p.RangePeer).NodeData(limited, hashes)
 		cancel()
 		r.took = time.Since(r.began)
 		if r.err = err; err == nil {

@@ -60,14 +60,14 @@ func (p *dataServer) NodeData(ctx context.Context, hashes []common.Hash) (blobs 
 func TestBackfillByHash(t *testing.T) {
 	state := newLeafState(60_000, 0)
 	synctest.Test(t, func(t *testing.T) {
-		peer := newDataServer("a", state)
+		server := newDataServer("a", state)
 		bed := newBackfillBed(t, state.root, 0, nil)
-		bed.Join(peer)
+		bed.Join(server)
 		took := bed.within(t, time.Minute, state)
-		if most := peer.most.Load(); most != maxData {
+		if most := server.most.Load(); most != maxData {
 			t.Errorf("at most %d hashes in a request", most)
 		}
-		if asked := int(peer.asked.Load()); asked > len(state.nodes)/maxData+50 {
+		if asked := int(server.asked.Load()); asked > len(state.nodes)/maxData+50 {
 			t.Errorf("%d requests for %d nodes", asked, len(state.nodes))
 		}
 		if took > 2*time.Second { // 20 trips of 50 ms, and requests beside each other

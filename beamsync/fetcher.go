@@ -88,17 +88,17 @@ func (f *Fetcher) Leave(id string) {
 }
 
 // blame counts and passes on what a peer did; a liar is not asked again for anything.
-func (f *Fetcher) blame(peer string, reason Blame, detail string) {
+func (f *Fetcher) blame(id string, reason Blame, detail string) {
 	f.metrics.blames.WithLabelValues(reason.String()).Inc()
 	if reason == BlameLie {
-		f.roster.expel(peer)
-		f.inbox.post(left{peer})
-		f.log.Warn("Peer lied", "peer", peer, "detail", detail)
+		f.roster.expel(id)
+		f.inbox.post(left{id})
+		f.log.Warn("Peer lied", "peer", id, "detail", detail)
 	} else {
-		f.log.Debug("Peer blamed", "peer", peer, "reason", reason.String(), "detail", detail)
+		f.log.Debug("Peer blamed", "peer", id, "reason", reason.String(), "detail", detail)
 	}
 	if f.cfg.Blamer != nil {
-		f.cfg.Blamer.Blame(peer, reason, detail)
+		f.cfg.Blamer.Blame(id, reason, detail)
 	}
 }
 

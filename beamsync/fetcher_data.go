@@ -16,9 +16,9 @@ const maxData = 1024
 // By path, a trip brings a whole way to a key, so by hash goes only what has no more than one
 // node: whatever state that node is of, the peer may have it. A peer that knows some nodes
 // by their paths only is asked the other way the second time. Codes have a message of their own.
-func byHash(peer Peer, asks []ask) DataPeer {
-	data := asDataPeer(peer)
-	if data == nil || !peer.ServesState() {
+func byHash(p Peer, asks []ask) DataPeer {
+	data := asDataPeer(p)
+	if data == nil || !p.ServesState() {
 		return data
 	}
 	if slices.ContainsFunc(asks, func(a ask) bool { return a.kind == sched.Code || len(a.fault.Key) > 0 || a.again }) {

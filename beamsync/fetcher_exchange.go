@@ -134,7 +134,7 @@ type reply struct {
 }
 
 // exchange performs one wire request and keeps what is true of its reply.
-func exchange(ctx context.Context, peer Peer, a sched.Send, asks []ask, local trie.Local) *reply {
+func exchange(ctx context.Context, p Peer, a sched.Send, asks []ask, local trie.Local) *reply {
 	r := &reply{request: a.Request, peer: a.Peer, root: a.Root, kind: a.Kind, barren: make(map[common.Hash]bool)}
 	var (
 		blobs [][]byte
@@ -142,15 +142,15 @@ func exchange(ctx context.Context, peer Peer, a sched.Send, asks []ask, local tr
 		asked int
 		err   error
 	)
-	switch data := byHash(peer, asks); {
+	switch data := byHash(p, asks); {
 	case data != nil:
-		r.byHash, r.aside = true, peer.ServesState()
+		r.byHash, r.aside = true, p.ServesState()
 		blobs, err = data.NodeData(ctx, hashesOf(asks))
 	case a.Kind == sched.Code:
-		blobs, err = peer.ByteCodes(ctx, hashesOf(asks), maxReplyBytes)
+		blobs, err = p.ByteCodes(ctx, hashesOf(asks), maxReplyBytes)
 	default:
 		sets, asked = pathSets(asks)
-		blobs, err = peer.TrieNodes(ctx, a.Root, sets, maxReplyBytes)
+		blobs, err = p.TrieNodes(ctx, a.Root, sets, maxReplyBytes)
 	}
 	if err != nil {
 		r.failed, r.failure, r.result = true, failureOf(err), resultOf(ctx, err)

@@ -144,9 +144,9 @@ func (c *crowd) connect(ctx context.Context, m *member) {
 }
 
 // Blame implements beamsync.Blamer.
-func (c *crowd) Blame(peer string, reason beamsync.Blame, _ string) {
+func (c *crowd) Blame(id string, reason beamsync.Blame, _ string) {
 	for _, m := range c.members {
-		if m.id != peer {
+		if m.id != id {
 			continue
 		}
 		c.mu.Lock()

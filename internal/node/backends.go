@@ -98,11 +98,11 @@ func (b beam) status() beamStatus {
 // blamer acts on what peers did wrong.
 type blamer struct{ *Node }
 
-func (b blamer) Blame(peer string, reason beamsync.Blame, detail string) {
+func (b blamer) Blame(id string, reason beamsync.Blame, detail string) {
 	if reason == beamsync.BlameLie {
-		b.host.Drop(peer, fmt.Errorf("%s: %s", reason, detail))
+		b.host.Drop(id, fmt.Errorf("%s: %s", reason, detail))
 		return
 	}
-	gone := reason == beamsync.BlameUseless && b.host.MakeRoom(peer) // while the network stands still, all time out
-	b.log.Debug("Peer is of no use", "peer", peer, "reason", reason.String(), "detail", detail, "gone", gone)
+	gone := reason == beamsync.BlameUseless && b.host.MakeRoom(id) // while the network stands still, all time out
+	b.log.Debug("Peer is of no use", "peer", id, "reason", reason.String(), "detail", detail, "gone", gone)
 }
