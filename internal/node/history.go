@@ -1,7 +1,7 @@
 package node
 
 import (
-	"github.com/ethereum/go-ethereum/core/history"
+	gethhistory "github.com/ethereum/go-ethereum/core/history"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/sunbeam-eth/sunbeam/beamsync"
@@ -13,7 +13,7 @@ func (n *Node) newHistory(registerer prometheus.Registerer) {
 		Chain: n.chain, Past: n.fetcher, Slots: n.historySlots, Log: n.log, Registerer: registerer,
 	}
 	cfg.Blocks, cfg.PostMerge = n.cfg.History.Wanted()
-	policy := history.HistoryPolicy{Mode: history.KeepPostMerge}
+	policy := gethhistory.HistoryPolicy{Mode: gethhistory.KeepPostMerge}
 	if known, err := policy.Resolve(n.chain.Genesis().Hash()); err == nil && known.Target != nil {
 		cfg.Merge = known.Target.BlockNumber
 	}
