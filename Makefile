@@ -44,7 +44,7 @@ fuzz:
 	$(GO) test ./trie -run '^$$' -fuzz FuzzHeld $(FUZZ)
 	$(GO) test ./p2p -run '^$$' -fuzz FuzzIncoming $(FUZZ)
 	$(GO) test ./p2p -run '^$$' -fuzz FuzzReplies $(FUZZ)
-	$(GO) test ./beamsync -run '^$$' -fuzz FuzzDecodeTouched $(FUZZ)
+	$(GO) test ./beamsync/witness -run '^$$' -fuzz FuzzDecodeTouched $(FUZZ)
 	$(GO) test ./beamsync/sched -run '^$$' -fuzz FuzzStep $(FUZZ)
 
 ## lint: needs golangci-lint v2 (https://golangci-lint.run)

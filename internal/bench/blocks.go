@@ -13,7 +13,8 @@ import (
 	"github.com/ethereum/go-ethereum/core/types"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/sunbeam-eth/sunbeam/beamsync"
+	"github.com/sunbeam-eth/sunbeam/beamsync/fetch"
+	"github.com/sunbeam-eth/sunbeam/beamsync/prefetch"
 	"github.com/sunbeam-eth/sunbeam/beamsync/sched"
 	"github.com/sunbeam-eth/sunbeam/evm"
 	"github.com/sunbeam-eth/sunbeam/internal/witness"
@@ -170,7 +171,7 @@ func (t Trial) connect(ctx context.Context, group *errgroup.Group, c *client, bl
 	return nil
 }
 
-func (t Trial) result(result *evm.Result, fetched beamsync.Stats, took time.Duration) *BlockResult {
+func (t Trial) result(result *evm.Result, fetched trie.FetchStats, took time.Duration) *BlockResult {
 	r := &BlockResult{
 		ChainID:      t.File.ChainID,
 		Number:       t.File.Number,
@@ -199,18 +200,18 @@ func (t Trial) result(result *evm.Result, fetched beamsync.Stats, took time.Dura
 // client is what a node keeps from block to block.
 type client struct {
 	store     *trie.Cache
-	fetcher   *beamsync.Fetcher
+	fetcher   *fetch.Fetcher
 	executor  *evm.Executor
-	collector *beamsync.Collector
+	collector *prefetch.Prefetcher
 }
 
 func newClient(file *witness.File) *client {
 	store, executor := trie.NewCache(cacheBytes, nil), evm.NewExecutor(file.Config)
 	return &client{
 		store:     store,
-		fetcher:   beamsync.NewFetcher(beamsync.FetcherConfig{Local: store}),
+		fetcher:   fetch.New(fetch.Config{Local: store}),
 		executor:  executor,
-		collector: beamsync.NewCollector(executor, store),
+		collector: prefetch.New(executor, store),
 	}
 }
 
@@ -235,7 +236,7 @@ func reachBlockTime(block *types.Block) {
 // ancestors gets the headers that BLOCKHASH asks for from the peer, as many at once as it has.
 type ancestors struct {
 	chain   *blockChain
-	fetcher *beamsync.Fetcher
+	fetcher *fetch.Fetcher
 	trips   *tripLog // may be nil
 	held    sync.Map // common.Hash -> *types.Header
 }

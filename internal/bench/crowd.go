@@ -14,7 +14,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/sunbeam-eth/sunbeam/beamsync"
+	"github.com/sunbeam-eth/sunbeam/beamsync/fetch"
+	"github.com/sunbeam-eth/sunbeam/beamsync/peer"
 	"github.com/sunbeam-eth/sunbeam/evm"
 	"github.com/sunbeam-eth/sunbeam/internal/simnet"
 	"github.com/sunbeam-eth/sunbeam/internal/witness"
@@ -40,7 +41,7 @@ func badKinds() []string { return []string{emptyPeer, slowPeer, lyingPeer, dropp
 // crowd is a node among peers of all kinds, each over a link in memory. It is their judge too: a
 // liar is disconnected, as the node does it.
 type crowd struct {
-	fetcher  *beamsync.Fetcher
+	fetcher  *fetch.Fetcher
 	executor *evm.Executor
 	chain    *blockChain
 	store    *arrivalStore
@@ -73,7 +74,7 @@ func newCrowd(opts PeersOptions, files []*witness.File) *crowd {
 		counters: prometheus.NewRegistry(),
 	}
 	c.store.forget()
-	c.fetcher = beamsync.NewFetcher(beamsync.FetcherConfig{Local: c.store, Blamer: c, Registerer: c.counters})
+	c.fetcher = fetch.New(fetch.Config{Local: c.store, Blamer: c, Registerer: c.counters})
 	for n := range opts.Bad {
 		kinds := badKinds()
 		kind := kinds[n%len(kinds)]
@@ -144,7 +145,7 @@ func (c *crowd) connect(ctx context.Context, m *member) {
 }
 
 // Blame implements beamsync.Blamer.
-func (c *crowd) Blame(id string, reason beamsync.Blame, _ string) {
+func (c *crowd) Blame(id string, reason peer.Blame, _ string) {
 	for _, m := range c.members {
 		if m.id != id {
 			continue
@@ -152,7 +153,7 @@ func (c *crowd) Blame(id string, reason beamsync.Blame, _ string) {
 		c.mu.Lock()
 		c.blamed[m.kind+" "+reason.String()]++
 		c.mu.Unlock()
-		if reason == beamsync.BlameLie {
+		if reason == peer.BlameLie {
 			m.mu.Lock()
 			m.hangUp()
 			m.mu.Unlock()

@@ -10,7 +10,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/sunbeam-eth/sunbeam/beamsync"
+	"github.com/sunbeam-eth/sunbeam/beamsync/prefetch"
 	"github.com/sunbeam-eth/sunbeam/beamsync/sched"
 	"github.com/sunbeam-eth/sunbeam/evm"
 	"github.com/sunbeam-eth/sunbeam/internal/witness"
@@ -125,7 +125,7 @@ func (c *crowd) block(ctx context.Context, file *witness.File, rtt time.Duration
 	c.serve(file)
 	session := c.fetcher.Session(sched.Urgent)
 	a := &attempt{
-		client:  &client{store: c.store.forget(), fetcher: c.fetcher, executor: c.executor, collector: beamsync.NewCollector(c.executor, c.store)},
+		client:  &client{store: c.store.forget(), fetcher: c.fetcher, executor: c.executor, collector: prefetch.New(c.executor, c.store)},
 		file:    file,
 		headers: &ancestors{chain: c.chain, fetcher: c.fetcher},
 		source:  &source{Session: session, file: file},

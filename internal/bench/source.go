@@ -8,7 +8,7 @@ import (
 
 	"github.com/ethereum/go-ethereum/common"
 
-	"github.com/sunbeam-eth/sunbeam/beamsync"
+	"github.com/sunbeam-eth/sunbeam/beamsync/fetch"
 	"github.com/sunbeam-eth/sunbeam/internal/witness"
 	"github.com/sunbeam-eth/sunbeam/trie"
 )
@@ -17,7 +17,7 @@ import (
 // that node, so waiting for it would say nothing. It tells what a network with the whole state would
 // not: that the file is to blame.
 type source struct {
-	*beamsync.Session
+	*fetch.Session
 	file   *witness.File
 	single bool     // ask for single nodes, not for what lies below them
 	trips  *tripLog // takes note of what is asked for; may be nil

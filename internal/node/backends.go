@@ -7,7 +7,10 @@ import (
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/core/types"
 
-	"github.com/sunbeam-eth/sunbeam/beamsync"
+	"github.com/sunbeam-eth/sunbeam/beamsync/backfill"
+	"github.com/sunbeam-eth/sunbeam/beamsync/history"
+	"github.com/sunbeam-eth/sunbeam/beamsync/importer"
+	"github.com/sunbeam-eth/sunbeam/beamsync/peer"
 	"github.com/sunbeam-eth/sunbeam/beamsync/sched"
 	"github.com/sunbeam-eth/sunbeam/rpc"
 	"github.com/sunbeam-eth/sunbeam/trie"
@@ -60,10 +63,10 @@ type beamStatus struct {
 	HotBytes   uint64 `json:"hotBytes"`   // state held on disk
 	Oldest     uint64 `json:"oldestBlock"`
 
-	Backfill *beamsync.Progress       `json:"backfill,omitempty"` // state that no block touched; absent if it is not collected
-	Flat     *flatStatus              `json:"flat,omitempty"`     // of a full node
-	History  beamsync.HistoryProgress `json:"history"`            // blocks and receipts behind the head
-	beamsync.Status
+	Backfill *backfill.Progress `json:"backfill,omitempty"` // state that no block touched; absent if it is not collected
+	Flat     *flatStatus        `json:"flat,omitempty"`     // of a full node
+	History  history.Progress   `json:"history"`            // blocks and receipts behind the head
+	importer.Status
 }
 
 // flatStatus is how much of the flat state has been made, which go-ethereum wants beside the tries.
@@ -98,11 +101,11 @@ func (b beam) status() beamStatus {
 // blamer acts on what peers did wrong.
 type blamer struct{ *Node }
 
-func (b blamer) Blame(id string, reason beamsync.Blame, detail string) {
-	if reason == beamsync.BlameLie {
+func (b blamer) Blame(id string, reason peer.Blame, detail string) {
+	if reason == peer.BlameLie {
 		b.host.Drop(id, fmt.Errorf("%s: %s", reason, detail))
 		return
 	}
-	gone := reason == beamsync.BlameUseless && b.host.MakeRoom(id) // while the network stands still, all time out
+	gone := reason == peer.BlameUseless && b.host.MakeRoom(id) // while the network stands still, all time out
 	b.log.Debug("Peer is of no use", "peer", id, "reason", reason.String(), "detail", detail, "gone", gone)
 }

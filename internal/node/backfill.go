@@ -4,7 +4,7 @@ import (
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/sunbeam-eth/sunbeam/beamsync"
+	"github.com/sunbeam-eth/sunbeam/beamsync/backfill"
 	"github.com/sunbeam-eth/sunbeam/beamsync/sched"
 	"github.com/sunbeam-eth/sunbeam/trie"
 )
@@ -23,13 +23,13 @@ func (n *Node) newBackfill(registerer prometheus.Registerer) error {
 		return err
 	}
 	solid := n.store.Solid()
-	n.backfill = beamsync.NewBackfill(beamsync.BackfillConfig{
+	n.backfill = backfill.New(backfill.Config{
 		Solid:  solid,
 		Writer: func() trie.SolidWriter { return solid.Writer() },
 		Local:  trie.NewCache(walkCache, n.store.Hot()),
 		Source: n.fetcher.Session(sched.Background),
 		Recent: n.backfillTarget,
-		Stands: func(target beamsync.Target) bool {
+		Stands: func(target backfill.Target) bool {
 			header := n.chain.HeaderByNumber(target.Number)
 			return header != nil && header.Root == target.Root
 		},
@@ -48,16 +48,16 @@ func (n *Node) newBackfill(registerer prometheus.Registerer) error {
 // backfillTarget is the state of the executed head. There is none on a fresh node: the state of
 // genesis is complete, and of no use to a chain that has gone on for years. The scan begins
 // where all nodes begin it, so the header of the seed block is waited for if it is not held.
-func (n *Node) backfillTarget() (beamsync.Target, bool) {
+func (n *Node) backfillTarget() (backfill.Target, bool) {
 	head := n.chain.CurrentHeader()
 	number := head.Number.Uint64()
 	if number == 0 {
-		return beamsync.Target{}, false
+		return backfill.Target{}, false
 	}
-	seed := n.chain.CanonicalHash(number - number%beamsync.SeedInterval)
+	seed := n.chain.CanonicalHash(number - number%backfill.SeedInterval)
 	if seed == (common.Hash{}) {
 		n.importer.WantAncestors()
-		return beamsync.Target{}, false
+		return backfill.Target{}, false
 	}
-	return beamsync.Target{Root: head.Root, Number: number, Seed: seed}, true
+	return backfill.Target{Root: head.Root, Number: number, Seed: seed}, true
 }

@@ -18,8 +18,11 @@ import (
 	"github.com/ethereum/go-ethereum/p2p/netutil"
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/sunbeam-eth/sunbeam/beamsync"
+	"github.com/sunbeam-eth/sunbeam/beamsync/fetch"
+	"github.com/sunbeam-eth/sunbeam/beamsync/importer"
+	"github.com/sunbeam-eth/sunbeam/beamsync/prefetch"
 	"github.com/sunbeam-eth/sunbeam/beamsync/sched"
+	"github.com/sunbeam-eth/sunbeam/beamsync/witness"
 	"github.com/sunbeam-eth/sunbeam/evm"
 	"github.com/sunbeam-eth/sunbeam/internal/metrics"
 	"github.com/sunbeam-eth/sunbeam/p2p"
@@ -53,19 +56,19 @@ func (n *Node) leave(p *p2p.Peer) {
 
 // connect makes what works on the open stores.
 func (n *Node) connect(registerer prometheus.Registerer, gatherer prometheus.Gatherer) error {
-	n.fetcher = beamsync.NewFetcher(beamsync.FetcherConfig{
+	n.fetcher = fetch.New(fetch.Config{
 		Local: n.local, Blamer: blamer{n}, Log: n.log, Registerer: registerer,
 	})
-	n.witness = beamsync.NewWitnesses(beamsync.WitnessesConfig{
+	n.witness = witness.New(witness.Config{
 		Store: n.stateAt, Blamer: blamer{n}, Log: n.log, Registerer: registerer,
 	})
-	n.importer = beamsync.NewImporter(beamsync.ImporterConfig{
+	n.importer = importer.New(importer.Config{
 		Chain:      n.chain,
 		Executor:   n.witness.Executor(evm.NewExecutor(n.chain.Config())),
 		Local:      n.local,
 		Blocks:     n.fetcher,
-		Session:    func() beamsync.StateSession { return n.fetcher.Session(sched.Urgent) },
-		Ahead:      func() beamsync.Hinter { return n.fetcher.Session(sched.Predictive) },
+		Session:    func() importer.StateSession { return n.fetcher.Session(sched.Urgent) },
+		Ahead:      func() prefetch.Hinter { return n.fetcher.Session(sched.Predictive) },
 		MaxLag:     uint64(n.cfg.Beam.MaxLag),
 		Full:       n.states.get(),
 		Bottom:     n.states.bottom,

@@ -8,7 +8,8 @@ import (
 
 	"github.com/ethereum/go-ethereum/common"
 
-	"github.com/sunbeam-eth/sunbeam/beamsync"
+	"github.com/sunbeam-eth/sunbeam/beamsync/backfill"
+	"github.com/sunbeam-eth/sunbeam/beamsync/importer"
 	"github.com/sunbeam-eth/sunbeam/db"
 	"github.com/sunbeam-eth/sunbeam/evm"
 	"github.com/sunbeam-eth/sunbeam/trie"
@@ -34,7 +35,7 @@ type fullStates struct {
 }
 
 // get returns them for an importer, nil while beaming.
-func (f *fullStates) get() beamsync.Full {
+func (f *fullStates) get() importer.Full {
 	if full := f.full.Load(); full != nil {
 		return executable{full}
 	}
@@ -67,7 +68,7 @@ func (n *Node) openStates() error {
 	if err != nil {
 		return err
 	}
-	if bottom, ok := beamsync.Bottom(n.chain, executable{full}); ok {
+	if bottom, ok := importer.Bottom(n.chain, executable{full}); ok {
 		n.states.bottom = bottom
 		n.states.full.Store(full)
 		return nil
@@ -133,7 +134,7 @@ func (n *Node) becomeFull(ctx context.Context) error {
 
 // handOver makes a full node of one whose Solid has a complete state. It returns false if that
 // state is of no use: then a newer one has to be completed, of which most is there.
-func (n *Node) handOver(ctx context.Context, target beamsync.Target) (done bool, err error) {
+func (n *Node) handOver(ctx context.Context, target backfill.Target) (done bool, err error) {
 	base := n.chain.HeaderByNumber(target.Number)
 	if base == nil || base.Root != target.Root {
 		n.log.Info("The complete state is that of a block that is canonical no more", "number", target.Number, "root", target.Root)

@@ -4,12 +4,12 @@ import (
 	gethhistory "github.com/ethereum/go-ethereum/core/history"
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/sunbeam-eth/sunbeam/beamsync"
+	"github.com/sunbeam-eth/sunbeam/beamsync/history"
 )
 
 // newHistory makes what collects the chain behind the first executed block.
 func (n *Node) newHistory(registerer prometheus.Registerer) {
-	cfg := beamsync.HistoryConfig{
+	cfg := history.Config{
 		Chain: n.chain, Past: n.fetcher, Slots: n.historySlots, Log: n.log, Registerer: registerer,
 	}
 	cfg.Blocks, cfg.PostMerge = n.cfg.History.Wanted()
@@ -17,7 +17,7 @@ func (n *Node) newHistory(registerer prometheus.Registerer) {
 	if known, err := policy.Resolve(n.chain.Genesis().Hash()); err == nil && known.Target != nil {
 		cfg.Merge = known.Target.BlockNumber
 	}
-	n.history = beamsync.NewHistory(cfg)
+	n.history = history.New(cfg)
 }
 
 // historySlots lets the past wait while a block does.
@@ -25,5 +25,5 @@ func (n *Node) historySlots() int {
 	if len(n.importer.Status().Pending) > 0 {
 		return 0
 	}
-	return beamsync.HistorySlots
+	return history.Slots
 }

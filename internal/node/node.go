@@ -14,7 +14,11 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/sunbeam-eth/sunbeam/beamsync"
+	"github.com/sunbeam-eth/sunbeam/beamsync/backfill"
+	"github.com/sunbeam-eth/sunbeam/beamsync/fetch"
+	"github.com/sunbeam-eth/sunbeam/beamsync/history"
+	"github.com/sunbeam-eth/sunbeam/beamsync/importer"
+	"github.com/sunbeam-eth/sunbeam/beamsync/witness"
 	"github.com/sunbeam-eth/sunbeam/chain"
 	"github.com/sunbeam-eth/sunbeam/config"
 	"github.com/sunbeam-eth/sunbeam/db"
@@ -49,11 +53,11 @@ type Node struct {
 	local    trie.Local   // the cache, then Hot, then Solid
 	places   *trie.Places // of nodes that peers may ask for by hash
 	states   fullStates   // of a full node
-	fetcher  *beamsync.Fetcher
-	importer *beamsync.Importer
-	backfill *beamsync.Backfill // nil if it is not wanted
-	history  *beamsync.History
-	witness  *beamsync.Witnesses
+	fetcher  *fetch.Fetcher
+	importer *importer.Importer
+	backfill *backfill.Backfill // nil if it is not wanted
+	history  *history.History
+	witness  *witness.Witnesses
 	pool     *pool.Pool
 	host     *p2p.Host
 	rpc      *rpc.Server

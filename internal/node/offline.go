@@ -18,7 +18,7 @@ import (
 	"github.com/ethereum/go-ethereum/rlp"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/sunbeam-eth/sunbeam/beamsync"
+	"github.com/sunbeam-eth/sunbeam/beamsync/importer"
 	"github.com/sunbeam-eth/sunbeam/chain"
 	"github.com/sunbeam-eth/sunbeam/config"
 	"github.com/sunbeam-eth/sunbeam/evm"
@@ -59,12 +59,12 @@ func Import(ctx context.Context, cfg *config.Config, files []string, log *slog.L
 	if err := n.beginAtGenesis(ctx); err != nil {
 		return err
 	}
-	importer := beamsync.NewImporter(beamsync.ImporterConfig{
+	importer := importer.New(importer.Config{
 		Chain:    n.chain,
 		Executor: evm.NewExecutor(n.chain.Config()),
 		Local:    n.local,
 		Blocks:   offline{},
-		Session:  func() beamsync.StateSession { return offline{} },
+		Session:  func() importer.StateSession { return offline{} },
 		MaxLag:   uint64(n.cfg.Beam.MaxLag),
 		Full:     n.states.get(),
 		Bottom:   n.states.bottom,
@@ -87,7 +87,7 @@ func Import(ctx context.Context, cfg *config.Config, files []string, log *slog.L
 }
 
 // importFile executes one file's blocks.
-func (n *Node) importFile(ctx context.Context, importer *beamsync.Importer, name string) error {
+func (n *Node) importFile(ctx context.Context, importer *importer.Importer, name string) error {
 	file, err := os.Open(name)
 	if err != nil {
 		return err
@@ -122,7 +122,7 @@ func (n *Node) importFile(ctx context.Context, importer *beamsync.Importer, name
 }
 
 // importBlock executes a block whose parent was executed, and makes it the head.
-func (n *Node) importBlock(ctx context.Context, importer *beamsync.Importer, block *types.Block) error {
+func (n *Node) importBlock(ctx context.Context, importer *importer.Importer, block *types.Block) error {
 	if n.chain.Status(block.ParentHash()) != chain.Executed {
 		return fmt.Errorf("block %d: its parent %s was not executed here", block.NumberU64(), block.ParentHash().Hex())
 	}
@@ -154,7 +154,7 @@ func (offline) FetchCode(context.Context, common.Hash) ([]byte, error) { return 
 func (offline) Hint(context.Context, []trie.Fault, []common.Hash, func()) error {
 	return errOffline
 }
-func (offline) Stats() beamsync.Stats { return beamsync.Stats{} }
+func (offline) Stats() trie.FetchStats { return trie.FetchStats{} }
 func (offline) Headers(context.Context, common.Hash, int) ([]*types.Header, error) {
 	return nil, errOffline
 }

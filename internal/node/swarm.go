@@ -7,7 +7,7 @@ import (
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/p2p/enode"
 
-	"github.com/sunbeam-eth/sunbeam/beamsync"
+	"github.com/sunbeam-eth/sunbeam/beamsync/backfill"
 	"github.com/sunbeam-eth/sunbeam/chain"
 	"github.com/sunbeam-eth/sunbeam/p2p"
 	"github.com/sunbeam-eth/sunbeam/trie"
@@ -17,7 +17,7 @@ import (
 type fellow struct{ *p2p.Peer }
 
 // Have implements beamsync.FellowPeer.
-func (f fellow) Have() beamsync.Have { return beamsync.Have(f.Peer.Have()) }
+func (f fellow) Have() backfill.Have { return backfill.Have(f.Peer.Have()) }
 
 // Subtrees implements beamsync.FellowPeer.
 func (f fellow) Subtrees(ctx context.Context, wants []trie.Want, maxBytes uint64) (keys [][]common.Hash, values [][][]byte, proof [][]byte, err error) {

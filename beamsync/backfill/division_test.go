@@ -1,0 +1,124 @@
+package backfill
+
+import (
+	"fmt"
+	"math"
+	"testing"
+
+	"github.com/ethereum/go-ethereum/common"
+
+	"github.com/sunbeam-eth/sunbeam/trie"
+)
+
+func allParts() (parts []trie.Part) {
+	for _, owner := range []common.Hash{{}, {1}, {2}, {3}, {4}} {
+		for slice := range 256 {
+			parts = append(parts, trie.Part{Owner: owner, Slice: byte(slice)})
+		}
+	}
+	return parts
+}
+
+// membersOf makes n members, of which number 3, if there is one, began first.
+func membersOf(n int) (members []member) {
+	for i := range n {
+		members = append(members, member{fmt.Sprintf("%064x", i*7919), uint64(1000 + (i+n-min(3, n-1))%n)})
+	}
+	return members
+}
+
+// TestDivision: all members agree on who brings what, each part has one owner, and the shares are as they should be.
+func TestDivision(t *testing.T) {
+	for _, n := range []int{1, 2, 4, 6, 8, 30} {
+		count := make(map[string]int)
+		for _, p := range allParts() {
+			owners := 0
+			for _, self := range membersOf(n) {
+				d := newDivision(self.id, membersOf(n), nil, nil)
+				if d.mine(p) {
+					owners++
+					count[self.id]++
+				}
+			}
+			if owners != 1 {
+				t.Fatalf("%d of %d members bring part %v", owners, n, p)
+			}
+		}
+		first := newDivision("", membersOf(n), nil, nil).members[0].id
+		for _, m := range membersOf(n) {
+			want := min(1/float64(n), maxNewcomer)
+			if m.id == first {
+				want = 1 - want*float64(n-1)
+			}
+			got := float64(count[m.id]) / float64(len(allParts()))
+			if deviation := math.Sqrt(want * (1 - want) / float64(len(allParts()))); math.Abs(got-want) > 4*deviation+1e-9 {
+				t.Errorf("of %d members, one brings %.3f, want %.3f", n, got, want)
+			}
+		}
+	}
+}
+
+// TestDivisionMoves: when one of many goes, only its parts change hands, and go to whom ranked says.
+func TestDivisionMoves(t *testing.T) {
+	before := newDivision("", membersOf(12), nil, nil)
+	for gone := range 12 {
+		if gone == 3 {
+			continue // who began first; all weigh the same, but another one is first now
+		}
+		members := membersOf(12)
+		id := members[gone].id
+		after := newDivision("", append(members[:gone], members[gone+1:]...), nil, nil)
+		for _, p := range allParts() {
+			owner := before.owner(p)
+			if owner == id {
+				owner = before.ranked(p, id)
+			}
+			if after.owner(p) != owner {
+				t.Fatalf("part %v went from %s to %s", p, before.owner(p), after.owner(p))
+			}
+		}
+	}
+}
+
+func TestDivisionSources(t *testing.T) {
+	members := membersOf(2)
+	self, other := members[0].id, members[1].id
+	d := newDivision(self, members, map[common.Hash]*trie.Slices{{}: {0x80}, {1}: {0xff}}, map[trie.Part]bool{{Slice: 1}: true})
+	if d.mine(trie.Part{}) || d.mine(trie.Part{Owner: common.Hash{1}, Slice: 7}) {
+		t.Error("what a fellow has is asked of full peers")
+	}
+	if !d.mine(trie.Part{Slice: 1}) {
+		t.Error("what was taken is not asked for")
+	}
+	if d.alone() || !newDivision("", members[:1], nil, nil).alone() || newDivision("", members[:1], d.offered, nil).alone() {
+		t.Error("who is alone is not, or the other way round")
+	}
+	parked := allParts()
+	stolen := d.steal(parked, 10, false)
+	for i, p := range stolen {
+		if d.owner(p) == d.self || d.has(p) || i > 0 && p.Owner.Cmp(stolen[i-1].Owner) > 0 {
+			t.Errorf("part %v is taken at turn %d", p, i)
+		}
+	}
+	d.lively = map[string]bool{other: true}
+	if len(stolen) != 10 || len(d.steal(parked, 10, false)) != 0 || len(d.steal(parked, 10, true)) != 10 {
+		t.Errorf("%d parts were taken; from a lively owner %d, or %d when patience ended", len(stolen), len(d.steal(parked, 10, false)), len(d.steal(parked, 10, true)))
+	}
+}
+
+func TestHaveOf(t *testing.T) {
+	whole := map[common.Hash]trie.Slices{{}: {1}, {7}: {2}, {5}: {}}
+	have := haveOf(Target{Root: common.Hash{9}, Number: 9}, 3, whole)
+	if fmt.Sprint(have.whole()) != fmt.Sprint(whole) || have.Large[0] != (common.Hash{5}) || !have.Active || have.Since != 3 || have.Number != 9 {
+		t.Errorf("%+v", have)
+	}
+	for i := range 2 * maxLargeTries {
+		whole[common.Hash{8, byte(i)}] = trie.Slices{}
+	}
+	if have = haveOf(Target{}, 0, whole); len(have.Large) != maxLargeTries || len(have.LargeSlices) != maxLargeTries {
+		t.Errorf("%d large tries", len(have.Large))
+	}
+	if n := partsIn(map[common.Hash]trie.Slices{{}: allSlices(), {1}: {0x81}}); n != 258 {
+		t.Errorf("%d parts", n)
+	}
+}

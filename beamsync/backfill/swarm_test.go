@@ -1,0 +1,425 @@
+package backfill
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"log/slog"
+	"math"
+	"math/big"
+	"slices"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/ethereum/go-ethereum/common"
+
+	"github.com/sunbeam-eth/sunbeam/trie"
+)
+
+const swarmRate = 400_000 // bytes per second that the full peer uploads
+
+// swarmState is large enough that proofs do not outweigh leaves, and has a large storage trie unless time is short.
+func swarmState() *wholeState {
+	if testing.Short() {
+		return newWholeState(10_000, 100, 0)
+	}
+	return newWholeState(30_000, 40_000, 0)
+}
+
+// lone collects a state alone.
+func lone(t *testing.T, state *wholeState) (bytes int, took time.Duration) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newSwarmWorld(t, swarmRate, state)
+		n := w.start("lone", state)
+		n.finish(time.Hour)
+		bytes, took = w.uploaded(), n.took
+	})
+	return bytes, took
+}
+
+// TestSwarm lets nodes start together: the full peer sends little more than one state, and none but the first
+// gets much from it.
+func TestSwarm(t *testing.T) {
+	state := swarmState()
+	one, alone := lone(t, state)
+	counts := []int{2, 4, 8}
+	if testing.Short() {
+		counts = []int{3}
+	}
+	for _, count := range counts {
+		synctest.Test(t, func(t *testing.T) {
+			w := newSwarmWorld(t, swarmRate, state)
+			var nodes []*swarmNode
+			for i := range count {
+				nodes = append(nodes, w.start(fmt.Sprint("node", i), state))
+				time.Sleep(20 * time.Millisecond)
+			}
+			last, least := time.Duration(0), 1.0
+			for i, n := range nodes {
+				n.finish(time.Hour)
+				last = max(last, n.took)
+				if i > 0 {
+					least = min(least, n.share())
+				}
+				if len(n.blames) > 0 {
+					t.Errorf("%s blames %v", n.id, n.blames)
+				}
+			}
+			states := float64(w.uploaded()) / float64(one)
+			t.Logf("%d nodes: %.2f states from the full peer, shares of the others at least %.2f, last after %v (alone %v)", count, states, least, last, alone)
+			if states > 1.5 || least < 0.7 || last > 2*alone+2*time.Second {
+				t.Error("that is too much, or too long")
+			}
+		})
+	}
+}
+
+// TestSwarmYields: blocks in work now and then delay two nodes that feed each other, and do nothing worse.
+func TestSwarmYields(t *testing.T) {
+	state := newWholeState(8000, 100, 0)
+	one, alone := lone(t, state)
+	synctest.Test(t, func(t *testing.T) {
+		w := newSwarmWorld(t, swarmRate, state)
+		began := time.Now()
+		w.busy = func() bool { return time.Since(began)%time.Second > 600*time.Millisecond }
+		nodes := []*swarmNode{w.start("node0", state), w.start("node1", state)}
+		for _, n := range nodes {
+			n.finish(time.Hour)
+			if n.took > 4*alone+5*time.Second || len(n.blames) > 0 {
+				t.Errorf("%s after %v (alone %v) blames %v", n.id, n.took, alone, n.blames)
+			}
+		}
+		if states := float64(w.uploaded()) / float64(one); states > 1.7 {
+			t.Errorf("%.2f states from the full peer", states)
+		}
+	})
+}
+
+// TestSwarmLate: who starts when the other one is half done gets nearly all from it.
+func TestSwarmLate(t *testing.T) {
+	state := swarmState()
+	one, alone := lone(t, state)
+	synctest.Test(t, func(t *testing.T) {
+		w := newSwarmWorld(t, swarmRate, state)
+		first := w.start("first", state)
+		time.Sleep(alone / 2)
+		late := w.start("late", state)
+		first.finish(time.Hour)
+		late.finish(time.Hour)
+		states := float64(w.uploaded()) / float64(one)
+		t.Logf("%.2f states from the full peer, %.2f from the fellow, after %v (alone %v)", states, late.share(), late.took, alone)
+		if states > 1.3 || late.share() < 0.75 || late.took > alone+time.Second {
+			t.Error("that is too much, or too long")
+		}
+	})
+}
+
+// TestSwarmOfOtherState: a fellow that collects another state has most of ours nevertheless.
+func TestSwarmOfOtherState(t *testing.T) {
+	old, recent := newWholeState(8000, 100, 0), newWholeState(8000, 100, 10)
+	synctest.Test(t, func(t *testing.T) {
+		w := newSwarmWorld(t, swarmRate, old, recent)
+		w.start("first", old).finish(time.Hour)
+		before := w.uploaded()
+		late := w.start("late", recent)
+		late.finish(time.Hour)
+		if after := w.uploaded() - before; late.share() < 0.8 || after > before/4 {
+			t.Errorf("%.2f from the fellow, %d bytes from the full peer, which sent %d to the first one", late.share(), after, before)
+		}
+	})
+}
+
+// TestLoneWalk: without fellows the scan goes from the seed upward and around, as it does beside one that has
+// nothing and does nothing.
+func TestLoneWalk(t *testing.T) {
+	state := newWholeState(8000, 100, 0)
+	var walks [2][]fullRequest
+	seed := common.Hash{0x77}
+	for i := range walks {
+		synctest.Test(t, func(t *testing.T) {
+			w := newSwarmWorld(t, swarmRate, state)
+			if i == 1 {
+				w.nodes = append(w.nodes, &swarmNode{id: "idle", t: t, world: w, Backfill: New(Config{})})
+			}
+			w.start("lone", state).finish(time.Hour)
+			walks[i] = slices.DeleteFunc(slices.Clone(w.full.requests), func(r fullRequest) bool { return r.lookup })
+			slices.SortFunc(walks[i], func(a, b fullRequest) int {
+				return cmp.Or(a.distance(seed).Cmp(b.distance(seed)), a.owner.Cmp(b.owner))
+			})
+		})
+	}
+	if len(walks[0]) != len(walks[1]) {
+		t.Fatalf("%d requests alone, %d with somebody who has nothing", len(walks[0]), len(walks[1]))
+	}
+	for i, r := range walks[0] { // by key: requests of one moment arrive in any order
+		if beside := walks[1][i]; r.owner != beside.owner || r.origin != beside.origin {
+			t.Fatalf("request %d alone is for %x %x, with somebody who has nothing for %x %x", i, r.owner, r.origin, beside.owner, beside.origin)
+		}
+	}
+	var latest time.Time
+	for _, r := range walks[0] {
+		if r.owner != (common.Hash{}) {
+			continue
+		}
+		if r.at.Before(latest) {
+			t.Errorf("accounts from %x were asked for before those in front of them", r.origin)
+		}
+		latest = r.at
+	}
+}
+
+// distance is how far the first key is from the seed, upward and around.
+func (r fullRequest) distance(seed common.Hash) common.Hash {
+	d := new(big.Int).Sub(r.origin.Big(), seed.Big())
+	return common.BigToHash(d.And(d, common.MaxHash.Big()))
+}
+
+// hostileLink is a connection to somebody who tells to have everything.
+type hostileLink struct {
+	nodeLink
+	active bool
+	reply  func(ctx context.Context, l nodeLink, wants []trie.Want) ([][]common.Hash, [][][]byte, error)
+}
+
+func (l hostileLink) Have() Have {
+	return Have{Number: 204, Since: 1, Active: l.active, Accounts: allSlices(), Large: []common.Hash{{1}, {2}}, LargeSlices: make([][32]byte, 2)}
+}
+
+func (l hostileLink) Subtrees(ctx context.Context, wants []trie.Want, _ uint64) ([][]common.Hash, [][][]byte, [][]byte, error) {
+	keys, values, err := l.reply(ctx, l.nodeLink, wants)
+	return keys, values, nil, err
+}
+
+func (l hostileLink) ByteCodes(ctx context.Context, _ []common.Hash, _ uint64) ([][]byte, error) {
+	_, _, err := l.reply(ctx, l.nodeLink, nil)
+	return nil, err
+}
+
+// TestSwarmHostile: who lies, stalls, refuses, hangs up or has promised what it never brings costs seconds, and little more
+// than a state from the full peer.
+func TestSwarmHostile(t *testing.T) {
+	state := newWholeState(6000, 100, 0)
+	one, alone := lone(t, state)
+	none := func(n int) ([][]common.Hash, [][][]byte) { return make([][]common.Hash, n), make([][][]byte, n) }
+	for _, test := range []struct {
+		name  string
+		blame bool
+		reply func(ctx context.Context, l nodeLink, wants []trie.Want) ([][]common.Hash, [][][]byte, error)
+	}{
+		{"lies", true, func(_ context.Context, _ nodeLink, wants []trie.Want) ([][]common.Hash, [][][]byte, error) {
+			keys, values := none(len(wants))
+			for i, want := range wants {
+				first, _ := trie.Span(want.Path)
+				keys[i], values[i] = []common.Hash{first}, [][]byte{{1}}
+			}
+			return keys, values, nil
+		}},
+		{"stalls", false, func(ctx context.Context, _ nodeLink, _ []trie.Want) ([][]common.Hash, [][][]byte, error) {
+			<-ctx.Done()
+			return nil, nil, ctx.Err()
+		}},
+		{"refuses", false, func(_ context.Context, _ nodeLink, wants []trie.Want) ([][]common.Hash, [][][]byte, error) {
+			keys, values := none(len(wants))
+			return keys, values, nil
+		}},
+		{"answers nothing", false, func(context.Context, nodeLink, []trie.Want) ([][]common.Hash, [][][]byte, error) {
+			return nil, nil, nil
+		}},
+		{"hangs up", false, func(_ context.Context, l nodeLink, _ []trie.Want) ([][]common.Hash, [][][]byte, error) {
+			l.from.Leave(l.to.id)
+			return nil, nil, fmt.Errorf("gone")
+		}},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newSwarmWorld(t, swarmRate, state)
+			n := w.start("node", state)
+			n.Join(hostileLink{nodeLink{n, &swarmNode{id: "hostile"}}, false, test.reply})
+			n.finish(time.Hour)
+			states := float64(w.uploaded()) / float64(one)
+			t.Logf("%s: %.2f states, %v (alone %v), blames %v", test.name, states, n.took, alone, n.blames)
+			if _, blamed := n.blames["hostile"]; blamed != test.blame {
+				t.Errorf("%s: blames %v", test.name, n.blames)
+			}
+			if n.took > alone+30*time.Second || states > 1.6 {
+				t.Errorf("%s: %v instead of %v, %.2f states", test.name, n.took, alone, states)
+			}
+		})
+	}
+}
+
+// TestSwarmIdler: a fellow that says it collects, and does not, does not hold us up for long.
+func TestSwarmIdler(t *testing.T) {
+	state := newWholeState(6000, 100, 0)
+	one, alone := lone(t, state)
+	synctest.Test(t, func(t *testing.T) {
+		w := newSwarmWorld(t, swarmRate, state)
+		n := w.start("node", state)
+		n.Join(idler{nodeLink{n, &swarmNode{id: "idler"}}})
+		told := func() bool { return n.Progress().Waiting == "for what fellows collect" }
+		for began := time.Now(); !told(); time.Sleep(100 * time.Millisecond) {
+			if time.Since(began) > time.Minute {
+				t.Fatalf("it never says what it waits for: %+v", n.Progress())
+			}
+		}
+		n.finish(time.Hour)
+		states := float64(w.uploaded()) / float64(one)
+		t.Logf("%.2f states, %v (alone %v)", states, n.took, alone)
+		if n.took > alone+40*time.Second || states > 1.6 {
+			t.Errorf("%v instead of %v, %.2f states", n.took, alone, states)
+		}
+	})
+}
+
+type idler struct{ nodeLink }
+
+func (idler) Have() Have { return Have{Number: 204, Since: 1, Active: true} }
+
+// TestSwarmPretender: nor does one that tells of another block, or of one part more and one less, every second.
+func TestSwarmPretender(t *testing.T) {
+	state := newWholeState(6000, 100, 0)
+	one, alone := lone(t, state)
+	for name, pretend := range map[string]func(have *Have, n int){
+		"blocks": func(have *Have, n int) { have.Number += uint64(n) },
+		"parts":  func(have *Have, n int) { have.Accounts[31] = byte(n) & 1 },
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newSwarmWorld(t, swarmRate, state)
+			n := w.start("node", state)
+			var said atomic.Int64
+			p := pretender{idler{nodeLink{n, &swarmNode{id: "pretender"}}}, func(have *Have) { pretend(have, int(said.Load())) }}
+			n.Join(p)
+			over := make(chan struct{})
+			go func() {
+				for tick := time.Tick(time.Second); ; said.Add(1) {
+					select {
+					case <-tick:
+						n.Told(p)
+					case <-over:
+						return
+					}
+				}
+			}()
+			n.finish(24 * time.Hour)
+			close(over)
+			states := float64(w.uploaded()) / float64(one)
+			t.Logf("%s: %.2f states, %v (alone %v)", name, states, n.took, alone)
+			if n.took > alone+20*time.Second || states > 1.6 {
+				t.Errorf("%s: %v instead of %v, %.2f states", name, n.took, alone, states)
+			}
+		})
+	}
+}
+
+type pretender struct {
+	idler
+	pretend func(*Have)
+}
+
+func (p pretender) Have() Have {
+	have := p.idler.Have()
+	p.pretend(&have)
+	return have
+}
+
+// TestSwarmLeaver: when one leaves half-way, the other one brings the rest.
+func TestSwarmLeaver(t *testing.T) {
+	state := newWholeState(8000, 100, 0)
+	one, alone := lone(t, state)
+	synctest.Test(t, func(t *testing.T) {
+		w := newSwarmWorld(t, swarmRate, state)
+		leaver, stayer := w.start("leaver", state), w.start("stayer", state)
+		time.Sleep(alone / 2)
+		w.leave(leaver)
+		stayer.finish(time.Hour)
+		if states := float64(w.uploaded()) / float64(one); states > 1.7 || stayer.took > 2*alone+2*time.Second {
+			t.Errorf("%.2f states, %v (alone %v)", states, stayer.took, alone)
+		}
+	})
+}
+
+// TestSwarmTalk: however often fellows tell something, the walk is not kept busy with it, and the last word counts.
+func TestSwarmTalk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSwarm("self", slog.New(slog.DiscardHandler))
+		s.join(teller{have: Have{Number: 1, Active: true}})
+		<-s.change
+		const talk = 10 * time.Second
+		tokens := 0
+		for began := time.Now(); time.Since(began) < talk; time.Sleep(time.Millisecond) {
+			s.told("teller", time.Now())
+			select {
+			case <-s.change:
+				tokens++
+			default:
+			}
+		}
+		if tokens > int(talk/changeRest) {
+			t.Errorf("%d changes in %v", tokens, talk)
+		}
+		s.told("teller", time.Now())
+		told := time.Now()
+		<-s.change
+		if waited := time.Since(told); waited > changeRest {
+			t.Errorf("the last word was heard after %v", waited)
+		}
+	})
+}
+
+// TestSwarmAdopts: who begins a walk takes the state that a fellow collects, if the chain knows it and it is not too old.
+func TestSwarmAdopts(t *testing.T) {
+	recent := Target{Root: common.Hash{9}, Number: 140, Seed: common.Hash{1}}
+	for _, test := range []struct {
+		number   uint64
+		known    bool
+		complete bool
+		adopted  bool
+	}{
+		{138, true, false, true},
+		{138, false, false, false},
+		{138, true, true, false},
+		{107, true, false, false},
+		{108, true, false, true},
+		{141, false, false, false},
+	} {
+		b := New(Config{StateOf: func(number uint64) common.Hash {
+			if test.known && number == test.number {
+				return common.Hash{8}
+			}
+			return common.Hash{byte(number)}
+		}})
+		b.Join(teller{have: Have{Number: test.number, Root: common.Hash{8}, Active: true}})
+		if test.complete {
+			b.mu.complete = Target{Root: common.Hash{7}}
+		}
+		want := recent
+		if test.adopted {
+			want.Root, want.Number = common.Hash{8}, test.number
+		}
+		if got := b.adopt(recent); got != want {
+			t.Errorf("%+v: %+v", test, got)
+		}
+	}
+}
+
+// TestSwarmAdoptsNothing: a fellow that tells of no state, of blocks that nobody knows, has none to adopt.
+func TestSwarmAdoptsNothing(t *testing.T) {
+	recent := Target{Root: common.Hash{9}, Number: 140, Seed: common.Hash{1}}
+	for _, number := range []uint64{139, 140, 141, 1000, math.MaxUint64 - adoptedDelay, math.MaxUint64} {
+		b := New(Config{StateOf: func(uint64) common.Hash { return common.Hash{} }})
+		b.Join(teller{have: Have{Number: number, Active: true}})
+		if got := b.adopt(recent); got != recent {
+			t.Errorf("block %d: adopted %+v", number, got)
+		}
+	}
+}
+
+type teller struct {
+	nodeLink
+	have Have
+}
+
+func (teller) ID() string { return "teller" }
+
+func (l teller) Have() Have { return l.have }

@@ -1,0 +1,278 @@
+package fetch
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+
+	"github.com/ethereum/go-ethereum/common"
+	"github.com/ethereum/go-ethereum/crypto"
+
+	"github.com/sunbeam-eth/sunbeam/beamsync/peer"
+	"github.com/sunbeam-eth/sunbeam/beamsync/sched"
+	"github.com/sunbeam-eth/sunbeam/trie"
+)
+
+const (
+	// maxReplyBytes is what a geth server gives at most (snap softResponseLimit).
+	maxReplyBytes = 2 << 20
+	// codeCost is the cost of a code beside that of a path, in the scheduler's lookups:
+	// 430 / 6 codes of the largest size, 24 KiB, fill a reply.
+	codeCost = 6
+	// neverCut is how many paths a geth server answers for certain (DESIGN section 7).
+	neverCut = 430
+	// storageSetCost is what a storage path set costs beside its paths (DESIGN section 7).
+	storageSetCost = 2
+)
+
+// ask is a want as a wire request sees it; it does not change.
+type ask struct {
+	target
+	id         sched.WantID
+	depth      int
+	riderDepth int
+	again      bool // it has been sent before
+}
+
+// delivery is what a reply held for one want.
+type delivery struct {
+	id    sched.WantID
+	blob  []byte          // of the node or code that was wanted
+	stats trie.FetchStats // what came for it, counted once where wants share nodes
+	owner common.Hash
+	depth int         // nibbles down to where the path ends, or how far it goes at least beyond what was asked for; 0: not known
+	next  *trie.Fault // where the path goes on with a node that did not come and is not held; nil: it ended
+
+	riders []delivery // what came of storage under the account; their id and blob are not set
+}
+
+// reply is the outcome of one wire request, verified.
+type reply struct {
+	request     sched.RequestID
+	peer        string
+	root        common.Hash // kind Node
+	kind        sched.Kind
+	result      string
+	failed      bool
+	failure     sched.Failure
+	byHash      bool // no more was asked for than the wanted nodes themselves
+	aside       bool // it was asked of a peer that serves paths too: nothing is said about the root
+	deliveries  []delivery
+	unsatisfied []sched.WantID
+	cut         bool   // it ended before something that was asked for and exists
+	long        bool   // so much was asked for, or came, that a server may have cut it
+	lie         string // what was wrong
+	bytes       int
+	items       int
+	proved      int                  // different nodes or codes that are true
+	unmatched   int                  // blobs that are nothing that was asked for
+	storeErr    error                // the local store failed
+	barren      map[common.Hash]bool // accounts with riders that have no storage, or did not come
+}
+
+// exchange performs one wire request and keeps what is true of its reply.
+func exchange(ctx context.Context, p peer.Peer, a sched.Send, asks []ask, local trie.Local) *reply {
+	r := &reply{request: a.Request, peer: a.Peer, root: a.Root, kind: a.Kind, barren: make(map[common.Hash]bool)}
+	var (
+		blobs [][]byte
+		sets  [][][]byte
+		asked int
+		err   error
+	)
+	switch data := byHash(p, asks); {
+	case data != nil:
+		r.byHash, r.aside = true, p.ServesState()
+		blobs, err = data.NodeData(ctx, hashesOf(asks))
+	case a.Kind == sched.Code:
+		blobs, err = p.ByteCodes(ctx, hashesOf(asks), maxReplyBytes)
+	default:
+		sets, asked = pathSets(asks)
+		blobs, err = p.TrieNodes(ctx, a.Root, sets, maxReplyBytes)
+	}
+	if err != nil {
+		r.failed, r.failure, r.result = true, failureOf(err), peer.ResultOf(ctx, err)
+		return r
+	}
+	bag := make(map[common.Hash][]byte, len(blobs))
+	for _, blob := range blobs {
+		if len(blob) > 0 {
+			bag[crypto.Keccak256Hash(blob)] = blob
+			r.bytes += len(blob)
+			r.items++
+		}
+	}
+	switch {
+	case a.Kind == sched.Code:
+		err = r.keepCodes(asks, bag, local)
+		r.cut = r.bytes >= maxReplyBytes && len(r.unsatisfied) > 0
+	case r.byHash:
+		err = r.keepNodes(onlyNodes(asks), bag, local)
+		r.long = r.bytes >= maxReplyBytes || r.items >= peer.MaxNodeData
+		r.cut = r.long && len(r.unsatisfied) > 0
+	default:
+		err = r.keepNodes(asks, bag, local)
+		for _, set := range sets {
+			if len(set) > 1 && r.barren[common.Hash(set[0])] {
+				asked -= len(set) - 1 // not even empty entries come of these
+			}
+		}
+		r.long = asked > neverCut || r.bytes > maxReplyBytes/2
+		r.cut = len(blobs) < asked && (r.cut || len(r.unsatisfied) > 0)
+	}
+	r.storeErr = err
+	switch {
+	case r.unmatched > 0:
+		r.result = peer.ResultLie
+	case r.items == 0:
+		r.result = peer.ResultEmpty
+	case len(r.unsatisfied) > 0:
+		r.result = peer.ResultPartial
+	default:
+		r.result = peer.ResultOK
+	}
+	return r
+}
+
+// keepNodes finds what was asked for in a bag of blobs keyed by keccak256, from the
+// wanted nodes down, and puts it into the local store.
+//
+// Under one state root there is one node at a path, and every path asked for has been
+// preceded in its set by that of its parent, up to a node whose hash was known. So an
+// honest peer's blobs are all reached from the wanted nodes, whatever was cut off at the
+// end or left out: what is not reached is a lie. Only riders may come without the account that
+// they are reached from, where that lies deeper than was asked for.
+func (r *reply) keepNodes(asks []ask, bag map[common.Hash][]byte, local trie.Local) error {
+	var (
+		proved = make(map[common.Hash]bool, len(bag))
+		fresh  []trie.Node
+		loose  bool // storage came of which the account did not
+	)
+	for i := range asks {
+		a := &asks[i]
+		nodes := trie.Follow(a.fault.Owner, a.fault.Path, a.fault.Hash, a.fault.Key, bag)
+		if len(nodes) == 0 {
+			r.unsatisfied = append(r.unsatisfied, a.id)
+			if len(a.fault.Riders) > 0 && !r.byHash {
+				loose, r.barren[a.owner()] = true, true
+			}
+			continue
+		}
+		d := delivery{id: a.id, blob: nodes[0].Blob, owner: a.fault.Owner}
+		account, err := d.follow(a, nodes, local)
+		if err != nil {
+			return err
+		}
+		if d.next != nil && d.depth == 0 {
+			r.cut = true
+		}
+		if len(a.fault.Riders) > 0 {
+			ridden, err := d.ride(a, account, bag, local)
+			if err != nil {
+				return err
+			}
+			nodes = append(nodes, ridden...)
+			r.barren[a.owner()] = len(ridden) == 0
+			loose = loose || account == nil && d.next != nil && !r.byHash
+		}
+		for _, n := range nodes {
+			if proved[n.Hash] {
+				continue
+			}
+			proved[n.Hash] = true
+			fresh = append(fresh, n)
+			d.stats.Nodes++
+			d.stats.Bytes += uint64(len(n.Blob))
+		}
+		r.deliveries = append(r.deliveries, d)
+	}
+	r.proved = len(proved)
+	if !loose {
+		r.noteUnmatched(bag, proved)
+	}
+	if len(fresh) == 0 {
+		return nil
+	}
+	if err := local.PutNodes(fresh); err != nil {
+		return fmt.Errorf("trie nodes: %w", err)
+	}
+	return nil
+}
+
+// keepCodes does the same for codes.
+func (r *reply) keepCodes(asks []ask, bag map[common.Hash][]byte, local trie.Local) error {
+	proved := make(map[common.Hash]bool, len(bag))
+	for i := range asks {
+		a := &asks[i]
+		code, ok := bag[a.code]
+		if !ok {
+			r.unsatisfied = append(r.unsatisfied, a.id)
+			continue
+		}
+		if err := local.PutCode(a.code, code); err != nil {
+			return fmt.Errorf("code: %w", err)
+		}
+		proved[a.code] = true
+		r.deliveries = append(r.deliveries, delivery{id: a.id, blob: code, stats: trie.FetchStats{Codes: 1, Bytes: uint64(len(code))}})
+	}
+	r.proved = len(proved)
+	r.noteUnmatched(bag, proved)
+	return nil
+}
+
+func (r *reply) noteUnmatched(bag map[common.Hash][]byte, proved map[common.Hash]bool) {
+	for hash, blob := range bag {
+		if !proved[hash] {
+			r.unmatched++
+			r.lie = fmt.Sprintf("%d bytes with hash %x are no %s that was asked for", len(blob), hash, r.kind)
+		}
+	}
+}
+
+// follow finds out where the path of an ask goes on or ends, from what came of it and
+// from what is held below. It returns the value at the key if that was reached.
+func (d *delivery) follow(a *ask, nodes []trie.Node, local trie.Local) (value []byte, err error) {
+	last := nodes[len(nodes)-1]
+	path, blob := last.Path, last.Blob
+	if !bytes.HasPrefix(a.fault.Key, path) {
+		return nil, nil
+	}
+	for {
+		step, err := trie.Descend(blob, a.fault.Key[len(path):])
+		if err != nil { // the state root is not that of a state; its reader will find out
+			return nil, nil //nolint:nilerr // see above
+		}
+		if step.Kind != trie.StepChild {
+			d.depth = len(path)
+			return step.Value, nil
+		}
+		path = a.fault.Key[:len(path)+step.Depth]
+		if blob, err = local.Node(a.fault.Owner, path, step.Hash); err != nil {
+			return nil, fmt.Errorf("trie nodes: %w", err)
+		}
+		if blob == nil {
+			next := a.fault
+			next.Path, next.Hash = path, step.Hash
+			d.next = &next
+			if len(path) > a.depth {
+				d.depth = len(path)
+			}
+			return nil, nil
+		}
+	}
+}
+
+// failureOf says to the scheduler why a wire request got no reply.
+func failureOf(err error) sched.Failure {
+	switch {
+	case errors.Is(err, errors.ErrUnsupported):
+		return sched.Unsupported
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
+		return sched.TimedOut
+	case errors.Is(err, net.ErrClosed):
+		return sched.Gone
+	}
+	return sched.Broken
+}

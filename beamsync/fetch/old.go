@@ -1,0 +1,147 @@
+package fetch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/ethereum/go-ethereum/common"
+	"github.com/ethereum/go-ethereum/core/types"
+	gethtrie "github.com/ethereum/go-ethereum/trie"
+
+	"github.com/sunbeam-eth/sunbeam/beamsync/peer"
+)
+
+// ranged is a peer that announces from which block on it has bodies and receipts (eth/69,
+// EIP-7642). One that does not is taken to have all.
+type ranged interface {
+	Earliest() uint64
+}
+
+func hasPast(p peer.Peer, number uint64) bool {
+	r, ok := p.(ranged)
+	return !ok || r.Earliest() <= number
+}
+
+// PastPeers counts the peers that announce to have bodies and receipts of a block.
+func (f *Fetcher) PastPeers(number uint64) int {
+	return f.roster.count(func(p peer.Peer) bool { return hasPast(p, number) })
+}
+
+// PastBodies gets the bodies of old blocks, given by their headers, newest first: those that
+// one answer held, and those that the headers alone tell; the others are nil. They are
+// verified as by [Fetcher.Bodies]. It asks peers that announce to have the blocks, leaves the
+// fastest one to others if it can, and tries until it has something or ctx ends.
+func (f *Fetcher) PastBodies(ctx context.Context, headers []*types.Header) ([]*types.Body, error) {
+	nothing := contentOfBody(new(types.Body))
+	return askPast(ctx, f, past[*types.Body]{
+		kind: peer.KindBodies,
+		known: func(h *types.Header) (*types.Body, bool) {
+			return new(types.Body), contentOf(h) == nothing
+		},
+		ask: func(ctx context.Context, p peer.Peer, hashes []common.Hash) ([]*types.Body, error) {
+			return p.Bodies(ctx, hashes)
+		},
+		match: matchBodies,
+	}, headers)
+}
+
+// PastReceipts is [Fetcher.PastBodies] for receipts. They are verified by the roots in the
+// headers, with blooms computed anew. No receipts are an empty list, which is not nil.
+func (f *Fetcher) PastReceipts(ctx context.Context, headers []*types.Header) ([]types.Receipts, error) {
+	return askPast(ctx, f, past[types.Receipts]{
+		kind: peer.KindReceipts,
+		known: func(h *types.Header) (types.Receipts, bool) {
+			return types.Receipts{}, h.ReceiptHash == types.EmptyReceiptsHash
+		},
+		ask: func(ctx context.Context, p peer.Peer, hashes []common.Hash) ([]types.Receipts, error) {
+			return p.Receipts(ctx, hashes)
+		},
+		match: matchReceipts,
+	}, headers)
+}
+
+// matchReceipts finds for each list of receipts the header, among those at the wanted
+// indices, that commits to it. Equal lists of two blocks are interchangeable.
+func matchReceipts(headers []*types.Header, wanted []int, lists []types.Receipts) (map[int]types.Receipts, error) {
+	if len(lists) == 0 {
+		return nil, errNothing
+	}
+	if len(lists) > len(wanted) {
+		return nil, fmt.Errorf("%w: receipts of %d blocks, %d asked for", errLie, len(lists), len(wanted))
+	}
+	open := make(map[common.Hash][]int)
+	for _, at := range wanted {
+		root := headers[at].ReceiptHash
+		open[root] = append(open[root], at)
+	}
+	matched := make(map[int]types.Receipts)
+	for i, list := range lists {
+		for _, receipt := range list {
+			receipt.Bloom = types.CreateBloom(receipt)
+		}
+		root := types.DeriveSha(list, gethtrie.NewListHasher())
+		if len(open[root]) == 0 {
+			return nil, fmt.Errorf("%w: receipts %d belong to no block asked for", errLie, i)
+		}
+		matched[open[root][0]] = list
+		open[root] = open[root][1:]
+	}
+	return matched, nil
+}
+
+// past is one kind of thing that old blocks have.
+type past[T any] struct {
+	kind  string
+	known func(*types.Header) (T, bool) // what a header alone tells
+	ask   func(context.Context, peer.Peer, []common.Hash) ([]T, error)
+	match func(headers []*types.Header, wanted []int, got []T) (map[int]T, error)
+}
+
+// askPast gets what one answer holds. A peer is asked for what it announces to have; one that
+// runs into the deadline, for half as much the next time.
+func askPast[T any](ctx context.Context, f *Fetcher, what past[T], headers []*types.Header) ([]T, error) {
+	found := make([]T, len(headers))
+	var missing []int
+	for i, h := range headers {
+		if value, ok := what.known(h); ok {
+			found[i] = value
+		} else {
+			missing = append(missing, i)
+		}
+	}
+	if len(missing) == 0 {
+		return found, nil
+	}
+	wanted := missing
+	q := newAsking(f, what.kind, func(ctx context.Context, p peer.Peer) (map[int]T, error) {
+		var hashes []common.Hash
+		for _, at := range wanted {
+			if !hasPast(p, headers[at].Number.Uint64()) {
+				break // nor any below
+			}
+			hashes = append(hashes, headers[at].Hash())
+		}
+		wanted := wanted[:len(hashes)]
+		got, err := what.ask(ctx, p, hashes)
+		if err != nil {
+			return nil, err
+		}
+		return what.match(headers, wanted, got)
+	})
+	newest := headers[missing[0]].Number.Uint64()
+	q.able = func(p peer.Peer) bool { return hasPast(p, newest) }
+	q.failed = func(err error) {
+		if errors.Is(err, context.DeadlineExceeded) {
+			wanted = wanted[:max(1, len(wanted)/2)]
+		}
+	}
+	got, err := q.answer(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("%s of old blocks: %w", what.kind, err)
+	}
+	for at, value := range got {
+		found[at] = value
+	}
+	return found, nil
+}

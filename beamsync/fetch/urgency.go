@@ -1,0 +1,34 @@
+package fetch
+
+import (
+	"sync/atomic"
+	"time"
+)
+
+// stuck is after which time without any reply a wait holds nobody else up: peers do not have
+// what it wants, so leaving the network to it is of no use.
+const stuck = 10 * time.Second
+
+// urgency says whether blocks wait for the network. It is safe for concurrent use.
+type urgency struct {
+	open atomic.Int32 // waits that have not ended
+	last atomic.Int64 // when one began or ended, Unix nanoseconds
+}
+
+func (u *urgency) begin() { u.change(1) }
+
+func (u *urgency) end() { u.change(-1) }
+
+func (u *urgency) change(n int32) {
+	u.last.Store(time.Now().UnixNano())
+	u.open.Add(n)
+}
+
+// Urgent says whether a block waits for state from the network, or would wait for processors: one that
+// is inWork has both for itself, because what runs beside it makes each of its trips longer.
+func (f *Fetcher) Urgent(inWork bool) bool {
+	if f.urgent.open.Load() == 0 {
+		return inWork
+	}
+	return time.Since(time.Unix(0, f.urgent.last.Load())) < stuck
+}

@@ -1,0 +1,163 @@
+package fetch
+
+import (
+	"context"
+	"slices"
+
+	"github.com/sunbeam-eth/sunbeam/beamsync/sched"
+)
+
+// want is what the loop knows about one want of the scheduler.
+type want struct {
+	target
+	id         sched.WantID
+	class      sched.Class
+	depth      int      // longest path asked for on the way to fault.Key, nibbles
+	riderDepth int      // the same for those of fault.Riders
+	waiters    []waiter // never empty while the scheduler knows the want
+	sends      int      // requests it was in, hedges aside
+	cuts       int      // replies that lacked it and were cut
+	flying     bool     // it was sent at least once
+	blob       []byte   // set before its callers wake
+}
+
+// waiter is a call that waits for a want.
+type waiter struct {
+	call   *call
+	base   int // sends before the call joined, that in flight not counted
+	before int // requests in a row that the call took for the path above this node
+}
+
+// call is one caller's wait for some targets.
+type call struct {
+	session *Session
+	targets []target
+	whole   bool          // it waits for whole paths, not only for the first node of each
+	hint    bool          // it waits for nothing that a peer did not have
+	news    func()        // called when something came or was dropped; may be nil; must not block
+	done    chan struct{} // closed when it has them
+
+	// Of the loop until done is closed, then of the caller.
+	wants  []*want
+	open   int // wants that it waits for
+	rounds int // requests in a row that the slowest want took
+}
+
+// tell lets the caller know that something came or was dropped.
+func (c *call) tell() {
+	if c.open == 0 {
+		close(c.done)
+	}
+	if c.news != nil {
+		c.news()
+	}
+}
+
+// take makes wants of a call's targets.
+func (l *fetchLoop) take(ctx context.Context, c *call) []sched.Want {
+	var added []sched.Want
+	var before *want // neighbour in the batch, with which paths are shared
+	for _, t := range c.targets {
+		w, fresh := l.want(ctx, c, t, 0)
+		if fresh {
+			added = append(added, w.scheduled(before))
+			before = w
+		}
+	}
+	return added
+}
+
+// want lets a call wait for a target, together with others if they do already.
+func (l *fetchLoop) want(ctx context.Context, c *call, t target, rounds int) (w *want, fresh bool) {
+	class := c.session.class
+	w = l.byKey[t.key()]
+	if w == nil {
+		l.lastID++
+		w = &want{target: t, id: l.lastID, class: class, depth: l.depths.deepest(t.fault)}
+		if len(t.fault.Riders) > 0 {
+			w.riderDepth = l.depths.riders(t.owner())
+		}
+		l.wants[w.id] = w
+		l.byKey[t.key()] = w
+		fresh = true
+	} else if class > w.class {
+		w.class = class
+		l.step(ctx, sched.WantRaised{ID: w.id, Class: class})
+	}
+	for i := range w.waiters {
+		if o := &w.waiters[i]; o.call == c { // named twice in one batch
+			o.before = max(o.before, rounds)
+			return w, fresh
+		}
+	}
+	base := w.sends
+	if w.flying {
+		base--
+	}
+	w.waiters = append(w.waiters, waiter{c, base, rounds})
+	c.wants = append(c.wants, w)
+	c.open++
+	return w, fresh
+}
+
+// scheduled is the want as the scheduler sees it, queued behind its neighbour.
+func (w *want) scheduled(before *want) sched.Want {
+	return sched.Want{ID: w.id, Class: w.class, Kind: w.kind, Root: w.fault.Root, Cost: w.cost(before)}
+}
+
+// abandon forgets a call; wants that nobody else waits for are cancelled.
+func (l *fetchLoop) abandon(ctx context.Context, c *call) {
+	var cancelled sched.WantCancelled
+	for _, w := range c.wants {
+		if l.wants[w.id] != w {
+			continue
+		}
+		w.waiters = slices.DeleteFunc(w.waiters, func(o waiter) bool { return o.call == c })
+		if len(w.waiters) == 0 {
+			l.forget(w)
+			cancelled.IDs = append(cancelled.IDs, w.id)
+		}
+	}
+	if len(cancelled.IDs) > 0 {
+		l.step(ctx, cancelled)
+	}
+}
+
+func (l *fetchLoop) forget(w *want) {
+	delete(l.wants, w.id)
+	delete(l.byKey, w.key())
+}
+
+// satisfy wakes those who wait for a want, except that those who wait for whole paths go
+// on to the next node if there is one; it returns new wants for these. A hint does not go
+// on where the peer was asked for the next node and did not have it.
+func (l *fetchLoop) satisfy(ctx context.Context, w *want, d delivery, r *reply) (further []sched.Want) {
+	l.forget(w)
+	w.blob = d.blob
+	if len(w.waiters) > 0 {
+		w.waiters[0].call.session.count(d.stats) // what came is counted once
+	}
+	for _, o := range w.waiters {
+		c, rounds := o.call, o.before+w.sends-o.base
+		c.rounds = max(c.rounds, rounds)
+		c.open--
+		lacked := c.hint && d.depth == 0 && !r.cut
+		if c.whole && d.next != nil && !lacked {
+			if next, fresh := l.want(ctx, c, nodeTarget(*d.next), rounds); fresh {
+				further = append(further, next.scheduled(nil))
+			}
+		}
+		for _, rider := range d.riders {
+			doubtful := r.cut && r.long
+			lacked := c.hint && rider.depth == 0 && !doubtful && !r.byHash
+			if c.whole && rider.next != nil && !lacked {
+				if next, fresh := l.want(ctx, c, nodeTarget(*rider.next), rounds); fresh {
+					further = append(further, next.scheduled(nil))
+				}
+			}
+		}
+		c.tell()
+	}
+	w.waiters = nil
+	return further
+}

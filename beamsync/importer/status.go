@@ -1,0 +1,146 @@
+package importer
+
+import (
+	"time"
+
+	"github.com/ethereum/go-ethereum/beacon/engine"
+	"github.com/ethereum/go-ethereum/common"
+
+	"github.com/sunbeam-eth/sunbeam/evm"
+	"github.com/sunbeam-eth/sunbeam/trie"
+)
+
+// progressInterval is how often blocks that take long are spoken of.
+const progressInterval = 8 * time.Second
+
+// BlockReport is what one execution took.
+type BlockReport struct {
+	Number       uint64          `json:"number"`
+	Hash         common.Hash     `json:"hash"`
+	Outcome      string          `json:"outcome"` // valid, invalid or incomplete
+	Transactions int             `json:"transactions"`
+	GasUsed      uint64          `json:"gasUsed"`
+	Took         time.Duration   `json:"took"` // nanoseconds from the start of the execution to its outcome
+	Fetched      trie.FetchStats `json:"fetched"`
+}
+
+// Totals adds up what all executions since the start took.
+type Totals struct {
+	Valid      uint64          `json:"valid"`
+	Invalid    uint64          `json:"invalid"`
+	Incomplete uint64          `json:"incomplete"`
+	Fetched    trie.FetchStats `json:"fetched"`
+}
+
+// PendingReport is one block in work.
+type PendingReport struct {
+	Number  uint64        `json:"number"`
+	Hash    common.Hash   `json:"hash"`
+	Stage   string        `json:"stage"` // what it waits for
+	Waiting time.Duration `json:"waiting"`
+}
+
+// Status is the importer's state for beam_status.
+type Status struct {
+	Head    uint64          `json:"head"`
+	Newest  uint64          `json:"newest"`
+	Lag     uint64          `json:"lag"` // blocks between the newest known block and the head
+	Last    BlockReport     `json:"last"`
+	Totals  Totals          `json:"totals"`
+	Pending []PendingReport `json:"pending"`
+	CatchUp *CatchUp        `json:"catchUp,omitempty"` // of a full node: blocks that it makes up for
+}
+
+// Status reports what the importer is doing now.
+func (i *Importer) Status() Status {
+	head := i.cfg.Chain.CurrentHeader().Number.Uint64()
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	status := Status{Head: head, Newest: max(i.mu.newest, head), Last: i.mu.last, Totals: i.mu.totals, Pending: []PendingReport{}, CatchUp: i.mu.catchUp}
+	status.Lag = status.Newest - head
+	for hash, p := range i.mu.pending {
+		status.Pending = append(status.Pending, PendingReport{
+			Number: p.number(), Hash: hash, Stage: p.stage(), Waiting: time.Since(p.since),
+		})
+	}
+	return status
+}
+
+// lag is how many blocks the head is behind the newest one that anyone asked us for.
+func (i *Importer) lag() uint64 {
+	head := i.cfg.Chain.CurrentHeader().Number.Uint64()
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return max(i.mu.newest, head) - head
+}
+
+// report notes what an execution took and says so.
+func (i *Importer) report(p *pending, result *evm.Result, fetched trie.FetchStats, took time.Duration) {
+	report := BlockReport{
+		Number:       p.number(),
+		Hash:         p.block.Hash(),
+		Outcome:      result.Outcome.String(),
+		Transactions: len(p.block.Transactions()),
+		GasUsed:      p.block.GasUsed(),
+		Took:         took,
+		Fetched:      fetched,
+	}
+	i.mu.Lock()
+	i.mu.last = report
+	i.mu.totals.add(result.Outcome, fetched)
+	i.mu.Unlock()
+
+	i.metrics.lag.Set(float64(i.lag()))
+	if result.Outcome == evm.Invalid {
+		return // counted and told by reject
+	}
+	i.metrics.imports.WithLabelValues(report.Outcome).Inc()
+	if result.Outcome == evm.Incomplete {
+		return // told by work, with the reason
+	}
+	i.cfg.Log.Info("Block executed", "number", report.Number, "hash", report.Hash, "outcome", report.Outcome,
+		"txs", report.Transactions, "mgas", float64(report.GasUsed)/1e6, "elapsed", took.Round(time.Millisecond),
+		"faults", fetched.Faults, "trips", fetched.Trips, "nodes", fetched.Nodes, "codes", fetched.Codes,
+		"bytes", fetched.Bytes, "waited", fetched.Wait.Round(time.Millisecond))
+}
+
+func (t *Totals) add(outcome evm.Outcome, fetched trie.FetchStats) {
+	switch outcome {
+	case evm.Valid:
+		t.Valid++
+	case evm.Invalid:
+		t.Invalid++
+	case evm.Incomplete:
+		t.Incomplete++
+	}
+	t.Fetched.Add(fetched)
+}
+
+// logProgress speaks of blocks that are in work for long, so that waiting is never silent.
+func (i *Importer) logProgress() {
+	for _, p := range i.Status().Pending {
+		if p.Waiting >= progressInterval {
+			i.cfg.Log.Info("Block still in work", "number", p.Number, "hash", p.Hash, "waits_for", p.Stage,
+				"waiting", p.Waiting.Round(time.Second))
+		}
+	}
+}
+
+// Engine API statuses (execution-apis, engine/paris.md, PayloadStatusV1).
+
+func valid(hash common.Hash) engine.PayloadStatusV1 {
+	return engine.PayloadStatusV1{Status: engine.VALID, LatestValidHash: &hash}
+}
+
+func syncing() engine.PayloadStatusV1 {
+	return engine.PayloadStatusV1{Status: engine.SYNCING}
+}
+
+// invalid is the INVALID status; latest is nil where the last valid ancestor is not known.
+func invalid(latest *common.Hash, reason error) engine.PayloadStatusV1 {
+	text := reason.Error()
+	return engine.PayloadStatusV1{Status: engine.INVALID, LatestValidHash: latest, ValidationError: &text}
+}
+
+// Working says whether a block is being collected or executed: not one that waits for its parent.
+func (i *Importer) Working() bool { return len(i.slots) > 0 }

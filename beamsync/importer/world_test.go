@@ -1,0 +1,376 @@
+package importer
+
+import (
+	"context"
+	"log/slog"
+	"math/big"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/ethereum/go-ethereum/beacon/engine"
+	"github.com/ethereum/go-ethereum/common"
+	"github.com/ethereum/go-ethereum/consensus/beacon"
+	"github.com/ethereum/go-ethereum/consensus/ethash"
+	"github.com/ethereum/go-ethereum/core"
+	"github.com/ethereum/go-ethereum/core/rawdb"
+	"github.com/ethereum/go-ethereum/core/types"
+	"github.com/ethereum/go-ethereum/crypto"
+	"github.com/ethereum/go-ethereum/params"
+	"github.com/ethereum/go-ethereum/rlp"
+	"github.com/ethereum/go-ethereum/triedb"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/sunbeam-eth/sunbeam/beamsync/internal/beamtest"
+	"github.com/sunbeam-eth/sunbeam/chain"
+	"github.com/sunbeam-eth/sunbeam/db"
+	"github.com/sunbeam-eth/sunbeam/evm"
+	"github.com/sunbeam-eth/sunbeam/trie"
+)
+
+// network is a chain with all of its states and blocks, and the time it takes to ask for them.
+type network struct {
+	genesis *core.Genesis
+	blocks  []*types.Block // 1..n
+	side    []*types.Block // a branch from block 1 on: 2', 3', ...
+	states  hashStore
+
+	mu    sync.Mutex
+	delay time.Duration // of each request
+	mute  bool          // nobody answers
+	asked int           // requests for nodes and codes
+	gone  []common.Hash // roots of states that nobody has any more
+
+	helpful    bool                            // hints bring what they ask for
+	hints      time.Duration                   // that hints take otherwise, all in vain
+	lists      func(*types.Block) rlp.RawValue // what AccessLists says, nil: nothing, ever
+	listsAsked [][]common.Hash
+}
+
+func newNetwork(t *testing.T, config *params.ChainConfig, length int) *network {
+	t.Helper()
+	return newNetworkOf(t, config, length, nil)
+}
+
+// newNetworkOf makes one whose blocks call the contract that is given, if it is, with their number
+// from 0 on as input.
+func newNetworkOf(t *testing.T, config *params.ChainConfig, length int, contract *types.Account) *network {
+	t.Helper()
+	genesis := &core.Genesis{
+		Config:   config,
+		GasLimit: 30_000_000,
+		BaseFee:  big.NewInt(params.InitialBaseFee),
+		Alloc:    core.SystemContractAllocs(),
+	}
+	genesis.Alloc[crypto.PubkeyToAddress(beamtest.TestKey.PublicKey)] = types.Account{Balance: new(big.Int).Lsh(big.NewInt(1), 100)}
+	if contract != nil {
+		genesis.Alloc[common.Address{0xcc}] = *contract
+	}
+	state := rawdb.NewMemoryDatabase()
+	nodes := triedb.NewDatabase(state, triedb.HashDefaults)
+	if _, err := genesis.Commit(state, nodes, nil); err != nil {
+		t.Fatal(err)
+	}
+	signer := types.LatestSigner(genesis.Config)
+	pay := func(salt byte) func(int, *core.BlockGen) {
+		return func(i int, gen *core.BlockGen) {
+			to := common.Address{0xee, salt, byte(i), byte(i >> 8)}
+			gen.AddTx(types.MustSignNewTx(beamtest.TestKey, signer, &types.LegacyTx{
+				Nonce: gen.TxNonce(crypto.PubkeyToAddress(beamtest.TestKey.PublicKey)), To: &to, Value: big.NewInt(1),
+				Gas: 21000, GasPrice: gen.BaseFee(),
+			}))
+			if contract != nil {
+				gen.AddTx(types.MustSignNewTx(beamtest.TestKey, signer, &types.LegacyTx{
+					Nonce: gen.TxNonce(crypto.PubkeyToAddress(beamtest.TestKey.PublicKey)), To: &common.Address{0xcc}, Data: common.BigToHash(big.NewInt(int64(i))).Bytes(),
+					Gas: 200_000, GasPrice: gen.BaseFee(),
+				}))
+			}
+		}
+	}
+	consensus := beacon.New(ethash.NewFaker())
+	_, blocks, _ := core.GenerateChainWithGenesis(genesis, consensus, length, pay(0))
+	_, side, _ := core.GenerateChainWithGenesis(genesis, consensus, 4, func(i int, gen *core.BlockGen) {
+		salt := byte(0)
+		if i > 0 {
+			salt = 1
+		}
+		pay(salt)(i, gen)
+	})
+	if side[0].Hash() != blocks[0].Hash() {
+		t.Fatal("the branches do not meet in block 1")
+	}
+	n := &network{genesis: genesis, blocks: blocks, side: side[1:], states: hashStore{state}}
+	n.keepStates(t, side)
+	n.keepStates(t, blocks)
+	return n
+}
+
+// keepStates executes blocks on the complete state, and keeps what they make.
+func (n *network) keepStates(t *testing.T, blocks []*types.Block) {
+	t.Helper()
+	executor := evm.NewExecutor(n.genesis.Config)
+	parent := n.genesis.ToBlock().Header()
+	for _, block := range blocks {
+		result := executor.Execute(t.Context(), evm.Job{
+			Block: block, Parent: parent, State: trie.Open(t.Context(), parent.Root, n.states, nil), Headers: ancestorsOf{n},
+		})
+		if result.Outcome != evm.Valid {
+			t.Fatalf("block %d: %v %v", block.NumberU64(), result.Outcome, result.Err)
+		}
+		_ = n.states.PutNodes(result.Nodes)
+		parent = block.Header()
+	}
+}
+
+type ancestorsOf struct{ n *network }
+
+func (a ancestorsOf) Header(_ context.Context, hash common.Hash, _ uint64) (*types.Header, error) {
+	if block := a.n.block(hash); block != nil {
+		return block.Header(), nil
+	}
+	return nil, trie.ErrUnavailable
+}
+
+func (n *network) block(hash common.Hash) *types.Block {
+	if genesis := n.genesis.ToBlock(); genesis.Hash() == hash {
+		return genesis
+	}
+	for _, list := range [][]*types.Block{n.blocks, n.side} {
+		for _, block := range list {
+			if block.Hash() == hash {
+				return block
+			}
+		}
+	}
+	return nil
+}
+
+// answer waits as a request would.
+func (n *network) answer(ctx context.Context) error {
+	for {
+		n.mu.Lock()
+		delay, mute := n.delay, n.mute
+		n.mu.Unlock()
+		if mute {
+			delay = time.Second
+		}
+		select {
+		case <-time.After(delay):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		if !mute {
+			return nil
+		}
+	}
+}
+
+func (n *network) set(delay time.Duration, mute bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.delay, n.mute = delay, mute
+}
+
+// Headers implements [Blocks].
+func (n *network) Headers(ctx context.Context, origin common.Hash, amount int) ([]*types.Header, error) {
+	if err := n.answer(ctx); err != nil {
+		return nil, err
+	}
+	var headers []*types.Header
+	for len(headers) < amount {
+		block := n.block(origin)
+		if block == nil {
+			<-ctx.Done() // nobody has it: asked for as long as the caller likes
+			return nil, ctx.Err()
+		}
+		headers = append(headers, block.Header())
+		if block.NumberU64() == 0 {
+			break
+		}
+		origin = block.ParentHash()
+	}
+	return headers, nil
+}
+
+// Bodies implements [Blocks].
+func (n *network) Bodies(ctx context.Context, headers []*types.Header) ([]*types.Block, error) {
+	if err := n.answer(ctx); err != nil {
+		return nil, err
+	}
+	blocks := make([]*types.Block, len(headers))
+	for i, header := range headers {
+		blocks[i] = unlisted(n.block(header.Hash()))
+	}
+	return blocks, nil
+}
+
+// unlisted is a block as a body makes it.
+func unlisted(block *types.Block) *types.Block {
+	return types.NewBlockWithHeader(block.Header()).WithBody(*block.Body())
+}
+
+// AccessLists implements [Blocks].
+func (n *network) AccessLists(ctx context.Context, headers []*types.Header) ([]rlp.RawValue, error) {
+	var hashes []common.Hash
+	for _, header := range headers {
+		hashes = append(hashes, header.Hash())
+	}
+	n.mu.Lock()
+	n.listsAsked = append(n.listsAsked, hashes)
+	n.mu.Unlock()
+	if n.lists == nil {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	if err := n.answer(ctx); err != nil {
+		return nil, err
+	}
+	lists := make([]rlp.RawValue, len(headers))
+	for i, hash := range hashes {
+		lists[i] = n.lists(n.block(hash))
+	}
+	return lists, nil
+}
+
+// networkSession is a state session with the network.
+type networkSession struct {
+	*network
+	local trie.Local
+}
+
+func (s networkSession) Stats() trie.FetchStats { return trie.FetchStats{} }
+
+func (s networkSession) FetchNode(ctx context.Context, f trie.Fault) ([]byte, error) {
+	if err := s.answer(ctx); err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	s.asked++
+	gone := slices.Contains(s.gone, f.Root)
+	s.mu.Unlock()
+	if gone { // asked for as long as the caller likes
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	blob, _ := s.states.Node(f.Owner, f.Path, f.Hash)
+	if blob == nil {
+		return nil, trie.ErrUnavailable
+	}
+	return blob, s.local.PutNodes([]trie.Node{{Owner: f.Owner, Path: f.Path, Hash: f.Hash, Blob: blob}})
+}
+
+func (s networkSession) FetchCode(ctx context.Context, hash common.Hash) ([]byte, error) {
+	if err := s.answer(ctx); err != nil {
+		return nil, err
+	}
+	return s.states.Code(hash)
+}
+
+func (s networkSession) Hint(ctx context.Context, faults []trie.Fault, codes []common.Hash, news func()) error {
+	if s.helpful {
+		return s.help(ctx, faults, codes, news)
+	}
+	time.Sleep(s.hints)
+	return trie.ErrUnavailable
+}
+
+// fixture is a fresh node on a network.
+type fixture struct {
+	*network
+	t        *testing.T
+	importer *Importer
+	chain    *chain.Chain
+	log      *beamtest.Buffer
+	ran      chan error
+}
+
+// inImporterBubble runs a test of a fresh, running importer in virtual time.
+func inImporterBubble(t *testing.T, length int, maxLag uint64, test func(f *fixture)) {
+	t.Helper()
+	inBubbleOn(t, newNetwork(t, params.MergedTestChainConfig, length), maxLag, test)
+}
+
+// inBubbleOn does so on a network that is there.
+func inBubbleOn(t *testing.T, n *network, maxLag uint64, test func(f *fixture), change ...func(*Config)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		disk, err := db.OpenMemory(db.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer disk.Close()
+		blocks, err := chain.New(disk.Chain(), n.genesis)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n.set(100*time.Millisecond, false)
+		local := trie.NewCache(16<<20, nil)
+		f := &fixture{network: n, t: t, chain: blocks, log: new(beamtest.Buffer), ran: make(chan error, 1)}
+		cfg := Config{
+			Chain: blocks, Executor: evm.NewExecutor(n.genesis.Config), Local: local, Blocks: n,
+			Session: func() StateSession { return networkSession{n, local} },
+			MaxLag:  maxLag, Log: slog.New(slog.NewTextHandler(f.log, nil)), Registerer: prometheus.NewRegistry(),
+		}
+		for _, f := range change {
+			f(&cfg)
+		}
+		f.importer = New(cfg)
+		ctx, cancel := context.WithCancel(t.Context())
+		go func() { f.ran <- f.importer.Run(ctx) }()
+		test(f)
+		cancel()
+		if err := <-f.ran; err != nil {
+			t.Errorf("importer: %v", err)
+		}
+	})
+}
+
+func (f *fixture) at(number int) *types.Block { return f.blocks[number-1] }
+
+// payload gives a block with some patience and returns the status.
+func (f *fixture) payload(block *types.Block, patience time.Duration) engine.PayloadStatusV1 {
+	f.t.Helper()
+	ctx, cancel := context.WithTimeout(f.t.Context(), patience)
+	defer cancel()
+	status, err := f.importer.NewPayload(ctx, block)
+	if err != nil {
+		f.t.Errorf("block %d: %v", block.NumberU64(), err)
+	}
+	return status
+}
+
+func (f *fixture) choose(head, safe, final common.Hash, patience time.Duration) (engine.PayloadStatusV1, error) {
+	ctx, cancel := context.WithTimeout(f.t.Context(), patience)
+	defer cancel()
+	return f.importer.Forkchoice(ctx, engine.ForkchoiceStateV1{HeadBlockHash: head, SafeBlockHash: safe, FinalizedBlockHash: final})
+}
+
+func (f *fixture) want(what string, status engine.PayloadStatusV1, want string) {
+	f.t.Helper()
+	if status.Status != want {
+		f.t.Fatalf("%s: %s, want %s (%s)", what, status.Status, want, reasonOf(status))
+	}
+}
+
+// follow imports blocks from..to and makes each the head.
+func (f *fixture) follow(from, to int) {
+	f.t.Helper()
+	for number := from; number <= to; number++ {
+		block := f.at(number)
+		f.want("payload", f.payload(block, time.Minute), engine.VALID)
+		status, err := f.choose(block.Hash(), common.Hash{}, common.Hash{}, time.Minute)
+		if err != nil {
+			f.t.Fatal(err)
+		}
+		f.want("head", status, engine.VALID)
+	}
+}
+
+func (f *fixture) head(want *types.Block) {
+	f.t.Helper()
+	if got := f.chain.CurrentHeader(); got.Hash() != want.Hash() {
+		f.t.Fatalf("head is %d %x, want %d", got.Number, got.Hash(), want.NumberU64())
+	}
+}

@@ -1,0 +1,70 @@
+package beamtest
+
+import (
+	"path/filepath"
+	"testing"
+
+	"github.com/ethereum/go-ethereum/common"
+
+	"github.com/sunbeam-eth/sunbeam/internal/testdata"
+	"github.com/sunbeam-eth/sunbeam/internal/witness"
+)
+
+func LoadWitness(t *testing.T, name string) *witness.File {
+	t.Helper()
+	file, err := witness.Load(filepath.Join(testdata.Dir(t), "blocks", name+".json.gz"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+// joinWitness joins a peer that holds the witness, a round trip away.
+func JoinWitness(r *Rig, file *witness.File, id string) {
+	peer := NewFakePeer(id, RTT)
+	peer.Codes = file.Codes
+	peer.Nodes = func(root common.Hash, sets [][][]byte, maxLookups int) [][]byte {
+		return WitnessNodes(file, root, sets, maxLookups)
+	}
+	r.Connect(peer)
+}
+
+// witnessNodes answers as geth does, as far as lookups go: two for a node, one for none.
+func WitnessNodes(file *witness.File, root common.Hash, sets [][][]byte, maxLookups int) (nodes [][]byte) {
+	lookups := 0
+	add := func(owner common.Hash, compact []byte) bool {
+		blob := file.PathNode(root, owner, Nibbles(compact))
+		nodes = append(nodes, blob)
+		lookups++
+		if len(blob) > 0 {
+			lookups++
+		}
+		return lookups <= maxLookups
+	}
+	for _, set := range sets {
+		if len(set) == 1 {
+			if !add(common.Hash{}, set[0]) {
+				return nodes
+			}
+			continue
+		}
+		lookups += 2
+		for _, path := range set[1:] {
+			if !add(common.BytesToHash(set[0]), path) {
+				return nodes
+			}
+		}
+	}
+	return nodes
+}
+
+// expand undoes trie.CompactPath.
+func Nibbles(compact []byte) (nibbles []byte) {
+	for _, b := range compact {
+		nibbles = append(nibbles, b>>4, b&0x0f)
+	}
+	if nibbles[0]&1 == 1 {
+		return nibbles[1:]
+	}
+	return nibbles[2:]
+}

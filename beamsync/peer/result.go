@@ -1,0 +1,45 @@
+package peer
+
+import (
+	"context"
+	"errors"
+	"net"
+	"os"
+)
+
+// resultOf is the label of a wire request that got no reply.
+func ResultOf(ctx context.Context, err error) string {
+	if ctx.Err() != nil {
+		return ResultCancelled
+	}
+	switch {
+	case errors.Is(err, errors.ErrUnsupported):
+		return ResultUnsupported
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
+		return ResultTimeout
+	case errors.Is(err, net.ErrClosed):
+		return resultGone
+	}
+	return ResultError
+}
+
+// The results of wire requests, a closed set of label values.
+const (
+	ResultOK          = "ok"          // all that was asked for
+	ResultPartial     = "partial"     // some of it
+	ResultEmpty       = "empty"       // nothing
+	ResultLie         = "lie"         // something that is not true, or that nobody asked for
+	ResultTimeout     = "timeout"     // no reply in time
+	resultGone        = "gone"        // the peer disconnected
+	ResultUnsupported = "unsupported" // the peer does not speak the protocol
+	ResultCancelled   = "cancelled"   // its deadline passed, its peer left, or nobody needs it
+	ResultError       = "error"       // anything else
+)
+
+// The kinds of wire requests for the chain, beside those of package sched.
+const (
+	KindHeaders     = "headers"
+	KindBodies      = "bodies"
+	KindReceipts    = "receipts"
+	KindAccessLists = "access_lists"
+)

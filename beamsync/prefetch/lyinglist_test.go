@@ -1,0 +1,28 @@
+package prefetch
+
+import (
+	"testing"
+
+	"github.com/ethereum/go-ethereum/core/types/bal"
+
+	"github.com/sunbeam-eth/sunbeam/beamsync/internal/beamtest"
+	"github.com/sunbeam-eth/sunbeam/evm"
+)
+
+// TestCollectorLyingList collects a real block by a list that leaves out half of what it reads and names
+// a
+// lot that it does not read, from a peer that has none of that: it ends, and the execution gets the rest.
+func TestCollectorLyingList(t *testing.T) {
+	file := beamtest.LoadWitness(t, "1-21688509")
+	lie := beamtest.WithLie(withList(t, file), func(list bal.BlockAccessList) bal.BlockAccessList {
+		return beamtest.Sorted(append(list[:len(list)/2], beamtest.MadeUp(300, 10)...))
+	})
+	beamtest.InBubble(t, func(r *beamtest.Rig) {
+		beamtest.JoinWitness(r, file, "a")
+		trips, stats := collectAndExecute(t, r, evm.NewExecutor(file.Config), file, lie)
+		if need := uint64(len(file.Nodes)); trips > 200 || stats.Nodes > 2*need {
+			t.Errorf("%.1f trips, %+v", trips, stats)
+		}
+		t.Logf("%.1f trips, %+v", trips, stats)
+	})
+}

@@ -1,0 +1,263 @@
+package prefetch
+
+import (
+	"context"
+	"errors"
+	"math/big"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/ethereum/go-ethereum/common"
+	"github.com/ethereum/go-ethereum/consensus"
+	"github.com/ethereum/go-ethereum/consensus/beacon"
+	"github.com/ethereum/go-ethereum/consensus/ethash"
+	"github.com/ethereum/go-ethereum/core"
+	"github.com/ethereum/go-ethereum/core/state"
+	"github.com/ethereum/go-ethereum/core/tracing"
+	"github.com/ethereum/go-ethereum/core/types"
+	"github.com/ethereum/go-ethereum/core/types/bal"
+	"github.com/ethereum/go-ethereum/core/vm"
+	"github.com/ethereum/go-ethereum/params"
+	"github.com/holiman/uint256"
+
+	"github.com/sunbeam-eth/sunbeam/beamsync/internal/beamtest"
+	"github.com/sunbeam-eth/sunbeam/beamsync/sched"
+	"github.com/sunbeam-eth/sunbeam/evm"
+	"github.com/sunbeam-eth/sunbeam/internal/witness"
+	"github.com/sunbeam-eth/sunbeam/trie"
+)
+
+// fileAncestors has the ancestors of a witness at hand.
+type fileAncestors struct{ *witness.File }
+
+func (a fileAncestors) Held(hash common.Hash) *types.Header {
+	for _, header := range a.Headers {
+		if header.Hash() == hash {
+			return header
+		}
+	}
+	return nil
+}
+
+func holdCodes(t *testing.T, r *beamtest.Rig, file *witness.File) {
+	t.Helper()
+	for hash, code := range file.Codes {
+		if err := r.Cache.PutCode(hash, code); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// collectAndExecute does as the importer does, and returns the trips that it took.
+func collectAndExecute(t *testing.T, r *beamtest.Rig, executor *evm.Executor, file *witness.File, block *types.Block) (trips float64, stats trie.FetchStats) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(r.Ctx, 10*time.Minute) // virtual
+	defer cancel()
+	var (
+		session = r.Session(sched.Urgent)
+		began   = time.Now()
+	)
+	if err := New(executor, r.Cache).Collect(ctx, block, file.Parent, fileAncestors{file}, session); err != nil {
+		t.Fatal(err)
+	}
+	result := executor.Execute(ctx, evm.Job{
+		Block: file.Block, Parent: file.Parent, Headers: file, State: trie.Open(ctx, file.PreRoot, r.Cache, session),
+	})
+	if result.Outcome != evm.Valid {
+		t.Fatalf("%v: %v", result.Outcome, result.Err)
+	}
+	if got := r.Blames.All(); len(got) != 0 {
+		t.Error("blames", got)
+	}
+	return time.Since(began).Seconds() / beamtest.RTT.Seconds(), session.Stats()
+}
+
+// TestCollectorTrips holds the trips of real blocks down, with nothing held and with all codes held.
+// What the transactions of a block ask for differs a little from run to run.
+func TestCollectorTrips(t *testing.T) {
+	for _, c := range []struct {
+		name       string
+		most, warm float64
+	}{
+		{"1-9069000", 15, 13},
+		{"1-17106222", 18, 14},
+		{"1-24628607", 20, 15},
+	} {
+		if testing.Short() && c.name != "1-9069000" {
+			continue // with the race detector each takes a minute
+		}
+		t.Run(c.name, func(t *testing.T) {
+			file := beamtest.LoadWitness(t, c.name)
+			beamtest.InBubble(t, func(r *beamtest.Rig) {
+				beamtest.JoinWitness(r, file, "a")
+				trips, stats := collectAndExecute(t, r, evm.NewExecutor(file.Config), file, file.Block)
+				if trips > c.most {
+					t.Errorf("%.1f trips, expected %.0f at most", trips, c.most)
+				}
+				if need := uint64(len(file.Nodes)); stats.Nodes > need*11/10 {
+					t.Errorf("%d nodes fetched, the witness has %d", stats.Nodes, need)
+				}
+				t.Logf("%.1f trips, %+v", trips, stats)
+			})
+			beamtest.InBubble(t, func(r *beamtest.Rig) {
+				beamtest.JoinWitness(r, file, "a")
+				holdCodes(t, r, file)
+				if trips, _ := collectAndExecute(t, r, evm.NewExecutor(file.Config), file, file.Block); trips > c.warm {
+					t.Errorf("%.1f trips with all codes held, expected %.0f at most", trips, c.warm)
+				}
+			})
+		})
+	}
+}
+
+// TestCollectorRemembers collects a block with codes held, by an executor that remembers which
+// contract has which and what their slots held after the block: nearly all is known to be wanted at once.
+func TestCollectorRemembers(t *testing.T) {
+	file := beamtest.LoadWitness(t, "1-21688509")
+	executor := evm.NewExecutor(file.Config)
+	var trips [2]float64
+	for i := range trips {
+		beamtest.InBubble(t, func(r *beamtest.Rig) {
+			beamtest.JoinWitness(r, file, "a")
+			holdCodes(t, r, file)
+			trips[i], _ = collectAndExecute(t, r, executor, file, file.Block)
+		})
+	}
+	if trips[1] > 4.5 || trips[0] < trips[1]+2 {
+		t.Errorf("%.1f trips, then %.1f", trips[0], trips[1])
+	}
+}
+
+// TestCollectorListed gets all that a block reads in three trips if its access list is known. The
+// two largest blocks need some 30 requests at once, more than the window of one peer.
+func TestCollectorListed(t *testing.T) {
+	for _, name := range []string{"1-21688509", "1-17106222", "1-25229957", "560048-1219705"} {
+		t.Run(name, func(t *testing.T) {
+			file := beamtest.LoadWitness(t, name)
+			listed := withList(t, file)
+			beamtest.InBubble(t, func(r *beamtest.Rig) {
+				for _, id := range []string{"a", "b", "c", "d"} {
+					beamtest.JoinWitness(r, file, id)
+				}
+				trips, stats := collectAndExecute(t, r, evm.NewExecutor(file.Config), file, listed)
+				if trips > 3 {
+					t.Errorf("%.1f trips", trips)
+				}
+				t.Logf("%.1f trips, %d nodes needed, %+v", trips, len(file.Nodes), stats)
+			})
+		})
+	}
+}
+
+// withList makes the access list of a block by executing it.
+func withList(t *testing.T, file *witness.File) *types.Block {
+	t.Helper()
+	var (
+		db   = trie.Open(t.Context(), file.PreRoot, nil, file)
+		list = bal.NewConstructionBlockAccessList()
+	)
+	statedb, err := state.New(file.PreRoot, db)
+	if err != nil {
+		t.Fatal(err)
+	}
+	hooks := &tracing.Hooks{
+		OnStorageChange: func(addr common.Address, slot, _, value common.Hash) { list.StorageWrite(0, addr, slot, value) },
+		OnBalanceChange: func(addr common.Address, _, value *big.Int, _ tracing.BalanceChangeReason) {
+			list.BalanceChange(0, addr, uint256.MustFromBig(value))
+		},
+		OnNonceChange: func(addr common.Address, _, nonce uint64) { list.NonceChange(addr, 0, nonce) },
+	}
+	chain := witnessChain{file}
+	if _, err := core.NewStateProcessor(chain).Process(t.Context(), file.Block, statedb, nil, nil, vm.Config{Tracer: hooks}, nil); err != nil {
+		t.Fatal(err)
+	}
+	for _, account := range db.Touched().Accounts {
+		list.AccountRead(account.Address)
+		for _, slot := range account.Slots {
+			list.StorageRead(account.Address, slot)
+		}
+	}
+	encoded := list.ToEncodingObj()
+	header, hash := types.CopyHeader(file.Block.Header()), encoded.Hash()
+	header.BlockAccessListHash = &hash
+	return types.NewBlockWithHeader(header).WithBody(*file.Block.Body()).WithAccessListUnsafe(encoded)
+}
+
+// witnessChain implements core.ChainContext over a witness.
+type witnessChain struct{ *witness.File }
+
+func (c witnessChain) Config() *params.ChainConfig { return c.File.Config }
+
+func (c witnessChain) Engine() consensus.Engine { return beacon.New(ethash.NewFaker()) }
+
+func (c witnessChain) CurrentHeader() *types.Header { return c.Parent }
+
+func (c witnessChain) GetHeader(hash common.Hash, _ uint64) *types.Header {
+	return fileAncestors(c).Held(hash)
+}
+
+func (c witnessChain) GetHeaderByHash(hash common.Hash) *types.Header {
+	return fileAncestors(c).Held(hash)
+}
+
+func (c witnessChain) GetHeaderByNumber(uint64) *types.Header { return nil }
+
+// brokenHinter is a Hinter that does what is done to it.
+type brokenHinter func(ctx context.Context, faults []trie.Fault, codes []common.Hash) error
+
+func (h brokenHinter) Hint(ctx context.Context, faults []trie.Fault, codes []common.Hash, news func()) error {
+	defer news()
+	return h(ctx, faults, codes)
+}
+
+// TestCollectorNeverDecides fails hints, answers them with nothing, and with half of what they ask
+// for: the outcome is that of the execution alone.
+func TestCollectorNeverDecides(t *testing.T) {
+	for _, name := range []string{"1-21688509", "560048-974567"} {
+		file := beamtest.LoadWitness(t, name)
+		bad := types.CopyHeader(file.Block.Header())
+		bad.Root[0] ^= 1
+		for kind, hint := range map[string]func(*trie.Cache) brokenHinter{
+			"fails": func(*trie.Cache) brokenHinter {
+				return func(context.Context, []trie.Fault, []common.Hash) error { return errors.New("lost") }
+			},
+			"nothing": func(*trie.Cache) brokenHinter {
+				return func(context.Context, []trie.Fault, []common.Hash) error { return nil }
+			},
+			"half": func(cache *trie.Cache) brokenHinter {
+				return func(_ context.Context, faults []trie.Fault, codes []common.Hash) error {
+					for _, fault := range faults {
+						if rand.N(2) == 0 {
+							_ = cache.PutNodes(trie.Follow(fault.Owner, fault.Path, fault.Hash, fault.Key, file.Nodes))
+						}
+					}
+					for _, hash := range codes {
+						if code := file.Codes[hash]; code != nil && rand.N(2) == 0 {
+							_ = cache.PutCode(hash, code)
+						}
+					}
+					return nil
+				}
+			},
+		} {
+			t.Run(name+" "+kind, func(t *testing.T) {
+				cache := trie.NewCache(64<<20, nil)
+				executor := evm.NewExecutor(file.Config)
+				for _, block := range []*types.Block{file.Block, types.NewBlockWithHeader(bad).WithBody(*file.Block.Body())} {
+					_ = New(executor, cache).Collect(t.Context(), block, file.Parent, fileAncestors{file}, hint(cache))
+					result := executor.Execute(t.Context(), evm.Job{
+						Block: block, Parent: file.Parent, Headers: file, State: trie.Open(t.Context(), file.PreRoot, cache, file),
+					})
+					want := evm.Valid
+					if block != file.Block {
+						want = evm.Invalid
+					}
+					if result.Outcome != want {
+						t.Errorf("%v instead of %v: %v", result.Outcome, want, result.Err)
+					}
+				}
+			})
+		}
+	}
+}

@@ -1,0 +1,260 @@
+package witness
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/ethereum/go-ethereum/common"
+	"github.com/ethereum/go-ethereum/core/types"
+	"github.com/ethereum/go-ethereum/rlp"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/sunbeam-eth/sunbeam/beamsync/peer"
+	"github.com/sunbeam-eth/sunbeam/beamsync/prefetch"
+	"github.com/sunbeam-eth/sunbeam/trie"
+)
+
+const (
+	// hintDeadline is how long a hint is waited for. Whoever got the block when we did needs
+	// a few hundred milliseconds to execute it; later than this, speculation has found most
+	// keys by itself.
+	hintDeadline = 900 * time.Millisecond
+	// hintPause is after what time a peer that had not executed the block is asked again.
+	hintPause = 150 * time.Millisecond
+	// maxHintPeers bounds the peers that are asked at the same time for one block.
+	maxHintPeers = 3
+	// hintTurns is how often what a hint names is looked for: accounts, then their code and
+	// storage, then what replies were cut off before.
+	hintTurns = 3
+)
+
+// What a block can read is bounded by its gas: a key costs no less than a slot of an access
+// list, 1900 (EIP-2930), and at most a fifth is refunded (EIP-3529). What it reads for free are
+// senders, recipients and the coinbase, withdrawals, and the queues of the system contracts
+// (EIP-7002, EIP-7251); blocks of older rules stay below that as well.
+const (
+	gasPerKey       = 1900 * 4 / 5
+	freeKeys        = 512
+	keysPerTransfer = 3
+)
+
+func maxHintKeys(block *types.Block) int {
+	return freeKeys + len(block.Withdrawals()) + keysPerTransfer*len(block.Transactions()) + int(block.GasUsed()/gasPerKey)
+}
+
+// WitnessPeer tells what blocks read that it has executed.
+type WitnessPeer interface {
+	// ID names the connection, as that of [peer.Peer].
+	ID() string
+	// ServesWitnessKeys says whether beam/2 was agreed on.
+	ServesWitnessKeys() bool
+	// WitnessKeys asks for what executing a block read: an RLP list, nil if the peer does not
+	// know.
+	WitnessKeys(ctx context.Context, block common.Hash) (rlp.RawValue, error)
+}
+
+// hintPeer is a peer and what became of its hints.
+type hintPeer struct {
+	WitnessPeer
+	useful int
+	barred bool // a hint of it was of no use: it is not asked again
+}
+
+// hint is what a peer told of a block.
+type hint struct {
+	peer    *hintPeer
+	touched *trie.Touched
+}
+
+// What became of hints, a closed set of label values.
+const (
+	hintNone   = "none"   // nobody had one in time
+	hintTaken  = "taken"  // a peer told; the first one counts
+	hintUseful = "useful" // the block was executed, and read most of what it named
+	hintWrong  = "wrong"  // the block was executed, and read less than half of it
+	hintBroken = "broken" // it was malformed or too large
+)
+
+type witnessMetrics struct{ hints *prometheus.CounterVec }
+
+func newWitnessMetrics(reg prometheus.Registerer) witnessMetrics {
+	m := witnessMetrics{prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "beam_witness_hints_total", Help: "Hints of what blocks read, asked of peers, by what became of them.",
+	}, []string{"result"})}
+	for _, result := range []string{hintNone, hintTaken, hintUseful, hintWrong, hintBroken} {
+		m.hints.WithLabelValues(result)
+	}
+	if reg != nil {
+		reg.MustRegister(m.hints)
+	}
+	return m
+}
+
+// Join adds a connected peer, if it tells witnesses at all. It does not block.
+func (w *Witnesses) Join(p WitnessPeer) {
+	if !p.ServesWitnessKeys() {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.peers = append(w.peers, &hintPeer{WitnessPeer: p})
+}
+
+// Leave removes a peer that is gone. It does not block.
+func (w *Witnesses) Leave(id string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.peers = slices.DeleteFunc(w.peers, func(p *hintPeer) bool { return p.ID() == id })
+}
+
+// Collect asks peers what a block reads and fetches that through session, which takes three
+// round trips: the hint, the accounts, their codes and storage. It is meant to run beside the
+// [prefetch.Prefetcher] with a session of the same fetcher, which fetches once what both want. It returns
+// whether there was a hint, and early when ctx ends or a fetch fails.
+func (w *Witnesses) Collect(ctx context.Context, block *types.Block, parentRoot common.Hash, session prefetch.Hinter) (bool, error) {
+	touched, ok := w.Hint(ctx, block)
+	if !ok {
+		return false, ctx.Err()
+	}
+	for range hintTurns {
+		faults, codes, err := touched.Missing(w.cfg.Store(parentRoot), parentRoot)
+		if err != nil || len(faults)+len(codes) == 0 {
+			return true, err
+		}
+		if err := session.Hint(ctx, faults, codes, nil); err != nil {
+			return true, err
+		}
+	}
+	return true, nil
+}
+
+// Hint asks a few peers what a block reads and returns the first answer that could be true. It
+// waits a fraction of a second at most, and not at all if nobody can be asked.
+func (w *Witnesses) Hint(ctx context.Context, block *types.Block) (*trie.Touched, bool) {
+	peers := w.pick()
+	if len(peers) == 0 {
+		return nil, false
+	}
+	ctx, cancel := context.WithTimeout(ctx, hintDeadline)
+	var asking sync.WaitGroup
+	defer asking.Wait()
+	defer cancel()
+	answers := make(chan hint, len(peers))
+	for _, p := range peers {
+		asking.Go(func() {
+			answers <- hint{p, w.ask(ctx, p, block)}
+		})
+	}
+	for range peers {
+		if first := <-answers; first.touched != nil {
+			w.metrics.hints.WithLabelValues(hintTaken).Inc()
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			w.taken.Add(block.Hash(), first)
+			return first.touched, true
+		}
+	}
+	w.metrics.hints.WithLabelValues(hintNone).Inc()
+	return nil, false
+}
+
+// pick chooses whom to ask.
+func (w *Witnesses) pick() []*hintPeer {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var peers []*hintPeer
+	for _, p := range w.peers {
+		if !p.barred && len(peers) < maxHintPeers {
+			peers = append(peers, p)
+		}
+	}
+	return peers
+}
+
+// ask asks one peer until it has executed the block or ctx ends; nil if nothing came of it.
+func (w *Witnesses) ask(ctx context.Context, p *hintPeer, block *types.Block) *trie.Touched {
+	pause := time.NewTimer(hintPause)
+	defer pause.Stop()
+	for {
+		keys, err := p.WitnessKeys(ctx, block.Hash())
+		if err != nil {
+			return nil
+		}
+		if len(keys) > 0 {
+			touched, err := decodeTouched(keys, maxHintKeys(block))
+			if err != nil {
+				w.metrics.hints.WithLabelValues(hintBroken).Inc()
+				w.bar(p, peer.BlameLie, fmt.Sprintf("witness keys of block %d: %v", block.NumberU64(), err))
+				return nil
+			}
+			return touched
+		}
+		pause.Reset(hintPause)
+		select {
+		case <-pause.C:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// bar lets a peer not be asked again.
+func (w *Witnesses) bar(p *hintPeer, reason peer.Blame, detail string) {
+	w.mu.Lock()
+	p.barred = true
+	w.mu.Unlock()
+	w.log.Debug("Peer is not asked for witnesses any more", "peer", p.ID(), "reason", reason.String(), "detail", detail)
+	if w.cfg.Blamer != nil {
+		w.cfg.Blamer.Blame(p.ID(), reason, detail)
+	}
+}
+
+// judge compares a hint with what the block did touch.
+func (w *Witnesses) judge(block common.Hash, touched *trie.Touched) {
+	w.mu.Lock()
+	told, ok := w.taken.Get(block)
+	if !ok {
+		w.mu.Unlock()
+		return
+	}
+	w.taken.Remove(block)
+	named, read := told.touched.Keys(), commonKeys(told.touched, touched)
+	if wrong := 2*read < named; wrong {
+		w.mu.Unlock()
+		w.metrics.hints.WithLabelValues(hintWrong).Inc()
+		w.bar(told.peer, peer.BlameUseless, fmt.Sprintf("block %x read %d of the %d keys that it named", block, read, named))
+		return
+	}
+	told.peer.useful++
+	slices.SortStableFunc(w.peers, func(a, b *hintPeer) int { return cmp.Compare(b.useful, a.useful) })
+	w.mu.Unlock()
+	w.metrics.hints.WithLabelValues(hintUseful).Inc()
+}
+
+// commonKeys counts the accounts and slots that are in both.
+func commonKeys(a, b *trie.Touched) (n int) {
+	inBoth(a.Accounts, b.Accounts, func(x, y trie.TouchedAccount) int { return x.Address.Cmp(y.Address) }, func(x, y trie.TouchedAccount) {
+		n++
+		inBoth(x.Slots, y.Slots, common.Hash.Cmp, func(_, _ common.Hash) { n++ })
+	})
+	return n
+}
+
+// inBoth visits what is in both of two lists that increase.
+func inBoth[T any](a, b []T, compare func(x, y T) int, visit func(x, y T)) {
+	for len(a) > 0 && len(b) > 0 {
+		switch c := compare(a[0], b[0]); {
+		case c < 0:
+			a = a[1:]
+		case c > 0:
+			b = b[1:]
+		default:
+			visit(a[0], b[0])
+			a, b = a[1:], b[1:]
+		}
+	}
+}
