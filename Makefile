@@ -2,9 +2,16 @@
 
 GO      ?= go
 BUILD   := build
-VERSION := $(shell git describe --always --dirty 2>/dev/null || echo unknown)
 
-.PHONY: all build demo test race e2e bench lint fmt fuzz clean
+# The go command leaves folders named testdata out of ./...
+PACKAGES := ./... ./internal/testdata
+
+# Formatters and linters have versions pinned in a module of their own.
+LINT     := $(GO) tool -modfile=tools/lint/go.mod
+GROUPING := -local github.com/sunbeam-eth/sunbeam
+GOFILES   = $(shell find . -name '*.go' -not -path './$(BUILD)/*')
+
+.PHONY: all build demo test e2e bench check format-check staticcheck lint fmt fuzz clean
 
 all: build
 
@@ -18,10 +25,15 @@ demo:
 
 ## test: everything, in sizes that take minutes, on loopback only, with the race detector
 test:
-	$(GO) vet ./...
-	$(GO) test -race -short -timeout 20m ./...
+	@rm -rf $(BUILD)/not-run
+	$(GO) vet $(PACKAGES)
+	$(GO) test -race -short -vet=off -timeout 20m $(PACKAGES)
 	$(GO) vet -C tools/geth-v1.10 ./...
-	$(GO) test -C tools/geth-v1.10 -ldflags=-checklinkname=0 ./...
+	$(GO) test -C tools/geth-v1.10 -vet=off -ldflags=-checklinkname=0 ./...
+	@if [ -d $(BUILD)/not-run ]; then \
+		echo "Not run for lack of third-party data, which internal/testdata/README.md tells how to get:"; \
+		sed 's/^/  /' $(BUILD)/not-run/*; \
+	fi
 
 ## e2e: the same in full size, and the long runs against real geth processes
 e2e:
@@ -47,12 +59,24 @@ fuzz:
 	$(GO) test ./beamsync/witness -run '^$$' -fuzz FuzzDecodeTouched $(FUZZ)
 	$(GO) test ./beamsync/sched -run '^$$' -fuzz FuzzStep $(FUZZ)
 
-## lint: needs golangci-lint v2 (https://golangci-lint.run)
-lint:
-	golangci-lint run ./...
+## check: what CI runs before the tests
+check: format-check staticcheck
 
+format-check:
+	@unformatted=$$($(LINT) gofumpt -l $(GOFILES) && $(LINT) goimports $(GROUPING) -l $(GOFILES)) || exit 1; \
+	if [ -n "$$unformatted" ]; then echo "not formatted (run make fmt):" $$unformatted >&2; exit 1; fi
+
+staticcheck:
+	$(LINT) staticcheck -tags e2e $(PACKAGES)
+
+## lint: check, and golangci-lint v2 if it is installed (https://golangci-lint.run)
+lint: check
+	@if command -v golangci-lint >/dev/null; then golangci-lint run ./...; else echo "golangci-lint is not installed: its checks did not run"; fi
+
+## fmt: gofumpt, with our imports in a group of their own
 fmt:
-	gofmt -w $(shell git ls-files '*.go')
+	$(LINT) gofumpt -w $(GOFILES)
+	$(LINT) goimports $(GROUPING) -w $(GOFILES)
 
 clean:
 	rm -rf $(BUILD)
