@@ -16,7 +16,7 @@ import (
 const Env = "SUNBEAM_GETH"
 
 // ours is the module whose go.mod pins geth.
-const ours = "github.com/sunbeam-eth/sunbeam"
+const modulePath = "github.com/sunbeam-eth/sunbeam"
 
 const geth = "github.com/ethereum/go-ethereum"
 
@@ -58,7 +58,7 @@ func oldFlags() []string { return []string{"-ldflags=-checklinkname=0"} }
 // binary is the path of a program that is ready to run. Of several processes one builds, the
 // others wait for it.
 func (p program) binary(ctx context.Context) (string, error) {
-	path, root, err := p.given(ctx)
+	path, root, err := p.locate(ctx)
 	if path != "" || err != nil {
 		return path, err
 	}
@@ -93,7 +93,7 @@ func (p program) binary(ctx context.Context) (string, error) {
 
 // given is the ready binary that the variable of the environment names, or else the root of our module, to
 // build one in.
-func (p program) given(ctx context.Context) (path, root string, err error) {
+func (p program) locate(ctx context.Context) (path, root string, err error) {
 	if path := os.Getenv(p.env); path != "" {
 		if _, err := os.Stat(path); err != nil {
 			return "", "", fmt.Errorf("%s: %w", p.env, err)
@@ -105,8 +105,8 @@ func (p program) given(ctx context.Context) (path, root string, err error) {
 		return "", "", err
 	}
 	name, root, _ := strings.Cut(module, " ")
-	if name != ours {
-		return "", "", fmt.Errorf("%s is built inside the module %s, this is %s; set %s to a ready binary", filepath.Base(p.pkg), ours, name, p.env)
+	if name != modulePath {
+		return "", "", fmt.Errorf("%s is built inside the module %s, this is %s; set %s to a ready binary", filepath.Base(p.pkg), modulePath, name, p.env)
 	}
 	return "", root, nil
 }

@@ -1,11 +1,9 @@
-// Package gethpeer runs a real geth as a separate process: the other side of every
-// test that wants to know whether we are right.
+// Package gethpeer runs a real geth as a separate process: the peer and the reference of tests.
 //
-// The binary is built from the `tool` dependency of our go.mod ([Binary]), so that its
-// version is pinned with the library that we build on. [OldBinary] is geth v1.10.26 from a module
-// of its own, for what later ones cannot do: GetNodeData. It answers that, and what it once asked
-// with is put to work by [GetNodeData]. A datadir is filled by
-// [Config.Genesis], by importing a chain file ([Config.Chain]), or is brought along
+// [Binary] is built from the module tools/geth, which pins the version of the library in our go.mod.
+// [OldBinary] is geth v1.10.26 from the module tools/geth-v1.10, for GetNodeData, which later versions
+// do not have: it answers such requests, and [GetNodeData] runs the code that sends them. A datadir is
+// filled by [Config.Genesis], by importing a chain file ([Config.Chain]), or exists already
 // (package stategen makes large ones once and copies them).
 //
 // Everything listens on loopback only, finds no peers by itself, and logs to a file in

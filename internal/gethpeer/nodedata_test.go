@@ -64,9 +64,9 @@ func TestGetNodeData(t *testing.T) {
 
 	other := *genesis
 	other.ExtraData = []byte("another")
-	stranger, otherFile := start("stranger", &other)
+	foreign, otherFile := start("foreign", &other)
 	for name, test := range map[string]struct{ enode, file, want string }{
-		"another chain": {stranger.Enode(), file, "handshake"}, // whoever sees it first hangs up
+		"another chain": {foreign.Enode(), file, "handshake"}, // whoever sees it first hangs up
 		"no peer":       {geth.EnodeAt("127.0.0.1:1"), file, "no connection"},
 		"no enode":      {"127.0.0.1:1", file, "--enode"},
 		"no file":       {geth.Enode(), otherFile + ".not", "--genesis"},

@@ -24,8 +24,8 @@ import (
 	gethrpc "github.com/ethereum/go-ethereum/rpc"
 )
 
-// stopPatience is how long an interrupted geth may take to write its journal.
-const stopPatience = 60 * time.Second
+// stopTimeout is how long an interrupted geth may take to write its journal.
+const stopTimeout = 3 * time.Minute
 
 // Config says what to start. Binary and Dir are required.
 type Config struct {
@@ -154,18 +154,18 @@ func prepare(ctx context.Context, cfg Config) error {
 		if err := os.WriteFile(path, spec, 0o644); err != nil {
 			return err
 		}
-		if err := once(ctx, cfg.Binary, append(append([]string{"init"}, cfg.storeArgs()...), path)); err != nil {
+		if err := runCommand(ctx, cfg.Binary, append(append([]string{"init"}, cfg.storeArgs()...), path)); err != nil {
 			return err
 		}
 	}
 	if cfg.Chain != "" {
-		return once(ctx, cfg.Binary, append(append([]string{"import"}, cfg.storeArgs()...), cfg.Chain))
+		return runCommand(ctx, cfg.Binary, append(append([]string{"import"}, cfg.storeArgs()...), cfg.Chain))
 	}
 	return nil
 }
 
 // once runs a subcommand to its end.
-func once(ctx context.Context, binary string, args []string) error {
+func runCommand(ctx context.Context, binary string, args []string) error {
 	out, err := exec.CommandContext(ctx, binary, args...).CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("geth %s: %w\n%s", args[0], err, tail(out))
@@ -184,7 +184,7 @@ func (p *Process) run(ctx context.Context, binary string, args []string) error {
 	p.cmd = cmd
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
-	cmd.WaitDelay = stopPatience
+	cmd.WaitDelay = stopTimeout
 	cmd.SysProcAttr = childAttributes()
 	if err := cmd.Start(); err != nil {
 		p.cancel()
