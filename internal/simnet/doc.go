@@ -9,11 +9,11 @@
 //   - [Pipe] puts a link between two devp2p ends in memory. It uses package time only
 //     and starts no goroutine, so that in a testing/synctest bubble its timing is exact.
 //
-// Both are made of the same thing, a line: a queue of what is under way, each item
-// stamped with the moment at which it may leave. Delay therefore never limits
+// Both are made of the same part: a queue of what is in flight, each item
+// stamped with the time of its arrival. Delay therefore never limits
 // throughput: any number of items can be under way at once, as on a long cable.
 //
-//	sender --> [stamp: now + delay] --> line --> [wait for the stamp] --> receiver
+//	sender --> [stamp: now + delay] --> queue --> [wait for the stamp] --> receiver
 //
 // Invariants:
 //

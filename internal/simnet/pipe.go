@@ -32,7 +32,7 @@ type Traffic struct {
 // may be called concurrently. Unlike on a gethp2p.MsgPipe a write does not wait for
 // the reader.
 type End struct {
-	in, out *line[Message]
+	in, out *queue[Message]
 
 	mu    sync.Mutex
 	pacer pacer // of out
@@ -42,7 +42,7 @@ type End struct {
 
 // Pipe returns the two ends of a link.
 func Pipe(link Link) (*End, *End) {
-	ab, ba := new(line[Message]), new(line[Message])
+	ab, ba := new(queue[Message]), new(queue[Message])
 	a := &End{in: ba, out: ab, pacer: pacer{link: link}}
 	b := &End{in: ab, out: ba, pacer: pacer{link: link}}
 	return a, b

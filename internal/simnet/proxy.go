@@ -40,7 +40,7 @@ type Proxy struct {
 // session is one forwarded connection.
 type session struct {
 	client, server net.Conn // server is nil until it is dialled
-	up, down       *line[[]byte]
+	up, down       *queue[[]byte]
 }
 
 // Listen opens a loopback port in front of target (host:port). Nothing is accepted
@@ -109,7 +109,7 @@ func (p *Proxy) Run(ctx context.Context) error {
 }
 
 func (p *Proxy) forward(ctx context.Context, client net.Conn) error {
-	s := &session{client: client, up: new(line[[]byte]), down: new(line[[]byte])}
+	s := &session{client: client, up: new(queue[[]byte]), down: new(queue[[]byte])}
 	p.add(s)
 	defer p.remove(s)
 	stop := context.AfterFunc(ctx, func() { p.closeSession(s) })
@@ -139,8 +139,8 @@ func (p *Proxy) forward(ctx context.Context, client net.Conn) error {
 	return nil
 }
 
-// pump forwards one direction through its line: one goroutine stamps, one delivers.
-func (p *Proxy) pump(ctx context.Context, group *errgroup.Group, s *session, l *line[[]byte], link Link, from, to net.Conn, count *atomic.Int64) {
+// pump forwards one direction through its queue: one goroutine stamps, one delivers.
+func (p *Proxy) pump(ctx context.Context, group *errgroup.Group, s *session, l *queue[[]byte], link Link, from, to net.Conn, count *atomic.Int64) {
 	window := semaphore.NewWeighted(windowBytes)
 	group.Go(func() error {
 		pace := pacer{link: link}
@@ -223,7 +223,7 @@ func (s *session) close() {
 	}
 }
 
-func (l *line[T]) isClosed() bool {
+func (l *queue[T]) isClosed() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.closed

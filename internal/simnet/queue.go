@@ -61,8 +61,8 @@ func (p *pacer) due(now time.Time, n int, extra time.Duration) time.Time {
 	return p.last
 }
 
-// line is a queue whose items come out in order, none before its due time.
-type line[T any] struct {
+// queue delays items: they come out in order, none before its due time.
+type queue[T any] struct {
 	mu      sync.Mutex
 	items   []timed[T]
 	stalled bool          // nothing comes out
@@ -76,8 +76,8 @@ type timed[T any] struct {
 	due  time.Time
 }
 
-// push puts an item under way. It reports false when the line takes nothing any more.
-func (l *line[T]) push(item T, due time.Time) bool {
+// push puts an item under way. It reports false when the queue takes nothing any more.
+func (l *queue[T]) push(item T, due time.Time) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.ended || l.closed {
@@ -88,9 +88,9 @@ func (l *line[T]) push(item T, due time.Time) bool {
 	return true
 }
 
-// pop waits for the next item to be due and takes it. It reports false when the line is
+// pop waits for the next item to be due and takes it. It reports false when the queue is
 // closed, or ended and empty.
-func (l *line[T]) pop() (T, bool) {
+func (l *queue[T]) pop() (T, bool) {
 	for {
 		item, wait, changed, state := l.tryPop()
 		switch state {
@@ -116,11 +116,11 @@ type popState int
 const (
 	popReady popState = iota // here it is
 	popEarly                 // the next item is due after a wait
-	popIdle                  // nothing is under way, or the line is stalled
+	popIdle                  // nothing is under way, or the queue is stalled
 	popOver                  // nothing will ever come
 )
 
-func (l *line[T]) tryPop() (item T, wait time.Duration, changed <-chan struct{}, state popState) {
+func (l *queue[T]) tryPop() (item T, wait time.Duration, changed <-chan struct{}, state popState) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed || l.ended && len(l.items) == 0 {
@@ -144,21 +144,21 @@ func (l *line[T]) tryPop() (item T, wait time.Duration, changed <-chan struct{},
 
 // stall holds back everything, on and off again. Stamps stay as they are: what became
 // due meanwhile comes out at once.
-func (l *line[T]) stall(on bool) {
+func (l *queue[T]) stall(on bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.stalled = on
 	l.wakeLocked()
 }
 
-func (l *line[T]) end() {
+func (l *queue[T]) end() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.ended = true
 	l.wakeLocked()
 }
 
-func (l *line[T]) close() {
+func (l *queue[T]) close() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.closed = true
@@ -166,7 +166,7 @@ func (l *line[T]) close() {
 	l.wakeLocked()
 }
 
-func (l *line[T]) wakeLocked() {
+func (l *queue[T]) wakeLocked() {
 	if l.changed != nil {
 		close(l.changed)
 		l.changed = nil
