@@ -107,7 +107,7 @@ func Backfill(ctx context.Context, opts BackfillOptions, out io.Writer) (result 
 	}
 	defer func() { err = errors.Join(err, stage.Close()) }()
 	r := &race{opts: opts, stage: stage, result: new(BackfillResult), old: make(chan struct{})}
-	if err := errors.Join(stage.Play(ctx, r.run, r.chain), ctx.Err()); err != nil {
+	if err := errors.Join(stage.RunScenario(ctx, r.run, r.chain), ctx.Err()); err != nil {
 		return nil, err
 	}
 	if !opts.JSON {
@@ -119,7 +119,7 @@ func Backfill(ctx context.Context, opts BackfillOptions, out io.Writer) (result 
 // race is one comparison: laps on one chain that goes on all the time.
 type race struct {
 	opts   BackfillOptions
-	stage  *demo.Stage
+	stage  *demo.Testbed
 	result *BackfillResult
 	old    chan struct{}                   // closed when the chain is old enough
 	racer  atomic.Pointer[mockcl.Follower] // who is told of new blocks; nil between laps
@@ -156,7 +156,7 @@ func (r *race) chain(ctx context.Context) error {
 
 // follow has the other geths follow a chain.
 func (r *race) follow(chain *mockcl.Chain) *mockcl.Chain {
-	for _, other := range r.stage.Others {
+	for _, other := range r.stage.ExtraGeths {
 		chain.Followers = append(chain.Followers, mockcl.NewFollower(other.Engine, r.opts.Slot, func(mockcl.Record) {}, slog.New(slog.DiscardHandler)))
 	}
 	return chain
@@ -216,7 +216,7 @@ func (r *race) run(ctx context.Context) error {
 // geths are those that serve.
 func (r *race) geths() []*gethpeer.Process {
 	all := []*gethpeer.Process{r.stage.Geth}
-	for _, other := range r.stage.Others {
+	for _, other := range r.stage.ExtraGeths {
 		all = append(all, other.Geth)
 	}
 	return all

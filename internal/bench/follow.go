@@ -89,13 +89,13 @@ func Follow(ctx context.Context, opts FollowOptions, out io.Writer) (err error) 
 	}
 	defer func() { err = errors.Join(err, stage.Close()) }()
 	f := &following{opts: opts, stage: stage, out: out, reports: make(map[uint64]demo.Fetched)}
-	return errors.Join(stage.Play(ctx, f.run), ctx.Err(), f.verdict())
+	return errors.Join(stage.RunScenario(ctx, f.run), ctx.Err(), f.verdict())
 }
 
 // following is one run.
 type following struct {
 	opts    FollowOptions
-	stage   *demo.Stage
+	stage   *demo.Testbed
 	node    *demo.Node
 	metrics string // URL
 	out     io.Writer

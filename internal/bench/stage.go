@@ -39,8 +39,8 @@ func (o *StageOptions) check(least uint64) error {
 }
 
 // stage makes a world with so many geths that have the state.
-func (o *StageOptions) stage(ctx context.Context, geths int) (*demo.Stage, error) {
-	return demo.NewStage(ctx, demo.WorldConfig{
+func (o *StageOptions) stage(ctx context.Context, geths int) (*demo.Testbed, error) {
+	return demo.NewTestbed(ctx, demo.NetworkConfig{
 		State: o.State, Link: simnet.Link{Delay: o.RTT / 2}, CacheDir: o.CacheDir,
 		Seed: 1, Geths: geths, Progress: o.Progress, Log: slog.New(slog.DiscardHandler),
 	}, o.Sunbeam)

@@ -78,7 +78,7 @@ func Swarm(ctx context.Context, opts SwarmOptions, out io.Writer) (result *Swarm
 	}
 	defer func() { err = errors.Join(err, stage.Close()) }()
 	s := &swarm{opts: opts, stage: stage}
-	if err := errors.Join(stage.Play(ctx, s.run, s.chain), ctx.Err()); err != nil {
+	if err := errors.Join(stage.RunScenario(ctx, s.run, s.chain), ctx.Err()); err != nil {
 		return nil, err
 	}
 	if !opts.JSON {
@@ -90,7 +90,7 @@ func Swarm(ctx context.Context, opts SwarmOptions, out io.Writer) (result *Swarm
 // swarm is one measurement: two runs on a chain that goes on all the time.
 type swarm struct {
 	opts   SwarmOptions
-	stage  *demo.Stage
+	stage  *demo.Testbed
 	result *SwarmResult
 
 	mu        sync.Mutex

@@ -34,8 +34,14 @@ func TestDemo(t *testing.T) {
 	if !regexp.MustCompile(`^demo: 3 blocks VALID, first VALID after \d+\.\d s, [1-9]\d* trips, [1-9]\d* nodes, [1-9]\d* bytes$`).MatchString(last) {
 		t.Errorf("the last line is %q", last)
 	}
-	if got := regexp.MustCompile(`(?m)^block \d+  VALID .* faults`).FindAllString(out.String(), -1); len(got) != 3 {
-		t.Errorf("%d lines of blocks in\n%s", len(got), &out)
+	blocks := regexp.MustCompile(`(?m)^block \d+  VALID .*$`).FindAllString(out.String(), -1)
+	if len(blocks) != 3 {
+		t.Errorf("%d lines of blocks in\n%s", len(blocks), &out)
+	}
+	for _, line := range blocks { // what a node too slow for its slots accepts by a descendant was not its last block
+		if !strings.Contains(line, " faults ") && !strings.Contains(line, "(by a descendant)") {
+			t.Errorf("nothing about the execution in %q", line)
+		}
 	}
 	if !regexp.MustCompile(`(?m)(state +\d+\.\d %$|^sunbeam has the whole state)`).MatchString(out.String()) {
 		t.Errorf("nothing about the backfill in\n%s", &out)
@@ -57,11 +63,11 @@ func TestDemoInterrupted(t *testing.T) {
 	if err := <-done; err != nil {
 		t.Errorf("%v\n%s", err, &out)
 	}
-	if took := time.Since(lines.at); took > 20*time.Second {
+	if took := time.Since(lines.at); took > time.Minute {
 		t.Errorf("it took %v to end", took)
 	}
-	if !strings.Contains(out.String(), "demo: 1 blocks VALID") {
-		t.Errorf("no sum:\n%s", &out)
+	if !regexp.MustCompile(`(?m)^demo: [1-9]\d* blocks VALID`).MatchString(out.String()) {
+		t.Errorf("no summary:\n%s", &out)
 	}
 }
 

@@ -19,8 +19,9 @@ import (
 	"github.com/sunbeam-eth/sunbeam/internal/mockcl"
 )
 
-// stopPatience is how long an interrupted node may take.
-const stopPatience = 15 * time.Second
+// stopTimeout is how long an interrupted node may take. One that takes longer hangs: a slow machine
+// does not explain it.
+const stopTimeout = 2 * time.Minute
 
 // Build builds the node from the module that the working directory is in.
 func Build(ctx context.Context, target string) error {
@@ -108,7 +109,7 @@ func (n *Node) run(ctx context.Context, binary string, args []string) error {
 	n.cmd.Stdout, n.cmd.Stderr = log, log
 	n.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // a terminal's interrupts are for us
 	n.cmd.Cancel = func() error { return n.cmd.Process.Signal(os.Interrupt) }
-	n.cmd.WaitDelay = stopPatience
+	n.cmd.WaitDelay = stopTimeout
 	n.Started = time.Now()
 	if err := n.cmd.Start(); err != nil {
 		n.cancel()
@@ -126,7 +127,7 @@ func (n *Node) run(ctx context.Context, binary string, args []string) error {
 	return nil
 }
 
-// await waits until the node has opened its doors.
+// await waits until the node answers JSON-RPC.
 func (n *Node) await(ctx context.Context) error {
 	again := time.NewTicker(20 * time.Millisecond)
 	defer again.Stop()

@@ -20,7 +20,7 @@ import (
 
 // newOldWorld makes a geth v1.10.26 on a chain of Paris, which serves state by GetNodeData of
 // eth/66 and in no other way.
-func newOldWorld(t *testing.T) *demo.World {
+func newOldWorld(t *testing.T) *demo.Network {
 	t.Helper()
 	return newWorldOf(t, size(
 		stategen.Spec{Accounts: 5000, Senders: 100, Contracts: 10, Codes: 5, Slots: 5000, Paris: true},

@@ -101,12 +101,12 @@ func tell(t *testing.T, n *demo.Node, records []mockcl.Record) {
 }
 
 // compare asks both nodes for random state at a block.
-func compare(t *testing.T, w *demo.World, n *demo.Node, block uint64, count int) {
+func compare(t *testing.T, w *demo.Network, n *demo.Node, block uint64, count int) {
 	t.Helper()
 	compareClient(t, w, n.RPC, block, count)
 }
 
-func compareClient(t *testing.T, w *demo.World, client *gethrpc.Client, block uint64, count int) {
+func compareClient(t *testing.T, w *demo.Network, client *gethrpc.Client, block uint64, count int) {
 	t.Helper()
 	began := time.Now()
 	group, ctx := errgroup.WithContext(t.Context())

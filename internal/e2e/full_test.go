@@ -39,7 +39,7 @@ func readFull(t *testing.T, n *demo.Node) (s fullStatus) {
 }
 
 // swift builds a block without waiting for its time.
-func swift(t *testing.T, w *demo.World, gas uint64) *mockcl.Payload {
+func swift(t *testing.T, w *demo.Network, gas uint64) *mockcl.Payload {
 	t.Helper()
 	var txs []*types.Transaction
 	if gas > 0 {
@@ -121,7 +121,7 @@ func TestFull(t *testing.T) {
 }
 
 // takeOver lets geth judge and use the datadir of a node that has stopped.
-func takeOver(t *testing.T, w *demo.World, dir string) {
+func takeOver(t *testing.T, w *demo.Network, dir string) {
 	t.Helper()
 	t.Log("on disk:", completeState(t, dir))
 	binary, err := gethpeer.Binary(t.Context())

@@ -51,7 +51,7 @@ func TestKillBackfill(t *testing.T) {
 }
 
 // killRound takes one datadir from nothing to a full node that was killed some more times, and looks at what is there.
-func killRound(t *testing.T, w *demo.World, f *feed, random *rand.Rand, slot time.Duration, round int) (kills int) {
+func killRound(t *testing.T, w *demo.Network, f *feed, random *rand.Rand, slot time.Duration, round int) (kills int) {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), fmt.Sprintf("sunbeam%d", round))
 	rate := fmt.Sprint(size(300, 5000) + random.IntN(size(700, 15_000))) // kB/s: so that it takes some seconds

@@ -52,7 +52,7 @@ func TestGivesWholeStateByHash(t *testing.T) {
 }
 
 // download has the code of geth v1.10.26 ask the node for the state of its head.
-func download(t *testing.T, w *demo.World, n *demo.Node, head *types.Header) *gethpeer.Downloaded {
+func download(t *testing.T, w *demo.Network, n *demo.Node, head *types.Header) *gethpeer.Downloaded {
 	t.Helper()
 	got, err := gethpeer.GetNodeData(t.Context(), enode(t, n), w.Genesis, head.Root, time.Minute)
 	if err != nil {

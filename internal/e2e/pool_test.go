@@ -72,7 +72,7 @@ func TestPool(t *testing.T) {
 
 // withBlobs is a transaction with a blob, of somebody who sent none of the others: an account's
 // transactions are with blobs or without.
-func withBlobs(t *testing.T, w *demo.World, others []*types.Transaction) *types.Transaction {
+func withBlobs(t *testing.T, w *demo.Network, others []*types.Transaction) *types.Transaction {
 	t.Helper()
 	signer := types.LatestSigner(w.Spec.Config())
 	busy := make(map[common.Address]bool)
@@ -112,7 +112,7 @@ func withBlobs(t *testing.T, w *demo.World, others []*types.Transaction) *types.
 }
 
 // samePending wants the next nonces of senders to be the same on both sides.
-func samePending(t *testing.T, w *demo.World, n *demo.Node, txs []*types.Transaction) {
+func samePending(t *testing.T, w *demo.Network, n *demo.Node, txs []*types.Transaction) {
 	t.Helper()
 	for _, tx := range txs {
 		from, err := types.Sender(types.LatestSigner(w.Spec.Config()), tx)

@@ -21,13 +21,13 @@ const soon = 20 * time.Second
 // branch is a builder on one of several chains, with transactions that fit that chain.
 type branch struct {
 	*mockcl.Builder
-	w       *demo.World
+	w       *demo.Network
 	traffic *stategen.Traffic
 }
 
 // fork starts a branch on a block. Its first block is empty: it makes the branch geth's
 // head, so that geth knows the nonces.
-func fork(t *testing.T, w *demo.World, parent *types.Header, seed uint64) (*branch, *mockcl.Payload) {
+func fork(t *testing.T, w *demo.Network, parent *types.Header, seed uint64) (*branch, *mockcl.Payload) {
 	t.Helper()
 	b := &branch{Builder: w.Builder.On(parent), w: w, traffic: stategen.NewTraffic(w.Spec, seed)}
 	p := build(t, b.Builder, nil)

@@ -65,15 +65,15 @@ func spec() stategen.Spec {
 const delay = 50 * time.Millisecond // each way
 
 // newWorld makes a geth with a large state behind a slow link, until the test ends.
-func newWorld(t *testing.T) *demo.World {
+func newWorld(t *testing.T) *demo.Network {
 	t.Helper()
 	return newWorldOf(t, spec())
 }
 
 // newWorldOf does so with some state and more flags of geth.
-func newWorldOf(t *testing.T, state stategen.Spec, args ...string) *demo.World {
+func newWorldOf(t *testing.T, state stategen.Spec, args ...string) *demo.Network {
 	t.Helper()
-	w, err := demo.NewWorld(t.Context(), demo.WorldConfig{
+	w, err := demo.NewNetwork(t.Context(), demo.NetworkConfig{
 		State: state, Link: simnet.Link{Delay: delay}, CacheDir: states, Dir: t.TempDir(),
 		Seed: 1, Args: args, Progress: t.Output(), Log: slog.New(slog.DiscardHandler),
 	})
@@ -104,7 +104,7 @@ func background(t *testing.T, name string, run func(context.Context) error) {
 }
 
 // start starts a node in dir with geth as its only peer; it ends with the test.
-func start(t *testing.T, w *demo.World, dir string, args ...string) *demo.Node {
+func start(t *testing.T, w *demo.Network, dir string, args ...string) *demo.Node {
 	t.Helper()
 	return startNode(t, demo.NodeConfig{
 		Dir: dir, Genesis: w.Genesis, Peers: []string{w.Enode()}, JWTFile: w.JWTFile, Secret: w.Secret, Args: args,
@@ -138,12 +138,12 @@ func stop(t *testing.T, n *demo.Node) {
 }
 
 // transactions are those of each block of a mockcl.Chain.
-func transactions(w *demo.World, gas uint64) func(uint64, *big.Int) []*types.Transaction {
+func transactions(w *demo.Network, gas uint64) func(uint64, *big.Int) []*types.Transaction {
 	return func(uint64, *big.Int) []*types.Transaction { return w.Traffic.Block(gas, stategen.Mixed()) }
 }
 
 // someTransactions are those of one block.
-func someTransactions(w *demo.World) []*types.Transaction {
+func someTransactions(w *demo.Network) []*types.Transaction {
 	return w.Traffic.Block(8_000_000, stategen.Mixed())
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/big"
+	"time"
 
 	"github.com/ethereum/go-ethereum/beacon/engine"
 	"github.com/ethereum/go-ethereum/common"
@@ -22,6 +23,10 @@ const (
 	finalizedDistance = 64
 )
 
+// buildTimeout bounds each step of building a block. The geth that builds is part of the test, not its
+// subject: on a slow machine the chain grows slowly instead of ending.
+const buildTimeout = 2 * time.Minute
+
 // feeRecipients is how many builders share the blocks.
 const feeRecipients = 5
 
@@ -36,7 +41,7 @@ type Builder struct {
 
 // NewBuilder starts on the head of geth.
 func NewBuilder(ctx context.Context, engine *Client, geth *gethrpc.Client, config *params.ChainConfig) (*Builder, error) {
-	b := &Builder{engine: engine, geth: geth, config: config}
+	b := &Builder{engine: engine.within(buildTimeout), geth: geth, config: config}
 	if err := geth.CallContext(ctx, &b.head, "eth_getHeaderByNumber", "latest"); err != nil {
 		return nil, fmt.Errorf("ask geth for its head: %w", err)
 	}
@@ -72,7 +77,7 @@ func (b *Builder) Build(ctx context.Context, time uint64, txs []*types.Transacti
 	if b.fork(attributes.Timestamp) == paris {
 		return b.buildOld(ctx, raw, attributes)
 	}
-	if err := b.choose(ctx, b.fork(attributes.Timestamp)); err != nil {
+	if err := b.setHead(ctx, b.fork(attributes.Timestamp)); err != nil {
 		return nil, err
 	}
 	var built engine.ExecutionPayloadEnvelope
@@ -133,7 +138,7 @@ func (b *Builder) fetch(ctx context.Context, id *engine.PayloadID, attributes *e
 
 // choose makes the builder's head that of geth, which may be on another branch. Nothing is
 // said of safe and final blocks: they can only be changed forward.
-func (b *Builder) choose(ctx context.Context, f fork) error {
+func (b *Builder) setHead(ctx context.Context, f fork) error {
 	response, err := b.engine.forkchoice(ctx, f, engine.ForkchoiceStateV1{HeadBlockHash: b.head.Hash()}, nil)
 	if err == nil && response.PayloadStatus.Status != engine.VALID {
 		err = fmt.Errorf("geth calls its block %d %s", b.head.Number, response.PayloadStatus.Status)

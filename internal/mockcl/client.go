@@ -15,11 +15,11 @@ import (
 	gethrpc "github.com/ethereum/go-ethereum/rpc"
 )
 
-// Patience of consensus clients, after the Engine API's specification: newPayloadV5 has
+// Time limits of consensus clients, after the Engine API's specification: newPayloadV5 has
 // 6 s, all older methods and forkchoiceUpdated have 8 s.
 const (
-	patience   = 8 * time.Second
-	patienceV5 = 6 * time.Second
+	callTimeout   = 8 * time.Second
+	callTimeoutV5 = 6 * time.Second
 )
 
 // Payload is one block as the Engine API carries it.
@@ -65,8 +65,9 @@ func (p *Payload) fork() fork {
 
 // Client calls the Engine API of one node. It may be used concurrently.
 type Client struct {
-	name string
-	rpc  *gethrpc.Client
+	name    string
+	rpc     *gethrpc.Client
+	timeout time.Duration // of each call; 0: a consensus client's
 }
 
 // Dial makes a client; the node need not be up yet. The name is for logs and records.
@@ -76,6 +77,11 @@ func Dial(ctx context.Context, name, url string, secret [32]byte) (*Client, erro
 		return nil, fmt.Errorf("engine API of %s: %w", name, err)
 	}
 	return &Client{name: name, rpc: rpc}, nil
+}
+
+// within is the same client with another time limit for each call.
+func (c *Client) within(timeout time.Duration) *Client {
+	return &Client{name: c.name, rpc: c.rpc, timeout: timeout}
 }
 
 // Name is what the node is called in logs and records.
@@ -117,11 +123,15 @@ func (c *Client) forkchoice(ctx context.Context, f fork, state engine.Forkchoice
 	return response, err
 }
 
-// call makes one call within a consensus client's patience.
+// call makes one call within the time limit.
 func (c *Client) call(ctx context.Context, result any, method string, args ...any) error {
-	limit := patience
-	if method == "engine_newPayloadV5" {
-		limit = patienceV5
+	limit := c.timeout
+	switch {
+	case limit > 0:
+	case method == "engine_newPayloadV5":
+		limit = callTimeoutV5
+	default:
+		limit = callTimeout
 	}
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()

@@ -4,11 +4,11 @@
 // The nouns:
 //
 //   - A [Client] is the Engine API of one node, called as a consensus client calls it:
-//     with a JWT, the methods of the fork, and no more patience than it has.
+//     with a JWT, the methods of the fork, and the time limits of the specification.
 //   - A [Payload] is one block on the Engine API, with the fork choice that goes with it.
-//   - A [Builder] makes blocks: a real geth builds them from given transactions.
+//   - A [Builder] makes blocks: a real geth builds them from given transactions, without those time limits.
 //   - A [Chain] is the slot clock: each slot it has one block built and hands it to all
-//     [Follower]s, which bring it to their nodes.
+//     [Follower]s, which deliver it to their nodes.
 //   - A [Record] tells what became of one block at one node, and how long it took.
 //
 // How a follower behaves, as real consensus clients do: blocks are handed over in order;

@@ -24,7 +24,7 @@ type Record struct {
 	Err     string        // the last failed call or the reason of INVALID; empty if none
 }
 
-// Follower brings blocks to one node and watches what it says. Publish may be called
+// Follower delivers blocks to one node and records its verdicts. Publish may be called
 // from any goroutine.
 type Follower struct {
 	client *Client
@@ -35,12 +35,12 @@ type Follower struct {
 	wake chan struct{} // has room for one
 
 	mu       sync.Mutex
-	incoming []*pending
+	incoming []*openBlock
 	ended    bool
 }
 
-// pending is a block that the node has not judged.
-type pending struct {
+// openBlock is a block that the node has neither accepted nor refused.
+type openBlock struct {
 	payload   *Payload
 	published time.Time
 	record    Record
@@ -55,7 +55,7 @@ func NewFollower(client *Client, slot time.Duration, report func(Record), log *s
 // Publish hands over the next block.
 func (f *Follower) Publish(p *Payload) {
 	f.mu.Lock()
-	f.incoming = append(f.incoming, &pending{
+	f.incoming = append(f.incoming, &openBlock{
 		payload:   p,
 		published: time.Now(),
 		record: Record{
@@ -67,7 +67,7 @@ func (f *Follower) Publish(p *Payload) {
 	f.signal()
 }
 
-// End says that no more blocks come: Run returns when all have been judged.
+// End says that no more blocks come: Run returns when all have a verdict.
 func (f *Follower) End() {
 	f.mu.Lock()
 	f.ended = true
@@ -82,7 +82,7 @@ func (f *Follower) signal() {
 	}
 }
 
-func (f *Follower) next() (p *pending, ended bool) {
+func (f *Follower) next() (p *openBlock, ended bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if len(f.incoming) == 0 {
@@ -92,10 +92,10 @@ func (f *Follower) next() (p *pending, ended bool) {
 	return p, false
 }
 
-// Run brings blocks to the node until ctx ends, or after End until all are judged. Blocks
-// that were not judged are reported then, as SYNCING.
+// Run delivers blocks to the node until ctx ends, or after End until all have a verdict. Blocks
+// without one are reported then, as SYNCING.
 func (f *Follower) Run(ctx context.Context) error {
-	var open []*pending // ancestors first
+	var open []*openBlock // ancestors first
 	defer func() {
 		for _, p := range open {
 			p.record.Status = engine.SYNCING
@@ -114,7 +114,7 @@ func (f *Follower) Run(ctx context.Context) error {
 		case len(open) == 0 || f.waiting():
 			continue
 		}
-		open = f.bring(ctx, open)
+		open = f.deliver(ctx, open)
 		if ctx.Err() != nil {
 			return nil
 		}
@@ -153,8 +153,8 @@ func (f *Follower) await(ctx context.Context, open bool) bool {
 	}
 }
 
-// bring tells the node about the newest open block and returns what is open then.
-func (f *Follower) bring(ctx context.Context, open []*pending) []*pending {
+// deliver tells the node about the newest open block and returns what is open then.
+func (f *Follower) deliver(ctx context.Context, open []*openBlock) []*openBlock {
 	newest := open[len(open)-1]
 	status, err := f.client.NewPayload(ctx, newest.payload)
 	if err == nil && status.Status != engine.INVALID {
@@ -177,17 +177,17 @@ func (f *Follower) bring(ctx context.Context, open []*pending) []*pending {
 	}
 	switch status.Status {
 	case engine.VALID:
-		f.settle(open, engine.VALID, "")
+		f.resolve(open, engine.VALID, "")
 		return nil
 	case engine.INVALID:
-		f.settle(open[:len(open)-1], engine.SYNCING, "")
-		f.settle(open[len(open)-1:], engine.INVALID, reason(status))
+		f.resolve(open[:len(open)-1], engine.SYNCING, "")
+		f.resolve(open[len(open)-1:], engine.INVALID, reason(status))
 		return nil
 	}
 	return open
 }
 
-func (f *Follower) settle(blocks []*pending, status, reason string) {
+func (f *Follower) resolve(blocks []*openBlock, status, reason string) {
 	for i, p := range blocks {
 		p.record.Status = status
 		p.record.Implied = status == engine.VALID && i < len(blocks)-1

@@ -3,7 +3,6 @@ package mockcl
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"github.com/ethereum/go-ethereum/beacon/engine"
 	"github.com/ethereum/go-ethereum/common"
@@ -11,12 +10,8 @@ import (
 	gethrpc "github.com/ethereum/go-ethereum/rpc"
 )
 
-const (
-	// rawBatch is how many transactions go to the pool in one call.
-	rawBatch = 200
-	// buildPatience is how long a geth v1.10 may take for one block.
-	buildPatience = 30 * time.Second
-)
+// rawBatch is how many transactions go to the pool in one call.
+const rawBatch = 200
 
 // buildOld makes a block of all these transactions by way of the pool, in the pool's order: a
 // geth of Paris cannot be told what to build. There must be room for all of them.
@@ -28,7 +23,7 @@ func (b *Builder) buildOld(ctx context.Context, raw []hexutil.Bytes, attributes 
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, buildPatience)
+	ctx, cancel := context.WithTimeout(ctx, buildTimeout)
 	defer cancel()
 	for {
 		built, err := b.fetch(ctx, id, attributes) // waits half a second for what is in work

@@ -46,7 +46,7 @@ func TestOldGeth(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	bring := func(p *mockcl.Payload, err error) {
+	deliver := func(p *mockcl.Payload, err error) {
 		t.Helper()
 		if err != nil {
 			t.Fatal(err)
@@ -61,7 +61,7 @@ func TestOldGeth(t *testing.T) {
 		}
 	}
 	fill := func(ctx context.Context, time uint64, txs []*types.Transaction) error {
-		bring(b.Build(ctx, time, txs))
+		deliver(b.Build(ctx, time, txs))
 		return nil
 	}
 	if err := spec.FillBy(t.Context(), fill); err != nil {
@@ -70,7 +70,7 @@ func TestOldGeth(t *testing.T) {
 	made := b.Head().Number.Uint64()
 	traffic := stategen.NewTraffic(spec, 1)
 	for range 2 {
-		bring(b.Build(t.Context(), uint64(time.Now().Unix()), traffic.Block(2_000_000, stategen.Mixed())))
+		deliver(b.Build(t.Context(), uint64(time.Now().Unix()), traffic.Block(2_000_000, stategen.Mixed())))
 	}
 	checkReceipts(t, ethclient.NewClient(other.RPC()), int(b.Head().Number.Uint64()))
 	if balance, err := ethclient.NewClient(old.RPC()).BalanceAt(t.Context(), stategen.Account(499), new(big.Int).SetUint64(made)); err != nil || balance.Sign() == 0 {

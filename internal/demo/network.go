@@ -20,9 +20,9 @@ import (
 	"github.com/sunbeam-eth/sunbeam/internal/stategen"
 )
 
-// WorldConfig says what the world is like.
-type WorldConfig struct {
-	State    stategen.Spec // of Paris: the world's geth is a v1.10
+// NetworkConfig describes a network.
+type NetworkConfig struct {
+	State    stategen.Spec // of Paris: geth is a v1.10
 	Link     simnet.Link   // between the node and geth
 	CacheDir string        // where states are kept, to be made once
 	Dir      string        // for this run; must exist
@@ -33,31 +33,31 @@ type WorldConfig struct {
 	Log      *slog.Logger
 }
 
-// World is a network of one real geth or several, each seen through a link with latency.
-type World struct {
-	Spec    stategen.Spec
-	Geth    *gethpeer.Process
-	Proxy   *simnet.Proxy
-	Others  []*Other // beside Geth
-	Builder *mockcl.Builder
-	Traffic *stategen.Traffic
-	Genesis string // file for the node
-	JWTFile string // the node's Engine API is to use the same secret
-	Secret  [32]byte
+// Network is a network of one real geth or several, each seen through a link with latency.
+type Network struct {
+	Spec       stategen.Spec
+	Geth       *gethpeer.Process
+	Proxy      *simnet.Proxy
+	ExtraGeths []*ExtraGeth // beside Geth
+	Builder    *mockcl.Builder
+	Traffic    *stategen.Traffic
+	Genesis    string // file for the node
+	JWTFile    string // the node's Engine API is to use the same secret
+	Secret     [32]byte
 
 	engine *mockcl.Client
 }
 
-// Other is a geth that is told of the blocks that the first one builds.
-type Other struct {
+// ExtraGeth is a geth that is told of the blocks that the first one builds.
+type ExtraGeth struct {
 	Geth   *gethpeer.Process
 	Proxy  *simnet.Proxy
 	Engine *mockcl.Client
 }
 
-// NewWorld makes the state unless it is there, and starts geth on a copy of it. The
-// world ends by Close; its proxy works while Run runs.
-func NewWorld(ctx context.Context, cfg WorldConfig) (*World, error) {
+// NewNetwork makes the state unless it is there, and starts geth on a copy of it. The
+// network ends by Close; its proxy works while Run runs.
+func NewNetwork(ctx context.Context, cfg NetworkConfig) (*Network, error) {
 	peer, err := peerConfig(ctx, cfg)
 	if err != nil {
 		return nil, err
@@ -70,7 +70,7 @@ func NewWorld(ctx context.Context, cfg WorldConfig) (*World, error) {
 	if err := gethpeer.Copy(kept, dir); err != nil {
 		return nil, err
 	}
-	w := &World{
+	n := &Network{
 		Spec:    cfg.State,
 		Traffic: stategen.NewTraffic(cfg.State, cfg.Seed),
 		Genesis: filepath.Join(cfg.Dir, "genesis.json"),
@@ -80,45 +80,45 @@ func NewWorld(ctx context.Context, cfg WorldConfig) (*World, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := os.WriteFile(w.Genesis, genesis, 0o644); err != nil {
+	if err := os.WriteFile(n.Genesis, genesis, 0o644); err != nil {
 		return nil, err
 	}
-	peer.Dir, peer.JWTSecret = dir, w.Secret
+	peer.Dir, peer.JWTSecret = dir, n.Secret
 	peer.Args = append(peer.Args, cfg.Args...)
-	if w.Geth, err = gethpeer.Start(ctx, peer); err != nil {
+	if n.Geth, err = gethpeer.Start(ctx, peer); err != nil {
 		return nil, err
 	}
-	w.JWTFile = filepath.Join(dir, "jwt.hex")
-	err = w.connect(ctx, cfg)
+	n.JWTFile = filepath.Join(dir, "jwt.hex")
+	err = n.connect(ctx, cfg)
 	for i := 1; err == nil && i < cfg.Geths; i++ {
-		err = w.add(ctx, cfg, peer, kept, fmt.Sprintf("%s-%d", dir, i+1))
+		err = n.addGeth(ctx, cfg, peer, kept, fmt.Sprintf("%s-%d", dir, i+1))
 	}
 	if err != nil {
-		return nil, errors.Join(err, w.Close())
+		return nil, errors.Join(err, n.Close())
 	}
-	return w, nil
+	return n, nil
 }
 
 // add starts one more geth on a copy of the state.
-func (w *World) add(ctx context.Context, cfg WorldConfig, peer gethpeer.Config, kept, dir string) (err error) {
+func (n *Network) addGeth(ctx context.Context, cfg NetworkConfig, peer gethpeer.Config, kept, dir string) (err error) {
 	if err := gethpeer.Copy(kept, dir); err != nil {
 		return err
 	}
-	other := new(Other)
+	other := new(ExtraGeth)
 	peer.Dir = dir
 	if other.Geth, err = gethpeer.Start(ctx, peer); err != nil {
 		return err
 	}
-	w.Others = append(w.Others, other)
+	n.ExtraGeths = append(n.ExtraGeths, other)
 	if other.Proxy, err = simnet.Listen(ctx, other.Geth.RLPx(), cfg.Link, cfg.Log); err != nil {
 		return err
 	}
-	other.Engine, err = mockcl.Dial(ctx, filepath.Base(dir), other.Geth.Auth(), w.Secret)
+	other.Engine, err = mockcl.Dial(ctx, filepath.Base(dir), other.Geth.Auth(), n.Secret)
 	return err
 }
 
 // peerConfig is that of a geth which has the state's forks.
-func peerConfig(ctx context.Context, cfg WorldConfig) (peer gethpeer.Config, err error) {
+func peerConfig(ctx context.Context, cfg NetworkConfig) (peer gethpeer.Config, err error) {
 	if !cfg.State.Paris {
 		peer.Binary, err = gethpeer.Binary(ctx)
 		return peer, err
@@ -128,7 +128,7 @@ func peerConfig(ctx context.Context, cfg WorldConfig) (peer gethpeer.Config, err
 	return peer, err
 }
 
-func makeState(ctx context.Context, cfg WorldConfig, peer gethpeer.Config, dir string) error {
+func makeState(ctx context.Context, cfg NetworkConfig, peer gethpeer.Config, dir string) error {
 	if _, err := os.Stat(dir); err == nil {
 		return nil
 	}
@@ -176,33 +176,33 @@ func fillParis(ctx context.Context, spec stategen.Spec, geth *gethpeer.Process, 
 	})
 }
 
-func (w *World) connect(ctx context.Context, cfg WorldConfig) (err error) {
-	if w.Proxy, err = simnet.Listen(ctx, w.Geth.RLPx(), cfg.Link, cfg.Log); err != nil {
+func (n *Network) connect(ctx context.Context, cfg NetworkConfig) (err error) {
+	if n.Proxy, err = simnet.Listen(ctx, n.Geth.RLPx(), cfg.Link, cfg.Log); err != nil {
 		return err
 	}
-	if w.engine, err = mockcl.Dial(ctx, "geth", w.Geth.Auth(), w.Secret); err != nil {
+	if n.engine, err = mockcl.Dial(ctx, "geth", n.Geth.Auth(), n.Secret); err != nil {
 		return err
 	}
-	w.Builder, err = mockcl.NewBuilder(ctx, w.engine, w.Geth.RPC(), w.Spec.Config())
+	n.Builder, err = mockcl.NewBuilder(ctx, n.engine, n.Geth.RPC(), n.Spec.Config())
 	return err
 }
 
 // Enode is where the node finds geth: at the far end of the link.
-func (w *World) Enode() string { return w.Geth.EnodeAt(w.Proxy.Addr()) }
+func (n *Network) Enode() string { return n.Geth.EnodeAt(n.Proxy.Addr()) }
 
 // Enodes are where the node finds all geths.
-func (w *World) Enodes() []string {
-	enodes := []string{w.Enode()}
-	for _, other := range w.Others {
+func (n *Network) Enodes() []string {
+	enodes := []string{n.Enode()}
+	for _, other := range n.ExtraGeths {
 		enodes = append(enodes, other.Geth.EnodeAt(other.Proxy.Addr()))
 	}
 	return enodes
 }
 
 // Sent is how many bytes the geths have sent over their links.
-func (w *World) Sent() (bytes int64) {
-	_, bytes = w.Proxy.Traffic()
-	for _, other := range w.Others {
+func (n *Network) Sent() (bytes int64) {
+	_, bytes = n.Proxy.Traffic()
+	for _, other := range n.ExtraGeths {
 		_, sent := other.Proxy.Traffic()
 		bytes += sent
 	}
@@ -210,11 +210,11 @@ func (w *World) Sent() (bytes int64) {
 }
 
 // Run keeps the link up until ctx ends. It returns early if geth ends by itself.
-func (w *World) Run(ctx context.Context) error {
+func (n *Network) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return w.Proxy.Run(ctx) })
-	group.Go(func() error { return ended(ctx, "geth", w.Geth.Exited(), w.Geth.Wait) })
-	for _, other := range w.Others {
+	group.Go(func() error { return n.Proxy.Run(ctx) })
+	group.Go(func() error { return ended(ctx, "geth", n.Geth.Exited(), n.Geth.Wait) })
+	for _, other := range n.ExtraGeths {
 		group.Go(func() error { return other.Proxy.Run(ctx) })
 		group.Go(func() error { return ended(ctx, other.Engine.Name(), other.Geth.Exited(), other.Geth.Wait) })
 	}
@@ -236,12 +236,12 @@ func ended(ctx context.Context, name string, exited <-chan struct{}, wait func()
 }
 
 // Close ends the geths, whose datadirs were for this run only.
-func (w *World) Close() error {
-	if w.engine != nil {
-		w.engine.Close()
+func (n *Network) Close() error {
+	if n.engine != nil {
+		n.engine.Close()
 	}
-	errs := []error{w.Geth.Kill()}
-	for _, other := range w.Others {
+	errs := []error{n.Geth.Kill()}
+	for _, other := range n.ExtraGeths {
 		if other.Engine != nil {
 			other.Engine.Close()
 		}
