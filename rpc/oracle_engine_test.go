@@ -124,6 +124,10 @@ func engineCallsOn(w *world) (calls []rpcCall) {
 		add(method, "0x1", 3)
 		add(method, object{})
 	}
+	for _, full := range []bool{false, true} { // its header has the members of the fork
+		add("eth_getBlockByNumber", "latest", full)
+	}
+	add("eth_getHeaderByNumber", "latest")
 	return append(append(calls, forkchoiceCallsOn(w)...), oracleEngine()...)
 }
 

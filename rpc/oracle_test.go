@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math/big"
 	"strings"
 	"testing"
 	"time"
@@ -16,7 +15,6 @@ import (
 	"github.com/ethereum/go-ethereum/eth/ethconfig"
 	"github.com/ethereum/go-ethereum/eth/filters"
 	"github.com/ethereum/go-ethereum/node"
-	"github.com/ethereum/go-ethereum/params"
 	gethrpc "github.com/ethereum/go-ethereum/rpc"
 
 	"github.com/sunbeam-eth/sunbeam/chain"
@@ -217,6 +215,8 @@ func oracleCalls() (calls []rpcCall) {
 	add("txpool_contentFrom", userAddr)
 	calls = append(calls, oracleState()...)
 	calls = append(calls, oracleExecution()...)
+	calls = append(calls, oracleCallObjects()...)
+	calls = append(calls, oracleOverrides()...)
 	calls = append(calls, oracleFeesAndLogs()...)
 	calls = append(calls, oracleEngine()...)
 	return calls
@@ -241,61 +241,6 @@ func oracleState() (calls []rpcCall) {
 	add("eth_getProof", readerAddr, make([]string, 1025), "latest")
 	return calls
 }
-
-func oracleExecution() (calls []rpcCall) {
-	add := func(method string, params ...any) { calls = append(calls, rpcCall{method, params}) }
-	for _, to := range []common.Address{counterAddr, readerAddr, reverterAddr, hasherAddr, userAddr, {1: 1}, common.HexToAddress("0x2")} {
-		call := object{"from": userAddr, "to": to, "input": "0x1234"}
-		for _, at := range []any{"latest", "0x4"} {
-			add("eth_call", call, at)
-			add("eth_estimateGas", call, at)
-			add("eth_createAccessList", call, at)
-		}
-	}
-	plain := object{"from": userAddr, "to": common.Address{5}, "value": "0x1"}
-	add("eth_estimateGas", plain)
-	add("eth_call", plain)
-	add("eth_estimateGas", object{"from": common.Address{9}, "to": userAddr, "value": "0x1"})
-	add("eth_estimateGas", object{"from": common.Address{9}, "to": userAddr, "value": "0x1", "gasPrice": "0x1"})
-	add("eth_call", object{"from": userAddr, "to": readerAddr, "gasPrice": "0x1", "maxFeePerGas": "0x1"})
-	add("eth_call", object{"from": userAddr, "to": readerAddr, "gasPrice": "0x1"})
-	add("eth_call", object{"from": userAddr, "to": readerAddr, "gas": "0x5208"})
-	add("eth_call", object{"from": userAddr, "to": readerAddr, "gas": "0x100"})
-	add("eth_call", object{"from": userAddr, "to": readerAddr, "chainId": "0x9"})
-	add("eth_call", object{"from": userAddr, "to": readerAddr, "maxFeePerGas": hexBig(params.GWei), "maxPriorityFeePerGas": "0x1"})
-	add("eth_call", object{"from": userAddr, "to": readerAddr, "maxFeePerGas": "0x1"})
-	add("eth_call", object{"data": "0x60016000526001601ff3"})
-	add("eth_call", object{"blobVersionedHashes": []common.Hash{{1}}})
-	add("eth_call", object{"to": userAddr, "from": userAddr, "blobVersionedHashes": []common.Hash{{1, 5}}})
-	add("eth_estimateGas", object{"data": "0x60016000526001601ff3"})
-	add("eth_estimateGas", object{"to": looperAddr, "gas": "0x30000"})
-	add("eth_createAccessList", object{"to": looperAddr, "gas": "0x30000"})
-	returnCode := object{"code": "0x4360005260206000f3"} // returns the block number
-	someone := common.Address{0x77}
-	overrides := []object{
-		{someone.Hex(): returnCode},
-		{userAddr.Hex(): object{"balance": "0x0"}, readerAddr.Hex(): object{"stateDiff": object{common.Hash{}.Hex(): common.Hash{31: 9}}}},
-		{readerAddr.Hex(): object{"state": object{common.Hash{}.Hex(): common.Hash{31: 9}}}},
-		{readerAddr.Hex(): object{"state": object{}, "stateDiff": object{}}},
-		{"0x0000000000000000000000000000000000000002": object{"movePrecompileToAddress": someone.Hex()}},
-		{someone.Hex(): object{"movePrecompileToAddress": userAddr.Hex()}},
-		{someone.Hex(): object{"nonce": "0x5"}},
-	}
-	blocks := []object{nil, {"number": "0x99", "time": "0xfffff", "baseFeePerGas": "0x5"}, {"beaconRoot": common.Hash{}}, {"withdrawals": []any{}}, {"gasLimit": "0x9999", "feeRecipient": someone, "prevRandao": common.Hash{4}, "blobBaseFee": "0x3", "difficulty": "0x5"}}
-	for _, to := range []common.Address{someone, readerAddr} {
-		for _, override := range overrides {
-			for _, block := range blocks {
-				call := object{"from": userAddr, "to": to, "input": "0x00"}
-				add("eth_call", call, "latest", override, block)
-				add("eth_estimateGas", call, "latest", override, block)
-			}
-			add("eth_createAccessList", object{"from": userAddr, "to": to, "input": "0x00"}, "latest", override)
-		}
-	}
-	return calls
-}
-
-func hexBig(n int64) string { return fmt.Sprintf("0x%x", big.NewInt(n)) }
 
 func oracleFeesAndLogs() (calls []rpcCall) {
 	add := func(method string, params ...any) { calls = append(calls, rpcCall{method, params}) }
