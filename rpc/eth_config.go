@@ -8,63 +8,6 @@ import (
 	"github.com/ethereum/go-ethereum/params"
 )
 
-// aboutAPI is the part of the eth namespace that tells what the node can do.
-type aboutAPI struct{ b *backend }
-
-// capabilities is the answer of eth_capabilities (execution-apis pull request 755).
-type capabilities struct {
-	Head        capabilityHead `json:"head"`
-	State       capability     `json:"state"`
-	Tx          capability     `json:"tx"`
-	Logs        capability     `json:"logs"`
-	Receipts    capability     `json:"receipts"`
-	Blocks      capability     `json:"blocks"`
-	StateProofs capability     `json:"stateproofs"`
-}
-
-type capabilityHead struct {
-	Number hexutil.Uint64 `json:"number"`
-	Hash   common.Hash    `json:"hash"`
-}
-
-type capability struct {
-	Disabled       bool            `json:"disabled"`
-	OldestBlock    *hexutil.Uint64 `json:"oldestBlock,omitempty"`
-	DeleteStrategy *deleteStrategy `json:"deleteStrategy,omitempty"`
-}
-
-type deleteStrategy struct {
-	Type            string          `json:"type"`
-	RetentionBlocks *hexutil.Uint64 `json:"retentionBlocks,omitempty"`
-}
-
-// Capabilities returns the oldest block for which each kind of query is answered. Queries
-// for older ones are error 4444.
-func (api *aboutAPI) Capabilities() *capabilities {
-	var (
-		chain  = api.b.Chain
-		head   = chain.CurrentHeader()
-		number = head.Number.Uint64()
-		blocks = capability{OldestBlock: ptr(hexutil.Uint64(chain.Oldest()))}
-		state  = capability{OldestBlock: ptr(hexutil.Uint64(chain.Tail()))}
-	)
-	if window := api.b.States.Window(); window > 0 {
-		if number+1 > window {
-			state.OldestBlock = ptr(hexutil.Uint64(max(number+1-window, chain.Tail())))
-		}
-		state.DeleteStrategy = &deleteStrategy{Type: "window", RetentionBlocks: ptr(hexutil.Uint64(window))}
-	}
-	return &capabilities{
-		Head:        capabilityHead{hexutil.Uint64(number), head.Hash()},
-		State:       state,
-		Tx:          blocks,
-		Logs:        blocks,
-		Receipts:    blocks,
-		Blocks:      blocks,
-		StateProofs: state,
-	}
-}
-
 // forkConfig is one fork in the answer of eth_config (EIP-7910).
 type forkConfig struct {
 	ActivationTime  uint64                    `json:"activationTime"`

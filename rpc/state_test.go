@@ -81,13 +81,13 @@ func TestProof(t *testing.T) {
 	client := n.client(t)
 	root := n.chain.CurrentHeader().Root
 	for _, address := range []common.Address{userAddr, readerAddr, {0xab}} {
-		var got accountResult
+		var got accountProof
 		if err := client.Call(&got, "eth_getProof", address, []string{"0x5", "0xdead"}, "latest"); err != nil {
 			t.Fatal(err)
 		}
-		value := verifyProof(t, root, address.Bytes(), got.AccountProof)
+		value := verifyProof(t, root, address.Bytes(), got.Nodes)
 		if address == (common.Address{0xab}) {
-			if value != nil || got.StorageHash != (common.Hash{}) || len(got.StorageProof[0].Proof) != 0 {
+			if value != nil || got.StorageRoot != (common.Hash{}) || len(got.Slots[0].Nodes) != 0 {
 				t.Errorf("absent account: %+v", got)
 			}
 			continue
@@ -96,18 +96,18 @@ func TestProof(t *testing.T) {
 		if err := rlp.DecodeBytes(value, &account); err != nil {
 			t.Fatal(err)
 		}
-		if account.Balance.ToBig().Cmp(got.Balance.ToInt()) != 0 || account.Root != got.StorageHash || uint64(got.Nonce) != account.Nonce {
+		if account.Balance.ToBig().Cmp(got.Balance.ToInt()) != 0 || account.Root != got.StorageRoot || uint64(got.Nonce) != account.Nonce {
 			t.Errorf("%s: %+v, proved %+v", address, got, account)
 		}
 		if address == readerAddr {
 			var slot []byte
-			if err := rlp.DecodeBytes(verifyProof(t, account.Root, common.Hash{31: 5}.Bytes(), got.StorageProof[0].Proof), &slot); err != nil {
+			if err := rlp.DecodeBytes(verifyProof(t, account.Root, common.Hash{31: 5}.Bytes(), got.Slots[0].Nodes), &slot); err != nil {
 				t.Fatal(err)
 			}
-			if value := got.StorageProof[0].Value.ToInt(); value.Int64() != 1005 || value.Cmp(new(big.Int).SetBytes(slot)) != 0 {
+			if value := got.Slots[0].Value.ToInt(); value.Int64() != 1005 || value.Cmp(new(big.Int).SetBytes(slot)) != 0 {
 				t.Errorf("slot 5: %v, proved %x", value, slot)
 			}
-			if value := verifyProof(t, account.Root, common.HexToHash("0xdead").Bytes(), got.StorageProof[1].Proof); value != nil {
+			if value := verifyProof(t, account.Root, common.HexToHash("0xdead").Bytes(), got.Slots[1].Nodes); value != nil {
 				t.Errorf("slot 0xdead: %x", value)
 			}
 		}

@@ -42,11 +42,11 @@ func (api *feeAPI) GasPrice() *hexutil.Big {
 	if fee := api.b.Chain.CurrentHeader().BaseFee; fee != nil {
 		tip.Add(tip, fee)
 	}
-	return (*hexutil.Big)(tip)
+	return quantity(tip)
 }
 
 // MaxPriorityFeePerGas suggests a tip.
-func (api *feeAPI) MaxPriorityFeePerGas() *hexutil.Big { return (*hexutil.Big)(api.suggestTip()) }
+func (api *feeAPI) MaxPriorityFeePerGas() *hexutil.Big { return quantity(api.suggestTip()) }
 
 // BaseFee returns the base fee of the next block, null before London.
 func (api *feeAPI) BaseFee() *hexutil.Big {
@@ -54,7 +54,7 @@ func (api *feeAPI) BaseFee() *hexutil.Big {
 	if !config.IsLondon(new(big.Int).Add(head.Number, common.Big1)) {
 		return nil
 	}
-	return (*hexutil.Big)(eip1559.CalcBaseFee(config, head))
+	return quantity(eip1559.CalcBaseFee(config, head))
 }
 
 // BlobBaseFee returns the base fee for blob gas at the head, null before Cancun.
@@ -63,7 +63,7 @@ func (api *feeAPI) BlobBaseFee() *hexutil.Big {
 	if head.ExcessBlobGas == nil {
 		return nil
 	}
-	return (*hexutil.Big)(eip4844.CalcBlobFee(api.b.Chain.Config(), head))
+	return quantity(eip4844.CalcBlobFee(api.b.Chain.Config(), head))
 }
 
 // suggestTip is a percentile of what was paid in the newest blocks that are held.
@@ -115,16 +115,18 @@ func cheapestTips(block *types.Block, config *params.ChainConfig) []*big.Int {
 	return tips
 }
 
-// feeHistory is the answer of eth_feeHistory. The base fees have one entry more than the
-// rest: the block after the newest.
+// feeHistory is the result of eth_feeHistory, with an entry per block from Oldest on. The base fees have
+// one more, that of the block after the newest.
 type feeHistory struct {
-	OldestBlock      *hexutil.Big     `json:"oldestBlock"`
-	Reward           [][]*hexutil.Big `json:"reward,omitempty"`
-	BaseFee          []*hexutil.Big   `json:"baseFeePerGas,omitempty"`
-	GasUsedRatio     []float64        `json:"gasUsedRatio"`
-	BlobBaseFee      []*hexutil.Big   `json:"baseFeePerBlobGas,omitempty"`
-	BlobGasUsedRatio []float64        `json:"blobGasUsedRatio,omitempty"`
+	Oldest        *hexutil.Big `json:"oldestBlock"`
+	Rewards       []quantities `json:"reward,omitempty"` // tips per block, by percentile
+	BaseFees      quantities   `json:"baseFeePerGas,omitempty"`
+	GasRatios     []float64    `json:"gasUsedRatio"` // gas used / gas limit
+	BlobBaseFees  quantities   `json:"baseFeePerBlobGas,omitempty"`
+	BlobGasRatios []float64    `json:"blobGasUsedRatio,omitempty"`
 }
+
+type quantities []*hexutil.Big
 
 // FeeHistory returns the fees of up to 1024 blocks that end with newest. If one of them is
 // not held the answer is error 4444: a shorter list would be mistaken for all there is.
@@ -145,11 +147,11 @@ func (api *feeAPI) FeeHistory(ctx context.Context, blocks math.HexOrDecimal64, n
 		n-- // the pending block is asked for and does not exist
 	}
 	if n == 0 {
-		return &feeHistory{OldestBlock: new(hexutil.Big)}, nil
+		return &feeHistory{Oldest: new(hexutil.Big)}, nil
 	}
 	n = min(n, last+1)
 
-	result := &feeHistory{OldestBlock: (*hexutil.Big)(new(big.Int).SetUint64(last + 1 - n))}
+	result := &feeHistory{Oldest: quantity(new(big.Int).SetUint64(last + 1 - n))}
 	for number := last + 1 - n; number <= last; number++ {
 		if err := ctx.Err(); err != nil {
 			return nil, err
@@ -166,7 +168,7 @@ func (api *feeAPI) FeeHistory(ctx context.Context, blocks math.HexOrDecimal64, n
 		if err != nil {
 			return nil, err
 		}
-		result.Reward = append(result.Reward, rewards)
+		result.Rewards = append(result.Rewards, rewards)
 	}
 	return result, nil
 }
@@ -187,7 +189,7 @@ func checkPercentiles(percentiles []float64) error {
 	return nil
 }
 
-// add appends what the header says, and for the newest block what follows from it.
+// add appends the fees of a block, and for the newest also those of the block after it.
 func (api *feeAPI) add(result *feeHistory, header *types.Header, newest bool) {
 	config := api.b.Chain.Config()
 	baseFee, blobFee, blobRatio := new(big.Int), new(big.Int), 0.0
@@ -197,33 +199,38 @@ func (api *feeAPI) add(result *feeHistory, header *types.Header, newest bool) {
 	if header.ExcessBlobGas != nil {
 		blobFee = eip4844.CalcBlobFee(config, header)
 	}
-	if header.BlobGasUsed != nil {
-		if limit := eip4844.MaxBlobGasPerBlock(config, header.Time); limit != 0 {
-			blobRatio = float64(*header.BlobGasUsed) / float64(limit)
-		}
+	if limit := eip4844.MaxBlobGasPerBlock(config, header.Time); header.BlobGasUsed != nil && limit > 0 {
+		blobRatio = float64(*header.BlobGasUsed) / float64(limit)
 	}
-	result.BaseFee = append(result.BaseFee, (*hexutil.Big)(baseFee))
-	result.BlobBaseFee = append(result.BlobBaseFee, (*hexutil.Big)(blobFee))
-	result.GasUsedRatio = append(result.GasUsedRatio, float64(header.GasUsed)/float64(header.GasLimit))
-	result.BlobGasUsedRatio = append(result.BlobGasUsedRatio, blobRatio)
-	if !newest {
-		return
+	result.append(baseFee, blobFee)
+	result.GasRatios = append(result.GasRatios, float64(header.GasUsed)/float64(header.GasLimit))
+	result.BlobGasRatios = append(result.BlobGasRatios, blobRatio)
+	if newest {
+		result.append(feesAfter(header, config))
 	}
-	nextFee, nextBlobFee := new(big.Int), new(big.Int)
+}
+
+func (h *feeHistory) append(baseFee, blobFee *big.Int) {
+	h.BaseFees = append(h.BaseFees, quantity(baseFee))
+	h.BlobBaseFees = append(h.BlobBaseFees, quantity(blobFee))
+}
+
+// feesAfter are the base fees of the child of a block, zero before the fork that introduces them.
+func feesAfter(header *types.Header, config *params.ChainConfig) (baseFee, blobFee *big.Int) {
+	baseFee, blobFee = new(big.Int), new(big.Int)
 	if config.IsLondon(new(big.Int).Add(header.Number, common.Big1)) {
-		nextFee = eip1559.CalcBaseFee(config, header)
+		baseFee = eip1559.CalcBaseFee(config, header)
 	}
 	if header.ExcessBlobGas != nil {
 		excess := eip4844.CalcExcessBlobGas(config, header, header.Time)
-		nextBlobFee = eip4844.CalcBlobFee(config, &types.Header{Number: header.Number, Time: header.Time, ExcessBlobGas: &excess})
+		blobFee = eip4844.CalcBlobFee(config, &types.Header{Number: header.Number, Time: header.Time, ExcessBlobGas: &excess})
 	}
-	result.BaseFee = append(result.BaseFee, (*hexutil.Big)(nextFee))
-	result.BlobBaseFee = append(result.BlobBaseFee, (*hexutil.Big)(nextBlobFee))
+	return baseFee, blobFee
 }
 
 // rewards are the tips at percentiles of the gas used in a block.
-func (api *feeAPI) rewards(header *types.Header, percentiles []float64) ([]*hexutil.Big, error) {
-	result := make([]*hexutil.Big, len(percentiles))
+func (api *feeAPI) rewards(header *types.Header, percentiles []float64) (quantities, error) {
+	result := make(quantities, len(percentiles))
 	block := api.b.Chain.Block(header.Hash())
 	if block == nil {
 		return nil, errPruned()
@@ -255,7 +262,7 @@ func (api *feeAPI) rewards(header *types.Header, percentiles []float64) ([]*hexu
 			at++
 			sum += all[at].gas
 		}
-		result[i] = (*hexutil.Big)(all[at].tip)
+		result[i] = quantity(all[at].tip)
 	}
 	return result, nil
 }

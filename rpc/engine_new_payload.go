@@ -2,8 +2,9 @@ package rpc
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"slices"
+	"time"
 
 	"github.com/ethereum/go-ethereum/beacon/engine"
 	"github.com/ethereum/go-ethereum/common"
@@ -11,69 +12,6 @@ import (
 	"github.com/ethereum/go-ethereum/core/types"
 	"github.com/ethereum/go-ethereum/params/forks"
 )
-
-// ForkchoiceUpdatedV1 is for Paris (execution-apis, src/engine/paris.md).
-func (api *engineAPI) ForkchoiceUpdatedV1(ctx context.Context, update engine.ForkchoiceStateV1, attributes *engine.PayloadAttributes) (engine.ForkChoiceResponse, error) {
-	if attributes != nil {
-		switch {
-		case attributes.Withdrawals != nil || attributes.BeaconRoot != nil:
-			return engine.STATUS_INVALID, paramsErr("withdrawals and beacon root not supported in V1")
-		case !api.checkFork(attributes.Timestamp, forksV1()...):
-			return engine.STATUS_INVALID, paramsErr("fcuV1 called post-shanghai")
-		}
-	}
-	return api.forkchoiceUpdated(ctx, "forkchoiceUpdatedV1", patience, update, attributes)
-}
-
-// ForkchoiceUpdatedV2 is for Shanghai: withdrawals in the attributes.
-func (api *engineAPI) ForkchoiceUpdatedV2(ctx context.Context, update engine.ForkchoiceStateV1, attributes *engine.PayloadAttributes) (engine.ForkChoiceResponse, error) {
-	if attributes != nil {
-		switch {
-		case attributes.BeaconRoot != nil:
-			return engine.STATUS_INVALID, attributesErr("unexpected beacon root")
-		case api.checkFork(attributes.Timestamp, forks.Paris) && attributes.Withdrawals != nil:
-			return engine.STATUS_INVALID, attributesErr("withdrawals before shanghai")
-		case api.checkFork(attributes.Timestamp, forks.Shanghai) && attributes.Withdrawals == nil:
-			return engine.STATUS_INVALID, attributesErr("missing withdrawals")
-		case !api.checkFork(attributes.Timestamp, forksV1()...):
-			return engine.STATUS_INVALID, forkErr("fcuV2 must only be called with paris or shanghai payloads")
-		}
-	}
-	return api.forkchoiceUpdated(ctx, "forkchoiceUpdatedV2", patience, update, attributes)
-}
-
-// ForkchoiceUpdatedV3 is for Cancun to Osaka: the parent beacon block root in the attributes.
-func (api *engineAPI) ForkchoiceUpdatedV3(ctx context.Context, update engine.ForkchoiceStateV1, attributes *engine.PayloadAttributes) (engine.ForkChoiceResponse, error) {
-	if attributes != nil {
-		switch {
-		case attributes.Withdrawals == nil:
-			return engine.STATUS_INVALID, attributesErr("missing withdrawals")
-		case attributes.BeaconRoot == nil:
-			return engine.STATUS_INVALID, attributesErr("missing beacon root")
-		case !api.checkFork(attributes.Timestamp, forksV3()...):
-			return engine.STATUS_INVALID, forkErr("fcuV3 must only be called for cancun/prague/osaka payloads")
-		}
-	}
-	return api.forkchoiceUpdated(ctx, "forkchoiceUpdatedV3", patience, update, attributes)
-}
-
-// ForkchoiceUpdatedV4 is for Amsterdam: the slot number in the attributes. The custody
-// columns are for a blob pool, which this node has not.
-func (api *engineAPI) ForkchoiceUpdatedV4(ctx context.Context, update engine.ForkchoiceStateV1, attributes *engine.PayloadAttributes, _ *types.CustodyBitmap) (engine.ForkChoiceResponse, error) {
-	if attributes != nil {
-		switch {
-		case attributes.Withdrawals == nil:
-			return engine.STATUS_INVALID, attributesErr("missing withdrawals")
-		case attributes.BeaconRoot == nil:
-			return engine.STATUS_INVALID, attributesErr("missing beacon root")
-		case attributes.SlotNumber == nil:
-			return engine.STATUS_INVALID, attributesErr("missing slot number")
-		case !api.checkFork(attributes.Timestamp, forksV5()...):
-			return engine.STATUS_INVALID, forkErr("fcuV4 must only be called for amsterdam payloads")
-		}
-	}
-	return api.forkchoiceUpdated(ctx, "forkchoiceUpdatedV4", patienceAmsterdam, update, attributes)
-}
 
 // NewPayloadV1 is for Paris.
 func (api *engineAPI) NewPayloadV1(ctx context.Context, data engine.ExecutableData) (engine.PayloadStatusV1, error) {
@@ -161,6 +99,27 @@ func (api *engineAPI) NewPayloadV5(ctx context.Context, data engine.ExecutableDa
 	return api.newPayload(ctx, "newPayloadV5", patienceAmsterdam, data, versionedHashes, beaconRoot, requests)
 }
 
+// newPayload makes a block of a payload and asks the importer about it. A payload that
+// makes no block, or another than it says, is INVALID without a latest valid hash.
+func (api *engineAPI) newPayload(ctx context.Context, method string, within time.Duration, data engine.ExecutableData, versionedHashes []common.Hash, beaconRoot *common.Hash, requests [][]byte) (engine.PayloadStatusV1, error) {
+	if slices.Contains(data.Withdrawals, (*types.Withdrawal)(nil)) {
+		return invalidStatus(), paramsErr("null withdrawal")
+	}
+	ctx, leave, err := api.enter(ctx, within)
+	if err != nil {
+		return api.settle(ctx, method, engine.PayloadStatusV1{}, err)
+	}
+	defer leave()
+	block, err := engine.ExecutableDataToBlock(data, versionedHashes, beaconRoot, requests)
+	if err != nil {
+		api.b.log.Warn("Payload makes no block", "number", data.Number, "hash", data.BlockHash, "err", err)
+		message := err.Error()
+		return api.settle(ctx, method, engine.PayloadStatusV1{Status: engine.INVALID, ValidationError: &message}, nil)
+	}
+	status, err := api.b.Engine.NewPayload(ctx, block)
+	return api.settle(ctx, method, status, err)
+}
+
 // cancunParams wants what every payload since Cancun has.
 func cancunParams(data engine.ExecutableData, versionedHashes []common.Hash, beaconRoot *common.Hash) error {
 	switch {
@@ -192,41 +151,4 @@ func decodeRequests(encoded []hexutil.Bytes) ([][]byte, error) {
 		requests[i] = request
 	}
 	return requests, nil
-}
-
-// GetPayloadV1 knows no payload, for none are built here; nor do its successors.
-func (api *engineAPI) GetPayloadV1(id engine.PayloadID) (*engine.ExecutableData, error) {
-	return nil, noPayload(id, engine.PayloadV1)
-}
-
-// GetPayloadV2 knows no payload.
-func (api *engineAPI) GetPayloadV2(id engine.PayloadID) (*engine.ExecutionPayloadEnvelope, error) {
-	return nil, noPayload(id, engine.PayloadV1, engine.PayloadV2)
-}
-
-// GetPayloadV3 knows no payload.
-func (api *engineAPI) GetPayloadV3(id engine.PayloadID) (*engine.ExecutionPayloadEnvelope, error) {
-	return nil, noPayload(id, engine.PayloadV3)
-}
-
-// GetPayloadV4 knows no payload.
-func (api *engineAPI) GetPayloadV4(id engine.PayloadID) (*engine.ExecutionPayloadEnvelope, error) {
-	return nil, noPayload(id, engine.PayloadV3)
-}
-
-// GetPayloadV5 knows no payload.
-func (api *engineAPI) GetPayloadV5(id engine.PayloadID) (*engine.ExecutionPayloadEnvelope, error) {
-	return nil, noPayload(id, engine.PayloadV3)
-}
-
-// GetPayloadV6 knows no payload.
-func (api *engineAPI) GetPayloadV6(id engine.PayloadID) (*engine.ExecutionPayloadEnvelope, error) {
-	return nil, noPayload(id, engine.PayloadV4)
-}
-
-func noPayload(id engine.PayloadID, versions ...engine.PayloadVersion) error {
-	if !id.Is(versions...) {
-		return engine.UnsupportedFork
-	}
-	return engine.UnknownPayload.With(errors.New("this node does not build blocks"))
 }

@@ -1,11 +1,13 @@
 package rpc
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"math"
 	"math/big"
+	"slices"
 
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/common/hexutil"
@@ -25,7 +27,7 @@ const estimateErrorRatio = 0.015
 type callAPI struct{ b *backend }
 
 // Call executes a message on the state of a block and forgets what it changed.
-func (api *callAPI) Call(ctx context.Context, args callArgs, at *gethrpc.BlockNumberOrHash, overrides *stateOverride, block *blockOverride) (hexutil.Bytes, error) {
+func (api *callAPI) Call(ctx context.Context, args callObject, at *gethrpc.BlockNumberOrHash, overrides *stateOverride, block *blockOverride) (hexutil.Bytes, error) {
 	return readState(ctx, api.b, at, func(ctx context.Context, v *view) (hexutil.Bytes, error) {
 		result, err := api.call(ctx, v, args, overrides, block)
 		switch {
@@ -38,7 +40,7 @@ func (api *callAPI) Call(ctx context.Context, args callArgs, at *gethrpc.BlockNu
 	})
 }
 
-func (api *callAPI) call(ctx context.Context, v *view, args callArgs, overrides *stateOverride, block *blockOverride) (*core.ExecutionResult, error) {
+func (api *callAPI) call(ctx context.Context, v *view, args callObject, overrides *stateOverride, block *blockOverride) (*core.ExecutionResult, error) {
 	blockCtx, header, precompiles, err := api.setup(v, overrides, block)
 	if err != nil {
 		return nil, err
@@ -49,23 +51,31 @@ func (api *callAPI) call(ctx context.Context, v *view, args callArgs, overrides 
 		pool = core.NewGasPool(api.b.cfg.GasCap)
 	}
 	available := pool.Available(config.IsAmsterdam(header.Number, header.Time))
-	if err := args.setDefaults(available, blockCtx.BaseFee, config.ChainID); err != nil {
+	msg, err := args.message(callDefaults{gas: available, gasCap: available, baseFee: header.BaseFee, chainID: config.ChainID})
+	if err != nil {
 		return nil, err
 	}
-	msg := args.message(header.BaseFee).SkipExecutionGasCapCheck()
-	forgiveFees(&blockCtx, msg)
+	msg = msg.SkipExecutionGasCapCheck()
+	waiveBaseFees(&blockCtx, msg)
 
 	evm := vm.NewEVM(blockCtx, v.state, config, vm.Config{NoBaseFee: true})
-	defer evm.Release()
 	evm.SetPrecompiles(precompiles)
-	defer context.AfterFunc(ctx, evm.Cancel)()
+	return api.execute(ctx, evm, msg, pool, func(err error) error {
+		return fmt.Errorf("err: %w (supplied gas %d)", err, msg.GasLimit)
+	})
+}
 
+// execute runs a message, at most until ctx ends, and releases the EVM. A message that fails has a result
+// that says so; a message that no block can contain has an error, in the words of refused.
+func (api *callAPI) execute(ctx context.Context, evm *vm.EVM, msg *core.Message, pool *core.GasPool, refused func(error) error) (*core.ExecutionResult, error) {
+	defer evm.Release()
+	defer context.AfterFunc(ctx, evm.Cancel)()
 	result, err := core.ApplyMessage(evm, msg, pool)
-	if evm.Cancelled() {
+	switch {
+	case evm.Cancelled():
 		return nil, fmt.Errorf("execution aborted (timeout = %v)", api.b.cfg.EVMTimeout)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("err: %w (supplied gas %d)", err, msg.GasLimit)
+	case err != nil:
+		return nil, refused(err)
 	}
 	return result, nil
 }
@@ -73,18 +83,18 @@ func (api *callAPI) call(ctx context.Context, v *view, args callArgs, overrides 
 // setup applies what the caller overrides to the view and to the block.
 func (api *callAPI) setup(v *view, overrides *stateOverride, block *blockOverride) (vm.BlockContext, *types.Header, vm.PrecompiledContracts, error) {
 	blockCtx := core.NewEVMBlockContext(v.header, v.chain, nil)
-	if err := block.apply(&blockCtx); err != nil {
+	header, err := block.apply(&blockCtx, v.header)
+	if err != nil {
 		return blockCtx, nil, nil, err
 	}
 	rules := api.b.Chain.Config().Rules(blockCtx.BlockNumber, blockCtx.Random != nil, blockCtx.Time)
 	precompiles := vm.ActivePrecompiledContracts(rules)
-	err := overrides.apply(v.state, precompiles)
-	return blockCtx, block.header(v.header), precompiles, err
+	err = overrides.apply(v.state, precompiles)
+	return blockCtx, header, precompiles, err
 }
 
-// forgiveFees lowers the base fees for a message that pays none, because the EVM wants
-// fee caps that are not below them.
-func forgiveFees(blockCtx *vm.BlockContext, msg *core.Message) {
+// waiveBaseFees sets the base fees to zero for a message that pays none. BASEFEE and BLOBBASEFEE show it.
+func waiveBaseFees(blockCtx *vm.BlockContext, msg *core.Message) {
 	if msg.GasPrice.Sign() == 0 {
 		blockCtx.BaseFee = new(big.Int)
 	}
@@ -94,7 +104,7 @@ func forgiveFees(blockCtx *vm.BlockContext, msg *core.Message) {
 }
 
 // EstimateGas returns the lowest gas limit with which a message succeeds.
-func (api *callAPI) EstimateGas(ctx context.Context, args callArgs, at *gethrpc.BlockNumberOrHash, overrides *stateOverride, block *blockOverride) (hexutil.Uint64, error) {
+func (api *callAPI) EstimateGas(ctx context.Context, args callObject, at *gethrpc.BlockNumberOrHash, overrides *stateOverride, block *blockOverride) (hexutil.Uint64, error) {
 	return readState(ctx, api.b, at, func(ctx context.Context, v *view) (hexutil.Uint64, error) {
 		_, header, _, err := api.setup(v, overrides, block)
 		if err != nil {
@@ -111,13 +121,12 @@ func (api *callAPI) EstimateGas(ctx context.Context, args callArgs, at *gethrpc.
 		if block != nil && block.BlobBaseFee != nil {
 			opts.BlobBaseFee = block.BlobBaseFee.ToInt()
 		}
-		if args.Gas == nil {
-			args.Gas = new(hexutil.Uint64) // so that the cap does not become the limit
-		}
-		if err := args.setDefaults(api.b.cfg.GasCap, header.BaseFee, config.ChainID); err != nil {
+		// Without a gas limit of the caller's, zero: the estimator takes what is allowed.
+		msg, err := args.message(callDefaults{gasCap: api.b.cfg.GasCap, baseFee: header.BaseFee, chainID: config.ChainID})
+		if err != nil {
 			return 0, err
 		}
-		estimate, revert, err := gasestimator.Estimate(ctx, args.message(header.BaseFee), opts, api.b.cfg.GasCap)
+		estimate, revert, err := gasestimator.Estimate(ctx, msg, opts, api.b.cfg.GasCap)
 		if errors.Is(err, vm.ErrExecutionReverted) {
 			return 0, newRevertError(revert)
 		}
@@ -133,28 +142,25 @@ type accessListResult struct {
 }
 
 // CreateAccessList returns the accounts and slots that a message touches (EIP-2930).
-func (api *callAPI) CreateAccessList(ctx context.Context, args callArgs, at *gethrpc.BlockNumberOrHash, overrides *stateOverride) (*accessListResult, error) {
+func (api *callAPI) CreateAccessList(ctx context.Context, args callObject, at *gethrpc.BlockNumberOrHash, overrides *stateOverride) (*accessListResult, error) {
 	return readState(ctx, api.b, at, func(ctx context.Context, v *view) (*accessListResult, error) {
 		if err := overrides.apply(v.state, nil); err != nil {
 			return nil, err
 		}
 		if args.Nonce == nil {
-			args.Nonce = ptr(hexutil.Uint64(v.state.GetNonce(args.from())))
+			args.Nonce = ptr(hexutil.Uint64(v.state.GetNonce(args.sender())))
 		}
-		config := api.b.Chain.Config()
-		if err := args.setDefaults(api.b.cfg.GasCap, v.header.BaseFee, config.ChainID); err != nil {
+		gasCap := api.b.cfg.GasCap
+		msg, err := args.message(callDefaults{gas: cmp.Or(gasCap, uncappedGas), gasCap: gasCap, baseFee: v.header.BaseFee, chainID: api.b.Chain.Config().ChainID})
+		if err != nil {
 			return nil, err
 		}
-		known := api.known(v, &args)
-		tracer := logger.NewAccessListTracer(nil, known)
-		if args.AccessList != nil {
-			tracer = logger.NewAccessListTracer(*args.AccessList, known)
-		}
-		for { // until another round finds nothing new
+		free := api.freeAddresses(v, msg)
+		tracer := logger.NewAccessListTracer(msg.AccessList, free)
+		for { // until a run with the list touches nothing beyond it
 			list := tracer.AccessList()
-			args.AccessList = &list
-			next := logger.NewAccessListTracer(list, known)
-			result, err := api.trace(ctx, v, &args, next)
+			next := logger.NewAccessListTracer(list, free)
+			result, err := api.trace(ctx, v, withAccessList(msg, list), next)
 			if err != nil {
 				return nil, err
 			}
@@ -171,51 +177,50 @@ func (api *callAPI) CreateAccessList(ctx context.Context, args callArgs, at *get
 	})
 }
 
-// known are the addresses that cost nothing extra and so do not belong in a list.
-func (api *callAPI) known(v *view, args *callArgs) map[common.Address]struct{} {
+// freeAddresses are warm without being listed, so that listing them would only cost gas: sender, recipient
+// or created contract, precompiles and authorities (EIP-2929, EIP-7702).
+func (api *callAPI) freeAddresses(v *view, msg *core.Message) map[common.Address]struct{} {
 	config := api.b.Chain.Config()
-	to := crypto.CreateAddress(args.from(), uint64(*args.Nonce))
-	if args.To != nil {
-		to = *args.To
-	}
-	known := map[common.Address]struct{}{args.from(): {}, to: {}}
 	rules := config.Rules(v.header.Number, v.header.Difficulty.Sign() == 0, v.header.Time)
-	for _, address := range vm.ActivePrecompiles(rules) {
-		known[address] = struct{}{}
+	to := crypto.CreateAddress(msg.From, msg.Nonce)
+	if msg.To != nil {
+		to = *msg.To
 	}
-	for _, auth := range args.AuthorizationList {
-		if !auth.ChainID.IsZero() && auth.ChainID.CmpBig(config.ChainID) != 0 || auth.Nonce+1 < auth.Nonce {
-			continue
+	addresses := slices.Concat([]common.Address{msg.From, to}, vm.ActivePrecompiles(rules))
+	for _, auth := range msg.SetCodeAuthorizations {
+		here := auth.ChainID.IsZero() || auth.ChainID.CmpBig(config.ChainID) == 0
+		if !here || auth.Nonce == math.MaxUint64 {
+			continue // has no effect
 		}
 		if authority, err := auth.Authority(); err == nil {
-			known[authority] = struct{}{}
+			addresses = append(addresses, authority)
 		}
 	}
-	return known
+	set := make(map[common.Address]struct{}, len(addresses))
+	for _, address := range addresses {
+		set[address] = struct{}{}
+	}
+	return set
 }
 
-// trace executes a message on a copy of the view.
-func (api *callAPI) trace(ctx context.Context, v *view, args *callArgs, tracer *logger.AccessListTracer) (*core.ExecutionResult, error) {
+func withAccessList(msg *core.Message, list types.AccessList) *core.Message {
+	copied := *msg
+	copied.AccessList = list
+	return &copied
+}
+
+// trace executes a message on a copy of the state.
+func (api *callAPI) trace(ctx context.Context, v *view, msg *core.Message, tracer *logger.AccessListTracer) (*core.ExecutionResult, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
 	if err := v.failure(); err != nil {
 		return nil, err
 	}
-	msg := args.message(v.header.BaseFee)
 	blockCtx := core.NewEVMBlockContext(v.header, v.chain, nil)
-	forgiveFees(&blockCtx, msg)
-	copied := v.state.Copy()
-	evm := vm.NewEVM(blockCtx, copied, api.b.Chain.Config(), vm.Config{Tracer: tracer.Hooks(), NoBaseFee: true})
-	defer evm.Release()
-	defer context.AfterFunc(ctx, evm.Cancel)()
-
-	result, err := core.ApplyMessage(evm, msg, nil)
-	if evm.Cancelled() {
-		return nil, fmt.Errorf("execution aborted (timeout = %v)", api.b.cfg.EVMTimeout)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("failed to apply transaction: %w", err)
-	}
-	return result, nil
+	waiveBaseFees(&blockCtx, msg)
+	evm := vm.NewEVM(blockCtx, v.state.Copy(), api.b.Chain.Config(), vm.Config{Tracer: tracer.Hooks(), NoBaseFee: true})
+	return api.execute(ctx, evm, msg, nil, func(err error) error {
+		return fmt.Errorf("failed to apply transaction: %w", err)
+	})
 }

@@ -1,0 +1,80 @@
+package rpc
+
+import (
+	"fmt"
+	"math/big"
+
+	"github.com/ethereum/go-ethereum/common"
+	"github.com/ethereum/go-ethereum/common/hexutil"
+	"github.com/ethereum/go-ethereum/core/types"
+	"github.com/ethereum/go-ethereum/core/vm"
+)
+
+// blockOverride replaces what a call sees of its block; nil replaces nothing. Its members are those of
+// eth_simulateV1 in execution-apis, and difficulty. BeaconRoot and Withdrawals are refused: a call runs
+// outside the system calls and the withdrawals of its block.
+type blockOverride struct {
+	Number       *hexutil.Big    `json:"number"`
+	Time         *hexutil.Uint64 `json:"time"`
+	Difficulty   *hexutil.Big    `json:"difficulty"`
+	PrevRandao   *common.Hash    `json:"prevRandao"`
+	GasLimit     *hexutil.Uint64 `json:"gasLimit"`
+	FeeRecipient *common.Address `json:"feeRecipient"`
+	BaseFee      *hexutil.Big    `json:"baseFeePerGas"`
+	BlobBaseFee  *hexutil.Big    `json:"blobBaseFee"`
+
+	BeaconRoot  *common.Hash       `json:"beaconRoot"`
+	Withdrawals *types.Withdrawals `json:"withdrawals"`
+}
+
+// apply changes the block that the EVM sees and returns the header changed likewise, from which fees and
+// rules are computed. The header that is given stays as it is.
+func (o *blockOverride) apply(blockCtx *vm.BlockContext, header *types.Header) (*types.Header, error) {
+	if o == nil {
+		return header, nil
+	}
+	if o.BeaconRoot != nil {
+		return nil, errNotOverridable("beaconRoot")
+	}
+	if o.Withdrawals != nil {
+		return nil, errNotOverridable("withdrawals")
+	}
+	header = types.CopyHeader(header)
+	replaceNumber(o.Number, &blockCtx.BlockNumber, &header.Number)
+	replace((*uint64)(o.Time), &blockCtx.Time, &header.Time)
+	replace((*uint64)(o.GasLimit), &blockCtx.GasLimit, &header.GasLimit)
+	replace(o.FeeRecipient, &blockCtx.Coinbase, &header.Coinbase)
+	replaceNumber(o.BaseFee, &blockCtx.BaseFee, &header.BaseFee)
+	replaceNumber(o.BlobBaseFee, &blockCtx.BlobBaseFee) // the header has the excess blob gas instead
+	replace(o.PrevRandao, &header.MixDigest)
+	if o.PrevRandao != nil {
+		blockCtx.Random = o.PrevRandao
+	}
+	replaceNumber(o.Difficulty, &blockCtx.Difficulty)
+	if header.Difficulty.Sign() != 0 { // zero means: after the merge
+		replaceNumber(o.Difficulty, &header.Difficulty)
+	}
+	return header, nil
+}
+
+func errNotOverridable(member string) error {
+	return fmt.Errorf("block override %q is not supported for this RPC method", member)
+}
+
+// replace writes a value to all targets, unless the caller left it out.
+func replace[T any](value *T, targets ...*T) {
+	if value == nil {
+		return
+	}
+	for _, target := range targets {
+		*target = *value
+	}
+}
+
+// replaceNumber does the same with numbers, which share value and are not changed in place.
+func replaceNumber(value *hexutil.Big, targets ...**big.Int) {
+	if value != nil {
+		n := value.ToInt()
+		replace(&n, targets...)
+	}
+}

@@ -1,0 +1,69 @@
+package rpc
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/ethereum/go-ethereum/common"
+	"github.com/ethereum/go-ethereum/common/hexutil"
+	"github.com/ethereum/go-ethereum/core/types"
+	"github.com/ethereum/go-ethereum/rlp"
+	gethrpc "github.com/ethereum/go-ethereum/rpc"
+)
+
+// debugAPI is the debug namespace: blocks in their consensus encoding.
+type debugAPI struct{ b *backend }
+
+// GetRawHeader returns the RLP of a header, nothing for a number that does not exist yet.
+func (api *debugAPI) GetRawHeader(at gethrpc.BlockNumberOrHash) (hexutil.Bytes, error) {
+	header, err := api.b.headerAt(at)
+	if errors.Is(err, errNoHeader) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return rlp.EncodeToBytes(header)
+}
+
+// GetRawBlock returns the RLP of a block, nothing for a number that does not exist yet.
+func (api *debugAPI) GetRawBlock(at gethrpc.BlockNumberOrHash) (hexutil.Bytes, error) {
+	block, err := api.blockAt(at)
+	if block == nil || err != nil {
+		return nil, err
+	}
+	return rlp.EncodeToBytes(block)
+}
+
+// blockAt finds a block; an unknown hash is an error here.
+func (api *debugAPI) blockAt(at gethrpc.BlockNumberOrHash) (*types.Block, error) {
+	block, err := api.b.blockAt(at)
+	if hash, ok := at.Hash(); ok && block == nil && err == nil {
+		err = fmt.Errorf("block %s not found", hash.Hex())
+	}
+	return block, err
+}
+
+// GetRawReceipts returns the receipts of a block in their consensus encoding.
+func (api *debugAPI) GetRawReceipts(at gethrpc.BlockNumberOrHash) ([]hexutil.Bytes, error) {
+	block, err := api.blockAt(at)
+	if block == nil || err != nil {
+		return nil, err
+	}
+	receipts, err := api.b.receipts(block)
+	if err != nil {
+		return nil, err
+	}
+	encoded := make([]hexutil.Bytes, len(receipts))
+	for i, receipt := range receipts {
+		if encoded[i], err = receipt.MarshalBinary(); err != nil {
+			return nil, fmt.Errorf("receipt %d: %w", i, err)
+		}
+	}
+	return encoded, nil
+}
+
+// GetRawTransaction returns a canonical transaction in its network encoding.
+func (api *debugAPI) GetRawTransaction(hash common.Hash) (hexutil.Bytes, error) {
+	return (&chainAPI{api.b}).GetRawTransactionByHash(hash)
+}

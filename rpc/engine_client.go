@@ -1,0 +1,56 @@
+package rpc
+
+import (
+	"errors"
+	"fmt"
+	"reflect"
+	"unicode"
+
+	"github.com/ethereum/go-ethereum/beacon/engine"
+	"github.com/ethereum/go-ethereum/common"
+	"github.com/ethereum/go-ethereum/common/hexutil"
+)
+
+// ExchangeCapabilities returns the methods of this namespace.
+func (api *engineAPI) ExchangeCapabilities([]string) []string {
+	methods := reflect.TypeOf(api)
+	names := make([]string, 0, methods.NumMethod())
+	for i := range methods.NumMethod() {
+		name := []rune(methods.Method(i).Name)
+		if string(name) == "ExchangeCapabilities" {
+			continue
+		}
+		names = append(names, "engine_"+string(unicode.ToLower(name[0]))+string(name[1:]))
+	}
+	return names
+}
+
+// GetClientVersionV1 says what this node is.
+func (api *engineAPI) GetClientVersionV1(caller engine.ClientVersionV1) []engine.ClientVersionV1 {
+	id := api.b.cfg.Identity
+	commit := make([]byte, 4)
+	copy(commit, common.FromHex(id.Commit))
+	api.b.log.Debug("Consensus client says its version", "client", caller.String())
+	return []engine.ClientVersionV1{{Code: id.Code, Name: id.Client, Version: id.Version, Commit: hexutil.Encode(commit)}}
+}
+
+// ExchangeTransitionConfigurationV1 compares what both sides know of the merge.
+func (api *engineAPI) ExchangeTransitionConfigurationV1(config engine.TransitionConfigurationV1) (*engine.TransitionConfigurationV1, error) {
+	ttd := api.config().TerminalTotalDifficulty
+	switch {
+	case config.TerminalTotalDifficulty == nil:
+		return nil, errors.New("invalid terminal total difficulty")
+	case ttd == nil || ttd.Cmp(config.TerminalTotalDifficulty.ToInt()) != 0:
+		return nil, fmt.Errorf("invalid ttd: execution %v consensus %v", ttd, config.TerminalTotalDifficulty)
+	}
+	answer := &engine.TransitionConfigurationV1{TerminalTotalDifficulty: (*hexutil.Big)(ttd)}
+	if config.TerminalBlockHash == (common.Hash{}) {
+		return answer, nil
+	}
+	header := api.b.Chain.HeaderByNumber(uint64(config.TerminalBlockNumber))
+	if header == nil || header.Hash() != config.TerminalBlockHash {
+		return nil, errors.New("invalid terminal block hash")
+	}
+	answer.TerminalBlockHash, answer.TerminalBlockNumber = config.TerminalBlockHash, config.TerminalBlockNumber
+	return answer, nil
+}

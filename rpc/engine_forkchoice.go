@@ -1,0 +1,101 @@
+package rpc
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/ethereum/go-ethereum/beacon/engine"
+	"github.com/ethereum/go-ethereum/common"
+	"github.com/ethereum/go-ethereum/core/types"
+	"github.com/ethereum/go-ethereum/params/forks"
+)
+
+// ForkchoiceUpdatedV1 is for Paris (execution-apis, src/engine/paris.md).
+func (api *engineAPI) ForkchoiceUpdatedV1(ctx context.Context, update engine.ForkchoiceStateV1, attributes *engine.PayloadAttributes) (engine.ForkChoiceResponse, error) {
+	if attributes != nil {
+		switch {
+		case attributes.Withdrawals != nil || attributes.BeaconRoot != nil:
+			return engine.STATUS_INVALID, paramsErr("withdrawals and beacon root not supported in V1")
+		case !api.checkFork(attributes.Timestamp, forksV1()...):
+			return engine.STATUS_INVALID, paramsErr("fcuV1 called post-shanghai")
+		}
+	}
+	return api.forkchoiceUpdated(ctx, "forkchoiceUpdatedV1", patience, update, attributes)
+}
+
+// ForkchoiceUpdatedV2 is for Shanghai: withdrawals in the attributes.
+func (api *engineAPI) ForkchoiceUpdatedV2(ctx context.Context, update engine.ForkchoiceStateV1, attributes *engine.PayloadAttributes) (engine.ForkChoiceResponse, error) {
+	if attributes != nil {
+		switch {
+		case attributes.BeaconRoot != nil:
+			return engine.STATUS_INVALID, attributesErr("unexpected beacon root")
+		case api.checkFork(attributes.Timestamp, forks.Paris) && attributes.Withdrawals != nil:
+			return engine.STATUS_INVALID, attributesErr("withdrawals before shanghai")
+		case api.checkFork(attributes.Timestamp, forks.Shanghai) && attributes.Withdrawals == nil:
+			return engine.STATUS_INVALID, attributesErr("missing withdrawals")
+		case !api.checkFork(attributes.Timestamp, forksV1()...):
+			return engine.STATUS_INVALID, forkErr("fcuV2 must only be called with paris or shanghai payloads")
+		}
+	}
+	return api.forkchoiceUpdated(ctx, "forkchoiceUpdatedV2", patience, update, attributes)
+}
+
+// ForkchoiceUpdatedV3 is for Cancun to Osaka: the parent beacon block root in the attributes.
+func (api *engineAPI) ForkchoiceUpdatedV3(ctx context.Context, update engine.ForkchoiceStateV1, attributes *engine.PayloadAttributes) (engine.ForkChoiceResponse, error) {
+	if attributes != nil {
+		switch {
+		case attributes.Withdrawals == nil:
+			return engine.STATUS_INVALID, attributesErr("missing withdrawals")
+		case attributes.BeaconRoot == nil:
+			return engine.STATUS_INVALID, attributesErr("missing beacon root")
+		case !api.checkFork(attributes.Timestamp, forksV3()...):
+			return engine.STATUS_INVALID, forkErr("fcuV3 must only be called for cancun/prague/osaka payloads")
+		}
+	}
+	return api.forkchoiceUpdated(ctx, "forkchoiceUpdatedV3", patience, update, attributes)
+}
+
+// ForkchoiceUpdatedV4 is for Amsterdam: the slot number in the attributes. The custody
+// columns are for a blob pool, which this node has not.
+func (api *engineAPI) ForkchoiceUpdatedV4(ctx context.Context, update engine.ForkchoiceStateV1, attributes *engine.PayloadAttributes, _ *types.CustodyBitmap) (engine.ForkChoiceResponse, error) {
+	if attributes != nil {
+		switch {
+		case attributes.Withdrawals == nil:
+			return engine.STATUS_INVALID, attributesErr("missing withdrawals")
+		case attributes.BeaconRoot == nil:
+			return engine.STATUS_INVALID, attributesErr("missing beacon root")
+		case attributes.SlotNumber == nil:
+			return engine.STATUS_INVALID, attributesErr("missing slot number")
+		case !api.checkFork(attributes.Timestamp, forksV5()...):
+			return engine.STATUS_INVALID, forkErr("fcuV4 must only be called for amsterdam payloads")
+		}
+	}
+	return api.forkchoiceUpdated(ctx, "forkchoiceUpdatedV4", patienceAmsterdam, update, attributes)
+}
+
+// forkchoiceUpdated asks the importer to make a block the head.
+func (api *engineAPI) forkchoiceUpdated(ctx context.Context, method string, within time.Duration, update engine.ForkchoiceStateV1, attributes *engine.PayloadAttributes) (engine.ForkChoiceResponse, error) {
+	if update.HeadBlockHash == (common.Hash{}) {
+		return engine.STATUS_INVALID, nil
+	}
+	ctx, leave, err := api.enter(ctx, within)
+	if err != nil {
+		status, err := api.settle(ctx, method, engine.PayloadStatusV1{}, err)
+		return engine.ForkChoiceResponse{PayloadStatus: status}, err
+	}
+	defer leave()
+	status, err := api.b.Engine.Forkchoice(ctx, update)
+	status, err = api.settle(ctx, method, status, err)
+	answer := engine.ForkChoiceResponse{PayloadStatus: status}
+	if err != nil || attributes == nil || status.Status != engine.VALID {
+		return answer, err
+	}
+	if head := api.b.Chain.Header(update.HeadBlockHash); head != nil && attributes.Timestamp <= head.Time {
+		return answer, attributesErr(fmt.Sprintf("invalid timestamp: %d, head has %d", attributes.Timestamp, head.Time))
+	}
+	api.b.log.Warn("Asked to build a block, which this node cannot: no payload id",
+		slog.Uint64("timestamp", attributes.Timestamp), slog.Any("head", update.HeadBlockHash))
+	return answer, nil
+}

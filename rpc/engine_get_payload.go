@@ -1,0 +1,44 @@
+package rpc
+
+import (
+	"errors"
+
+	"github.com/ethereum/go-ethereum/beacon/engine"
+)
+
+// GetPayloadV1 knows no payload, for none are built here; nor do its successors.
+func (api *engineAPI) GetPayloadV1(id engine.PayloadID) (*engine.ExecutableData, error) {
+	return nil, noPayload(id, engine.PayloadV1)
+}
+
+// GetPayloadV2 knows no payload.
+func (api *engineAPI) GetPayloadV2(id engine.PayloadID) (*engine.ExecutionPayloadEnvelope, error) {
+	return nil, noPayload(id, engine.PayloadV1, engine.PayloadV2)
+}
+
+// GetPayloadV3 knows no payload.
+func (api *engineAPI) GetPayloadV3(id engine.PayloadID) (*engine.ExecutionPayloadEnvelope, error) {
+	return nil, noPayload(id, engine.PayloadV3)
+}
+
+// GetPayloadV4 knows no payload.
+func (api *engineAPI) GetPayloadV4(id engine.PayloadID) (*engine.ExecutionPayloadEnvelope, error) {
+	return nil, noPayload(id, engine.PayloadV3)
+}
+
+// GetPayloadV5 knows no payload.
+func (api *engineAPI) GetPayloadV5(id engine.PayloadID) (*engine.ExecutionPayloadEnvelope, error) {
+	return nil, noPayload(id, engine.PayloadV3)
+}
+
+// GetPayloadV6 knows no payload.
+func (api *engineAPI) GetPayloadV6(id engine.PayloadID) (*engine.ExecutionPayloadEnvelope, error) {
+	return nil, noPayload(id, engine.PayloadV4)
+}
+
+func noPayload(id engine.PayloadID, versions ...engine.PayloadVersion) error {
+	if !id.Is(versions...) {
+		return engine.UnsupportedFork
+	}
+	return engine.UnknownPayload.With(errors.New("this node does not build blocks"))
+}

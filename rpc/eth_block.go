@@ -1,0 +1,124 @@
+package rpc
+
+import (
+	"github.com/ethereum/go-ethereum/common"
+	"github.com/ethereum/go-ethereum/common/hexutil"
+	"github.com/ethereum/go-ethereum/core/types"
+	gethrpc "github.com/ethereum/go-ethereum/rpc"
+)
+
+// GetHeaderByNumber returns a canonical header; null for pending and for markers that are not set.
+func (api *chainAPI) GetHeaderByNumber(number gethrpc.BlockNumber) (jsonObject, error) {
+	if number == gethrpc.PendingBlockNumber {
+		return nil, nil
+	}
+	header, err := api.b.header(number)
+	switch {
+	case err != nil && (number == gethrpc.SafeBlockNumber || number == gethrpc.FinalizedBlockNumber):
+		return nil, nil // null is what execution-apis says
+	case header == nil:
+		return nil, err
+	}
+	return headerObject(header), nil
+}
+
+// GetHeaderByHash returns the header of an executed block or of an ancestor of one.
+func (api *chainAPI) GetHeaderByHash(hash common.Hash) jsonObject {
+	if header := api.b.headerByHash(hash); header != nil {
+		return headerObject(header)
+	}
+	return nil
+}
+
+// GetBlockByNumber returns a canonical block.
+func (api *chainAPI) GetBlockByNumber(number gethrpc.BlockNumber, full bool) (jsonObject, error) {
+	block, err := api.b.block(number)
+	if block == nil || err != nil {
+		return nil, err
+	}
+	return blockObject(block, full, api.b.Chain.Config()), nil
+}
+
+// GetBlockByHash returns a block, canonical or not.
+func (api *chainAPI) GetBlockByHash(hash common.Hash, full bool) (jsonObject, error) {
+	block, err := api.b.blockByHash(hash)
+	if block == nil || err != nil {
+		return nil, err
+	}
+	return blockObject(block, full, api.b.Chain.Config()), nil
+}
+
+// GetBlockTransactionCountByNumber counts the transactions of a block.
+func (api *chainAPI) GetBlockTransactionCountByNumber(number gethrpc.BlockNumber) (*hexutil.Uint, error) {
+	block, err := api.b.block(number)
+	return counted(block, err, transactions)
+}
+
+// GetBlockTransactionCountByHash counts the transactions of a block.
+func (api *chainAPI) GetBlockTransactionCountByHash(hash common.Hash) (*hexutil.Uint, error) {
+	block, err := api.b.blockByHash(hash)
+	return counted(block, err, transactions)
+}
+
+// GetUncleCountByBlockNumber counts the uncles of a block.
+func (api *chainAPI) GetUncleCountByBlockNumber(number gethrpc.BlockNumber) (*hexutil.Uint, error) {
+	block, err := api.b.block(number)
+	return counted(block, err, uncles)
+}
+
+// GetUncleCountByBlockHash counts the uncles of a block.
+func (api *chainAPI) GetUncleCountByBlockHash(hash common.Hash) (*hexutil.Uint, error) {
+	block, err := api.b.blockByHash(hash)
+	return counted(block, err, uncles)
+}
+
+func transactions(block *types.Block) int { return len(block.Transactions()) }
+
+func uncles(block *types.Block) int { return len(block.Uncles()) }
+
+// counted counts something of a block that was looked for.
+func counted(block *types.Block, err error, of func(*types.Block) int) (*hexutil.Uint, error) {
+	if block == nil || err != nil {
+		return nil, err
+	}
+	n := hexutil.Uint(of(block))
+	return &n, nil
+}
+
+// GetUncleByBlockNumberAndIndex returns an uncle of a block.
+func (api *chainAPI) GetUncleByBlockNumberAndIndex(number gethrpc.BlockNumber, index hexutil.Uint) (jsonObject, error) {
+	block, err := api.b.block(number)
+	return uncleAt(block, index), err
+}
+
+// GetUncleByBlockHashAndIndex returns an uncle of a block.
+func (api *chainAPI) GetUncleByBlockHashAndIndex(hash common.Hash, index hexutil.Uint) (jsonObject, error) {
+	block, err := api.b.blockByHash(hash)
+	return uncleAt(block, index), err
+}
+
+func uncleAt(block *types.Block, index hexutil.Uint) jsonObject {
+	if block == nil || index >= hexutil.Uint(len(block.Uncles())) {
+		return nil
+	}
+	return uncleObject(block.Uncles()[index])
+}
+
+// GetBlockReceipts returns the receipts of all transactions of a block.
+func (api *chainAPI) GetBlockReceipts(at gethrpc.BlockNumberOrHash) ([]jsonObject, error) {
+	block, err := api.b.blockAt(at)
+	if block == nil || err != nil {
+		return nil, err
+	}
+	receipts, err := api.b.receipts(block)
+	if err != nil {
+		return nil, err
+	}
+	header := block.Header()
+	signer := types.MakeSigner(api.b.Chain.Config(), header.Number, header.Time)
+	result := make([]jsonObject, len(receipts))
+	for i, receipt := range receipts {
+		result[i] = receiptObject(receipt, block.Transactions()[i], header, uint64(i), signer)
+	}
+	return result, nil
+}

@@ -1,0 +1,96 @@
+package rpc
+
+import (
+	"errors"
+
+	"github.com/ethereum/go-ethereum/common"
+	"github.com/ethereum/go-ethereum/common/hexutil"
+	"github.com/ethereum/go-ethereum/core/types"
+	gethrpc "github.com/ethereum/go-ethereum/rpc"
+)
+
+// GetTransactionByHash returns a canonical transaction or a pooled one, null if it is neither.
+func (api *chainAPI) GetTransactionByHash(hash common.Hash) (*transactionObject, error) {
+	tx, blockHash, _, index := api.b.Chain.Transaction(hash)
+	if tx == nil {
+		if tx = api.b.pooled(hash); tx != nil {
+			return pooledTransaction(tx, api.b.Chain.CurrentHeader(), api.b.Chain.Config()), nil
+		}
+		return nil, nil
+	}
+	header := api.b.Chain.Header(blockHash)
+	if header == nil {
+		return nil, errNoHeader
+	}
+	return includedTransaction(tx, header, index, api.b.Chain.Config()), nil
+}
+
+// GetTransactionByBlockNumberAndIndex returns a transaction of a canonical block.
+func (api *chainAPI) GetTransactionByBlockNumberAndIndex(number gethrpc.BlockNumber, index hexutil.Uint) (*transactionObject, error) {
+	block, err := api.b.block(number)
+	if block == nil || err != nil {
+		return nil, err
+	}
+	return transactionAt(block, uint64(index), api.b.Chain.Config()), nil
+}
+
+// GetTransactionByBlockHashAndIndex returns a transaction of a block.
+func (api *chainAPI) GetTransactionByBlockHashAndIndex(hash common.Hash, index hexutil.Uint) (*transactionObject, error) {
+	block, err := api.b.blockByHash(hash)
+	if block == nil || err != nil {
+		return nil, err
+	}
+	return transactionAt(block, uint64(index), api.b.Chain.Config()), nil
+}
+
+// GetRawTransactionByHash returns a canonical transaction or a pooled one in its network encoding.
+func (api *chainAPI) GetRawTransactionByHash(hash common.Hash) (hexutil.Bytes, error) {
+	tx, _, _, _ := api.b.Chain.Transaction(hash)
+	if tx == nil {
+		tx = api.b.pooled(hash)
+	}
+	if tx == nil {
+		return nil, nil
+	}
+	return tx.MarshalBinary()
+}
+
+// GetRawTransactionByBlockNumberAndIndex returns a transaction in its network encoding.
+func (api *chainAPI) GetRawTransactionByBlockNumberAndIndex(number gethrpc.BlockNumber, index hexutil.Uint) (hexutil.Bytes, error) {
+	block, err := api.b.block(number)
+	return rawAt(block, index, err)
+}
+
+// GetRawTransactionByBlockHashAndIndex returns a transaction in its network encoding.
+func (api *chainAPI) GetRawTransactionByBlockHashAndIndex(hash common.Hash, index hexutil.Uint) (hexutil.Bytes, error) {
+	block, err := api.b.blockByHash(hash)
+	return rawAt(block, index, err)
+}
+
+func rawAt(block *types.Block, index hexutil.Uint, err error) (hexutil.Bytes, error) {
+	if block == nil || err != nil || index >= hexutil.Uint(len(block.Transactions())) {
+		return nil, err
+	}
+	return block.Transactions()[index].MarshalBinary()
+}
+
+// GetTransactionReceipt returns the receipt of a canonical transaction, null if it is not held.
+func (api *chainAPI) GetTransactionReceipt(hash common.Hash) (jsonObject, error) {
+	tx, blockHash, _, index := api.b.Chain.Transaction(hash)
+	if tx == nil {
+		return nil, nil
+	}
+	block := api.b.Chain.Block(blockHash)
+	if block == nil {
+		return nil, errNoHeader
+	}
+	receipts, err := api.b.receipts(block)
+	if err != nil {
+		return nil, err
+	}
+	if index >= uint64(len(receipts)) {
+		return nil, errors.New("transaction index beyond the receipts of its block")
+	}
+	signer := types.LatestSigner(api.b.Chain.Config())
+	return receiptObject(receipts[index], tx, block.Header(), index, signer), nil
+}
