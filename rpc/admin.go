@@ -7,43 +7,40 @@ import (
 	"github.com/ethereum/go-ethereum/p2p/enode"
 )
 
-var (
-	errNoNetwork = errors.New("this node has no peer-to-peer network")
-	errNoBeam    = errors.New("this node does not sync")
-)
+var errNetworkDisabled = errors.New("the peer-to-peer network is disabled")
 
 // adminAPI is the admin namespace.
 type adminAPI struct{ b *backend }
 
-// NodeInfo returns what this node tells its peers.
+// NodeInfo returns the identity and the protocols of this node.
 func (api *adminAPI) NodeInfo() (*gethp2p.NodeInfo, error) {
 	if api.b.Network == nil {
-		return nil, errNoNetwork
+		return nil, errNetworkDisabled
 	}
 	return api.b.Network.NodeInfo(), nil
 }
 
-// Peers returns what is known of each peer.
+// Peers returns the connected peers.
 func (api *adminAPI) Peers() ([]*gethp2p.PeerInfo, error) {
 	if api.b.Network == nil {
-		return nil, errNoNetwork
+		return nil, errNetworkDisabled
 	}
 	return append([]*gethp2p.PeerInfo{}, api.b.Network.PeersInfo()...), nil
 }
 
-// AddPeer keeps a connection to a node from now on.
+// AddPeer makes a node a static peer: the node connects, and reconnects when the connection breaks.
 func (api *adminAPI) AddPeer(url string) (bool, error) {
 	return api.peer(url, func(node *enode.Node) { api.b.Network.AddPeer(node) })
 }
 
-// RemovePeer ends a connection and does not renew it.
+// RemovePeer disconnects a peer and does not reconnect.
 func (api *adminAPI) RemovePeer(url string) (bool, error) {
 	return api.peer(url, func(node *enode.Node) { api.b.Network.RemovePeer(node) })
 }
 
 func (api *adminAPI) peer(url string, do func(*enode.Node)) (bool, error) {
 	if api.b.Network == nil {
-		return false, errNoNetwork
+		return false, errNetworkDisabled
 	}
 	node, err := enode.Parse(enode.ValidSchemes, url)
 	if err != nil {
@@ -53,5 +50,5 @@ func (api *adminAPI) peer(url string, do func(*enode.Node)) (bool, error) {
 	return true, nil
 }
 
-// Datadir returns the directory that the node keeps its files in.
+// Datadir returns the data directory.
 func (api *adminAPI) Datadir() string { return api.b.cfg.Identity.DataDir }

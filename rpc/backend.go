@@ -17,8 +17,8 @@ import (
 	"github.com/sunbeam-eth/sunbeam/chain"
 )
 
-// Backend is the node as this package sees it. Chain, States and Engine are needed,
-// the rest may be nil: methods that need it then say so.
+// Backend is the part of the node that requests need. Chain, States and Engine are required. Methods that
+// need one of the others return an error if it is nil.
 type Backend struct {
 	Chain     Chain
 	Heads     Heads
@@ -30,7 +30,7 @@ type Backend struct {
 	Pool      Pool
 }
 
-// Chain is what is held of the chain; *chain.Chain has it all. Unknown is nil or zero.
+// Chain reads the local chain; *chain.Chain implements it. What is not stored is nil or zero.
 type Chain interface {
 	Headers
 	Blocks
@@ -40,7 +40,7 @@ type Chain interface {
 	Status(hash common.Hash) chain.Status
 }
 
-// Bounds say from where on, up to the head, the canonical chain is held.
+// Bounds are the oldest canonical blocks from which on, up to the head, all are stored.
 type Bounds interface {
 	Oldest() uint64 // bodies and receipts
 	Tail() uint64   // headers
@@ -51,7 +51,7 @@ type Heads interface {
 	SubscribeHead(ch chan<- chain.HeadEvent) event.Subscription
 }
 
-// Headers finds headers. CurrentHeader is never nil.
+// Headers reads headers. CurrentHeader is never nil.
 type Headers interface {
 	CurrentHeader() *types.Header
 	Safe() *types.Header
@@ -60,7 +60,7 @@ type Headers interface {
 	HeaderByNumber(number uint64) *types.Header
 }
 
-// Blocks finds bodies and what came out of executing them.
+// Blocks reads bodies and the results of their execution.
 type Blocks interface {
 	Block(hash common.Hash) *types.Block
 	BlockByNumber(number uint64) *types.Block
@@ -69,36 +69,34 @@ type Blocks interface {
 	Transaction(hash common.Hash) (tx *types.Transaction, block common.Hash, number uint64, index uint64)
 }
 
-// StateDatabase is the state under one root for one request: go-ethereum's state.Database
-// over *trie.StateDatabase. Err is its error latch: the first read that failed, nil if all
-// reads were answered.
+// StateDatabase is the state with one root, opened for one request; *trie.StateDatabase implements it.
+// Err is its error latch: the first read that failed, nil if none did.
 type StateDatabase interface {
 	state.Database
 	Err() error
 }
 
-// States opens states. Reads of what is opened may fetch until ctx ends.
+// States opens states. Reads of an opened state may fetch from peers until ctx ends.
 type States interface {
 	Open(ctx context.Context, root common.Hash) (StateDatabase, error)
-	// Window is the number of newest blocks whose state can be had: 128 while peers
-	// serve it, zero if there is no such limit.
+	// Window is the number of newest blocks whose state is available: 128 while peers serve it, zero
+	// if there is no limit.
 	Window() uint64
 }
 
-// Ancestors finds headers that the BLOCKHASH opcode needs, wherever they are.
+// Ancestors reads headers that the BLOCKHASH opcode needs, from peers if they are not stored.
 type Ancestors interface {
 	Header(ctx context.Context, hash common.Hash, number uint64) (*types.Header, error)
 }
 
-// Engine takes blocks and fork choices from the consensus client. Both methods return
-// SYNCING as soon as ctx ends and go on with the work; an error is internal, or one of the
-// Engine API's own (engine.EngineAPIError).
+// Engine imports blocks and fork choices from the consensus client. Both methods return SYNCING as soon as
+// ctx ends, and the import goes on. An error is internal, or an engine.EngineAPIError.
 type Engine interface {
 	NewPayload(ctx context.Context, block *types.Block) (engine.PayloadStatusV1, error)
 	Forkchoice(ctx context.Context, update engine.ForkchoiceStateV1) (engine.PayloadStatusV1, error)
 }
 
-// Network is the devp2p host. It reports in go-ethereum's types.
+// Network is the devp2p server.
 type Network interface {
 	PeersInfo() []*gethp2p.PeerInfo
 	NodeInfo() *gethp2p.NodeInfo
@@ -106,11 +104,11 @@ type Network interface {
 	RemovePeer(node *enode.Node)
 }
 
-// Pool is the transactions that wait to be included; *pool.Pool has it all. Errors of Send are
-// go-ethereum's for what is wrong with a transaction; any other says that it could not be judged.
+// Pool is the transaction pool; *pool.Pool implements it. Send returns go-ethereum's errors for invalid
+// transactions. Any other error means that the transaction could not be validated.
 type Pool interface {
 	Send(ctx context.Context, tx *types.Transaction) error
-	// Nonce is the next one of an account on top of its pooled transactions.
+	// Nonce is the nonce of an account after its pooled transactions.
 	Nonce(ctx context.Context, addr common.Address) (uint64, error)
 	Get(hash common.Hash) *types.Transaction
 	Stats() (pending, queued int)
@@ -118,27 +116,27 @@ type Pool interface {
 	ContentFrom(addr common.Address) (pending, queued []*types.Transaction)
 }
 
-// Beam reports on syncing.
+// Beam reports the progress of the sync.
 type Beam interface {
-	// Progress is what eth_syncing is made of.
+	// Progress is for eth_syncing.
 	Progress() Progress
-	// Status is what beam_status shows: any value that encodes as a JSON object.
+	// Status is the result of beam_status, any value that encodes as a JSON object.
 	Status() any
 }
 
-// Progress says how far the node is. Syncing is false once the head is VALID and served.
+// Progress is how far the sync is. Syncing is false once the head is VALID and its state is served.
 type Progress struct {
 	Syncing bool
-	Start   uint64 // block at which this run of the node began
+	Start   uint64 // head when the node started
 	Current uint64 // newest executed block
-	Highest uint64 // newest block known
+	Highest uint64 // newest known block
 }
 
-// backend is what the namespaces share.
+// backend is shared by all namespaces.
 type backend struct {
 	Backend
-	cfg    Config
-	log    *slog.Logger
-	states *gate // state queries
-	meters *meters
+	cfg          Config
+	log          *slog.Logger
+	stateQueries *limiter // state queries
+	metrics      *metrics
 }

@@ -1,12 +1,16 @@
 package rpc
 
-// beamAPI is the beam namespace, our own.
+import "errors"
+
+var errSyncDisabled = errors.New("the sync is disabled")
+
+// beamAPI is the beam namespace, which only Sunbeam has.
 type beamAPI struct{ b *backend }
 
-// Status returns an object about syncing: how far it is, what it costs, what it waits for.
+// Status returns the state of the sync: progress, peers, and what it waits for.
 func (api *beamAPI) Status() (any, error) {
 	if api.b.Beam == nil {
-		return nil, errNoBeam
+		return nil, errSyncDisabled
 	}
 	return api.b.Beam.Status(), nil
 }

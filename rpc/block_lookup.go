@@ -17,7 +17,7 @@ var (
 	errNoSelector   = errors.New("invalid arguments; neither block nor hash specified")
 )
 
-// number resolves a tag. Pending is latest: this node builds no blocks.
+// number resolves a block tag. Pending is latest, because this node builds no blocks.
 func (b *backend) number(number gethrpc.BlockNumber) (uint64, error) {
 	switch number {
 	case gethrpc.PendingBlockNumber, gethrpc.LatestBlockNumber:
@@ -38,21 +38,20 @@ func (b *backend) number(number gethrpc.BlockNumber) (uint64, error) {
 	return uint64(number), nil
 }
 
-// header finds a canonical header: nil if it does not exist yet, 4444 if it does but is
-// not held.
+// header returns a canonical header, nil if it is in the future, error 4444 if it is not stored.
 func (b *backend) header(number gethrpc.BlockNumber) (*types.Header, error) {
 	n, err := b.number(number)
 	if err != nil {
 		return nil, err
 	}
-	switch number { // the header of a marker is held even where the canonical index has a gap
+	switch number { // these headers are stored even where the canonical index has a gap
 	case gethrpc.LatestBlockNumber, gethrpc.PendingBlockNumber:
 		return b.Chain.CurrentHeader(), nil
 	case gethrpc.SafeBlockNumber:
 		return b.Chain.Safe(), nil
 	case gethrpc.FinalizedBlockNumber:
 		return b.Chain.Finalized(), nil
-	case gethrpc.EarliestBlockNumber: // is a number by now
+	case gethrpc.EarliestBlockNumber: // found by number below
 	}
 	header := b.Chain.HeaderByNumber(n)
 	if header == nil && n < b.Chain.Oldest() {
@@ -61,7 +60,7 @@ func (b *backend) header(number gethrpc.BlockNumber) (*types.Header, error) {
 	return header, nil
 }
 
-// headerAt finds the header that a state query stands on; it is never nil without an error.
+// headerAt returns the header that a block parameter names; without an error it is not nil.
 func (b *backend) headerAt(at gethrpc.BlockNumberOrHash) (*types.Header, error) {
 	if number, ok := at.Number(); ok {
 		header, err := b.header(number)
@@ -84,9 +83,8 @@ func (b *backend) headerAt(at gethrpc.BlockNumberOrHash) (*types.Header, error) 
 	return header, nil
 }
 
-// headerByHash finds the header of a block that was executed, or that one that was executed
-// descends from. Of others nothing is known: a header with a wrong state root is still a
-// header with the hash that it has.
+// headerByHash returns the header of a valid block, one that is executed or an ancestor of an executed one.
+// Other headers are not trusted: one with a wrong state root has a hash like any other.
 func (b *backend) headerByHash(hash common.Hash) *types.Header {
 	header := b.Chain.Header(hash)
 	if header == nil || b.Chain.Status(hash) != chain.Executed && !b.canonical(header) {
@@ -95,12 +93,13 @@ func (b *backend) headerByHash(hash common.Hash) *types.Header {
 	return header
 }
 
+// canonical reports whether a header is in the canonical chain.
 func (b *backend) canonical(header *types.Header) bool {
 	found := b.Chain.HeaderByNumber(header.Number.Uint64())
 	return found != nil && found.Hash() == header.Hash()
 }
 
-// block finds a canonical block: nil if it does not exist yet, 4444 if it is not held.
+// block returns a canonical block, nil if it is in the future, error 4444 if it is not stored.
 func (b *backend) block(number gethrpc.BlockNumber) (*types.Block, error) {
 	n, err := b.number(number)
 	if err != nil {
@@ -113,10 +112,10 @@ func (b *backend) block(number gethrpc.BlockNumber) (*types.Block, error) {
 	return block, nil
 }
 
-// blockByHash finds a block that was executed, or an ancestor of one: nil if its hash says
-// nothing to us or nothing is known about its worth, 4444 if it is from before what is held.
+// blockByHash returns a valid block, nil if the hash is unknown or the block is not known to be valid, error
+// 4444 if it is older than the oldest stored block.
 func (b *backend) blockByHash(hash common.Hash) (*types.Block, error) {
-	if block := b.held(hash); block != nil {
+	if block := b.validBlock(hash); block != nil {
 		return block, nil
 	}
 	if header := b.Chain.Header(hash); header != nil && header.Number.Uint64() < b.Chain.Oldest() {
@@ -125,9 +124,8 @@ func (b *backend) blockByHash(hash common.Hash) (*types.Block, error) {
 	return nil, nil
 }
 
-// held finds a block that was executed, or collected as an ancestor of one. Of others nothing
-// is known.
-func (b *backend) held(hash common.Hash) *types.Block {
+// validBlock returns a stored block that is executed or a canonical ancestor of an executed one, else nil.
+func (b *backend) validBlock(hash common.Hash) *types.Block {
 	if b.Chain.Status(hash) != chain.Executed {
 		header := b.Chain.Header(hash)
 		if header == nil || header.Number.Uint64() < b.Chain.Oldest() || !b.canonical(header) {
@@ -137,6 +135,7 @@ func (b *backend) held(hash common.Hash) *types.Block {
 	return b.Chain.Block(hash)
 }
 
+// blockAt returns the block that a block parameter names, nil or error 4444 as for block and blockByHash.
 func (b *backend) blockAt(at gethrpc.BlockNumberOrHash) (*types.Block, error) {
 	if number, ok := at.Number(); ok {
 		return b.block(number)
@@ -155,7 +154,7 @@ func (b *backend) blockAt(at gethrpc.BlockNumberOrHash) (*types.Block, error) {
 	return block, nil
 }
 
-// receipts finds the receipts of a block, one per transaction.
+// receipts returns the receipts of a block, one per transaction.
 func (b *backend) receipts(block *types.Block) (types.Receipts, error) {
 	receipts := b.Chain.Receipts(block.Hash())
 	if len(receipts) == len(block.Transactions()) {
@@ -164,10 +163,10 @@ func (b *backend) receipts(block *types.Block) (types.Receipts, error) {
 	if block.NumberU64() < b.Chain.Oldest() {
 		return nil, errPruned()
 	}
-	return nil, &codedError{codeServer, "receipts of block " + block.Number().String() + " are not held"}
+	return nil, &codedError{codeServer, "receipts of block " + block.Number().String() + " are not stored"}
 }
 
-// orLatest is the default of an omitted block parameter.
+// orLatest is the block parameter, or latest if the caller omitted it.
 func orLatest(at *gethrpc.BlockNumberOrHash) gethrpc.BlockNumberOrHash {
 	if at != nil {
 		return *at

@@ -14,8 +14,8 @@ import (
 	"github.com/ethereum/go-ethereum/params"
 )
 
-// chainContext is the chain under a block as the EVM sees it. An ancestor that cannot
-// be had sets its latch, because BLOCKHASH would answer zero.
+// chainContext gives the EVM the ancestors of a block, for BLOCKHASH. An ancestor that cannot be fetched
+// sets the error latch, because BLOCKHASH would return zero.
 type chainContext struct {
 	ctx    context.Context //nolint:containedctx // of one request; core.ChainContext takes none
 	b      *backend
@@ -30,19 +30,19 @@ func newChainContext(ctx context.Context, b *backend, head *types.Header) *chain
 	return &chainContext{ctx: ctx, b: b, head: head, engine: beacon.New(ethash.NewFaker())}
 }
 
-// Err is the latch: the first ancestor that could not be had.
+// Err is the error latch: the first ancestor that could not be fetched.
 func (c *chainContext) Err() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.err
 }
 
-// GetHeader finds an ancestor by hash, from peers if need be.
+// GetHeader returns an ancestor by hash, from peers if it is not stored.
 func (c *chainContext) GetHeader(hash common.Hash, number uint64) *types.Header {
 	if header := c.b.Chain.Header(hash); header != nil {
 		return header
 	}
-	err := errors.New("not held")
+	err := errors.New("not stored")
 	if c.b.Ancestors != nil && c.Err() == nil {
 		header, fetch := c.b.Ancestors.Header(c.ctx, hash, number)
 		if fetch == nil && header != nil {
@@ -62,15 +62,15 @@ func (c *chainContext) Config() *params.ChainConfig { return c.b.Chain.Config() 
 
 func (c *chainContext) Engine() consensus.Engine { return c.engine }
 
-// CurrentHeader is the block that the request stands on.
+// CurrentHeader is the header of the view.
 func (c *chainContext) CurrentHeader() *types.Header { return c.head }
 
-// GetHeaderByNumber finds a canonical header among those held.
+// GetHeaderByNumber returns a stored canonical header.
 func (c *chainContext) GetHeaderByNumber(number uint64) *types.Header {
 	return c.b.Chain.HeaderByNumber(number)
 }
 
-// GetHeaderByHash finds a header among those held.
+// GetHeaderByHash returns a stored header.
 func (c *chainContext) GetHeaderByHash(hash common.Hash) *types.Header {
 	return c.b.Chain.Header(hash)
 }

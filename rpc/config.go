@@ -11,8 +11,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// Config says where to listen and what a request may cost. Zero limits mean
-// go-ethereum's defaults, except where noted.
+// Config has the endpoints and the limits of requests. Zero limits mean go-ethereum's defaults, unless
+// noted otherwise.
 type Config struct {
 	HTTP HTTP
 	WS   WS
@@ -25,13 +25,13 @@ type Config struct {
 	BodyBytes  int                  // bytes of one HTTP request; zero: 5 MB
 
 	GasCap       uint64        // gas of one eth_call or eth_estimateGas; zero: no cap
-	EVMTimeout   time.Duration // one state query, faults included; zero: no limit but the caller's
-	StateQueries int           // state queries at once; zero: 16
+	EVMTimeout   time.Duration // one state query, including fetches of missing state; zero: none
+	StateQueries int           // concurrent state queries; zero: 16
 	TxFeeCap     float64       // ether that a sent transaction may cost in fees; zero: no cap
 
 	Identity   Identity
 	Log        *slog.Logger
-	Registerer prometheus.Registerer // nil: not measured
+	Registerer prometheus.Registerer // nil: metrics are not exported
 }
 
 // HTTP is the plain JSON-RPC endpoint.
@@ -64,10 +64,10 @@ type Auth struct {
 	JWTFile string // 32 bytes in hex; created with mode 0600 if absent
 }
 
-// Identity is what the node says about itself.
+// Identity is the name, the version and the network of the node.
 type Identity struct {
-	Name      string // client name and version as web3_clientVersion shows it
-	Client    string // name alone, for engine_getClientVersionV1
+	Name      string // client name and version, for web3_clientVersion
+	Client    string // client name without version, for engine_getClientVersionV1
 	Code      string // two letters, for engine_getClientVersionV1
 	Version   string
 	Commit    string // hex of the git commit, at least 4 bytes if known
@@ -75,8 +75,7 @@ type Identity struct {
 	DataDir   string
 }
 
-// Ports, limits and times that go-ethereum has as defaults (node/defaults.go,
-// eth/ethconfig/config.go).
+// Default ports, limits and timeouts of go-ethereum (node/defaults.go, eth/ethconfig/config.go).
 const (
 	DefaultHTTPPort   = 8545
 	DefaultWSPort     = 8546
@@ -95,7 +94,7 @@ const (
 	authBodyBytes  = 128 * 1024 * 1024
 )
 
-// withDefaults fills in what was left zero.
+// withDefaults replaces zero values by defaults.
 func (c Config) withDefaults() Config {
 	if c.Timeouts == (gethrpc.HTTPTimeouts{}) {
 		c.Timeouts = gethrpc.DefaultHTTPTimeouts
@@ -133,7 +132,7 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// check says what is wrong with the configuration, naming the flag.
+// check returns an error that names the wrong flag, nil if there is none.
 func (c Config) check(namespaces []string) error {
 	if c.HTTP.Enabled {
 		if err := checkModules("--http.api", c.HTTP.Modules, namespaces); err != nil {

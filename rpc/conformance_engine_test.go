@@ -13,8 +13,8 @@ import (
 	"github.com/ethereum/go-ethereum/params"
 )
 
-// forkWorld is a chain of nothing but genesis in which a fork and all before it are active.
-func forkWorld(fork string) *world {
+// genesisOnly is a chain of nothing but genesis in which a fork and all before it are active.
+func genesisOnly(fork string) *fixtureChain {
 	config := *params.MergedTestChainConfig
 	zero := uint64(0)
 	config.AmsterdamTime = &zero
@@ -38,15 +38,15 @@ func forkWorld(fork string) *world {
 		Config: &config, Alloc: core.SystemContractAllocs(), Timestamp: 9000, GasLimit: 30_000_000,
 		BaseFee: big.NewInt(params.InitialBaseFee), Difficulty: common.Big0,
 	}
-	return &world{config: &config, genesis: genesis, blocks: []*types.Block{genesis.ToBlock()}, receipts: make([]types.Receipts, 1)}
+	return &fixtureChain{config: &config, genesis: genesis, blocks: []*types.Block{genesis.ToBlock()}, receipts: make([]types.Receipts, 1)}
 }
 
-// TestEngineSameAsGeth compares how the parameters of every version are judged in every
-// fork. Payloads here never make a good block, so no importer is asked.
+// TestEngineSameAsGeth compares the responses to valid and invalid parameters of every version in every fork.
+// No payload here decodes into a valid block, so the importer is not called.
 func TestEngineSameAsGeth(t *testing.T) {
 	for _, fork := range []string{"paris", "shanghai", "cancun", "prague", "osaka", "amsterdam"} {
 		t.Run(fork, func(t *testing.T) {
-			w := forkWorld(fork)
+			w := genesisOnly(fork)
 			geth := startGethOn(t, w)
 			n := newFakeNode(t)
 			n.chain.w, n.chain.head = w, 0
@@ -55,7 +55,7 @@ func TestEngineSameAsGeth(t *testing.T) {
 			ours := n.client(t)
 			refused := 0
 			for _, c := range engineCallsOn(w) {
-				want, got := answer(geth, c), answer(ours, c)
+				want, got := response(geth, c), response(ours, c)
 				if got != want {
 					t.Errorf("%s\n got %s\nwant %s", c, got, want)
 				}
@@ -70,7 +70,7 @@ func TestEngineSameAsGeth(t *testing.T) {
 	}
 }
 
-func engineCallsOn(w *world) (calls []rpcCall) {
+func engineCallsOn(w *fixtureChain) (calls []rpcCall) {
 	add := func(method string, params ...any) { calls = append(calls, rpcCall{method, params}) }
 	root, one := common.Hash{1}, "0x1"
 	payload := func(change object) object {
@@ -128,10 +128,10 @@ func engineCallsOn(w *world) (calls []rpcCall) {
 		add("eth_getBlockByNumber", "latest", full)
 	}
 	add("eth_getHeaderByNumber", "latest")
-	return append(append(calls, forkchoiceCallsOn(w)...), oracleEngine()...)
+	return append(append(calls, forkchoiceCallsOn(w)...), engineConformance()...)
 }
 
-func forkchoiceCallsOn(w *world) (calls []rpcCall) {
+func forkchoiceCallsOn(w *fixtureChain) (calls []rpcCall) {
 	add := func(method string, params ...any) { calls = append(calls, rpcCall{method, params}) }
 	update := object{"headBlockHash": w.blocks[0].Hash(), "safeBlockHash": common.Hash{}, "finalizedBlockHash": common.Hash{}}
 	nothing := object{"headBlockHash": common.Hash{}, "safeBlockHash": common.Hash{}, "finalizedBlockHash": common.Hash{}}
@@ -169,21 +169,21 @@ func forkchoiceCallsOn(w *world) (calls []rpcCall) {
 		late := w.fork() == "amsterdam"
 		switch {
 		case method == right,
-			method == "engine_forkchoiceUpdatedV1" && w.fork() == "shanghai", // builds in geth
+			method == "engine_forkchoiceUpdatedV1" && w.fork() == "shanghai", // geth builds a block
 			method == "engine_forkchoiceUpdatedV3" && right == "" && !late,
 			method == "engine_forkchoiceUpdatedV4" && late:
-			continue // geth begins to build
+			continue // geth builds a block
 		}
 		add(method, update, a)
 	}
 	return calls
 }
 
-func (w *world) fork() string {
+func (w *fixtureChain) fork() string {
 	return strings.ToLower(w.config.LatestFork(9000).String())
 }
 
-func oracleEngine() (calls []rpcCall) {
+func engineConformance() (calls []rpcCall) {
 	add := func(method string, params ...any) { calls = append(calls, rpcCall{method, params}) }
 	for _, r := range [][2]string{{"0x0", "0x1"}, {"0x1", "0x0"}, {"0x1", "0x401"}, {"0x1", "0x400"}, {"0x2", "0x3"}, {"0xb", "0x5"}, {"0x63", "0x3"}, {"0xffffffffffffffff", "0x3"}} {
 		add("engine_getPayloadBodiesByRangeV1", r[0], r[1])

@@ -18,7 +18,7 @@ import (
 	"github.com/holiman/uint256"
 )
 
-func oracleExecution() (calls []rpcCall) {
+func executionConformance() (calls []rpcCall) {
 	add := func(method string, params ...any) { calls = append(calls, rpcCall{method, params}) }
 	for _, to := range []common.Address{counterAddr, readerAddr, reverterAddr, hasherAddr, userAddr, {1: 1}, common.HexToAddress("0x2")} {
 		call := object{"from": userAddr, "to": to, "input": "0x1234"}
@@ -95,11 +95,11 @@ func environmentCode() string {
 	return hexutil.Encode(p.Return(0, size).Bytes())
 }
 
-// oracleCallObjects are calls with each member of the call object, alone and with others, allowed and refused.
-func oracleCallObjects() (calls []rpcCall) {
+// callObjectConformance are calls with each member of the call object, alone and with others, allowed and refused.
+func callObjectConformance() (calls []rpcCall) {
 	target := common.Address{0x77}
 	override := object{target.Hex(): object{"code": environmentCode()}, userAddr.Hex(): object{"balance": "0xffffffffffffffffffffffff"}}
-	auth, err := types.SignSetCode(key(2), types.SetCodeAuthorization{ChainID: *uint256.MustFromBig(theWorld().config.ChainID), Address: readerAddr, Nonce: 2})
+	auth, err := types.SignSetCode(key(2), types.SetCodeAuthorization{ChainID: *uint256.MustFromBig(mainChain().config.ChainID), Address: readerAddr, Nonce: 2})
 	if err != nil {
 		panic(err)
 	}
@@ -120,7 +120,7 @@ func oracleCallObjects() (calls []rpcCall) {
 		{"data": "0x01"},
 		{"data": "0x01", "input": "0x0203"},
 		{"input": "0x"},
-		{"chainId": (*hexutil.Big)(theWorld().config.ChainID)},
+		{"chainId": (*hexutil.Big)(mainChain().config.ChainID)},
 		{"chainId": "0x9"},
 		{"gasPrice": "0x0"},
 		{"gasPrice": twoGwei},
@@ -178,7 +178,7 @@ func oracleCallObjects() (calls []rpcCall) {
 		{"blobVersionedHashes": []common.Hash{blob}, "maxFeePerBlobGas": twoGwei},
 		{"authorizationList": []types.SetCodeAuthorization{auth}},
 		{"authorizationList": []types.SetCodeAuthorization{elsewhere, auth, {}}},
-		{"chainId": (*hexutil.Big)(theWorld().config.ChainID)},
+		{"chainId": (*hexutil.Big)(mainChain().config.ChainID)},
 	} {
 		call := object{"from": userAddr, "to": target}
 		maps.Copy(call, change)
@@ -189,9 +189,9 @@ func oracleCallObjects() (calls []rpcCall) {
 	return calls
 }
 
-// oracleOverrides are calls with each member of a state override and of a block override, alone and with others,
+// overrideConformance are calls with each member of a state override and of a block override, alone and with others,
 // allowed and refused.
-func oracleOverrides() (calls []rpcCall) {
+func overrideConformance() (calls []rpcCall) {
 	target, other, environment := common.Address{0x77}, common.Address{0x78}, environmentCode()
 	sha256, identity := common.Address{19: 2}, common.Address{19: 4}
 	slot, word := common.Hash{31: 1}.Hex(), common.Hash{30: 1, 31: 2}
@@ -252,15 +252,15 @@ func oracleOverrides() (calls []rpcCall) {
 	return calls
 }
 
-// workWorld is a chain from before the merge, with uncles, on which forks from Frontier to London become active.
-var workWorld = sync.OnceValue(func() *world {
+// proofOfWorkChain is a chain from before the merge, with uncles, on which forks from Frontier to London become active.
+var proofOfWorkChain = sync.OnceValue(func() *fixtureChain {
 	config := &params.ChainConfig{
 		ChainID: big.NewInt(77), HomesteadBlock: big.NewInt(1), EIP150Block: big.NewInt(2), EIP155Block: big.NewInt(3), EIP158Block: big.NewInt(3),
 		ByzantiumBlock: big.NewInt(4), ConstantinopleBlock: big.NewInt(4), PetersburgBlock: big.NewInt(4), IstanbulBlock: big.NewInt(5), MuirGlacierBlock: big.NewInt(5),
 		BerlinBlock: big.NewInt(6), LondonBlock: big.NewInt(8), TerminalTotalDifficulty: new(big.Int).Lsh(common.Big1, 200), Ethash: new(params.EthashConfig),
 	}
 	alloc := types.GenesisAlloc{userAddr: {Balance: new(big.Int).Mul(big.NewInt(1000), big.NewInt(params.Ether))}}
-	w := &world{config: config, genesis: &core.Genesis{Config: config, Alloc: alloc, Timestamp: 9000, GasLimit: 8_000_000, Difficulty: params.GenesisDifficulty}}
+	w := &fixtureChain{config: config, genesis: &core.Genesis{Config: config, Alloc: alloc, Timestamp: 9000, GasLimit: 8_000_000, Difficulty: params.GenesisDifficulty}}
 	signer := types.HomesteadSigner{}
 	db, blocks, receipts := core.GenerateChainWithGenesis(w.genesis, ethash.NewFaker(), 9, func(i int, g *core.BlockGen) {
 		g.SetCoinbase(common.Address{0xfe, 0xe0})
@@ -289,7 +289,7 @@ var workWorld = sync.OnceValue(func() *world {
 // TestProofOfWorkSameAsGeth compares blocks, uncles, transactions, receipts and calls from before the merge with
 // go-ethereum's, byte for byte.
 func TestProofOfWorkSameAsGeth(t *testing.T) {
-	w := workWorld()
+	w := proofOfWorkChain()
 	geth := startGethOn(t, w)
 	n := newFakeNode(t)
 	n.chain.w, n.chain.head, n.chain.final, n.states.db = w, len(w.blocks)-1, 5, w.db
@@ -333,7 +333,7 @@ func TestProofOfWorkSameAsGeth(t *testing.T) {
 	}
 	add("eth_feeHistory", "0x9", "latest", []float64{10, 90})
 	for _, c := range calls {
-		if want, got := answer(geth, c), answer(ours, c); got != want {
+		if want, got := response(geth, c), response(ours, c); got != want {
 			t.Errorf("%s\n got %s\nwant %s", c, got, want)
 		}
 	}

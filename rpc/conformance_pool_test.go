@@ -30,7 +30,7 @@ func (s poolStates) Open(ctx context.Context, root common.Hash) (pool.StateDatab
 	return s.fakeStates.Open(ctx, root)
 }
 
-// withRunningPool gives a node a pool on the fixture's chain, whose state is all faults.
+// withRunningPool gives a node a pool on the fixture's chain, whose state is all fetched.
 func withRunningPool(t *testing.T) func(*Config, *Backend) {
 	return func(cfg *Config, b *Backend) {
 		cfg.TxFeeCap = 1
@@ -51,11 +51,11 @@ func withRunningPool(t *testing.T) func(*Config, *Backend) {
 	}
 }
 
-// poolTxs are transactions to send, good and bad ones, in this order.
+// poolTxs are transactions to send, valid and invalid ones, in this order.
 func poolTxs() (raws []hexutil.Bytes, hashes []common.Hash) {
-	w := theWorld()
+	w := mainChain()
 	signer := types.LatestSigner(w.config)
-	base := w.blocks[worldBlocks].BaseFee()
+	base := w.blocks[mainChainBlocks].BaseFee()
 	var nonce uint64
 	for _, block := range w.blocks {
 		nonce += uint64(len(block.Transactions())) // all are the user's
@@ -90,13 +90,13 @@ func poolTxs() (raws []hexutil.Bytes, hashes []common.Hash) {
 	sign(userKey, dynamic(nonce+1, func(tx *types.DynamicFeeTx) { tx.GasFeeCap = big.NewInt(1e14) }))               // fee cap of the node
 	sign(userKey, dynamic(nonce+1, func(tx *types.DynamicFeeTx) { tx.Data = make([]byte, 140_000) }))               // too large
 	sign(userKey, dynamic(nonce+1, func(tx *types.DynamicFeeTx) { tx.Value = hexInt("0xffffffffffffffffffffff") })) // funds
-	sign(key(77), dynamic(0))                                                                                       // nobody: funds
+	sign(key(77), dynamic(0))                                                                                       // no funds
 	sign(key(77), dynamic(5))
 	put(types.MustSignNewTx(userKey, types.LatestSignerForChainID(big.NewInt(4242)), &types.DynamicFeeTx{ChainID: big.NewInt(4242), Nonce: nonce + 1, Gas: 21000, GasTipCap: big.NewInt(1), GasFeeCap: big.NewInt(1e10)})) // chain
 	sign(userKey, &types.LegacyTx{Nonce: nonce + 1, To: &counterAddr, Gas: 100_000, GasPrice: new(big.Int).Add(base, big.NewInt(params.GWei))})
 	put(types.MustSignNewTx(userKey, types.HomesteadSigner{}, &types.LegacyTx{Nonce: nonce + 2, Gas: 21000, GasPrice: big.NewInt(1e10), To: &counterAddr})) // not protected
 	sign(userKey, &types.AccessListTx{ChainID: w.config.ChainID, Nonce: nonce + 2, Gas: 200_000, GasPrice: new(big.Int).Add(base, big.NewInt(params.GWei)), Data: []byte{0x60, 0}})
-	sign(userKey, dynamic(nonce+6)) // waits
+	sign(userKey, dynamic(nonce+6)) // queued
 	auth, err := types.SignSetCode(key(78), types.SetCodeAuthorization{ChainID: *uint256.MustFromBig(w.config.ChainID), Address: counterAddr})
 	if err != nil {
 		panic(err)
@@ -117,7 +117,7 @@ func poolTxs() (raws []hexutil.Bytes, hashes []common.Hash) {
 		if sidecar != nil {
 			blob.BlobHashes = sidecar.BlobHashes()
 		}
-		sign(userKey, blob) // without blobs; then with them, waiting for the others
+		sign(userKey, blob) // without blobs; then with them, queued
 	}
 	raws = append(raws, hexutil.Bytes{0}, hexutil.Bytes{}, raws[0][:len(raws[0])-1], append(raws[0][:len(raws[0]):len(raws[0])], 0))
 	return raws, hashes
@@ -139,26 +139,26 @@ func oldSidecar() *types.BlobTxSidecar {
 	return types.NewBlobTxSidecar(types.BlobSidecarVersion0, []kzg4844.Blob{*blob}, []kzg4844.Commitment{commitment}, []kzg4844.Proof{proof})
 }
 
-// TestPoolSameAsGeth sends the same transactions to go-ethereum and to a node whose state is all faults, and
-// compares what both say to that and about their pools.
+// TestPoolSameAsGeth sends the same transactions to go-ethereum and to a node whose state is all fetched, and
+// compares the responses and the content of both pools.
 func TestPoolSameAsGeth(t *testing.T) {
-	geth := startGethOn(t, theWorld())
+	geth := startGethOn(t, mainChain())
 	ours := newFakeNode(t, withRunningPool(t)).client(t)
 	raws, hashes := poolTxs()
 	compare := func(method string, params ...any) {
 		t.Helper()
 		c := rpcCall{method, params}
-		want, got := answer(geth, c), answer(ours, c)
+		want, got := response(geth, c), response(ours, c)
 		if got != want {
 			t.Errorf("%.200s\n got %.1500s\nwant %.1500s", c, got, want)
 		}
 	}
 	nonce := func(client *gethrpc.Client) string {
-		return answer(client, rpcCall{"eth_getTransactionCount", []any{userAddr, "pending"}})
+		return response(client, rpcCall{"eth_getTransactionCount", []any{userAddr, "pending"}})
 	}
-	nonce(ours) // the pool stands afterwards; the one for blobs takes a moment more
+	nonce(ours) // waits for the pool; the blob pool takes a moment longer
 	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
-		if !strings.Contains(answer(ours, rpcCall{"eth_sendRawTransaction", []any{raws[len(hashes)-2]}}), "being opened") {
+		if !strings.Contains(response(ours, rpcCall{"eth_sendRawTransaction", []any{raws[len(hashes)-2]}}), "being opened") {
 			break
 		}
 	}
@@ -185,22 +185,22 @@ func TestPoolSameAsGeth(t *testing.T) {
 	for _, method := range []string{"txpool_status", "txpool_content", "txpool_inspect", "eth_pendingTransactions"} {
 		compare(method)
 	}
-	if status := answer(ours, rpcCall{method: "txpool_status"}); status != `{"pending":"0x4","queued":"0x2"}` {
-		t.Errorf("the pool holds %s", status)
+	if status := response(ours, rpcCall{method: "txpool_status"}); status != `{"pending":"0x4","queued":"0x2"}` {
+		t.Errorf("pool status %s", status)
 	}
 }
 
-// TestSendUnavailable: whichever fetch fails, a transaction is taken, or refused for what it is, or it is
-// said that this cannot be known.
+// TestSendUnavailable: whichever fetch fails, a transaction is accepted, or refused as invalid, or the error
+// is that it cannot be validated now.
 func TestSendUnavailable(t *testing.T) {
 	raws, _ := poolTxs()
 	n := newFakeNode(t, withRunningPool(t))
 	ours := n.client(t)
-	answer(ours, rpcCall{"eth_getTransactionCount", []any{common.Address{0x99}, "pending"}}) // the pool stands
+	response(ours, rpcCall{"eth_getTransactionCount", []any{common.Address{0x99}, "pending"}}) // waits for the pool
 	unavailable := 0
 	for at := 1; ; at++ {
 		n.states.fail(at)
-		got := answer(ours, rpcCall{"eth_sendRawTransaction", []any{raws[11]}}) // nobody has sent it
+		got := response(ours, rpcCall{"eth_sendRawTransaction", []any{raws[11]}}) // not sent before
 		switch {
 		case strings.HasPrefix(got, "error -32000 <nil>: state unavailable, try again: "):
 			unavailable++
@@ -215,7 +215,7 @@ func TestSendUnavailable(t *testing.T) {
 		t.Error("no fetch failed")
 	}
 	without := newFakeNode(t).client(t)
-	if got := answer(without, rpcCall{"eth_sendRawTransaction", []any{raws[0]}}); got != fmt.Sprintf("error %d <nil>: this node does not propagate transactions: send to another node", codeServer) {
+	if got := response(without, rpcCall{"eth_sendRawTransaction", []any{raws[0]}}); got != fmt.Sprintf("error %d <nil>: this node has no transaction pool: send the transaction to another node", codeServer) {
 		t.Errorf("without a pool: %s", got)
 	}
 }

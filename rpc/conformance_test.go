@@ -22,14 +22,14 @@ import (
 )
 
 // startGethOn runs go-ethereum in this process on a chain.
-func startGethOn(t *testing.T, w *world) *gethrpc.Client {
+func startGethOn(t *testing.T, w *fixtureChain) *gethrpc.Client {
 	t.Helper()
 	stack, err := node.New(&node.Config{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	plain := legacypool.DefaultConfig
-	plain.NoLocals, plain.Journal = true, "" // it says what is wrong with a transaction, and does not try again by itself
+	plain.NoLocals, plain.Journal = true, "" // it returns the error of a transaction, and does not retry
 	backend, err := eth.New(stack, &ethconfig.Config{
 		Genesis: w.genesis, NetworkId: 7, RPCGasCap: DefaultGasCap, RPCEVMTimeout: DefaultEVMTimeout, GPO: ethconfig.FullNodeGPO, StateScheme: "hash",
 		RPCTxFeeCap: 1, TxPool: plain,
@@ -55,7 +55,7 @@ func startGethOn(t *testing.T, w *world) *gethrpc.Client {
 	if len(w.blocks) == 1 {
 		return stack.Attach()
 	}
-	for range 1000 { // until transactions are found by hash
+	for range 1000 { // until transactions are indexed
 		if progress, err := backend.BlockChain().TxIndexProgress(); err == nil && progress.Done() {
 			return stack.Attach()
 		}
@@ -75,8 +75,8 @@ func (c rpcCall) String() string {
 	return c.method + string(text)
 }
 
-// answer is the result of a call, or its error as the wire shows it.
-func answer(client *gethrpc.Client, c rpcCall) string {
+// response is the result of a call, or its error with code and data.
+func response(client *gethrpc.Client, c rpcCall) string {
 	var raw json.RawMessage
 	err := client.Call(&raw, c.method, c.params...)
 	if err == nil {
@@ -96,17 +96,16 @@ func answer(client *gethrpc.Client, c rpcCall) string {
 
 type object = map[string]any
 
-// TestSameAsGeth compares every method with go-ethereum's answer, byte for byte, over the
-// same chain, where ours reads all its state by faults; once with the chain in memory and
-// once with package chain over a database that was just opened.
+// TestSameAsGeth compares the response of every method with go-ethereum's, byte for byte, over the same chain.
+// Our state is all fetched. The chain is once in memory and once package chain over a database.
 func TestSameAsGeth(t *testing.T) {
-	geth := startGethOn(t, theWorld())
+	geth := startGethOn(t, mainChain())
 	n := newFakeNode(t)
 	n.chain.final = 5
 	durable := newFakeNode(t, func(_ *Config, b *Backend) { b.Chain = openChain(t) })
 	for name, ours := range map[string]*gethrpc.Client{"memory": n.client(t), "database": durable.client(t)} {
-		for _, c := range oracleCalls() {
-			want, got := answer(geth, c), answer(ours, c)
+		for _, c := range conformanceCalls() {
+			want, got := response(geth, c), response(ours, c)
 			if got != want || strings.HasPrefix(got, "error -32601") {
 				t.Errorf("%s: %s\n got %s\nwant %s", name, c, got, want)
 			}
@@ -114,10 +113,10 @@ func TestSameAsGeth(t *testing.T) {
 	}
 }
 
-// openChain writes the world into a database and opens it again.
+// openChain writes the main chain into a database and opens it again.
 func openChain(t *testing.T) *chain.Chain {
 	t.Helper()
-	w, dir := theWorld(), t.TempDir()
+	w, dir := mainChain(), t.TempDir()
 	store, err := db.Open(dir, db.Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -142,8 +141,8 @@ func openChain(t *testing.T) *chain.Chain {
 	return c
 }
 
-func oracleCalls() (calls []rpcCall) {
-	w := theWorld()
+func conformanceCalls() (calls []rpcCall) {
+	w := mainChain()
 	add := func(method string, params ...any) { calls = append(calls, rpcCall{method, params}) }
 	for _, method := range []string{"eth_getFilterChanges", "eth_getFilterLogs", "eth_uninstallFilter"} {
 		add(method, "0x1")
@@ -213,16 +212,16 @@ func oracleCalls() (calls []rpcCall) {
 	add("txpool_content")
 	add("txpool_inspect")
 	add("txpool_contentFrom", userAddr)
-	calls = append(calls, oracleState()...)
-	calls = append(calls, oracleExecution()...)
-	calls = append(calls, oracleCallObjects()...)
-	calls = append(calls, oracleOverrides()...)
-	calls = append(calls, oracleFeesAndLogs()...)
-	calls = append(calls, oracleEngine()...)
+	calls = append(calls, stateConformance()...)
+	calls = append(calls, executionConformance()...)
+	calls = append(calls, callObjectConformance()...)
+	calls = append(calls, overrideConformance()...)
+	calls = append(calls, feeAndLogConformance()...)
+	calls = append(calls, engineConformance()...)
 	return calls
 }
 
-func oracleState() (calls []rpcCall) {
+func stateConformance() (calls []rpcCall) {
 	add := func(method string, params ...any) { calls = append(calls, rpcCall{method, params}) }
 	absent := common.Address{0xab, 0xcd}
 	for _, addr := range []common.Address{userAddr, counterAddr, readerAddr, absent, {2}, common.HexToAddress("0x10005")} {
@@ -242,7 +241,7 @@ func oracleState() (calls []rpcCall) {
 	return calls
 }
 
-func oracleFeesAndLogs() (calls []rpcCall) {
+func feeAndLogConformance() (calls []rpcCall) {
 	add := func(method string, params ...any) { calls = append(calls, rpcCall{method, params}) }
 	add("eth_gasPrice")
 	add("eth_maxPriorityFeePerGas")

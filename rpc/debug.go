@@ -14,7 +14,7 @@ import (
 // debugAPI is the debug namespace: blocks in their consensus encoding.
 type debugAPI struct{ b *backend }
 
-// GetRawHeader returns the RLP of a header, nothing for a number that does not exist yet.
+// GetRawHeader returns the RLP of a header, empty for a block number in the future.
 func (api *debugAPI) GetRawHeader(at gethrpc.BlockNumberOrHash) (hexutil.Bytes, error) {
 	header, err := api.b.headerAt(at)
 	if errors.Is(err, errNoHeader) {
@@ -26,7 +26,7 @@ func (api *debugAPI) GetRawHeader(at gethrpc.BlockNumberOrHash) (hexutil.Bytes, 
 	return rlp.EncodeToBytes(header)
 }
 
-// GetRawBlock returns the RLP of a block, nothing for a number that does not exist yet.
+// GetRawBlock returns the RLP of a block, empty for a block number in the future.
 func (api *debugAPI) GetRawBlock(at gethrpc.BlockNumberOrHash) (hexutil.Bytes, error) {
 	block, err := api.blockAt(at)
 	if block == nil || err != nil {
@@ -35,7 +35,7 @@ func (api *debugAPI) GetRawBlock(at gethrpc.BlockNumberOrHash) (hexutil.Bytes, e
 	return rlp.EncodeToBytes(block)
 }
 
-// blockAt finds a block; an unknown hash is an error here.
+// blockAt returns the block that a parameter names. An unknown hash is an error.
 func (api *debugAPI) blockAt(at gethrpc.BlockNumberOrHash) (*types.Block, error) {
 	block, err := api.b.blockAt(at)
 	if hash, ok := at.Hash(); ok && block == nil && err == nil {
@@ -63,7 +63,7 @@ func (api *debugAPI) GetRawReceipts(at gethrpc.BlockNumberOrHash) ([]hexutil.Byt
 	return encoded, nil
 }
 
-// GetRawTransaction returns a canonical transaction in its network encoding.
+// GetRawTransaction returns a canonical or a pooled transaction in its network encoding.
 func (api *debugAPI) GetRawTransaction(hash common.Hash) (hexutil.Bytes, error) {
-	return (&chainAPI{api.b}).GetRawTransactionByHash(hash)
+	return (&transactionAPI{api.b}).GetRawTransactionByHash(hash)
 }

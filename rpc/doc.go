@@ -1,35 +1,52 @@
-// Package rpc answers people and consensus clients: JSON-RPC over HTTP, WebSocket
-// and IPC, and the Engine API behind a JWT.
+// Package rpc serves JSON-RPC over HTTP, WebSocket and IPC, and the Engine API to the consensus client.
 //
-// The nouns:
+// # Terms
 //
-//   - An endpoint is one listening address. HTTP and WebSocket may share one, as in
-//     go-ethereum. The authenticated endpoint serves the engine and eth namespaces to
-//     whoever holds the JWT secret; the IPC serves everything to whoever may open the file.
-//   - A view is the state under one block for one request. Its missing trie nodes are
-//     faults, so a query costs round trips while the node is beaming.
-//   - The gate bounds what queries may cost: how many run at once, and for how long.
-//   - Patience is the time within which a consensus client must have its answer.
+//   - An endpoint is one listening address. HTTP and WebSocket may share a port, as in go-ethereum. The
+//     authenticated endpoint serves the namespaces engine and eth to callers with the JWT secret. The IPC
+//     socket serves all namespaces to whoever may open the file.
+//   - A state view is the state after one block, opened for one request. Trie nodes that are missing
+//     locally are fetched from peers, so a state query costs round trips until the sync is complete.
+//   - The limiter bounds how many requests of a kind run at once, and for how long.
+//   - The error latch of a state view holds the first read that failed. StateDB and the EVM cannot return
+//     read errors: they go on with zero values, and only the latch shows that the result is wrong.
 //
-// A state query goes through one door, readState:
+// # Path of a state query
 //
-//	request -> block -> window -> gate -> view -> result
-//	                                        |
-//	                                        +-- error latch set? -> error, result thrown away
+// Every method that reads state goes through readState:
 //
-// Invariants:
+//	block parameter -> header -> state window -> limiter -> state view -> result
+//	                                                            |
+//	                                                            +-- error latch set? -> error, no result
 //
-//   - A missing trie node is an error, never a zero: no result of a state query leaves
-//     this package unless the error latch of its view is unset after the last read.
-//   - Missing history is error 4444, never null and never a shorter list. The one exception is a
-//     lookup by transaction hash: an unknown hash is null, as it always was.
-//   - newPayload and forkchoiceUpdated answer before the consensus client's own timeout.
-//     What is not known by then is SYNCING, and the importer goes on.
-//   - Nothing here holds a lock across a call that may fetch.
-//   - Run owns every goroutine that serves a connection and waits for it.
+// # Path of an Engine API call
 //
-// JSON shapes, error codes and parameter rules are go-ethereum v1.17.8's, whose
-// internal/ethapi and eth/catalyst cannot be imported. The pending tag means the latest block,
-// because the node builds no blocks, but for eth_getTransactionCount, where it means the nonce after the
-// pooled transactions; the earliest tag means the oldest block that is held.
+//	parameters of this version and fork -> block -> importer -> VALID, INVALID or SYNCING
+//	                                                   |
+//	                                                   +-- response timeout -> SYNCING; the import goes on
+//
+// # Invariants
+//
+//   - A missing trie node is an error, never a zero. No result of a state query is returned unless the
+//     error latch of its view is unset after the last read.
+//   - Missing history is error 4444, never null and never a shorter list. The exception is a lookup by
+//     transaction hash: an unknown hash is null.
+//   - newPayload and forkchoiceUpdated respond before the consensus client times out.
+//   - No lock is held across a call that may fetch.
+//   - Server.Run owns every goroutine that serves a connection, and waits for it.
+//
+// # Compatibility
+//
+// Names and encodings of JSON members, error codes, error texts and the rules for parameters are those of
+// execution-apis where it has them, and of go-ethereum v1.17 otherwise. Tests compare the responses with
+// those of go-ethereum byte for byte. There are two differences. The tag pending means the latest block,
+// because the node builds no blocks; only eth_getTransactionCount counts the pooled transactions. The tag
+// earliest means the oldest block that is stored.
+//
+// # Files
+//
+// A method of the eth namespace is in the file of its group in execution-apis: eth_block, eth_transaction,
+// eth_state, eth_proof, eth_execute, eth_fee_market, eth_logs, eth_filters, eth_subscribe, eth_submit,
+// eth_client, eth_capabilities, eth_config. The Engine API is in engine_*, the other namespaces are in
+// files of their name. JSON objects are in *_object (results, call objects) and *_override (of calls).
 package rpc

@@ -17,10 +17,10 @@ import (
 	gethrpc "github.com/ethereum/go-ethereum/rpc"
 )
 
-// acceptPause is how long a listener rests when a connection could not be accepted.
-const acceptPause = 100 * time.Millisecond
+// acceptRetryDelay is the time until a listener tries again when a connection could not be accepted.
+const acceptRetryDelay = 100 * time.Millisecond
 
-// ipcEndpoint serves everything on a Unix socket.
+// ipcEndpoint serves all namespaces on a Unix socket.
 type ipcEndpoint struct {
 	path     string
 	log      *slog.Logger
@@ -28,12 +28,12 @@ type ipcEndpoint struct {
 	listener net.Listener
 }
 
-// openIPC opens the socket, mode 0600. A socket that nobody listens on is replaced,
-// anything else at its path is left alone.
+// openIPC opens the socket, mode 0600. It replaces a socket on which no process listens, and leaves any
+// other file at the path alone.
 func (s *Server) openIPC(ctx context.Context) (*ipcEndpoint, error) {
 	e := &ipcEndpoint{path: s.cfg.IPC, log: s.log, srv: gethrpc.NewServer()}
 	modules := append(s.namespaces(), gethrpc.EngineApi)
-	if err := s.register(e.srv, modules, &engineAPI{b: s.b, gate: s.calls}); err != nil {
+	if err := s.register(e.srv, modules, &engineAPI{b: s.b, limiter: s.engineCalls}); err != nil {
 		return nil, err
 	}
 	if err := e.listen(ctx); err != nil {
@@ -46,7 +46,7 @@ func (e *ipcEndpoint) listen(ctx context.Context) error {
 	if err := os.MkdirAll(filepath.Dir(e.path), 0o700); err != nil {
 		return err
 	}
-	if err := e.clear(ctx); err != nil {
+	if err := e.removeStaleSocket(ctx); err != nil {
 		return err
 	}
 	listener, err := new(net.ListenConfig).Listen(ctx, "unix", e.path)
@@ -63,8 +63,8 @@ func (e *ipcEndpoint) listen(ctx context.Context) error {
 	return nil
 }
 
-// clear removes what a node that was killed left behind.
-func (e *ipcEndpoint) clear(ctx context.Context) error {
+// removeStaleSocket removes the socket of a node that was killed.
+func (e *ipcEndpoint) removeStaleSocket(ctx context.Context) error {
 	info, err := os.Lstat(e.path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -72,21 +72,21 @@ func (e *ipcEndpoint) clear(ctx context.Context) error {
 	case err != nil:
 		return err
 	case info.Mode().Type() != fs.ModeSocket:
-		return errors.New("there is a file that is no socket")
+		return errors.New("the path exists and is not a socket: remove it or choose another path")
 	}
 	dialer := net.Dialer{Timeout: time.Second}
 	if conn, err := dialer.DialContext(ctx, "unix", e.path); err == nil {
 		_ = conn.Close()
-		return errors.New("another process listens there")
+		return errors.New("another process listens on it: stop it or choose another path")
 	}
 	return os.Remove(e.path)
 }
 
-func (e *ipcEndpoint) abandon() { _ = e.listener.Close() }
+func (e *ipcEndpoint) close() { _ = e.listener.Close() }
 
-// run accepts connections until ctx ends, then ends them.
+// run serves connections until ctx ends, then closes them.
 func (e *ipcEndpoint) run(ctx context.Context) error {
-	e.log.Info("Endpoint opened", "name", "IPC", "path", e.path)
+	e.log.Info("Endpoint opened", "endpoint", "IPC", "path", e.path)
 	stop := context.AfterFunc(ctx, func() { _ = e.listener.Close() })
 	defer stop()
 	var conns sync.WaitGroup
@@ -94,9 +94,9 @@ func (e *ipcEndpoint) run(ctx context.Context) error {
 	for {
 		conn, err := e.listener.Accept()
 		if netutil.IsTemporaryError(err) { // out of file descriptors
-			e.log.Warn("IPC connection not accepted", "err", err)
+			e.log.Warn("Failed to accept IPC connection, retrying", "err", err)
 			select {
-			case <-time.After(acceptPause):
+			case <-time.After(acceptRetryDelay):
 			case <-ctx.Done():
 			}
 			continue
@@ -111,6 +111,6 @@ func (e *ipcEndpoint) run(ctx context.Context) error {
 	}
 	e.srv.Stop()
 	conns.Wait()
-	e.log.Info("Endpoint closed", "name", "IPC", "path", e.path)
+	e.log.Info("Endpoint closed", "endpoint", "IPC", "path", e.path)
 	return failure
 }

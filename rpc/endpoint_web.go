@@ -14,15 +14,15 @@ import (
 	gethrpc "github.com/ethereum/go-ethereum/rpc"
 )
 
-// mount is one protocol on a web endpoint.
-type mount struct {
+// route is one protocol of a web endpoint.
+type route struct {
 	srv     *gethrpc.Server
 	handler http.Handler
 	prefix  string // empty: exactly "/"
 }
 
-// serves says whether a request belongs to this mount (geth's checkPath).
-func (m *mount) serves(r *http.Request) bool {
+// matches reports whether the path of a request is served, by the rules of go-ethereum's --http.rpcprefix.
+func (m *route) matches(r *http.Request) bool {
 	if m.prefix == "" {
 		return r.URL.Path == "/"
 	}
@@ -31,14 +31,14 @@ func (m *mount) serves(r *http.Request) bool {
 
 // webEndpoint serves JSON-RPC over HTTP, WebSocket or both on one port.
 type webEndpoint struct {
-	name      string
-	addr      string
-	log       *slog.Logger
-	timeouts  gethrpc.HTTPTimeouts
-	http1Only bool
-	http, ws  *mount // nil: not served
-	listener  net.Listener
-	sockets   sync.WaitGroup // upgraded connections, which net/http does not track
+	name       string
+	addr       string
+	log        *slog.Logger
+	timeouts   gethrpc.HTTPTimeouts
+	http1Only  bool
+	http, ws   *route // nil: not served
+	listener   net.Listener
+	websockets sync.WaitGroup // WebSocket connections: after the upgrade net/http does not track them
 }
 
 func (e *webEndpoint) listen(ctx context.Context) (err error) {
@@ -48,20 +48,20 @@ func (e *webEndpoint) listen(ctx context.Context) (err error) {
 	return nil
 }
 
-func (e *webEndpoint) abandon() { _ = e.listener.Close() }
+func (e *webEndpoint) close() { _ = e.listener.Close() }
 
-// ServeHTTP routes a request to the protocol it is for.
+// ServeHTTP passes a request to its protocol.
 func (e *webEndpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case e.ws != nil && isWebsocket(r):
-		if !e.ws.serves(r) {
+		if !e.ws.matches(r) {
 			http.Error(w, "not found", http.StatusNotFound)
 			return
 		}
-		e.sockets.Add(1)
-		defer e.sockets.Done()
+		e.websockets.Add(1)
+		defer e.websockets.Done()
 		e.ws.handler.ServeHTTP(w, r)
-	case e.http != nil && e.http.serves(r):
+	case e.http != nil && e.http.matches(r):
 		e.http.handler.ServeHTTP(w, r)
 	default:
 		w.WriteHeader(http.StatusNotFound)
@@ -73,7 +73,7 @@ func isWebsocket(r *http.Request) bool {
 		strings.Contains(strings.ToLower(r.Header.Get("Connection")), "upgrade")
 }
 
-// run serves until ctx ends. Requests in flight see ctx end and are waited for.
+// run serves until ctx ends. It cancels the requests in flight and waits for them.
 func (e *webEndpoint) run(ctx context.Context) error {
 	node.CheckTimeouts(&e.timeouts)
 	server := &http.Server{
@@ -88,7 +88,7 @@ func (e *webEndpoint) run(ctx context.Context) error {
 	}
 	server.Protocols.SetHTTP1(true)
 	server.Protocols.SetUnencryptedHTTP2(!e.http1Only)
-	e.log.Info("Endpoint opened", "name", e.name, "addr", e.listener.Addr())
+	e.log.Info("Endpoint opened", "endpoint", e.name, "addr", e.listener.Addr())
 
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(e.listener) }()
@@ -98,7 +98,7 @@ func (e *webEndpoint) run(ctx context.Context) error {
 		failure = fmt.Errorf("%s endpoint %s: %w", e.name, e.addr, err)
 	case <-ctx.Done():
 	}
-	for _, m := range []*mount{e.http, e.ws} {
+	for _, m := range []*route{e.http, e.ws} {
 		if m != nil {
 			m.srv.Stop()
 		}
@@ -106,15 +106,15 @@ func (e *webEndpoint) run(ctx context.Context) error {
 	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
 	defer cancel()
 	if err := server.Shutdown(limit); err != nil {
-		e.log.Warn("Requests did not end in time", "endpoint", e.name, "err", err)
+		e.log.Warn("Closed endpoint with requests in flight", "endpoint", e.name, "err", err)
 		_ = server.Close()
 	}
-	e.sockets.Wait()
+	e.websockets.Wait()
 	if failure == nil {
 		if err := <-served; !errors.Is(err, http.ErrServerClosed) {
-			e.log.Warn("Endpoint ended badly", "name", e.name, "err", err)
+			e.log.Warn("Endpoint closed with an error", "endpoint", e.name, "err", err)
 		}
 	}
-	e.log.Info("Endpoint closed", "name", e.name, "addr", e.listener.Addr())
+	e.log.Info("Endpoint closed", "endpoint", e.name, "addr", e.listener.Addr())
 	return failure
 }

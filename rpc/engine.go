@@ -12,31 +12,31 @@ import (
 	"github.com/ethereum/go-ethereum/params/forks"
 )
 
-// Patience: how long an Engine API call may take to become VALID before it is answered
-// with SYNCING. Callers time out after 8 s, from Amsterdam on after 6 s (execution-apis,
-// src/engine), and the built-in light client after 5 s (beacon/blsync/engineclient.go).
+// Response timeouts: how long newPayload and forkchoiceUpdated wait for the import before they return
+// SYNCING. Consensus clients time out after 8 s, from Amsterdam on after 6 s (execution-apis, src/engine),
+// and go-ethereum's light client after 5 s (beacon/blsync/engineclient.go).
 const (
-	patience          = 5500 * time.Millisecond
-	patienceAmsterdam = 4 * time.Second
-	patienceInProc    = 4 * time.Second
+	responseTimeout          = 5500 * time.Millisecond
+	responseTimeoutAmsterdam = 4 * time.Second
+	responseTimeoutInProc    = 4 * time.Second
 
-	engineCalls = 64 // at once; more than any consensus client makes
+	maxEngineCalls = 64 // concurrent calls, more than a consensus client makes
 )
 
-// engineAPI is the engine namespace. Parameters are judged as go-ethereum's eth/catalyst
-// does, per version and fork.
+// engineAPI is the engine namespace. The rules for parameters, by version and fork, and the error texts are
+// those of go-ethereum's eth/catalyst.
 //
-// The node does not build blocks. forkchoiceUpdated with payload attributes checks them and
-// answers with a null payload id: the specification has that answer for a client that
-// cannot begin to build, it leaves the fork choice applied, and a consensus client that
-// proposes falls back to its builder. getPayload then knows no payload (-38001).
+// The node does not build blocks. forkchoiceUpdated checks payload attributes and returns a null payload id.
+// The specification has this response for a client that cannot start the build process: the fork choice
+// remains applied, and a consensus client that proposes falls back to its external builder. getPayload
+// returns error -38001, unknown payload.
 type engineAPI struct {
-	b     *backend
-	gate  *gate
-	limit time.Duration // upper bound of the patience; zero: none
+	b          *backend
+	limiter    *limiter
+	maxTimeout time.Duration // upper bound of the response timeout; zero: none
 }
 
-// The forks that the versions of newPayload and forkchoiceUpdated are for.
+// The forks for which each version of newPayload and forkchoiceUpdated may be called.
 func forksV1() []forks.Fork { return []forks.Fork{forks.Paris, forks.Shanghai} }
 
 func forksV3() []forks.Fork { return append(forksV4(), forks.Cancun) }
@@ -55,17 +55,17 @@ func (api *engineAPI) checkFork(timestamp uint64, allowed ...forks.Fork) bool {
 	return slices.Contains(allowed, api.config().LatestFork(timestamp))
 }
 
-// enter begins a call that has to be answered within a time.
-func (api *engineAPI) enter(ctx context.Context, within time.Duration) (context.Context, func(), error) {
-	if api.limit > 0 {
-		within = min(within, api.limit)
+// acquire waits for a slot. The returned context ends with the response timeout.
+func (api *engineAPI) acquire(ctx context.Context, within time.Duration) (context.Context, func(), error) {
+	if api.maxTimeout > 0 {
+		within = min(within, api.maxTimeout)
 	}
-	return api.gate.enter(ctx, within)
+	return api.limiter.acquire(ctx, within)
 }
 
-// settle makes an answer of what the importer said. Running out of time is no error: the
-// importer goes on, and the next call has its outcome.
-func (api *engineAPI) settle(ctx context.Context, method string, status engine.PayloadStatusV1, err error) (engine.PayloadStatusV1, error) {
+// respond turns the importer's result into the response and counts it. After the response timeout the
+// response is SYNCING: the import goes on, and a later call returns its outcome.
+func (api *engineAPI) respond(ctx context.Context, method string, status engine.PayloadStatusV1, err error) (engine.PayloadStatusV1, error) {
 	label := strings.ToLower(status.Status)
 	switch {
 	case err != nil && ctx.Err() != nil:
@@ -73,7 +73,7 @@ func (api *engineAPI) settle(ctx context.Context, method string, status engine.P
 	case err != nil:
 		label = "error"
 	}
-	api.b.meters.engine.WithLabelValues(method, label).Inc()
+	api.b.metrics.engineRequests.WithLabelValues(method, label).Inc()
 	return status, err
 }
 

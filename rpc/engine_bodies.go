@@ -9,11 +9,10 @@ import (
 	"github.com/ethereum/go-ethereum/core/types"
 )
 
-// maxBodies is the number of bodies in one answer, as in go-ethereum; execution-apis asks
-// for at least 32.
+// maxBodies is the number of bodies in one request, as in go-ethereum. execution-apis requires at least 32.
 const maxBodies = 1024
 
-// GetPayloadBodiesByHashV1 returns bodies in the order asked for, null for those not held.
+// GetPayloadBodiesByHashV1 returns bodies in the order of the hashes, null for those that are not stored.
 func (api *engineAPI) GetPayloadBodiesByHashV1(hashes []common.Hash) ([]*engine.ExecutionPayloadBody, error) {
 	return bodiesByHash(api, hashes, api.body)
 }
@@ -23,8 +22,8 @@ func (api *engineAPI) GetPayloadBodiesByHashV2(hashes []common.Hash) ([]*engine.
 	return bodiesByHash(api, hashes, api.bodyV2)
 }
 
-// GetPayloadBodiesByRangeV1 returns the bodies of canonical blocks, null for those not
-// held; the list ends with the head.
+// GetPayloadBodiesByRangeV1 returns the bodies of canonical blocks, null for those that are not stored. The
+// list ends with the head.
 func (api *engineAPI) GetPayloadBodiesByRangeV1(start, count hexutil.Uint64) ([]*engine.ExecutionPayloadBody, error) {
 	return bodiesByRange(api, start, count, api.body)
 }
@@ -40,7 +39,7 @@ func bodiesByHash[T any](api *engineAPI, hashes []common.Hash, body func(*types.
 	}
 	bodies := make([]*T, len(hashes))
 	for i, hash := range hashes {
-		bodies[i] = body(api.b.held(hash))
+		bodies[i] = body(api.b.validBlock(hash))
 	}
 	return bodies, nil
 }
@@ -69,10 +68,10 @@ func (api *engineAPI) body(block *types.Block) *engine.ExecutionPayloadBody {
 		Withdrawals:     block.Withdrawals(),
 	}
 	for i, tx := range block.Transactions() {
-		body.TransactionData[i], _ = tx.MarshalBinary() // a transaction of a block encodes
+		body.TransactionData[i], _ = tx.MarshalBinary() // cannot fail for a decoded transaction
 	}
 	if body.Withdrawals == nil && block.Header().WithdrawalsHash != nil {
-		body.Withdrawals = []*types.Withdrawal{} // since Shanghai never null
+		body.Withdrawals = []*types.Withdrawal{} // not null since Shanghai
 	}
 	return body
 }
@@ -82,9 +81,9 @@ func (api *engineAPI) bodyV2(block *types.Block) *engine.ExecutionPayloadBodyV2 
 	if body == nil {
 		return nil
 	}
-	answer := &engine.ExecutionPayloadBodyV2{ExecutionPayloadBody: *body}
+	result := &engine.ExecutionPayloadBodyV2{ExecutionPayloadBody: *body}
 	if list := api.b.Chain.AccessList(block.Hash()); len(list) > 0 {
-		answer.BlockAccessList = (*hexutil.Bytes)(&list)
+		result.BlockAccessList = (*hexutil.Bytes)(&list)
 	}
-	return answer
+	return result
 }

@@ -25,16 +25,16 @@ func (api *engineAPI) ExchangeCapabilities([]string) []string {
 	return names
 }
 
-// GetClientVersionV1 says what this node is.
+// GetClientVersionV1 returns name and version of this node.
 func (api *engineAPI) GetClientVersionV1(caller engine.ClientVersionV1) []engine.ClientVersionV1 {
 	id := api.b.cfg.Identity
 	commit := make([]byte, 4)
 	copy(commit, common.FromHex(id.Commit))
-	api.b.log.Debug("Consensus client says its version", "client", caller.String())
+	api.b.log.Debug("Received consensus client version", "client", caller.String())
 	return []engine.ClientVersionV1{{Code: id.Code, Name: id.Client, Version: id.Version, Commit: hexutil.Encode(commit)}}
 }
 
-// ExchangeTransitionConfigurationV1 compares what both sides know of the merge.
+// ExchangeTransitionConfigurationV1 compares the merge configuration of both clients.
 func (api *engineAPI) ExchangeTransitionConfigurationV1(config engine.TransitionConfigurationV1) (*engine.TransitionConfigurationV1, error) {
 	ttd := api.config().TerminalTotalDifficulty
 	switch {
@@ -43,14 +43,14 @@ func (api *engineAPI) ExchangeTransitionConfigurationV1(config engine.Transition
 	case ttd == nil || ttd.Cmp(config.TerminalTotalDifficulty.ToInt()) != 0:
 		return nil, fmt.Errorf("invalid ttd: execution %v consensus %v", ttd, config.TerminalTotalDifficulty)
 	}
-	answer := &engine.TransitionConfigurationV1{TerminalTotalDifficulty: (*hexutil.Big)(ttd)}
+	result := &engine.TransitionConfigurationV1{TerminalTotalDifficulty: (*hexutil.Big)(ttd)}
 	if config.TerminalBlockHash == (common.Hash{}) {
-		return answer, nil
+		return result, nil
 	}
 	header := api.b.Chain.HeaderByNumber(uint64(config.TerminalBlockNumber))
 	if header == nil || header.Hash() != config.TerminalBlockHash {
 		return nil, errors.New("invalid terminal block hash")
 	}
-	answer.TerminalBlockHash, answer.TerminalBlockNumber = config.TerminalBlockHash, config.TerminalBlockNumber
-	return answer, nil
+	result.TerminalBlockHash, result.TerminalBlockNumber = config.TerminalBlockHash, config.TerminalBlockNumber
+	return result, nil
 }

@@ -22,7 +22,7 @@ func (api *engineAPI) ForkchoiceUpdatedV1(ctx context.Context, update engine.For
 			return engine.STATUS_INVALID, paramsErr("fcuV1 called post-shanghai")
 		}
 	}
-	return api.forkchoiceUpdated(ctx, "forkchoiceUpdatedV1", patience, update, attributes)
+	return api.forkchoiceUpdated(ctx, "forkchoiceUpdatedV1", responseTimeout, update, attributes)
 }
 
 // ForkchoiceUpdatedV2 is for Shanghai: withdrawals in the attributes.
@@ -39,7 +39,7 @@ func (api *engineAPI) ForkchoiceUpdatedV2(ctx context.Context, update engine.For
 			return engine.STATUS_INVALID, forkErr("fcuV2 must only be called with paris or shanghai payloads")
 		}
 	}
-	return api.forkchoiceUpdated(ctx, "forkchoiceUpdatedV2", patience, update, attributes)
+	return api.forkchoiceUpdated(ctx, "forkchoiceUpdatedV2", responseTimeout, update, attributes)
 }
 
 // ForkchoiceUpdatedV3 is for Cancun to Osaka: the parent beacon block root in the attributes.
@@ -54,11 +54,11 @@ func (api *engineAPI) ForkchoiceUpdatedV3(ctx context.Context, update engine.For
 			return engine.STATUS_INVALID, forkErr("fcuV3 must only be called for cancun/prague/osaka payloads")
 		}
 	}
-	return api.forkchoiceUpdated(ctx, "forkchoiceUpdatedV3", patience, update, attributes)
+	return api.forkchoiceUpdated(ctx, "forkchoiceUpdatedV3", responseTimeout, update, attributes)
 }
 
-// ForkchoiceUpdatedV4 is for Amsterdam: the slot number in the attributes. The custody
-// columns are for a blob pool, which this node has not.
+// ForkchoiceUpdatedV4 is for Amsterdam: the slot number in the attributes. The custody columns are ignored:
+// they are for a pool that samples blobs.
 func (api *engineAPI) ForkchoiceUpdatedV4(ctx context.Context, update engine.ForkchoiceStateV1, attributes *engine.PayloadAttributes, _ *types.CustodyBitmap) (engine.ForkChoiceResponse, error) {
 	if attributes != nil {
 		switch {
@@ -72,30 +72,30 @@ func (api *engineAPI) ForkchoiceUpdatedV4(ctx context.Context, update engine.For
 			return engine.STATUS_INVALID, forkErr("fcuV4 must only be called for amsterdam payloads")
 		}
 	}
-	return api.forkchoiceUpdated(ctx, "forkchoiceUpdatedV4", patienceAmsterdam, update, attributes)
+	return api.forkchoiceUpdated(ctx, "forkchoiceUpdatedV4", responseTimeoutAmsterdam, update, attributes)
 }
 
-// forkchoiceUpdated asks the importer to make a block the head.
+// forkchoiceUpdated imports the fork choice, then checks the payload attributes.
 func (api *engineAPI) forkchoiceUpdated(ctx context.Context, method string, within time.Duration, update engine.ForkchoiceStateV1, attributes *engine.PayloadAttributes) (engine.ForkChoiceResponse, error) {
 	if update.HeadBlockHash == (common.Hash{}) {
 		return engine.STATUS_INVALID, nil
 	}
-	ctx, leave, err := api.enter(ctx, within)
+	ctx, release, err := api.acquire(ctx, within)
 	if err != nil {
-		status, err := api.settle(ctx, method, engine.PayloadStatusV1{}, err)
+		status, err := api.respond(ctx, method, engine.PayloadStatusV1{}, err)
 		return engine.ForkChoiceResponse{PayloadStatus: status}, err
 	}
-	defer leave()
+	defer release()
 	status, err := api.b.Engine.Forkchoice(ctx, update)
-	status, err = api.settle(ctx, method, status, err)
-	answer := engine.ForkChoiceResponse{PayloadStatus: status}
+	status, err = api.respond(ctx, method, status, err)
+	response := engine.ForkChoiceResponse{PayloadStatus: status}
 	if err != nil || attributes == nil || status.Status != engine.VALID {
-		return answer, err
+		return response, err
 	}
 	if head := api.b.Chain.Header(update.HeadBlockHash); head != nil && attributes.Timestamp <= head.Time {
-		return answer, attributesErr(fmt.Sprintf("invalid timestamp: %d, head has %d", attributes.Timestamp, head.Time))
+		return response, attributesErr(fmt.Sprintf("invalid timestamp: %d, head has %d", attributes.Timestamp, head.Time))
 	}
-	api.b.log.Warn("Asked to build a block, which this node cannot: no payload id",
+	api.b.log.Warn("Ignoring payload attributes: this node does not build blocks",
 		slog.Uint64("timestamp", attributes.Timestamp), slog.Any("head", update.HeadBlockHash))
-	return answer, nil
+	return response, nil
 }

@@ -6,32 +6,32 @@ import (
 	"github.com/ethereum/go-ethereum/beacon/engine"
 )
 
-// GetPayloadV1 knows no payload, for none are built here; nor do its successors.
+// GetPayloadV1 returns error -38001, as its successors do: this node builds no payloads.
 func (api *engineAPI) GetPayloadV1(id engine.PayloadID) (*engine.ExecutableData, error) {
 	return nil, noPayload(id, engine.PayloadV1)
 }
 
-// GetPayloadV2 knows no payload.
+// GetPayloadV2 returns error -38001.
 func (api *engineAPI) GetPayloadV2(id engine.PayloadID) (*engine.ExecutionPayloadEnvelope, error) {
 	return nil, noPayload(id, engine.PayloadV1, engine.PayloadV2)
 }
 
-// GetPayloadV3 knows no payload.
+// GetPayloadV3 returns error -38001.
 func (api *engineAPI) GetPayloadV3(id engine.PayloadID) (*engine.ExecutionPayloadEnvelope, error) {
 	return nil, noPayload(id, engine.PayloadV3)
 }
 
-// GetPayloadV4 knows no payload.
+// GetPayloadV4 returns error -38001.
 func (api *engineAPI) GetPayloadV4(id engine.PayloadID) (*engine.ExecutionPayloadEnvelope, error) {
 	return nil, noPayload(id, engine.PayloadV3)
 }
 
-// GetPayloadV5 knows no payload.
+// GetPayloadV5 returns error -38001.
 func (api *engineAPI) GetPayloadV5(id engine.PayloadID) (*engine.ExecutionPayloadEnvelope, error) {
 	return nil, noPayload(id, engine.PayloadV3)
 }
 
-// GetPayloadV6 knows no payload.
+// GetPayloadV6 returns error -38001.
 func (api *engineAPI) GetPayloadV6(id engine.PayloadID) (*engine.ExecutionPayloadEnvelope, error) {
 	return nil, noPayload(id, engine.PayloadV4)
 }

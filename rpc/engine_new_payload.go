@@ -18,7 +18,7 @@ func (api *engineAPI) NewPayloadV1(ctx context.Context, data engine.ExecutableDa
 	if data.Withdrawals != nil {
 		return invalidStatus(), paramsErr("withdrawals not supported in V1")
 	}
-	return api.newPayload(ctx, "newPayloadV1", patience, data, nil, nil, nil)
+	return api.newPayload(ctx, "newPayloadV1", responseTimeout, data, nil, nil, nil)
 }
 
 // NewPayloadV2 is for Paris and Shanghai.
@@ -40,7 +40,7 @@ func (api *engineAPI) NewPayloadV2(ctx context.Context, data engine.ExecutableDa
 	case data.BlobGasUsed != nil:
 		return invalidStatus(), paramsErr("non-nil blobGasUsed pre-cancun")
 	}
-	return api.newPayload(ctx, "newPayloadV2", patience, data, nil, nil, nil)
+	return api.newPayload(ctx, "newPayloadV2", responseTimeout, data, nil, nil, nil)
 }
 
 // NewPayloadV3 is for Cancun.
@@ -51,7 +51,7 @@ func (api *engineAPI) NewPayloadV3(ctx context.Context, data engine.ExecutableDa
 	if !api.checkFork(data.Timestamp, forks.Cancun) {
 		return invalidStatus(), forkErr("newPayloadV3 must only be called for cancun payloads")
 	}
-	return api.newPayload(ctx, "newPayloadV3", patience, data, versionedHashes, beaconRoot, nil)
+	return api.newPayload(ctx, "newPayloadV3", responseTimeout, data, versionedHashes, beaconRoot, nil)
 }
 
 // NewPayloadV4 is for Prague and Osaka.
@@ -73,11 +73,11 @@ func (api *engineAPI) NewPayloadV4(ctx context.Context, data engine.ExecutableDa
 	if err != nil {
 		return invalidStatus(), err
 	}
-	return api.newPayload(ctx, "newPayloadV4", patience, data, versionedHashes, beaconRoot, requests)
+	return api.newPayload(ctx, "newPayloadV4", responseTimeout, data, versionedHashes, beaconRoot, requests)
 }
 
-// NewPayloadV5 is for Amsterdam. A block access list that is there but does not decode
-// makes the payload INVALID, not the parameters.
+// NewPayloadV5 is for Amsterdam. A block access list that does not decode makes the payload INVALID; it is not
+// an error of the parameters.
 func (api *engineAPI) NewPayloadV5(ctx context.Context, data engine.ExecutableData, versionedHashes []common.Hash, beaconRoot *common.Hash, executionRequests []hexutil.Bytes) (engine.PayloadStatusV1, error) {
 	if err := cancunParams(data, versionedHashes, beaconRoot); err != nil {
 		return invalidStatus(), err
@@ -96,31 +96,31 @@ func (api *engineAPI) NewPayloadV5(ctx context.Context, data engine.ExecutableDa
 	if err != nil {
 		return invalidStatus(), err
 	}
-	return api.newPayload(ctx, "newPayloadV5", patienceAmsterdam, data, versionedHashes, beaconRoot, requests)
+	return api.newPayload(ctx, "newPayloadV5", responseTimeoutAmsterdam, data, versionedHashes, beaconRoot, requests)
 }
 
-// newPayload makes a block of a payload and asks the importer about it. A payload that
-// makes no block, or another than it says, is INVALID without a latest valid hash.
+// newPayload decodes the payload into a block and imports it. A payload that does not decode, or has another
+// block hash than it claims, is INVALID without a latest valid hash.
 func (api *engineAPI) newPayload(ctx context.Context, method string, within time.Duration, data engine.ExecutableData, versionedHashes []common.Hash, beaconRoot *common.Hash, requests [][]byte) (engine.PayloadStatusV1, error) {
 	if slices.Contains(data.Withdrawals, (*types.Withdrawal)(nil)) {
 		return invalidStatus(), paramsErr("null withdrawal")
 	}
-	ctx, leave, err := api.enter(ctx, within)
+	ctx, release, err := api.acquire(ctx, within)
 	if err != nil {
-		return api.settle(ctx, method, engine.PayloadStatusV1{}, err)
+		return api.respond(ctx, method, engine.PayloadStatusV1{}, err)
 	}
-	defer leave()
+	defer release()
 	block, err := engine.ExecutableDataToBlock(data, versionedHashes, beaconRoot, requests)
 	if err != nil {
-		api.b.log.Warn("Payload makes no block", "number", data.Number, "hash", data.BlockHash, "err", err)
+		api.b.log.Warn("Received payload that does not decode into its block", "number", data.Number, "hash", data.BlockHash, "err", err)
 		message := err.Error()
-		return api.settle(ctx, method, engine.PayloadStatusV1{Status: engine.INVALID, ValidationError: &message}, nil)
+		return api.respond(ctx, method, engine.PayloadStatusV1{Status: engine.INVALID, ValidationError: &message}, nil)
 	}
 	status, err := api.b.Engine.NewPayload(ctx, block)
-	return api.settle(ctx, method, status, err)
+	return api.respond(ctx, method, status, err)
 }
 
-// cancunParams wants what every payload since Cancun has.
+// cancunParams checks that the parameters are present that every payload since Cancun has.
 func cancunParams(data engine.ExecutableData, versionedHashes []common.Hash, beaconRoot *common.Hash) error {
 	switch {
 	case data.Withdrawals == nil:
@@ -137,8 +137,7 @@ func cancunParams(data engine.ExecutableData, versionedHashes []common.Hash, bea
 	return nil
 }
 
-// decodeRequests wants requests that are not empty and in strictly ascending order of
-// their type (EIP-7685).
+// decodeRequests checks that requests are not empty and in strictly ascending order of type (EIP-7685).
 func decodeRequests(encoded []hexutil.Bytes) ([][]byte, error) {
 	requests := make([][]byte, len(encoded))
 	for i, request := range encoded {

@@ -32,25 +32,24 @@ func invalidParams(format string, args ...any) error {
 	return &codedError{codeInvalidParams, fmt.Sprintf(format, args...)}
 }
 
-// errPruned is what go-ethereum says about history that it no longer has, and what this
-// node says about history that it never had.
+// errPruned is error 4444 with go-ethereum's text for history that is not stored.
 func errPruned() error { return &history.PrunedHistoryError{} }
 
-// errWindow says that the state of a block is older than what peers keep.
-func errWindow(number, head, window uint64) error {
+// errOutsideWindow is the error of a block whose state is older than those that peers serve.
+func errOutsideWindow(number, head, window uint64) error {
 	return &codedError{codePruned, fmt.Sprintf(
 		"state unavailable: block %d is outside the %d newest blocks (head %d) whose state peers serve", number, window, head)}
 }
 
-// unavailableError says that the state of a block could not be read in full. It is about
-// this node and its peers: the same query may succeed a moment later.
+// unavailableError is a state query that failed because state could not be fetched. The same query may
+// succeed later.
 type unavailableError struct{ err error }
 
 func (e *unavailableError) Error() string  { return "state unavailable: " + e.err.Error() }
 func (e *unavailableError) Unwrap() error  { return e.err }
 func (e *unavailableError) ErrorCode() int { return codeServer }
 
-// revertError is an execution that ended in REVERT, with what it returned.
+// revertError is an execution that ended in REVERT, with the data that it returned.
 type revertError struct {
 	err    error
 	revert []byte

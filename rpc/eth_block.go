@@ -7,23 +7,27 @@ import (
 	gethrpc "github.com/ethereum/go-ethereum/rpc"
 )
 
-// GetHeaderByNumber returns a canonical header; null for pending and for markers that are not set.
-func (api *chainAPI) GetHeaderByNumber(number gethrpc.BlockNumber) (jsonObject, error) {
+// blockAPI is the part of the eth namespace that reads blocks. It reads local data only.
+type blockAPI struct{ b *backend }
+
+// GetHeaderByNumber returns a canonical header, null for pending and for a safe or finalized block that is
+// not set.
+func (api *blockAPI) GetHeaderByNumber(number gethrpc.BlockNumber) (jsonObject, error) {
 	if number == gethrpc.PendingBlockNumber {
 		return nil, nil
 	}
 	header, err := api.b.header(number)
 	switch {
 	case err != nil && (number == gethrpc.SafeBlockNumber || number == gethrpc.FinalizedBlockNumber):
-		return nil, nil // null is what execution-apis says
+		return nil, nil // as in execution-apis
 	case header == nil:
 		return nil, err
 	}
 	return headerObject(header), nil
 }
 
-// GetHeaderByHash returns the header of an executed block or of an ancestor of one.
-func (api *chainAPI) GetHeaderByHash(hash common.Hash) jsonObject {
+// GetHeaderByHash returns the header of a valid block, canonical or not.
+func (api *blockAPI) GetHeaderByHash(hash common.Hash) jsonObject {
 	if header := api.b.headerByHash(hash); header != nil {
 		return headerObject(header)
 	}
@@ -31,7 +35,7 @@ func (api *chainAPI) GetHeaderByHash(hash common.Hash) jsonObject {
 }
 
 // GetBlockByNumber returns a canonical block.
-func (api *chainAPI) GetBlockByNumber(number gethrpc.BlockNumber, full bool) (jsonObject, error) {
+func (api *blockAPI) GetBlockByNumber(number gethrpc.BlockNumber, full bool) (jsonObject, error) {
 	block, err := api.b.block(number)
 	if block == nil || err != nil {
 		return nil, err
@@ -39,8 +43,8 @@ func (api *chainAPI) GetBlockByNumber(number gethrpc.BlockNumber, full bool) (js
 	return blockObject(block, full, api.b.Chain.Config()), nil
 }
 
-// GetBlockByHash returns a block, canonical or not.
-func (api *chainAPI) GetBlockByHash(hash common.Hash, full bool) (jsonObject, error) {
+// GetBlockByHash returns a valid block, canonical or not.
+func (api *blockAPI) GetBlockByHash(hash common.Hash, full bool) (jsonObject, error) {
 	block, err := api.b.blockByHash(hash)
 	if block == nil || err != nil {
 		return nil, err
@@ -49,35 +53,35 @@ func (api *chainAPI) GetBlockByHash(hash common.Hash, full bool) (jsonObject, er
 }
 
 // GetBlockTransactionCountByNumber counts the transactions of a block.
-func (api *chainAPI) GetBlockTransactionCountByNumber(number gethrpc.BlockNumber) (*hexutil.Uint, error) {
+func (api *blockAPI) GetBlockTransactionCountByNumber(number gethrpc.BlockNumber) (*hexutil.Uint, error) {
 	block, err := api.b.block(number)
-	return counted(block, err, transactions)
+	return countIn(block, err, transactions)
 }
 
 // GetBlockTransactionCountByHash counts the transactions of a block.
-func (api *chainAPI) GetBlockTransactionCountByHash(hash common.Hash) (*hexutil.Uint, error) {
+func (api *blockAPI) GetBlockTransactionCountByHash(hash common.Hash) (*hexutil.Uint, error) {
 	block, err := api.b.blockByHash(hash)
-	return counted(block, err, transactions)
+	return countIn(block, err, transactions)
 }
 
 // GetUncleCountByBlockNumber counts the uncles of a block.
-func (api *chainAPI) GetUncleCountByBlockNumber(number gethrpc.BlockNumber) (*hexutil.Uint, error) {
+func (api *blockAPI) GetUncleCountByBlockNumber(number gethrpc.BlockNumber) (*hexutil.Uint, error) {
 	block, err := api.b.block(number)
-	return counted(block, err, uncles)
+	return countIn(block, err, uncles)
 }
 
 // GetUncleCountByBlockHash counts the uncles of a block.
-func (api *chainAPI) GetUncleCountByBlockHash(hash common.Hash) (*hexutil.Uint, error) {
+func (api *blockAPI) GetUncleCountByBlockHash(hash common.Hash) (*hexutil.Uint, error) {
 	block, err := api.b.blockByHash(hash)
-	return counted(block, err, uncles)
+	return countIn(block, err, uncles)
 }
 
 func transactions(block *types.Block) int { return len(block.Transactions()) }
 
 func uncles(block *types.Block) int { return len(block.Uncles()) }
 
-// counted counts something of a block that was looked for.
-func counted(block *types.Block, err error, of func(*types.Block) int) (*hexutil.Uint, error) {
+// countIn returns a count of a block, null if there is no block.
+func countIn(block *types.Block, err error, of func(*types.Block) int) (*hexutil.Uint, error) {
 	if block == nil || err != nil {
 		return nil, err
 	}
@@ -86,13 +90,13 @@ func counted(block *types.Block, err error, of func(*types.Block) int) (*hexutil
 }
 
 // GetUncleByBlockNumberAndIndex returns an uncle of a block.
-func (api *chainAPI) GetUncleByBlockNumberAndIndex(number gethrpc.BlockNumber, index hexutil.Uint) (jsonObject, error) {
+func (api *blockAPI) GetUncleByBlockNumberAndIndex(number gethrpc.BlockNumber, index hexutil.Uint) (jsonObject, error) {
 	block, err := api.b.block(number)
 	return uncleAt(block, index), err
 }
 
 // GetUncleByBlockHashAndIndex returns an uncle of a block.
-func (api *chainAPI) GetUncleByBlockHashAndIndex(hash common.Hash, index hexutil.Uint) (jsonObject, error) {
+func (api *blockAPI) GetUncleByBlockHashAndIndex(hash common.Hash, index hexutil.Uint) (jsonObject, error) {
 	block, err := api.b.blockByHash(hash)
 	return uncleAt(block, index), err
 }
@@ -105,7 +109,7 @@ func uncleAt(block *types.Block, index hexutil.Uint) jsonObject {
 }
 
 // GetBlockReceipts returns the receipts of all transactions of a block.
-func (api *chainAPI) GetBlockReceipts(at gethrpc.BlockNumberOrHash) ([]jsonObject, error) {
+func (api *blockAPI) GetBlockReceipts(at gethrpc.BlockNumberOrHash) ([]jsonObject, error) {
 	block, err := api.b.blockAt(at)
 	if block == nil || err != nil {
 		return nil, err

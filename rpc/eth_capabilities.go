@@ -5,10 +5,7 @@ import (
 	"github.com/ethereum/go-ethereum/common/hexutil"
 )
 
-// aboutAPI is the part of the eth namespace that tells what the node can do.
-type aboutAPI struct{ b *backend }
-
-// capabilities is the answer of eth_capabilities (execution-apis pull request 755).
+// capabilities is the result of eth_capabilities (execution-apis, src/eth/capabilities.yaml).
 type capabilities struct {
 	Head        capabilityHead `json:"head"`
 	State       capability     `json:"state"`
@@ -35,9 +32,9 @@ type deleteStrategy struct {
 	RetentionBlocks *hexutil.Uint64 `json:"retentionBlocks,omitempty"`
 }
 
-// Capabilities returns the oldest block for which each kind of query is answered. Queries
-// for older ones are error 4444.
-func (api *aboutAPI) Capabilities() *capabilities {
+// Capabilities returns the oldest block that each kind of query can be about. Queries for older ones are
+// error 4444.
+func (api *clientAPI) Capabilities() *capabilities {
 	var (
 		chain  = api.b.Chain
 		head   = chain.CurrentHeader()

@@ -5,24 +5,23 @@ import (
 	"github.com/ethereum/go-ethereum/common/hexutil"
 )
 
-// chainAPI is the part of the eth namespace that reads blocks and what is in them. None of
-// it fetches.
-type chainAPI struct{ b *backend }
+// clientAPI is the part of the eth namespace about the node itself.
+type clientAPI struct{ b *backend }
 
 // ChainId returns the chain id of EIP-155.
-func (api *chainAPI) ChainId() *hexutil.Big {
+func (api *clientAPI) ChainId() *hexutil.Big {
 	return (*hexutil.Big)(api.b.Chain.Config().ChainID)
 }
 
 // BlockNumber returns the number of the head.
-func (api *chainAPI) BlockNumber() hexutil.Uint64 {
+func (api *clientAPI) BlockNumber() hexutil.Uint64 {
 	return hexutil.Uint64(api.b.Chain.CurrentHeader().Number.Uint64())
 }
 
-// Syncing returns false once the head is VALID and served. Consensus clients read
-// anything else as a node that is down; how much state is held is in eth_capabilities
-// and beam_status.
-func (api *chainAPI) Syncing() any {
+// Syncing returns false once the head is VALID and its state is served, though the backfill may go on:
+// consensus clients take any other value for a node that is offline. eth_capabilities and beam_status report
+// how much of the state is stored.
+func (api *clientAPI) Syncing() any {
 	if api.b.Beam == nil {
 		return false
 	}
@@ -37,5 +36,5 @@ func (api *chainAPI) Syncing() any {
 	}
 }
 
-// Accounts returns none: the node holds no keys.
-func (api *chainAPI) Accounts() []common.Address { return []common.Address{} }
+// Accounts returns an empty list: the node has no keys.
+func (api *clientAPI) Accounts() []common.Address { return []common.Address{} }

@@ -8,7 +8,7 @@ import (
 	"github.com/ethereum/go-ethereum/params"
 )
 
-// forkConfig is one fork in the answer of eth_config (EIP-7910).
+// forkConfig is one fork in the result of eth_config (EIP-7910).
 type forkConfig struct {
 	ActivationTime  uint64                    `json:"activationTime"`
 	BlobSchedule    *params.BlobConfig        `json:"blobSchedule"`
@@ -24,23 +24,23 @@ type forkConfigs struct {
 	Last    *forkConfig `json:"last"`
 }
 
-// Config returns the current fork, the next and the last one scheduled.
-func (api *aboutAPI) Config() *forkConfigs {
+// Config returns the current fork, the next and the last scheduled one.
+func (api *clientAPI) Config() *forkConfigs {
 	config := api.b.Chain.Config()
 	current := config.LatestFork(api.b.Chain.CurrentHeader().Time)
 	last := config.LatestFork(^uint64(0))
-	answer := &forkConfigs{Current: api.fork(config.Timestamp(current))}
+	result := &forkConfigs{Current: api.fork(config.Timestamp(current))}
 	for fork := current + 1; fork <= last; fork++ { // some forks are never scheduled
 		if at := config.Timestamp(fork); at != nil {
-			answer.Next = api.fork(at)
-			answer.Last = api.fork(config.Timestamp(last))
+			result.Next = api.fork(at)
+			result.Last = api.fork(config.Timestamp(last))
 			break
 		}
 	}
-	return answer
+	return result
 }
 
-func (api *aboutAPI) fork(at *uint64) *forkConfig {
+func (api *clientAPI) fork(at *uint64) *forkConfig {
 	if at == nil {
 		return nil
 	}

@@ -23,12 +23,12 @@ import (
 // estimateErrorRatio is how much eth_estimateGas may overestimate, as in go-ethereum.
 const estimateErrorRatio = 0.015
 
-// callAPI is the part of the eth namespace that executes messages on states.
+// callAPI is the part of the eth namespace that executes messages without a block.
 type callAPI struct{ b *backend }
 
-// Call executes a message on the state of a block and forgets what it changed.
+// Call executes a message on the state of a block and returns its result. The state does not change.
 func (api *callAPI) Call(ctx context.Context, args callObject, at *gethrpc.BlockNumberOrHash, overrides *stateOverride, block *blockOverride) (hexutil.Bytes, error) {
-	return readState(ctx, api.b, at, func(ctx context.Context, v *view) (hexutil.Bytes, error) {
+	return readState(ctx, api.b, at, func(ctx context.Context, v *stateView) (hexutil.Bytes, error) {
 		result, err := api.call(ctx, v, args, overrides, block)
 		switch {
 		case err != nil:
@@ -40,7 +40,7 @@ func (api *callAPI) Call(ctx context.Context, args callObject, at *gethrpc.Block
 	})
 }
 
-func (api *callAPI) call(ctx context.Context, v *view, args callObject, overrides *stateOverride, block *blockOverride) (*core.ExecutionResult, error) {
+func (api *callAPI) call(ctx context.Context, v *stateView, args callObject, overrides *stateOverride, block *blockOverride) (*core.ExecutionResult, error) {
 	blockCtx, header, precompiles, err := api.setup(v, overrides, block)
 	if err != nil {
 		return nil, err
@@ -65,8 +65,8 @@ func (api *callAPI) call(ctx context.Context, v *view, args callObject, override
 	})
 }
 
-// execute runs a message, at most until ctx ends, and releases the EVM. A message that fails has a result
-// that says so; a message that no block can contain has an error, in the words of refused.
+// execute runs a message, at most until ctx ends, and releases the EVM. If the message fails the result has the
+// reason. If it is invalid, so that no block could contain it, the error is that of refused.
 func (api *callAPI) execute(ctx context.Context, evm *vm.EVM, msg *core.Message, pool *core.GasPool, refused func(error) error) (*core.ExecutionResult, error) {
 	defer evm.Release()
 	defer context.AfterFunc(ctx, evm.Cancel)()
@@ -80,8 +80,8 @@ func (api *callAPI) execute(ctx context.Context, evm *vm.EVM, msg *core.Message,
 	return result, nil
 }
 
-// setup applies what the caller overrides to the view and to the block.
-func (api *callAPI) setup(v *view, overrides *stateOverride, block *blockOverride) (vm.BlockContext, *types.Header, vm.PrecompiledContracts, error) {
+// setup applies the overrides to the view and to the block.
+func (api *callAPI) setup(v *stateView, overrides *stateOverride, block *blockOverride) (vm.BlockContext, *types.Header, vm.PrecompiledContracts, error) {
 	blockCtx := core.NewEVMBlockContext(v.header, v.chain, nil)
 	header, err := block.apply(&blockCtx, v.header)
 	if err != nil {
@@ -105,7 +105,7 @@ func waiveBaseFees(blockCtx *vm.BlockContext, msg *core.Message) {
 
 // EstimateGas returns the lowest gas limit with which a message succeeds.
 func (api *callAPI) EstimateGas(ctx context.Context, args callObject, at *gethrpc.BlockNumberOrHash, overrides *stateOverride, block *blockOverride) (hexutil.Uint64, error) {
-	return readState(ctx, api.b, at, func(ctx context.Context, v *view) (hexutil.Uint64, error) {
+	return readState(ctx, api.b, at, func(ctx context.Context, v *stateView) (hexutil.Uint64, error) {
 		_, header, _, err := api.setup(v, overrides, block)
 		if err != nil {
 			return 0, err
@@ -121,7 +121,7 @@ func (api *callAPI) EstimateGas(ctx context.Context, args callObject, at *gethrp
 		if block != nil && block.BlobBaseFee != nil {
 			opts.BlobBaseFee = block.BlobBaseFee.ToInt()
 		}
-		// Without a gas limit of the caller's, zero: the estimator takes what is allowed.
+		// No default gas limit: for zero the estimator starts from the limit of the block.
 		msg, err := args.message(callDefaults{gasCap: api.b.cfg.GasCap, baseFee: header.BaseFee, chainID: config.ChainID})
 		if err != nil {
 			return 0, err
@@ -134,16 +134,16 @@ func (api *callAPI) EstimateGas(ctx context.Context, args callObject, at *gethrp
 	})
 }
 
-// accessListResult is the answer of eth_createAccessList; Error is the message's own.
+// accessListResult is the result of eth_createAccessList. Error is why the message fails, if it does.
 type accessListResult struct {
 	AccessList *types.AccessList `json:"accessList"`
 	Error      string            `json:"error,omitempty"`
 	GasUsed    hexutil.Uint64    `json:"gasUsed"`
 }
 
-// CreateAccessList returns the accounts and slots that a message touches (EIP-2930).
+// CreateAccessList returns the accounts and slots that a message accesses (EIP-2930).
 func (api *callAPI) CreateAccessList(ctx context.Context, args callObject, at *gethrpc.BlockNumberOrHash, overrides *stateOverride) (*accessListResult, error) {
-	return readState(ctx, api.b, at, func(ctx context.Context, v *view) (*accessListResult, error) {
+	return readState(ctx, api.b, at, func(ctx context.Context, v *stateView) (*accessListResult, error) {
 		if err := overrides.apply(v.state, nil); err != nil {
 			return nil, err
 		}
@@ -157,7 +157,7 @@ func (api *callAPI) CreateAccessList(ctx context.Context, args callObject, at *g
 		}
 		free := api.freeAddresses(v, msg)
 		tracer := logger.NewAccessListTracer(msg.AccessList, free)
-		for { // until a run with the list touches nothing beyond it
+		for { // until a run with the list accesses nothing beyond it
 			list := tracer.AccessList()
 			next := logger.NewAccessListTracer(list, free)
 			result, err := api.trace(ctx, v, withAccessList(msg, list), next)
@@ -168,18 +168,18 @@ func (api *callAPI) CreateAccessList(ctx context.Context, args callObject, at *g
 				tracer = next
 				continue
 			}
-			answer := &accessListResult{AccessList: &list, GasUsed: hexutil.Uint64(result.UsedGas)}
+			outcome := &accessListResult{AccessList: &list, GasUsed: hexutil.Uint64(result.UsedGas)}
 			if result.Err != nil {
-				answer.Error = result.Err.Error()
+				outcome.Error = result.Err.Error()
 			}
-			return answer, nil
+			return outcome, nil
 		}
 	})
 }
 
 // freeAddresses are warm without being listed, so that listing them would only cost gas: sender, recipient
 // or created contract, precompiles and authorities (EIP-2929, EIP-7702).
-func (api *callAPI) freeAddresses(v *view, msg *core.Message) map[common.Address]struct{} {
+func (api *callAPI) freeAddresses(v *stateView, msg *core.Message) map[common.Address]struct{} {
 	config := api.b.Chain.Config()
 	rules := config.Rules(v.header.Number, v.header.Difficulty.Sign() == 0, v.header.Time)
 	to := crypto.CreateAddress(msg.From, msg.Nonce)
@@ -210,11 +210,11 @@ func withAccessList(msg *core.Message, list types.AccessList) *core.Message {
 }
 
 // trace executes a message on a copy of the state.
-func (api *callAPI) trace(ctx context.Context, v *view, msg *core.Message, tracer *logger.AccessListTracer) (*core.ExecutionResult, error) {
+func (api *callAPI) trace(ctx context.Context, v *stateView, msg *core.Message, tracer *logger.AccessListTracer) (*core.ExecutionResult, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	if err := v.failure(); err != nil {
+	if err := v.readError(); err != nil {
 		return nil, err
 	}
 	blockCtx := core.NewEVMBlockContext(v.header, v.chain, nil)

@@ -17,26 +17,25 @@ import (
 	gethrpc "github.com/ethereum/go-ethereum/rpc"
 )
 
-// The rules below are those of go-ethereum's eth/gasprice with the settings of a full
-// node. Its Oracle is not used: it samples a fixed number of blocks and counts those that
-// are not held as free, caches by number, and starts a goroutine.
+// The rules below are those of go-ethereum's eth/gasprice with the settings of a full node. Its Oracle is not
+// used: it takes blocks that are not stored for empty ones, caches by number, and starts a goroutine.
 const (
 	tipBlocks      = 20   // newest blocks sampled for a tip
 	tipPercentile  = 60   // of the sampled tips
-	tipsPerBlock   = 3    // cheapest tips of a block that count
+	tipsPerBlock   = 3    // lowest tips sampled in a block
 	maxFeeBlocks   = 1024 // blocks in one eth_feeHistory
 	maxPercentiles = 100  // in one eth_feeHistory
 
 	maxTip    = 500 * params.GWei // highest suggestion, in wei
-	ignoreTip = 2 * params.Wei    // tips below do not count
+	ignoreTip = 2 * params.Wei    // lower tips are not sampled
 )
 
 var errPercentile = errors.New("invalid reward percentile")
 
-// feeAPI is the part of the eth namespace about prices. It reads held blocks only.
+// feeAPI is the part of the eth namespace about fees. It reads stored blocks only.
 type feeAPI struct{ b *backend }
 
-// GasPrice suggests a price for a legacy transaction.
+// GasPrice suggests a gas price for a legacy transaction, in wei.
 func (api *feeAPI) GasPrice() *hexutil.Big {
 	tip := api.suggestTip()
 	if fee := api.b.Chain.CurrentHeader().BaseFee; fee != nil {
@@ -45,7 +44,7 @@ func (api *feeAPI) GasPrice() *hexutil.Big {
 	return quantity(tip)
 }
 
-// MaxPriorityFeePerGas suggests a tip.
+// MaxPriorityFeePerGas suggests a tip, in wei.
 func (api *feeAPI) MaxPriorityFeePerGas() *hexutil.Big { return quantity(api.suggestTip()) }
 
 // BaseFee returns the base fee of the next block, null before London.
@@ -66,7 +65,7 @@ func (api *feeAPI) BlobBaseFee() *hexutil.Big {
 	return quantity(eip4844.CalcBlobFee(api.b.Chain.Config(), head))
 }
 
-// suggestTip is a percentile of what was paid in the newest blocks that are held.
+// suggestTip is a percentile of the tips in the newest stored blocks.
 func (api *feeAPI) suggestTip() *big.Int {
 	var tips []*big.Int
 	head := api.b.Chain.CurrentHeader().Number.Uint64()
@@ -88,8 +87,7 @@ func (api *feeAPI) suggestTip() *big.Int {
 	return new(big.Int).Set(tip)
 }
 
-// cheapestTips are the lowest tips in a block that are not near zero and not paid by
-// its proposer to itself.
+// cheapestTips are the lowest tips in a block, without those near zero and those of the fee recipient itself.
 func cheapestTips(block *types.Block, config *params.ChainConfig) []*big.Int {
 	signer := types.MakeSigner(config, block.Number(), block.Time())
 	type paid struct {
@@ -128,8 +126,8 @@ type feeHistory struct {
 
 type quantities []*hexutil.Big
 
-// FeeHistory returns the fees of up to 1024 blocks that end with newest. If one of them is
-// not held the answer is error 4444: a shorter list would be mistaken for all there is.
+// FeeHistory returns the fees of up to 1024 blocks, newest last. If one of them is not stored the result is
+// error 4444, because the caller could not tell a shorter list from a complete one.
 func (api *feeAPI) FeeHistory(ctx context.Context, blocks math.HexOrDecimal64, newest gethrpc.BlockNumber, percentiles []float64) (*feeHistory, error) {
 	if err := checkPercentiles(percentiles); err != nil {
 		return nil, err
@@ -144,7 +142,7 @@ func (api *feeAPI) FeeHistory(ctx context.Context, blocks math.HexOrDecimal64, n
 	}
 	n := min(uint64(blocks), maxFeeBlocks)
 	if newest == gethrpc.PendingBlockNumber && n > 0 {
-		n-- // the pending block is asked for and does not exist
+		n-- // the pending block counts and does not exist
 	}
 	if n == 0 {
 		return &feeHistory{Oldest: new(hexutil.Big)}, nil
@@ -173,7 +171,7 @@ func (api *feeAPI) FeeHistory(ctx context.Context, blocks math.HexOrDecimal64, n
 	return result, nil
 }
 
-// checkPercentiles wants them between 0 and 100 and ascending.
+// checkPercentiles checks that percentiles are ascending and between 0 and 100.
 func checkPercentiles(percentiles []float64) error {
 	if len(percentiles) > maxPercentiles {
 		return fmt.Errorf("%w: over the query limit %d", errPercentile, maxPercentiles)
@@ -228,7 +226,7 @@ func feesAfter(header *types.Header, config *params.ChainConfig) (baseFee, blobF
 	return baseFee, blobFee
 }
 
-// rewards are the tips at percentiles of the gas used in a block.
+// rewards are the tips of a block at percentiles of its gas used.
 func (api *feeAPI) rewards(header *types.Header, percentiles []float64) (quantities, error) {
 	result := make(quantities, len(percentiles))
 	block := api.b.Chain.Block(header.Hash())

@@ -17,15 +17,16 @@ import (
 )
 
 const (
-	filterLife = 5 * time.Minute // without being polled, as in go-ethereum
-	maxFilters = 1024            // over all clients
+	filterExpiry = 5 * time.Minute // since the last poll, as in go-ethereum
+	maxFilters   = 1024            // over all clients
 )
 
-// errFilterNotFound is go-ethereum's answer to an id that was never given out, or whose filter is over.
+// errFilterNotFound is go-ethereum's error for an unknown id and for the id of an expired filter.
 var errFilterNotFound = errors.New("filter not found")
 
-// filterAPI is the part of the eth namespace for clients that poll what others subscribe to. A filter is a feed
-// of heads that is emptied when it is polled. It ends when it is not: after filterLife, or by being feedBuffer heads behind.
+// filterAPI is the part of the eth namespace for clients that poll for new blocks and logs. A filter is a
+// subscription to head events that is drained by each poll. It expires if it is not polled within filterExpiry,
+// or if more than subscriberBuffer events wait.
 type filterAPI struct {
 	logs *logAPI
 
@@ -34,22 +35,22 @@ type filterAPI struct {
 }
 
 type filter struct {
-	query  *filters.FilterCriteria // of logs; nil: blocks
-	feed   <-chan chain.HeadEvent
-	stop   func()
-	polled time.Time
+	query       *filters.FilterCriteria // of logs; nil: blocks
+	events      <-chan chain.HeadEvent
+	unsubscribe func()
+	polled      time.Time
 }
 
 func newFilterAPI(logs *logAPI) *filterAPI {
 	return &filterAPI{logs: logs, open: make(map[gethrpc.ID]*filter)}
 }
 
-// NewBlockFilter begins to gather the hashes of blocks that become canonical.
+// NewBlockFilter creates a filter for the hashes of blocks that become canonical.
 func (api *filterAPI) NewBlockFilter() (gethrpc.ID, error) { return api.add(nil) }
 
-// NewFilter begins to gather logs as Logs announces them.
+// NewFilter creates a filter for the logs that the subscription Logs would announce.
 func (api *filterAPI) NewFilter(query filters.FilterCriteria) (gethrpc.ID, error) {
-	if err := checkFeed(query); err != nil {
+	if err := checkSubscription(query); err != nil {
 		return "", err
 	}
 	return api.add(&query)
@@ -59,37 +60,37 @@ func (api *filterAPI) add(query *filters.FilterCriteria) (gethrpc.ID, error) {
 	api.mu.Lock()
 	defer api.mu.Unlock()
 	maps.DeleteFunc(api.open, func(_ gethrpc.ID, f *filter) bool {
-		over := time.Since(f.polled) > filterLife
-		if over {
-			f.stop()
+		expired := time.Since(f.polled) > filterExpiry
+		if expired {
+			f.unsubscribe()
 		}
-		return over
+		return expired
 	})
 	if len(api.open) >= maxFilters {
 		return "", errors.New("too many filters")
 	}
 	id := gethrpc.NewID()
 	f := &filter{query: query, polled: time.Now()}
-	f.feed, f.stop = api.logs.fan.subscribe()
+	f.events, f.unsubscribe = api.logs.heads.subscribe()
 	api.open[id] = f
 	return id, nil
 }
 
-// UninstallFilter ends a filter. It returns false if there is none.
+// UninstallFilter removes a filter. It returns false if there is none.
 func (api *filterAPI) UninstallFilter(id gethrpc.ID) bool {
 	api.mu.Lock()
 	defer api.mu.Unlock()
 	f, ok := api.open[id]
 	if ok {
-		f.stop()
+		f.unsubscribe()
 		delete(api.open, id)
 	}
 	return ok
 }
 
-// GetFilterChanges returns what a filter has gathered since it was asked last: logs or hashes of blocks.
+// GetFilterChanges returns the logs or block hashes since the last poll.
 func (api *filterAPI) GetFilterChanges(id gethrpc.ID) (any, error) {
-	f, events, err := api.take(id)
+	f, events, err := api.drain(id)
 	if err != nil {
 		return nil, err
 	}
@@ -109,8 +110,8 @@ func (api *filterAPI) GetFilterChanges(id gethrpc.ID) (any, error) {
 	return logs, nil
 }
 
-// take empties a filter's feed.
-func (api *filterAPI) take(id gethrpc.ID) (f *filter, events []chain.HeadEvent, err error) {
+// drain returns the events that wait in a filter.
+func (api *filterAPI) drain(id gethrpc.ID) (f *filter, events []chain.HeadEvent, err error) {
 	api.mu.Lock()
 	defer api.mu.Unlock()
 	f, ok := api.open[id]
@@ -120,8 +121,8 @@ func (api *filterAPI) take(id gethrpc.ID) (f *filter, events []chain.HeadEvent, 
 	f.polled = time.Now()
 	for {
 		select {
-		case ev, ok := <-f.feed:
-			if !ok { // it fell behind: what it has is not all
+		case ev, ok := <-f.events:
+			if !ok { // dropped by the feed: events are missing
 				delete(api.open, id)
 				return nil, nil, errFilterNotFound
 			}
@@ -132,7 +133,7 @@ func (api *filterAPI) take(id gethrpc.ID) (f *filter, events []chain.HeadEvent, 
 	}
 }
 
-// GetFilterLogs returns all logs that a filter of logs describes, as GetLogs does.
+// GetFilterLogs returns all logs that match a log filter, as GetLogs does.
 func (api *filterAPI) GetFilterLogs(ctx context.Context, id gethrpc.ID) ([]*types.Log, error) {
 	api.mu.Lock()
 	f, ok := api.open[id]
@@ -143,16 +144,17 @@ func (api *filterAPI) GetFilterLogs(ctx context.Context, id gethrpc.ID) ([]*type
 	return api.logs.GetLogs(ctx, *f.query)
 }
 
-// newHeaders are the blocks that became canonical, the newest maxHeads of them.
+// newHeaders are the headers of the blocks that became canonical, the newest maxHeads of them.
 func newHeaders(ev chain.HeadEvent) []*types.Header {
 	headers := ev.Reorg.New
-	if len(headers) == 0 { // a move back to an ancestor
+	if len(headers) == 0 { // the head moved back to an ancestor
 		headers = []*types.Header{ev.Block.Header()}
 	}
 	return headers[max(0, len(headers)-maxHeads):]
 }
 
-// changedLogs are the logs that match, of blocks that are canonical no more, with removed set, and then of those that became it.
+// changedLogs are the matching logs of blocks that are no longer canonical, with removed set, followed by those
+// of blocks that became canonical.
 func changedLogs(ev chain.HeadEvent, query filters.FilterCriteria) (logs []*types.Log) {
 	for _, log := range slices.Concat(ev.Removed, ev.Logs) {
 		if logMatches(log, query) && inRange(log, query) {

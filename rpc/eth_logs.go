@@ -18,29 +18,30 @@ const (
 	maxSelectors = 1000 // addresses, or topics in one position, as in go-ethereum
 	maxHeads     = 128  // headers announced for one change of head
 
-	logQueries  = 4 // searches at once
-	logDeadline = 30 * time.Second
+	maxLogSearches   = 4 // concurrent
+	logSearchTimeout = 30 * time.Second
 )
 
-// logAPI is the part of the eth namespace about logs and subscriptions. Searches read
-// held blocks only, newest index or none: the header's bloom filter decides what is read.
+// logAPI is the part of the eth namespace about logs and subscriptions. Searches read stored blocks only.
+// There is no log index: a search reads every header in its range, and the receipts where the bloom filter
+// of the header matches.
 type logAPI struct {
-	b    *backend
-	gate *gate
-	fan  *headFan
+	b        *backend
+	searches *limiter
+	heads    *headFeed
 }
 
-// GetLogs returns the logs that match in the order of the chain. A range that begins
-// before the oldest block held is error 4444.
+// GetLogs returns the matching logs in chain order. A range that begins before the oldest stored block is
+// error 4444.
 func (api *logAPI) GetLogs(ctx context.Context, query filters.FilterCriteria) ([]*types.Log, error) {
 	if err := checkSelectors(query); err != nil {
 		return nil, err
 	}
-	ctx, leave, err := api.gate.enter(ctx, logDeadline)
+	ctx, release, err := api.searches.acquire(ctx, logSearchTimeout)
 	if err != nil {
 		return nil, err
 	}
-	defer leave()
+	defer release()
 	if query.BlockHash != nil {
 		return api.blockLogs(query)
 	}
@@ -98,7 +99,7 @@ func (api *logAPI) blockLogs(query filters.FilterCriteria) ([]*types.Log, error)
 	return logs, err
 }
 
-// resolve turns a range into numbers of held blocks.
+// resolve returns the block numbers of a range, all of them of stored blocks.
 func (api *logAPI) resolve(query filters.FilterCriteria) (first, last uint64, err error) {
 	number := func(n *big.Int) (uint64, error) {
 		tag := gethrpc.LatestBlockNumber
@@ -127,7 +128,7 @@ func (api *logAPI) resolve(query filters.FilterCriteria) (first, last uint64, er
 	return first, last, nil
 }
 
-// search returns the logs of one block that match.
+// search returns the matching logs of one block.
 func (api *logAPI) search(header *types.Header, query filters.FilterCriteria) ([]*types.Log, error) {
 	if !bloomMatches(header.Bloom, query) {
 		return nil, nil
@@ -167,8 +168,8 @@ func bloomMatches(bloom types.Bloom, query filters.FilterCriteria) bool {
 	return true
 }
 
-// logMatches compares a log with the addresses and topics asked for; an empty position
-// matches anything, but the log must have it.
+// logMatches reports whether a log has one of the addresses, and at each position one of the topics. An empty
+// position matches every topic, but the log must have one there.
 func logMatches(log *types.Log, query filters.FilterCriteria) bool {
 	if len(query.Addresses) > 0 && !slices.Contains(query.Addresses, log.Address) {
 		return false

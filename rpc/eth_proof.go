@@ -35,13 +35,13 @@ type slotProof struct {
 	Nodes proofNodes   `json:"proof"`
 }
 
-// proofKey is a storage key as the caller wrote it, which decides how it is written back.
+// proofKey is a storage key with its length in the request, which decides how the result shows it.
 type proofKey struct {
 	hash   common.Hash
 	length int // bytes
 }
 
-// String is the key as 32 bytes if it came so, as a quantity otherwise.
+// String is the key as 32 bytes if the request had 32, else as a quantity.
 func (k proofKey) String() string {
 	if k.length == common.HashLength {
 		return hexutil.Encode(k.hash[:])
@@ -49,7 +49,7 @@ func (k proofKey) String() string {
 	return hexutil.EncodeBig(k.hash.Big())
 }
 
-// GetProof returns an account with the trie nodes that prove it, and slots with theirs.
+// GetProof returns an account and slots of it, with their proofs.
 func (api *stateAPI) GetProof(ctx context.Context, address common.Address, storageKeys []string, at *gethrpc.BlockNumberOrHash) (*accountProof, error) {
 	if len(storageKeys) > maxProofKeys {
 		return nil, invalidParams("too many storage keys requested (max %d, got %d)", maxProofKeys, len(storageKeys))
@@ -61,12 +61,12 @@ func (api *stateAPI) GetProof(ctx context.Context, address common.Address, stora
 			return nil, invalidParams("%v: %q", err, hexKey)
 		}
 	}
-	return readState(ctx, api.b, at, func(ctx context.Context, v *view) (*accountProof, error) {
+	return readState(ctx, api.b, at, func(ctx context.Context, v *stateView) (*accountProof, error) {
 		return proveAccount(ctx, v, address, keys)
 	})
 }
 
-func proveAccount(ctx context.Context, v *view, address common.Address, keys []proofKey) (*accountProof, error) {
+func proveAccount(ctx context.Context, v *stateView, address common.Address, keys []proofKey) (*accountProof, error) {
 	result := &accountProof{
 		Address:     address,
 		Balance:     (*hexutil.Big)(v.state.GetBalance(address).ToBig()),
@@ -104,7 +104,7 @@ func proveAccount(ctx context.Context, v *view, address common.Address, keys []p
 	return result, nil
 }
 
-// prove returns the nodes from the root towards the hash of key, in hex.
+// prove returns the proof of a key that is present or absent.
 func prove(tr state.Trie, key []byte) (proofNodes, error) {
 	var proof proofNodes
 	if err := tr.Prove(crypto.Keccak256(key), &proof); err != nil {
@@ -113,7 +113,7 @@ func prove(tr state.Trie, key []byte) (proofNodes, error) {
 	return proof, nil
 }
 
-// proofNodes collects the nodes of a proof in the order in which they are found.
+// proofNodes are the trie nodes from the root towards a key, in hex. They are the writer that Trie.Prove takes.
 type proofNodes []string
 
 func (p *proofNodes) Put(_, value []byte) error {
@@ -123,8 +123,7 @@ func (p *proofNodes) Put(_, value []byte) error {
 
 func (p *proofNodes) Delete([]byte) error { return errors.ErrUnsupported }
 
-// decodeStorageKey reads up to 32 bytes of hex, with or without 0x, and says how many
-// there were.
+// decodeStorageKey decodes up to 32 bytes of hex, with or without 0x, and returns their number too.
 func decodeStorageKey(s string) (common.Hash, int, error) {
 	if strings.HasPrefix(s, "0x") || strings.HasPrefix(s, "0X") {
 		s = s[2:]

@@ -12,18 +12,17 @@ import (
 	"github.com/ethereum/go-ethereum/params"
 )
 
-// sendAPI is the part of the eth namespace that puts transactions into the pool.
-type sendAPI struct{ b *backend }
+// submitAPI is the part of the eth namespace that adds transactions to the pool.
+type submitAPI struct{ b *backend }
 
-// SendRawTransaction puts a signed transaction into the pool, from where peers get it. Blob
-// transactions come with their sidecar, whose proofs are made anew if they are of the time before
-// Osaka (EIP-7594), as in go-ethereum.
+// SendRawTransaction adds a signed transaction to the pool, which propagates it. A blob transaction comes with
+// its sidecar. From Osaka on, a sidecar with blob proofs is converted to cell proofs (EIP-7594), as in
+// go-ethereum.
 //
-// go-ethereum says that it took a transaction which its pool has no room or no use for right now, and
-// tries again by itself; this node says what the matter is.
-func (api *sendAPI) SendRawTransaction(ctx context.Context, input hexutil.Bytes) (common.Hash, error) {
+// If its pool is full, go-ethereum reports success and tries again later. This node returns the error.
+func (api *submitAPI) SendRawTransaction(ctx context.Context, input hexutil.Bytes) (common.Hash, error) {
 	if api.b.Pool == nil {
-		return common.Hash{}, &codedError{codeServer, "this node does not propagate transactions: send to another node"}
+		return common.Hash{}, &codedError{codeServer, "this node has no transaction pool: send the transaction to another node"}
 	}
 	tx := new(types.Transaction)
 	if err := tx.UnmarshalBinary(input); err != nil {
@@ -50,10 +49,10 @@ func (api *sendAPI) SendRawTransaction(ctx context.Context, input hexutil.Bytes)
 	return tx.Hash(), nil
 }
 
-// PendingTransactions lists the pooled transactions of the node's own accounts: it has none.
-func (api *sendAPI) PendingTransactions() []*transactionObject { return []*transactionObject{} }
+// PendingTransactions lists the pooled transactions of the node's own accounts: the node has no accounts.
+func (api *submitAPI) PendingTransactions() []*transactionObject { return []*transactionObject{} }
 
-// checkFee is go-ethereum's checkTxFee: limit is in ether, zero for none.
+// checkFee refuses a transaction whose fee exceeds the limit, in ether; zero is no limit.
 func checkFee(tx *types.Transaction, limit float64) error {
 	if limit == 0 {
 		return nil
@@ -66,18 +65,18 @@ func checkFee(tx *types.Transaction, limit float64) error {
 	return nil
 }
 
-// withPool asks the pool for something that may read state. It takes the place of a state query.
+// withPool runs a request to the pool that may read state. It counts as a state query for the limiter.
 func withPool[T any](ctx context.Context, b *backend, ask func(context.Context) (T, error)) (T, error) {
-	ctx, leave, err := b.states.enter(ctx, b.cfg.EVMTimeout)
+	ctx, release, err := b.stateQueries.acquire(ctx, b.cfg.EVMTimeout)
 	if err != nil {
 		var none T
 		return none, err
 	}
-	defer leave()
+	defer release()
 	return ask(ctx)
 }
 
-// pooled finds a transaction in the pool, if there is one.
+// pooled returns a transaction of the pool, nil if there is none.
 func (b *backend) pooled(hash common.Hash) *types.Transaction {
 	if b.Pool == nil {
 		return nil

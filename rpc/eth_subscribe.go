@@ -11,8 +11,8 @@ import (
 	"github.com/sunbeam-eth/sunbeam/chain"
 )
 
-// NewHeads announces every block that becomes canonical (eth_subscribe). After a jump
-// it announces the newest maxHeads of them.
+// NewHeads announces every block that becomes canonical (eth_subscribe). If one change of head makes more than
+// maxHeads canonical, it announces the newest of them.
 func (api *logAPI) NewHeads(ctx context.Context) (*gethrpc.Subscription, error) {
 	return api.subscribe(ctx, func(ev chain.HeadEvent, notify func(any)) {
 		for _, header := range newHeaders(ev) {
@@ -21,10 +21,10 @@ func (api *logAPI) NewHeads(ctx context.Context) (*gethrpc.Subscription, error) 
 	})
 }
 
-// Logs announces the logs of every block that becomes canonical, and once more, with
-// removed set, those of every block that no longer is (eth_subscribe).
+// Logs announces the logs of every block that becomes canonical, and again, with removed set, those of every
+// block that is no longer canonical (eth_subscribe).
 func (api *logAPI) Logs(ctx context.Context, query filters.FilterCriteria) (*gethrpc.Subscription, error) {
-	if err := checkFeed(query); err != nil {
+	if err := checkSubscription(query); err != nil {
 		return nil, err
 	}
 	return api.subscribe(ctx, func(ev chain.HeadEvent, notify func(any)) {
@@ -34,14 +34,14 @@ func (api *logAPI) Logs(ctx context.Context, query filters.FilterCriteria) (*get
 	})
 }
 
-func checkFeed(query filters.FilterCriteria) error {
+func checkSubscription(query filters.FilterCriteria) error {
 	if query.BlockHash != nil {
 		return invalidParams("can't subscribe to the logs of one block")
 	}
 	return checkSelectors(query)
 }
 
-// inRange applies the numbers of a subscription; tags stand for everything new.
+// inRange applies the block range of a subscription. Tags do not limit it.
 func inRange(log *types.Log, query filters.FilterCriteria) bool {
 	number := new(big.Int).SetUint64(log.BlockNumber)
 	if from := query.FromBlock; from != nil && from.Sign() >= 0 && number.Cmp(from) < 0 {
@@ -51,25 +51,24 @@ func inRange(log *types.Log, query filters.FilterCriteria) bool {
 	return to == nil || to.Sign() < 0 || number.Cmp(to) <= 0
 }
 
-// subscribe answers an eth_subscribe. The goroutine ends with the subscription, which
-// ends with its connection.
+// subscribe creates a subscription. Its goroutine ends with the subscription, which ends with its connection.
 func (api *logAPI) subscribe(ctx context.Context, each func(ev chain.HeadEvent, notify func(any))) (*gethrpc.Subscription, error) {
 	notifier, ok := gethrpc.NotifierFromContext(ctx)
 	if !ok || api.b.Heads == nil {
 		return nil, gethrpc.ErrNotificationsUnsupported
 	}
 	sub := notifier.CreateSubscription()
-	feed, stop := api.fan.subscribe()
+	events, unsubscribe := api.heads.subscribe()
 	go func() {
-		defer stop()
+		defer unsubscribe()
 		for {
 			select {
-			case ev, ok := <-feed:
+			case ev, ok := <-events:
 				if !ok {
-					api.b.log.Warn("Subscription ended: its connection takes events too slowly", "id", sub.ID)
+					api.b.log.Warn("Dropped slow subscription: its connection does not keep up with new heads", "id", sub.ID)
 					return
 				}
-				each(ev, func(v any) { _ = notifier.Notify(sub.ID, v) }) // a broken connection ends sub
+				each(ev, func(v any) { _ = notifier.Notify(sub.ID, v) }) // an error also ends sub
 			case err := <-sub.Err():
 				api.b.log.Debug("Subscription ended", "id", sub.ID, "err", err)
 				return

@@ -9,8 +9,12 @@ import (
 	gethrpc "github.com/ethereum/go-ethereum/rpc"
 )
 
-// GetTransactionByHash returns a canonical transaction or a pooled one, null if it is neither.
-func (api *chainAPI) GetTransactionByHash(hash common.Hash) (*transactionObject, error) {
+// transactionAPI is the part of the eth namespace that reads transactions and their receipts, from local
+// blocks and from the pool.
+type transactionAPI struct{ b *backend }
+
+// GetTransactionByHash returns a canonical or a pooled transaction, else null.
+func (api *transactionAPI) GetTransactionByHash(hash common.Hash) (*transactionObject, error) {
 	tx, blockHash, _, index := api.b.Chain.Transaction(hash)
 	if tx == nil {
 		if tx = api.b.pooled(hash); tx != nil {
@@ -26,7 +30,7 @@ func (api *chainAPI) GetTransactionByHash(hash common.Hash) (*transactionObject,
 }
 
 // GetTransactionByBlockNumberAndIndex returns a transaction of a canonical block.
-func (api *chainAPI) GetTransactionByBlockNumberAndIndex(number gethrpc.BlockNumber, index hexutil.Uint) (*transactionObject, error) {
+func (api *transactionAPI) GetTransactionByBlockNumberAndIndex(number gethrpc.BlockNumber, index hexutil.Uint) (*transactionObject, error) {
 	block, err := api.b.block(number)
 	if block == nil || err != nil {
 		return nil, err
@@ -35,7 +39,7 @@ func (api *chainAPI) GetTransactionByBlockNumberAndIndex(number gethrpc.BlockNum
 }
 
 // GetTransactionByBlockHashAndIndex returns a transaction of a block.
-func (api *chainAPI) GetTransactionByBlockHashAndIndex(hash common.Hash, index hexutil.Uint) (*transactionObject, error) {
+func (api *transactionAPI) GetTransactionByBlockHashAndIndex(hash common.Hash, index hexutil.Uint) (*transactionObject, error) {
 	block, err := api.b.blockByHash(hash)
 	if block == nil || err != nil {
 		return nil, err
@@ -43,8 +47,8 @@ func (api *chainAPI) GetTransactionByBlockHashAndIndex(hash common.Hash, index h
 	return transactionAt(block, uint64(index), api.b.Chain.Config()), nil
 }
 
-// GetRawTransactionByHash returns a canonical transaction or a pooled one in its network encoding.
-func (api *chainAPI) GetRawTransactionByHash(hash common.Hash) (hexutil.Bytes, error) {
+// GetRawTransactionByHash returns a canonical or a pooled transaction in its network encoding.
+func (api *transactionAPI) GetRawTransactionByHash(hash common.Hash) (hexutil.Bytes, error) {
 	tx, _, _, _ := api.b.Chain.Transaction(hash)
 	if tx == nil {
 		tx = api.b.pooled(hash)
@@ -56,13 +60,13 @@ func (api *chainAPI) GetRawTransactionByHash(hash common.Hash) (hexutil.Bytes, e
 }
 
 // GetRawTransactionByBlockNumberAndIndex returns a transaction in its network encoding.
-func (api *chainAPI) GetRawTransactionByBlockNumberAndIndex(number gethrpc.BlockNumber, index hexutil.Uint) (hexutil.Bytes, error) {
+func (api *transactionAPI) GetRawTransactionByBlockNumberAndIndex(number gethrpc.BlockNumber, index hexutil.Uint) (hexutil.Bytes, error) {
 	block, err := api.b.block(number)
 	return rawAt(block, index, err)
 }
 
 // GetRawTransactionByBlockHashAndIndex returns a transaction in its network encoding.
-func (api *chainAPI) GetRawTransactionByBlockHashAndIndex(hash common.Hash, index hexutil.Uint) (hexutil.Bytes, error) {
+func (api *transactionAPI) GetRawTransactionByBlockHashAndIndex(hash common.Hash, index hexutil.Uint) (hexutil.Bytes, error) {
 	block, err := api.b.blockByHash(hash)
 	return rawAt(block, index, err)
 }
@@ -74,8 +78,8 @@ func rawAt(block *types.Block, index hexutil.Uint, err error) (hexutil.Bytes, er
 	return block.Transactions()[index].MarshalBinary()
 }
 
-// GetTransactionReceipt returns the receipt of a canonical transaction, null if it is not held.
-func (api *chainAPI) GetTransactionReceipt(hash common.Hash) (jsonObject, error) {
+// GetTransactionReceipt returns the receipt of a canonical transaction, null if it is not stored.
+func (api *transactionAPI) GetTransactionReceipt(hash common.Hash) (jsonObject, error) {
 	tx, blockHash, _, index := api.b.Chain.Transaction(hash)
 	if tx == nil {
 		return nil, nil
@@ -89,7 +93,7 @@ func (api *chainAPI) GetTransactionReceipt(hash common.Hash) (jsonObject, error)
 		return nil, err
 	}
 	if index >= uint64(len(receipts)) {
-		return nil, errors.New("transaction index beyond the receipts of its block")
+		return nil, errors.New("transaction index exceeds the receipts of its block")
 	}
 	signer := types.LatestSigner(api.b.Chain.Config())
 	return receiptObject(receipts[index], tx, block.Header(), index, signer), nil

@@ -38,15 +38,15 @@ var (
 	userKey  = key(1)
 	userAddr = crypto.PubkeyToAddress(userKey.PublicKey)
 
-	counterAddr  = common.HexToAddress("0xc0") // counts its calls in slot 0 and logs them
+	counterAddr  = common.HexToAddress("0xc0") // counts its calls in slot 0 and emits a log
 	readerAddr   = common.HexToAddress("0xc1") // reads many accounts and slots
 	reverterAddr = common.HexToAddress("0xc2") // reverts with a reason
 	hasherAddr   = common.HexToAddress("0xc3") // returns the hash of the block three before
-	looperAddr   = common.HexToAddress("0xc4") // never ends
+	looperAddr   = common.HexToAddress("0xc4") // loops forever
 	logTopic     = common.HexToHash("0x70")
 )
 
-const worldBlocks = 12
+const mainChainBlocks = 12
 
 func key(n byte) *ecdsa.PrivateKey {
 	key, err := crypto.ToECDSA(common.LeftPadBytes([]byte{n}, 32))
@@ -56,8 +56,8 @@ func key(n byte) *ecdsa.PrivateKey {
 	return key
 }
 
-// world is a chain with all its state, made by go-ethereum.
-type world struct {
+// fixtureChain is a chain with all its state, made by go-ethereum.
+type fixtureChain struct {
 	config   *params.ChainConfig
 	genesis  *core.Genesis
 	blocks   []*types.Block // by number
@@ -65,15 +65,15 @@ type world struct {
 	db       ethdb.Database
 }
 
-var theWorld = sync.OnceValue(func() *world {
+var mainChain = sync.OnceValue(func() *fixtureChain {
 	config := *params.MergedTestChainConfig
-	w := &world{config: &config, genesis: &core.Genesis{
-		Config: &config, Alloc: worldAlloc(), Timestamp: 9000, GasLimit: 30_000_000, BaseFee: big.NewInt(params.InitialBaseFee), Difficulty: common.Big0,
+	w := &fixtureChain{config: &config, genesis: &core.Genesis{
+		Config: &config, Alloc: mainChainAlloc(), Timestamp: 9000, GasLimit: 30_000_000, BaseFee: big.NewInt(params.InitialBaseFee), Difficulty: common.Big0,
 	}}
 	signer := types.LatestSigner(&config)
-	db, blocks, receipts := core.GenerateChainWithGenesis(w.genesis, beacon.New(ethash.NewFaker()), worldBlocks, func(i int, g *core.BlockGen) {
+	db, blocks, receipts := core.GenerateChainWithGenesis(w.genesis, beacon.New(ethash.NewFaker()), mainChainBlocks, func(i int, g *core.BlockGen) {
 		g.SetCoinbase(common.Address{0xfe, 0xe0})
-		for _, tx := range worldTxs(i, g, &config) {
+		for _, tx := range mainChainTxs(i, g, &config) {
 			g.AddTx(types.MustSignNewTx(userKey, signer, tx))
 		}
 		if i%3 == 2 {
@@ -86,7 +86,7 @@ var theWorld = sync.OnceValue(func() *world {
 	return w
 })
 
-func worldAlloc() types.GenesisAlloc {
+func mainChainAlloc() types.GenesisAlloc {
 	alloc := core.SystemContractAllocs()
 	alloc[userAddr] = types.Account{Balance: new(big.Int).Mul(big.NewInt(1000), big.NewInt(params.Ether))}
 	for i := range 300 { // so that paths are several nodes deep
@@ -115,8 +115,8 @@ func worldAlloc() types.GenesisAlloc {
 	return alloc
 }
 
-// worldTxs are the transactions of a block, of every type in turn.
-func worldTxs(i int, g *core.BlockGen, config *params.ChainConfig) []types.TxData {
+// mainChainTxs are the transactions of a block. Successive blocks have different types.
+func mainChainTxs(i int, g *core.BlockGen, config *params.ChainConfig) []types.TxData {
 	nonce, price := g.TxNonce(userAddr), new(big.Int).Add(g.BaseFee(), big.NewInt(int64(i)*params.GWei+10))
 	tip, chainID := big.NewInt(int64(i)*params.GWei/2), config.ChainID
 	cap256, tip256 := uint256.MustFromBig(price), uint256.MustFromBig(tip)
@@ -143,18 +143,18 @@ func worldTxs(i int, g *core.BlockGen, config *params.ChainConfig) []types.TxDat
 	return txs
 }
 
-// fakeChain is a canonical chain in memory, and the part of it that a beaming node holds.
+// fakeChain is a canonical chain in memory, of which a part is stored.
 type fakeChain struct {
-	w       *world
+	w       *fixtureChain
 	head    int
 	oldest  int           // bodies and receipts
 	tail    int           // headers
 	final   int           // zero: not set
-	pending *types.Header // a header that is held, of a block that was not executed
+	pending *types.Header // stored header of a block that was not executed
 	feed    event.Feed
 }
 
-func newFakeChain() *fakeChain { return &fakeChain{w: theWorld(), head: worldBlocks} }
+func newFakeChain() *fakeChain { return &fakeChain{w: mainChain(), head: mainChainBlocks} }
 
 func (c *fakeChain) Config() *params.ChainConfig { return c.w.config }
 func (c *fakeChain) Genesis() *types.Block       { return c.w.blocks[0] }
@@ -238,11 +238,11 @@ func (c *fakeChain) SubscribeHead(ch chan<- chain.HeadEvent) event.Subscription 
 	return c.feed.Subscribe(ch)
 }
 
-// fakeStates serves states from the world's database as faults, and can fail the n-th.
+// fakeStates opens states whose every node is fetched from a database. It can fail the n-th fetch.
 type fakeStates struct {
 	db     ethdb.Database
 	window uint64
-	block  bool // fetches wait for their context
+	hang   bool // fetches hang until their context ends
 
 	mu      sync.Mutex
 	failAt  int // 1: the first fetch; 0: none
@@ -264,7 +264,7 @@ func (s *fakeStates) fail(at int) {
 }
 
 func (s *fakeStates) fetch(ctx context.Context) error {
-	if s.block {
+	if s.hang {
 		<-ctx.Done()
 		return ctx.Err()
 	}
@@ -297,23 +297,23 @@ func (s *fakeStates) FetchCode(ctx context.Context, hash common.Hash) ([]byte, e
 	return nil, trie.ErrUnavailable
 }
 
-// noStore misses everything.
+// noStore stores no nodes.
 type noStore struct{}
 
 func (noStore) Node(common.Hash, []byte, common.Hash) ([]byte, error) { return nil, nil }
 func (noStore) Code(common.Hash) ([]byte, error)                      { return nil, nil }
 
-// fakeEngine answers what it is told to, or waits for its context.
+// fakeEngine returns a fixed result, or hangs until its context ends.
 type fakeEngine struct {
 	mu     sync.Mutex
 	status engine.PayloadStatusV1
 	err    error
-	wait   bool
+	hang   bool
 	blocks []*types.Block
 }
 
-func (e *fakeEngine) answer(ctx context.Context) (engine.PayloadStatusV1, error) {
-	if e.wait {
+func (e *fakeEngine) result(ctx context.Context) (engine.PayloadStatusV1, error) {
+	if e.hang {
 		<-ctx.Done()
 		return engine.PayloadStatusV1{}, ctx.Err()
 	}
@@ -324,14 +324,14 @@ func (e *fakeEngine) NewPayload(ctx context.Context, block *types.Block) (engine
 	e.mu.Lock()
 	e.blocks = append(e.blocks, block)
 	e.mu.Unlock()
-	return e.answer(ctx)
+	return e.result(ctx)
 }
 
 func (e *fakeEngine) Forkchoice(ctx context.Context, _ engine.ForkchoiceStateV1) (engine.PayloadStatusV1, error) {
-	return e.answer(ctx)
+	return e.result(ctx)
 }
 
-// node is a server with all its parts at hand, not running.
+// fakeNode is a server with its fake backend, not running.
 type fakeNode struct {
 	*Server
 	chain  *fakeChain
@@ -341,7 +341,7 @@ type fakeNode struct {
 
 func newFakeNode(t *testing.T, change ...func(*Config, *Backend)) *fakeNode {
 	t.Helper()
-	n := &fakeNode{chain: newFakeChain(), states: &fakeStates{db: theWorld().db, window: 128}, engine: new(fakeEngine)}
+	n := &fakeNode{chain: newFakeChain(), states: &fakeStates{db: mainChain().db, window: 128}, engine: new(fakeEngine)}
 	cfg := Config{
 		GasCap: DefaultGasCap, EVMTimeout: DefaultEVMTimeout, Log: slog.New(slog.NewTextHandler(testWriter{t}, nil)),
 		Identity: Identity{Name: "Sunbeam/v1/test", Version: "v1", NetworkID: 7, DataDir: "/data"},
@@ -361,7 +361,7 @@ func newFakeNode(t *testing.T, change ...func(*Config, *Backend)) *fakeNode {
 func (n *fakeNode) client(t *testing.T) *gethrpc.Client {
 	t.Helper()
 	srv := gethrpc.NewServer()
-	if err := n.register(srv, append(n.namespaces(), "engine"), &engineAPI{b: n.b, gate: n.calls}); err != nil {
+	if err := n.register(srv, append(n.namespaces(), "engine"), &engineAPI{b: n.b, limiter: n.engineCalls}); err != nil {
 		t.Fatal(err)
 	}
 	client := gethrpc.DialInProc(srv)

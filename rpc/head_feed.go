@@ -8,28 +8,28 @@ import (
 )
 
 const (
-	headBuffer = 16  // events between the chain and the fan-out
-	feedBuffer = 128 // events that a slow subscriber may be behind
+	headBuffer       = 16  // events between the chain and the feed
+	subscriberBuffer = 128 // events that a subscriber may be behind
 )
 
-// headFan passes head events on to subscribers. The chain waits for its readers, and a
-// subscriber may be a slow connection: so this reader never waits, and a subscriber that
-// falls feedBuffer events behind is dropped.
-type headFan struct {
+// headFeed distributes the chain's head events to subscribers. The chain waits for its reader, and a
+// subscriber may be a slow connection. So the feed never waits: it drops a subscriber that is more than
+// subscriberBuffer events behind.
+type headFeed struct {
 	mu struct {
 		sync.Mutex
-		feeds map[chan chain.HeadEvent]struct{} // nil once run has returned
+		subscribers map[chan chain.HeadEvent]struct{} // nil once run has returned
 	}
 }
 
-func newHeadFan() *headFan {
-	f := new(headFan)
-	f.mu.feeds = make(map[chan chain.HeadEvent]struct{})
+func newHeadFeed() *headFeed {
+	f := new(headFeed)
+	f.mu.subscribers = make(map[chan chain.HeadEvent]struct{})
 	return f
 }
 
-// run reads events until ctx ends, then ends all feeds.
-func (f *headFan) run(ctx context.Context, heads Heads) error {
+// run distributes events until ctx ends, then drops all subscribers.
+func (f *headFeed) run(ctx context.Context, heads Heads) error {
 	defer f.close()
 	events := make(chan chain.HeadEvent, headBuffer)
 	sub := heads.SubscribeHead(events)
@@ -37,7 +37,7 @@ func (f *headFan) run(ctx context.Context, heads Heads) error {
 	for {
 		select {
 		case ev := <-events:
-			f.send(ev)
+			f.broadcast(ev)
 		case err := <-sub.Err():
 			return err
 		case <-ctx.Done():
@@ -46,42 +46,42 @@ func (f *headFan) run(ctx context.Context, heads Heads) error {
 	}
 }
 
-func (f *headFan) send(ev chain.HeadEvent) {
+func (f *headFeed) broadcast(ev chain.HeadEvent) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for feed := range f.mu.feeds {
+	for events := range f.mu.subscribers {
 		select {
-		case feed <- ev:
+		case events <- ev:
 		default:
-			delete(f.mu.feeds, feed)
-			close(feed)
+			delete(f.mu.subscribers, events)
+			close(events)
 		}
 	}
 }
 
-func (f *headFan) close() {
+func (f *headFeed) close() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for feed := range f.mu.feeds {
-		close(feed)
+	for events := range f.mu.subscribers {
+		close(events)
 	}
-	f.mu.feeds = nil
+	f.mu.subscribers = nil
 }
 
-// subscribe returns a feed; it is closed when the subscriber is too slow or the server
-// ends. stop must be called.
-func (f *headFan) subscribe() (feed <-chan chain.HeadEvent, stop func()) {
-	ch := make(chan chain.HeadEvent, feedBuffer)
+// subscribe returns a channel of events. It is closed when the subscriber is dropped. The caller must
+// call unsubscribe.
+func (f *headFeed) subscribe() (_ <-chan chain.HeadEvent, unsubscribe func()) {
+	events := make(chan chain.HeadEvent, subscriberBuffer)
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.mu.feeds == nil {
-		close(ch)
-		return ch, func() {}
+	if f.mu.subscribers == nil {
+		close(events)
+		return events, func() {}
 	}
-	f.mu.feeds[ch] = struct{}{}
-	return ch, func() {
+	f.mu.subscribers[events] = struct{}{}
+	return events, func() {
 		f.mu.Lock()
 		defer f.mu.Unlock()
-		delete(f.mu.feeds, ch)
+		delete(f.mu.subscribers, events)
 	}
 }

@@ -10,11 +10,11 @@ import (
 	"strings"
 )
 
-// jwtSecretBytes is the size that the Engine API's authentication.md asks for.
+// jwtSecretBytes is the size of a secret (execution-apis, src/engine/authentication.md).
 const jwtSecretBytes = 32
 
-// readJWTSecret reads a secret of 32 bytes in hex, with or without 0x. An absent file is
-// fs.ErrNotExist. No error quotes what the file says.
+// readJWTSecret reads a secret of 32 bytes in hex, with or without 0x. If the file does not exist the error
+// is fs.ErrNotExist. Errors do not quote the content.
 func readJWTSecret(path string) ([]byte, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
@@ -24,7 +24,7 @@ func readJWTSecret(path string) ([]byte, error) {
 	digits = strings.TrimPrefix(strings.TrimPrefix(digits, "0x"), "0X")
 	secret, err := hex.DecodeString(digits)
 	if err != nil {
-		return nil, fmt.Errorf("JWT secret file %s: not hexadecimal", path)
+		return nil, fmt.Errorf("JWT secret file %s: not hexadecimal, want %d hex digits", path, 2*jwtSecretBytes)
 	}
 	if len(secret) != jwtSecretBytes {
 		return nil, fmt.Errorf("JWT secret file %s: %d bytes, want %d", path, len(secret), jwtSecretBytes)
@@ -32,8 +32,8 @@ func readJWTSecret(path string) ([]byte, error) {
 	return secret, nil
 }
 
-// ObtainJWTSecret reads the secret from path. If the file is absent it makes one there,
-// mode 0600.
+// ObtainJWTSecret reads the secret from a file. If the file does not exist it creates one with a random
+// secret, mode 0600.
 func ObtainJWTSecret(path string) ([]byte, error) {
 	secret, err := readJWTSecret(path)
 	if err == nil || !errors.Is(err, fs.ErrNotExist) {

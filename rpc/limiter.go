@@ -9,50 +9,50 @@ import (
 	"golang.org/x/sync/semaphore"
 )
 
-// gate bounds work that may fetch: how much of it runs at once and how long each piece
-// may take. All of it ends when the server does.
-type gate struct {
-	what  string
-	size  int64
-	slots *semaphore.Weighted
-	life  atomic.Pointer[context.Context] // the server's Run; nil before it
+// limiter bounds requests of one kind that may wait for the network: how many run at once, and for how
+// long each. All of them end when the server does.
+type limiter struct {
+	kind      string // as error texts name it, plural
+	limit     int64
+	slots     *semaphore.Weighted
+	serverCtx atomic.Pointer[context.Context] // ends with Server.Run; nil before
 }
 
-func newGate(what string, size int) *gate {
-	return &gate{what: what, size: int64(size), slots: semaphore.NewWeighted(int64(size))}
+func newLimiter(kind string, limit int) *limiter {
+	return &limiter{kind: kind, limit: int64(limit), slots: semaphore.NewWeighted(int64(limit))}
 }
 
-// enter waits for a slot. The context it returns ends with ctx, after limit (zero: no
-// limit; waiting counts), or with the server; with an error, it has ended. leave must be
-// called unless there is an error.
-func (g *gate) enter(ctx context.Context, limit time.Duration) (_ context.Context, leave func(), err error) {
+// acquire waits for a slot. The context that it returns ends with ctx, with the server, or after the
+// timeout (zero: none), in which the wait for the slot counts. Without an error, release must be called;
+// with an error the returned context has ended.
+func (l *limiter) acquire(ctx context.Context, timeout time.Duration) (_ context.Context, release func(), err error) {
 	var cancel context.CancelFunc
-	if limit > 0 {
-		ctx, cancel = context.WithTimeout(ctx, limit)
+	if timeout > 0 {
+		ctx, cancel = context.WithTimeout(ctx, timeout)
 	} else {
 		ctx, cancel = context.WithCancel(ctx)
 	}
 	unbind := func() bool { return true }
-	if life := g.life.Load(); life != nil {
-		unbind = context.AfterFunc(*life, cancel)
+	if server := l.serverCtx.Load(); server != nil {
+		unbind = context.AfterFunc(*server, cancel)
 	}
-	if err := g.slots.Acquire(ctx, 1); err != nil {
+	if err := l.slots.Acquire(ctx, 1); err != nil {
 		unbind()
 		cancel()
-		return ctx, nil, &codedError{codeLimitExceeded, fmt.Sprintf("%d %s are running already: %v", g.size, g.what, err)}
+		return ctx, nil, &codedError{codeLimitExceeded, fmt.Sprintf("too many concurrent %s (limit %d), try again: %v", l.kind, l.limit, err)}
 	}
 	return ctx, func() {
 		unbind()
 		cancel()
-		g.slots.Release(1)
+		l.slots.Release(1)
 	}, nil
 }
 
-// drain waits until nothing is inside, or ctx ends.
-func (g *gate) drain(ctx context.Context) error {
-	if err := g.slots.Acquire(ctx, g.size); err != nil {
-		return fmt.Errorf("%s still running: %w", g.what, err)
+// wait waits until no request holds a slot, or ctx ends.
+func (l *limiter) wait(ctx context.Context) error {
+	if err := l.slots.Acquire(ctx, l.limit); err != nil {
+		return fmt.Errorf("%s still running: %w", l.kind, err)
 	}
-	g.slots.Release(g.size)
+	l.slots.Release(l.limit)
 	return nil
 }

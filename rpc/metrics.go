@@ -6,37 +6,43 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// meters is what this package measures. The duration of every method is in
-// go-ethereum's registry already.
-type meters struct {
-	engine  *prometheus.CounterVec // by method and status
-	states  *prometheus.CounterVec // by outcome
-	seconds prometheus.Histogram
+// metrics are this package's. The duration of each method is in go-ethereum's registry (rpc_duration_*).
+type metrics struct {
+	engineRequests    *prometheus.CounterVec // by method and status
+	stateQueries      *prometheus.CounterVec // by outcome
+	stateQuerySeconds prometheus.Histogram
 }
 
-func newMeters(registerer prometheus.Registerer) *meters {
-	m := &meters{
-		engine: prometheus.NewCounterVec(prometheus.CounterOpts{
+// Outcomes of a state query.
+const (
+	outcomeOK          = "ok"          // a result, or an error of the request itself
+	outcomeUnavailable = "unavailable" // state could not be fetched
+	outcomeBusy        = "busy"        // no slot within the timeout
+)
+
+func newMetrics(registerer prometheus.Registerer) *metrics {
+	m := &metrics{
+		engineRequests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "beam_engine_requests_total",
-			Help: "Engine API calls that carry a block or a fork choice, by method and by the status answered.",
+			Help: "newPayload and forkchoiceUpdated requests, by method and returned payload status.",
 		}, []string{"method", "status"}),
-		states: prometheus.NewCounterVec(prometheus.CounterOpts{
+		stateQueries: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "beam_rpc_state_queries_total",
-			Help: "JSON-RPC state queries: ok (answered or refused on its merits), unavailable (state could not be had), busy (no slot).",
+			Help: "JSON-RPC state queries by outcome: ok (a result, or an error of the request itself), unavailable (state could not be fetched), busy (too many concurrent queries).",
 		}, []string{"outcome"}),
-		seconds: prometheus.NewHistogram(prometheus.HistogramOpts{
+		stateQuerySeconds: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name:    "beam_rpc_state_query_seconds",
-			Help:    "Time of JSON-RPC state queries, faults included.",
+			Help:    "Duration of JSON-RPC state queries, including the fetches of missing state.",
 			Buckets: prometheus.ExponentialBuckets(0.001, 2, 14),
 		}),
 	}
 	if registerer != nil {
-		registerer.MustRegister(m.engine, m.states, m.seconds)
+		registerer.MustRegister(m.engineRequests, m.stateQueries, m.stateQuerySeconds)
 	}
 	return m
 }
 
-func (m *meters) state(outcome string, start time.Time) {
-	m.states.WithLabelValues(outcome).Inc()
-	m.seconds.Observe(time.Since(start).Seconds())
+func (m *metrics) observeStateQuery(outcome string, start time.Time) {
+	m.stateQueries.WithLabelValues(outcome).Inc()
+	m.stateQuerySeconds.Observe(time.Since(start).Seconds())
 }

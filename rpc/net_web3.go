@@ -10,7 +10,7 @@ import (
 // netAPI is the net namespace.
 type netAPI struct{ b *backend }
 
-// Listening is always true.
+// Listening returns true.
 func (api *netAPI) Listening() bool { return true }
 
 // PeerCount returns the number of connected peers.
@@ -27,7 +27,7 @@ func (api *netAPI) Version() string { return strconv.FormatUint(api.b.cfg.Identi
 // web3API is the web3 namespace.
 type web3API struct{ b *backend }
 
-// ClientVersion returns the client's name and version.
+// ClientVersion returns name and version of the node.
 func (api *web3API) ClientVersion() string { return api.b.cfg.Identity.Name }
 
 // Sha3 returns the keccak256 of the input.

@@ -17,55 +17,56 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// shutdownTimeout bounds how long requests in flight are waited for.
+// shutdownTimeout is how long Run waits for requests in flight.
 const shutdownTimeout = 3 * time.Second
 
-// Server serves all endpoints of a node.
+// Server serves the endpoints of a node.
 type Server struct {
-	cfg    Config
-	log    *slog.Logger
-	b      *backend
-	fan    *headFan
-	logs   *gate         // log queries
-	calls  *gate         // Engine API calls
-	apis   []gethrpc.API // all, the authenticated ones marked
-	inproc *gethrpc.Server
-	ready  chan struct{}
-	addrs  atomic.Pointer[Addrs]
+	cfg         Config
+	log         *slog.Logger
+	b           *backend
+	heads       *headFeed
+	logSearches *limiter
+	engineCalls *limiter
+	apis        []gethrpc.API // all namespaces but engine
+	inproc      *gethrpc.Server
+	ready       chan struct{}
+	addrs       atomic.Pointer[Addrs]
 }
 
-// Addrs is where a server listens; empty for what is not enabled.
+// Addrs are the addresses of the endpoints, empty for those that are not enabled.
 type Addrs struct {
 	HTTP, WS, Auth string // host:port
 	IPC            string // path
 }
 
-// NewServer checks the configuration and registers the namespaces. It opens and creates
-// nothing; an error names the flag or the file that is wrong.
+// NewServer checks the configuration and registers the namespaces. It opens no endpoint and creates no file.
+// An error names the wrong flag or file.
 func NewServer(cfg Config, nodeBackend Backend) (*Server, error) {
 	cfg = cfg.withDefaults()
-	b := &backend{Backend: nodeBackend, cfg: cfg, log: cfg.Log, meters: newMeters(cfg.Registerer)}
-	b.states = newGate("state queries", cfg.StateQueries)
+	b := &backend{Backend: nodeBackend, cfg: cfg, log: cfg.Log, metrics: newMetrics(cfg.Registerer)}
+	b.stateQueries = newLimiter("state queries", cfg.StateQueries)
 	s := &Server{
-		cfg:    cfg,
-		log:    cfg.Log,
-		b:      b,
-		fan:    newHeadFan(),
-		logs:   newGate("log queries", logQueries),
-		calls:  newGate("Engine API calls", engineCalls),
-		inproc: gethrpc.NewServer(),
-		ready:  make(chan struct{}),
+		cfg:         cfg,
+		log:         cfg.Log,
+		b:           b,
+		heads:       newHeadFeed(),
+		logSearches: newLimiter("log searches", maxLogSearches),
+		engineCalls: newLimiter("Engine API calls", maxEngineCalls),
+		inproc:      gethrpc.NewServer(),
+		ready:       make(chan struct{}),
 	}
-	logs := &logAPI{b, s.logs, s.fan}
+	logs := &logAPI{b, s.logSearches, s.heads}
 	s.apis = []gethrpc.API{
-		{Namespace: "eth", Service: &chainAPI{b}},
+		{Namespace: "eth", Service: &clientAPI{b}},
+		{Namespace: "eth", Service: &blockAPI{b}},
+		{Namespace: "eth", Service: &transactionAPI{b}},
 		{Namespace: "eth", Service: &stateAPI{b}},
 		{Namespace: "eth", Service: &callAPI{b}},
 		{Namespace: "eth", Service: &feeAPI{b}},
-		{Namespace: "eth", Service: &sendAPI{b}},
+		{Namespace: "eth", Service: &submitAPI{b}},
 		{Namespace: "eth", Service: logs},
 		{Namespace: "eth", Service: newFilterAPI(logs)},
-		{Namespace: "eth", Service: &aboutAPI{b}},
 		{Namespace: "net", Service: &netAPI{b}},
 		{Namespace: "web3", Service: &web3API{b}},
 		{Namespace: "admin", Service: &adminAPI{b}},
@@ -81,11 +82,11 @@ func NewServer(cfg Config, nodeBackend Backend) (*Server, error) {
 			return nil, err
 		}
 	}
-	engine := &engineAPI{b: b, gate: s.calls, limit: patienceInProc}
+	engine := &engineAPI{b: b, limiter: s.engineCalls, maxTimeout: responseTimeoutInProc}
 	return s, s.register(s.inproc, node.DefaultAuthModules, engine)
 }
 
-// namespaces are those that may be named in --http.api and --ws.api.
+// namespaces are the values that --http.api and --ws.api accept.
 func (s *Server) namespaces() (names []string) {
 	for _, api := range s.apis {
 		if !slices.Contains(names, api.Namespace) {
@@ -95,7 +96,7 @@ func (s *Server) namespaces() (names []string) {
 	return names
 }
 
-// register adds namespaces to an RPC server, and the engine namespace if it is given.
+// register adds the namespaces among modules to an RPC server. A nil engine is not added.
 func (s *Server) register(srv *gethrpc.Server, modules []string, engine *engineAPI) error {
 	apis := s.apis
 	if engine != nil {
@@ -112,14 +113,14 @@ func (s *Server) register(srv *gethrpc.Server, modules []string, engine *engineA
 	return nil
 }
 
-// EngineClient returns a client of the engine and eth namespaces within this process, for
-// the built-in light client. Its calls are answered within the light client's patience.
+// EngineClient returns an in-process client of the namespaces engine and eth, for the built-in light client.
+// Its calls return before the light client times out.
 func (s *Server) EngineClient() *gethrpc.Client { return gethrpc.DialInProc(s.inproc) }
 
 // Ready is closed once all endpoints are open.
 func (s *Server) Ready() <-chan struct{} { return s.ready }
 
-// Addrs says where the server listens. It is empty before Ready.
+// Addrs returns the addresses of the endpoints. They are empty before Ready.
 func (s *Server) Addrs() Addrs {
 	if addrs := s.addrs.Load(); addrs != nil {
 		return *addrs
@@ -127,24 +128,24 @@ func (s *Server) Addrs() Addrs {
 	return Addrs{}
 }
 
-// Run opens all endpoints and serves until ctx ends; then it ends what is in flight,
-// waits for it and returns nil. Errors name the endpoint. It may be called once.
+// Run opens all endpoints and serves until ctx ends. Then it cancels the requests in flight, waits for them
+// and returns nil. An error names the endpoint. Run may be called once.
 func (s *Server) Run(ctx context.Context) error {
 	defer s.inproc.Stop()
 	endpoints, err := s.open(ctx)
 	if err != nil {
 		for _, e := range endpoints {
-			e.abandon()
+			e.close()
 		}
 		return err
 	}
 	group, ctx := errgroup.WithContext(ctx)
-	gates := []*gate{s.b.states, s.logs, s.calls}
-	for _, g := range gates {
-		g.life.Store(&ctx)
+	limiters := []*limiter{s.b.stateQueries, s.logSearches, s.engineCalls}
+	for _, l := range limiters {
+		l.serverCtx.Store(&ctx)
 	}
 	if s.b.Heads != nil {
-		group.Go(func() error { return s.fan.run(ctx, s.b.Heads) })
+		group.Go(func() error { return s.heads.run(ctx, s.b.Heads) })
 	}
 	for _, e := range endpoints {
 		group.Go(func() error { return e.run(ctx) })
@@ -152,23 +153,23 @@ func (s *Server) Run(ctx context.Context) error {
 	close(s.ready)
 	err = group.Wait()
 
-	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
+	wait, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
 	defer cancel()
-	for _, g := range gates {
-		if err := g.drain(drain); err != nil {
-			s.log.Warn("Requests did not end in time", "err", err)
+	for _, l := range limiters {
+		if err := l.wait(wait); err != nil {
+			s.log.Warn("Requests still running at shutdown", "err", err)
 		}
 	}
 	return err
 }
 
-// endpoint listens somewhere.
+// endpoint is a listener with its connections.
 type endpoint interface {
-	run(ctx context.Context) error // serve until ctx ends, then end all connections
-	abandon()                      // close without having run
+	run(ctx context.Context) error // serves until ctx ends, then closes all connections
+	close()                        // instead of run, when another endpoint cannot be opened
 }
 
-// open listens everywhere. It returns what it opened also with an error.
+// open opens all endpoints. With an error it returns those that are open.
 func (s *Server) open(ctx context.Context) (endpoints []endpoint, err error) {
 	var addrs Addrs
 	if s.cfg.Auth.Enabled {
@@ -202,7 +203,7 @@ func (s *Server) open(ctx context.Context) (endpoints []endpoint, err error) {
 	return endpoints, nil
 }
 
-// openWeb opens the plain HTTP and WebSocket endpoints; one, if they share an address.
+// openWeb opens the HTTP and WebSocket endpoints without authentication. They are one if they share a port.
 func (s *Server) openWeb(ctx context.Context) (opened []*webEndpoint, err error) {
 	var web *webEndpoint
 	if cfg := s.cfg.HTTP; cfg.Enabled {
@@ -211,14 +212,14 @@ func (s *Server) openWeb(ctx context.Context) (opened []*webEndpoint, err error)
 		if err != nil {
 			return nil, err
 		}
-		web.http = &mount{srv: srv, prefix: cfg.Prefix, handler: node.NewHTTPHandlerStack(srv, cfg.CORS, cfg.VHosts, nil, false)}
+		web.http = &route{srv: srv, prefix: cfg.Prefix, handler: node.NewHTTPHandlerStack(srv, cfg.CORS, cfg.VHosts, nil, false)}
 	}
 	if cfg := s.cfg.WS; cfg.Enabled {
 		srv, err := s.newRPC(cfg.Modules)
 		if err != nil {
 			return nil, err
 		}
-		ws := &mount{srv: srv, prefix: cfg.Prefix, handler: node.NewWSHandlerStack(srv.WebsocketHandler(cfg.Origins), nil)}
+		ws := &route{srv: srv, prefix: cfg.Prefix, handler: node.NewWSHandlerStack(srv.WebsocketHandler(cfg.Origins), nil)}
 		if web != nil && cfg.Port != 0 && cfg.Port == s.cfg.HTTP.Port {
 			web.name, web.ws = "HTTP and WebSocket", ws
 		} else {
@@ -239,16 +240,16 @@ func (s *Server) openWeb(ctx context.Context) (opened []*webEndpoint, err error)
 	return opened, nil
 }
 
-// openAuth opens the Engine API endpoint. It makes the JWT secret if there is none.
+// openAuth opens the Engine API endpoint. It creates the JWT secret if there is none.
 func (s *Server) openAuth(ctx context.Context) (*webEndpoint, error) {
 	secret, err := ObtainJWTSecret(s.cfg.Auth.JWTFile)
 	if err != nil {
 		return nil, err
 	}
-	engine := &engineAPI{b: s.b, gate: s.calls}
+	engine := &engineAPI{b: s.b, limiter: s.engineCalls}
 	e := s.newWeb("Engine API", s.cfg.Auth.Host, s.cfg.Auth.Port)
 	e.http1Only = true
-	for _, m := range []**mount{&e.http, &e.ws} {
+	for _, m := range []**route{&e.http, &e.ws} {
 		srv := gethrpc.NewServer()
 		srv.SetBatchLimits(authBatchItems, authBatchBytes)
 		srv.SetHTTPBodyLimit(authBodyBytes)
@@ -256,14 +257,14 @@ func (s *Server) openAuth(ctx context.Context) (*webEndpoint, error) {
 		if err := s.register(srv, node.DefaultAuthModules, engine); err != nil {
 			return nil, err
 		}
-		*m = &mount{srv: srv}
+		*m = &route{srv: srv}
 	}
 	e.http.handler = node.NewHTTPHandlerStack(e.http.srv, node.DefaultAuthCors, s.cfg.Auth.VHosts, secret, true)
 	e.ws.handler = node.NewWSHandlerStack(e.ws.srv.WebsocketHandler(node.DefaultAuthOrigins), secret)
 	return e, e.listen(ctx)
 }
 
-// newRPC makes an RPC server for an endpoint without authentication.
+// newRPC returns an RPC server for an endpoint without authentication.
 func (s *Server) newRPC(modules []string) (*gethrpc.Server, error) {
 	srv := gethrpc.NewServer()
 	srv.SetBatchLimits(s.cfg.BatchItems, s.cfg.BatchBytes)

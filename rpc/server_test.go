@@ -2,7 +2,6 @@ package rpc
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -14,21 +13,17 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
-	"github.com/ethereum/go-ethereum/beacon/engine"
 	"github.com/ethereum/go-ethereum/common"
-	"github.com/ethereum/go-ethereum/common/hexutil"
-	"github.com/ethereum/go-ethereum/core/types"
 	"github.com/ethereum/go-ethereum/node"
 	gethp2p "github.com/ethereum/go-ethereum/p2p"
 	"github.com/ethereum/go-ethereum/p2p/enode"
 	gethrpc "github.com/ethereum/go-ethereum/rpc"
 )
 
-// everywhere enables all endpoints on free ports.
-func everywhere(t *testing.T) func(*Config, *Backend) {
+// allEndpoints enables all endpoints on free ports.
+func allEndpoints(t *testing.T) func(*Config, *Backend) {
 	dir := t.TempDir()
 	return func(c *Config, _ *Backend) {
 		c.HTTP = HTTP{Enabled: true, Host: "127.0.0.1", Modules: []string{"eth", "net", "web3", "beam"}, VHosts: []string{"localhost"}}
@@ -38,7 +33,7 @@ func everywhere(t *testing.T) func(*Config, *Backend) {
 	}
 }
 
-// start runs a server until the test ends or stop is called; stop waits for it.
+// start runs the server until the test ends or stop is called; stop waits for Run.
 func (n *fakeNode) start(t *testing.T) (stop func() error) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -85,9 +80,9 @@ func (n *fakeNode) secret(t *testing.T) [32]byte {
 	return [32]byte(secret)
 }
 
-// TestEndpoints asks every endpoint, and checks what each of them serves.
+// TestEndpoints checks the namespaces of every endpoint, and calls a method on each.
 func TestEndpoints(t *testing.T) {
-	n := newFakeNode(t, everywhere(t))
+	n := newFakeNode(t, allEndpoints(t))
 	n.start(t)
 	addrs := n.Addrs()
 	auth := gethrpc.WithHTTPAuth(node.NewJWTAuth(n.secret(t)))
@@ -115,7 +110,7 @@ func TestEndpoints(t *testing.T) {
 		if got := strings.Join(names, " "); got != test.modules {
 			t.Errorf("%s serves %s, want %s", test.url, got, test.modules)
 		}
-		if got := answer(client, rpcCall{"eth_getBalance", []any{common.HexToAddress("0x10005"), "latest"}}); got != `"0x6"` {
+		if got := response(client, rpcCall{"eth_getBalance", []any{common.HexToAddress("0x10005"), "latest"}}); got != `"0x6"` {
 			t.Errorf("%s: balance %s", test.url, got)
 		}
 	}
@@ -125,9 +120,9 @@ func TestEndpoints(t *testing.T) {
 	}
 }
 
-// TestAttach makes the calls of geth's console when it attaches (console/console.go).
+// TestAttach makes the calls of geth's console on attach (console/console.go).
 func TestAttach(t *testing.T) {
-	n := newFakeNode(t, everywhere(t), func(_ *Config, b *Backend) { b.Network, b.Beam = fakeNetwork{}, fakeBeam{} })
+	n := newFakeNode(t, allEndpoints(t), func(_ *Config, b *Backend) { b.Network, b.Beam = fakeNetwork{}, fakeBeam{} })
 	n.start(t)
 	client := dial(t, n.Addrs().IPC)
 	for method, want := range map[string]string{
@@ -140,12 +135,12 @@ func TestAttach(t *testing.T) {
 		"beam_status":        `{"phase":"beaming"}`,
 		"eth_syncing":        `{"currentBlock":"0x2","highestBlock":"0x3","startingBlock":"0x1"}`,
 	} {
-		if got := answer(client, rpcCall{method, nil}); !strings.HasPrefix(got, want) {
+		if got := response(client, rpcCall{method, nil}); !strings.HasPrefix(got, want) {
 			t.Errorf("%s: %s", method, got)
 		}
 	}
 	url := "enode://" + strings.Repeat("0", 127) + "1@127.0.0.1:1"
-	if got := answer(client, rpcCall{"admin_addPeer", []any{url}}); !strings.Contains(got, "invalid enode") {
+	if got := response(client, rpcCall{"admin_addPeer", []any{url}}); !strings.Contains(got, "invalid enode") {
 		t.Errorf("admin_addPeer: %s", got)
 	}
 }
@@ -153,18 +148,22 @@ func TestAttach(t *testing.T) {
 type fakeNetwork struct{}
 
 func (fakeNetwork) PeersInfo() []*gethp2p.PeerInfo { return nil }
-func (fakeNetwork) NodeInfo() *gethp2p.NodeInfo    { return &gethp2p.NodeInfo{ID: "me"} }
-func (fakeNetwork) AddPeer(*enode.Node)            {}
-func (fakeNetwork) RemovePeer(*enode.Node)         {}
+
+func (fakeNetwork) NodeInfo() *gethp2p.NodeInfo { return &gethp2p.NodeInfo{ID: "me"} }
+
+func (fakeNetwork) AddPeer(*enode.Node) {}
+
+func (fakeNetwork) RemovePeer(*enode.Node) {}
 
 type fakeBeam struct{}
 
 func (fakeBeam) Progress() Progress { return Progress{Syncing: true, Start: 1, Current: 2, Highest: 3} }
-func (fakeBeam) Status() any        { return map[string]string{"phase": "beaming"} }
 
-// TestAuth lets nobody in without a fresh token of the right secret.
+func (fakeBeam) Status() any { return map[string]string{"phase": "beaming"} }
+
+// TestAuth: the Engine API refuses requests without a fresh token of the right secret.
 func TestAuth(t *testing.T) {
-	n := newFakeNode(t, everywhere(t))
+	n := newFakeNode(t, allEndpoints(t))
 	n.start(t)
 	other := [32]byte{1}
 	for name, token := range map[string]gethrpc.HTTPAuth{
@@ -186,51 +185,7 @@ func TestAuth(t *testing.T) {
 	}
 }
 
-func TestJWTSecret(t *testing.T) {
-	dir := t.TempDir()
-	path := filepath.Join(dir, "jwt")
-	made, err := ObtainJWTSecret(path)
-	if err != nil || len(made) != 32 {
-		t.Fatalf("%x, %v", made, err)
-	}
-	text, _ := os.ReadFile(path)
-	if info, _ := os.Stat(path); info.Mode().Perm() != 0o600 || string(text) != hexutil.Encode(made) {
-		t.Errorf("mode %v, %s", info.Mode(), text)
-	}
-	if again, err := ObtainJWTSecret(path); err != nil || string(again) != string(made) {
-		t.Errorf("%x, %v", again, err)
-	}
-	for content, ok := range map[string]bool{
-		strings.Repeat("ab", 32):          true,
-		strings.Repeat("AB", 32) + "\n":   true,
-		"0x" + strings.Repeat("ab", 32):   true,
-		strings.Repeat("ab", 31):          false,
-		strings.Repeat("ab", 33):          false,
-		"0x" + strings.Repeat("zz", 32):   false,
-		"":                                false,
-		strings.Repeat("ab", 32) + " zzz": false,
-	} {
-		bad := filepath.Join(dir, "other")
-		if err := os.WriteFile(bad, []byte(content), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		_, err := ObtainJWTSecret(bad)
-		if (err == nil) != ok || err != nil && !strings.Contains(err.Error(), bad) {
-			t.Errorf("%q: %v", content, err)
-		}
-		if !ok { // a server is not even made
-			_, err := NewServer(Config{Auth: Auth{Enabled: true, JWTFile: bad}}, Backend{Chain: newFakeChain()})
-			if err == nil || !strings.Contains(err.Error(), bad) {
-				t.Errorf("%q: NewServer: %v", content, err)
-			}
-		}
-	}
-	if _, err := ObtainJWTSecret(filepath.Join(dir, "no", "such")); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("no directory: %v", err)
-	}
-}
-
-// TestConfigErrors name the flag and the value.
+// TestConfigErrors: errors name the flag and the value.
 func TestConfigErrors(t *testing.T) {
 	for want, change := range map[string]func(*Config){
 		`--http.api: unknown module "eht" (have eth, net, web3, admin, txpool, debug, beam)`: func(c *Config) { c.HTTP.Modules = []string{"eth", "eht"} },
@@ -250,9 +205,9 @@ func TestConfigErrors(t *testing.T) {
 	}
 }
 
-// TestTakenEndpoints: Run says which endpoint cannot be opened, and leaves nothing open.
-func TestTakenEndpoints(t *testing.T) {
-	first := newFakeNode(t, everywhere(t))
+// TestEndpointInUse: Run returns which endpoint cannot be opened, and closes the others.
+func TestEndpointInUse(t *testing.T) {
+	first := newFakeNode(t, allEndpoints(t))
 	first.start(t)
 	port := func(addr string) int {
 		_, text, _ := net.SplitHostPort(addr)
@@ -269,12 +224,12 @@ func TestTakenEndpoints(t *testing.T) {
 		"HTTP endpoint: listen tcp " + addrs.HTTP:                             func(c *Config) { c.HTTP.Port = port(addrs.HTTP) },
 		"WebSocket endpoint: listen tcp " + addrs.WS:                          func(c *Config) { c.WS.Port = port(addrs.WS) },
 		"Engine API endpoint: listen tcp " + addrs.Auth:                       func(c *Config) { c.Auth.Port = port(addrs.Auth) },
-		"IPC endpoint " + addrs.IPC + ": another process":                     func(c *Config) { c.IPC = addrs.IPC },
+		"IPC endpoint " + addrs.IPC + ": another process listens":             func(c *Config) { c.IPC = addrs.IPC },
 		"IPC endpoint " + long + ": path of ":                                 func(c *Config) { c.IPC = long },
-		"IPC endpoint " + file + ": there is a file that is no socket":        func(c *Config) { c.IPC = file },
+		"IPC endpoint " + file + ": the path exists and is not a socket":      func(c *Config) { c.IPC = file },
 		"IPC endpoint " + filepath.Join(file, "x") + ": mkdir " + file + ": ": func(c *Config) { c.IPC = filepath.Join(file, "x") },
 	} {
-		n := newFakeNode(t, everywhere(t), func(c *Config, _ *Backend) { change(c) })
+		n := newFakeNode(t, allEndpoints(t), func(c *Config, _ *Backend) { change(c) })
 		if err := n.Run(t.Context()); err == nil || !strings.HasPrefix(err.Error(), want) {
 			t.Errorf("got %v, want %s", err, want)
 		}
@@ -284,7 +239,7 @@ func TestTakenEndpoints(t *testing.T) {
 	}
 }
 
-// TestSharedPort serves HTTP and WebSocket on one port, below prefixes.
+// TestSharedPort: HTTP and WebSocket share a port, each with its path prefix.
 func TestSharedPort(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -325,10 +280,10 @@ func TestSharedPort(t *testing.T) {
 	}
 }
 
-// TestShutdown ends requests whose fetches hang, on every endpoint, at once.
+// TestShutdown: requests whose fetches hang end at once, on every endpoint.
 func TestShutdown(t *testing.T) {
-	n := newFakeNode(t, everywhere(t), func(c *Config, _ *Backend) { c.EVMTimeout = time.Hour })
-	n.states.block, n.engine.wait = true, true
+	n := newFakeNode(t, allEndpoints(t), func(c *Config, _ *Backend) { c.EVMTimeout = time.Hour })
+	n.states.hang, n.engine.hang = true, true
 	stop := n.start(t)
 	addrs := n.Addrs()
 	auth := gethrpc.WithHTTPAuth(node.NewJWTAuth(n.secret(t)))
@@ -339,8 +294,8 @@ func TestShutdown(t *testing.T) {
 			results <- client.CallContext(t.Context(), &result, "eth_getBalance", userAddr, "latest")
 		}()
 	}
-	for n.b.states.slots.TryAcquire(defaultStateQueries - 3) { // until four queries run
-		n.b.states.slots.Release(defaultStateQueries - 3)
+	for n.b.stateQueries.slots.TryAcquire(defaultStateQueries - 3) { // until four queries run
+		n.b.stateQueries.slots.Release(defaultStateQueries - 3)
 		time.Sleep(time.Millisecond)
 	}
 	start := time.Now()
@@ -352,123 +307,12 @@ func TestShutdown(t *testing.T) {
 	}
 	for range 4 {
 		if err := <-results; err == nil {
-			t.Error("a balance that nobody had")
+			t.Error("got a balance from a fetch that hangs")
 		}
 	}
 	if _, err := os.Stat(addrs.IPC); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("the socket is left: %v", err)
+		t.Errorf("the socket was not removed: %v", err)
 	}
 	n2 := newFakeNode(t, func(c *Config, _ *Backend) { c.IPC = addrs.IPC })
 	n2.start(t) // the path can be used again
-}
-
-// TestEnginePatience: an importer that does not come to an end is SYNCING, in time.
-func TestEnginePatience(t *testing.T) {
-	theWorld()
-	synctest.Test(t, func(t *testing.T) {
-		for _, test := range []struct {
-			fork  string
-			limit time.Duration
-			want  time.Duration
-		}{{"osaka", 0, patience}, {"amsterdam", 0, patienceAmsterdam}, {"osaka", patienceInProc, patienceInProc}} {
-			n := newFakeNode(t, func(c *Config, _ *Backend) { c.Log = nil })
-			n.chain.w, n.chain.head, n.engine.wait = forkWorld(test.fork), 0, true
-			api := &engineAPI{b: n.b, gate: n.calls, limit: test.limit}
-			start := time.Now()
-			status, err := newPayload(t, api, test.fork)
-			if err != nil || status.Status != engine.SYNCING || time.Since(start) != test.want {
-				t.Errorf("%s: %v, %v after %v", test.fork, status, err, time.Since(start))
-			}
-			start = time.Now()
-			update := engine.ForkchoiceStateV1{HeadBlockHash: common.Hash{1}}
-			choice, err := api.ForkchoiceUpdatedV4(t.Context(), update, nil, nil)
-			if err != nil || choice.PayloadStatus.Status != engine.SYNCING || time.Since(start) != patienceAmsterdam {
-				t.Errorf("%s: %v, %v after %v", test.fork, choice, err, time.Since(start))
-			}
-		}
-	})
-}
-
-// newPayload sends an empty block on genesis with the version of its fork.
-func newPayload(t *testing.T, api *engineAPI, fork string) (engine.PayloadStatusV1, error) {
-	t.Helper()
-	block := emptyBlock(api.b.Chain.Genesis(), fork == "amsterdam")
-	data := engine.BlockToExecutableData(block, common.Big0, nil, nil).ExecutionPayload
-	if fork == "amsterdam" {
-		data.BlockAccessList = []byte{0xc0}
-		return api.NewPayloadV5(t.Context(), *data, []common.Hash{}, &common.Hash{}, []hexutil.Bytes{})
-	}
-	return api.NewPayloadV4(t.Context(), *data, []common.Hash{}, &common.Hash{}, []hexutil.Bytes{})
-}
-
-func emptyBlock(parent *types.Block, amsterdam bool) *types.Block {
-	zero, empty := uint64(0), types.EmptyWithdrawalsHash
-	header := &types.Header{
-		ParentHash: parent.Hash(), UncleHash: types.EmptyUncleHash, TxHash: types.EmptyTxsHash, ReceiptHash: types.EmptyReceiptsHash, Difficulty: common.Big0,
-		Number: common.Big1, Time: parent.Time() + 12, BaseFee: common.Big1, WithdrawalsHash: &empty, BlobGasUsed: &zero, ExcessBlobGas: &zero,
-		ParentBeaconRoot: &common.Hash{}, RequestsHash: &types.EmptyRequestsHash,
-	}
-	if amsterdam {
-		hash := common.HexToHash("0x1dcc4de8dec75d7aab85b567b6ccd41ad312451b948a7413f0a142fd40d49347") // keccak256 of the empty list
-		header.SlotNumber, header.BlockAccessListHash = &zero, &hash
-	}
-	return types.NewBlockWithHeader(header).WithBody(types.Body{Withdrawals: []*types.Withdrawal{}})
-}
-
-// TestEngine passes good blocks on, over the in-process client, and what the importer says back.
-func TestEngine(t *testing.T) {
-	n := newFakeNode(t)
-	n.chain.w, n.chain.head = forkWorld("osaka"), 0
-	block := emptyBlock(n.chain.Genesis(), false)
-	hash, why := block.Hash(), "because"
-	n.engine.status = engine.PayloadStatusV1{Status: engine.INVALID, LatestValidHash: &hash, ValidationError: &why}
-	client := n.EngineClient()
-	defer client.Close()
-
-	data := engine.BlockToExecutableData(block, common.Big0, nil, nil).ExecutionPayload
-	var status engine.PayloadStatusV1
-	if err := client.Call(&status, "engine_newPayloadV4", data, []common.Hash{}, common.Hash{}, []hexutil.Bytes{}); err != nil {
-		t.Fatal(err)
-	}
-	if status.Status != engine.INVALID || *status.LatestValidHash != hash || *status.ValidationError != why {
-		t.Errorf("%+v", status)
-	}
-	if len(n.engine.blocks) != 1 || n.engine.blocks[0].Hash() != hash {
-		t.Errorf("the importer got %v", n.engine.blocks)
-	}
-	n.engine.status, n.engine.err = engine.PayloadStatusV1{}, engine.InvalidForkChoiceState.With(errInjected)
-	var choice engine.ForkChoiceResponse
-	err := client.Call(&choice, "engine_forkchoiceUpdatedV3", engine.ForkchoiceStateV1{HeadBlockHash: hash}, nil)
-	var coded gethrpc.Error
-	if !errors.As(err, &coded) || coded.ErrorCode() != -38002 {
-		t.Errorf("%v", err)
-	}
-	// A head and attributes: the head is taken, nothing is built.
-	genesis := n.chain.Genesis().Hash()
-	n.engine.status, n.engine.err = engine.PayloadStatusV1{Status: engine.VALID, LatestValidHash: &genesis}, nil
-	for timestamp, want := range map[string]int{"0x2335": 0, "0x2328": -38003} {
-		attributes := object{"timestamp": timestamp, "prevRandao": common.Hash{}, "suggestedFeeRecipient": common.Address{}, "withdrawals": []any{}, "parentBeaconBlockRoot": common.Hash{}}
-		var raw json.RawMessage
-		err := client.Call(&raw, "engine_forkchoiceUpdatedV3", engine.ForkchoiceStateV1{HeadBlockHash: genesis}, attributes)
-		if want != 0 {
-			if !errors.As(err, &coded) || coded.ErrorCode() != want {
-				t.Errorf("%s: %v", timestamp, err)
-			}
-		} else if err != nil || !strings.HasSuffix(string(raw), `"payloadId":null}`) || !strings.Contains(string(raw), engine.VALID) {
-			t.Errorf("%s: %s, %v", timestamp, raw, err)
-		}
-	}
-	var methods []string
-	if err := client.Call(&methods, "engine_exchangeCapabilities", []string{}); err != nil {
-		t.Fatal(err)
-	}
-	for _, method := range []string{"engine_newPayloadV5", "engine_forkchoiceUpdatedV4", "engine_getPayloadBodiesByRangeV2", "engine_getClientVersionV1", "engine_getPayloadV6"} {
-		if !slices.Contains(methods, method) {
-			t.Errorf("%s is not among %v", method, methods)
-		}
-	}
-	var version []engine.ClientVersionV1
-	if err := client.Call(&version, "engine_getClientVersionV1", engine.ClientVersionV1{}); err != nil || version[0].Code != "SB" || version[0].Commit != "0x00000000" {
-		t.Errorf("%v, %v", version, err)
-	}
 }

@@ -12,24 +12,23 @@ import (
 	gethrpc "github.com/ethereum/go-ethereum/rpc"
 )
 
-// view is the state under one block, for one request.
-type view struct {
+// stateView is the state after one block, opened for one request.
+type stateView struct {
 	header *types.Header
 	db     StateDatabase
 	state  *state.StateDB
 	chain  *chainContext
 }
 
-// failure is the first read of this view that could not be answered. What was computed on
-// a view with a failure means nothing.
-func (v *view) failure() error {
+// readError is the error latch of the view, nil if all reads succeeded. Results computed on a view with a
+// read error are wrong.
+func (v *stateView) readError() error {
 	return cmp.Or(v.db.Err(), v.chain.Err(), v.state.Error())
 }
 
-// readState runs read on the state of a block, and is the only door to states. What read
-// returns counts only if nothing was missing: a failed read of the state has precedence
-// over both of its results.
-func readState[T any](ctx context.Context, b *backend, at *gethrpc.BlockNumberOrHash, read func(context.Context, *view) (T, error)) (T, error) {
+// readState opens the state of a block and runs read on it. No other function opens states. A failed read of
+// the state has precedence over both results of read.
+func readState[T any](ctx context.Context, b *backend, at *gethrpc.BlockNumberOrHash, read func(context.Context, *stateView) (T, error)) (T, error) {
 	var none T
 	header, err := b.headerAt(orLatest(at))
 	if err != nil {
@@ -39,40 +38,40 @@ func readState[T any](ctx context.Context, b *backend, at *gethrpc.BlockNumberOr
 		return none, err
 	}
 	start := time.Now()
-	ctx, leave, err := b.states.enter(ctx, b.cfg.EVMTimeout)
+	ctx, release, err := b.stateQueries.acquire(ctx, b.cfg.EVMTimeout)
 	if err != nil {
-		b.meters.state("busy", start)
+		b.metrics.observeStateQuery(outcomeBusy, start)
 		return none, err
 	}
-	defer leave()
+	defer release()
 
 	v, err := b.open(ctx, header)
 	if err != nil {
-		b.meters.state("unavailable", start)
+		b.metrics.observeStateQuery(outcomeUnavailable, start)
 		return none, b.unavailable(ctx, err)
 	}
 	result, err := read(ctx, v)
-	if failure := v.failure(); failure != nil {
-		b.meters.state("unavailable", start)
+	if failure := v.readError(); failure != nil {
+		b.metrics.observeStateQuery(outcomeUnavailable, start)
 		return none, b.unavailable(ctx, failure)
 	}
-	b.meters.state("ok", start)
+	b.metrics.observeStateQuery(outcomeOK, start)
 	if err != nil {
 		return none, err
 	}
 	return result, nil
 }
 
-// checkWindow refuses blocks whose state no peer serves any more.
+// checkWindow refuses blocks whose state peers do not serve any more.
 func (b *backend) checkWindow(header *types.Header) error {
 	window, number, head := b.States.Window(), header.Number.Uint64(), b.Chain.CurrentHeader().Number.Uint64()
 	if window > 0 && number+window <= head {
-		return errWindow(number, head, window)
+		return errOutsideWindow(number, head, window)
 	}
 	return nil
 }
 
-func (b *backend) open(ctx context.Context, header *types.Header) (*view, error) {
+func (b *backend) open(ctx context.Context, header *types.Header) (*stateView, error) {
 	db, err := b.States.Open(ctx, header.Root)
 	if err != nil {
 		return nil, err
@@ -81,10 +80,10 @@ func (b *backend) open(ctx context.Context, header *types.Header) (*view, error)
 	if err != nil {
 		return nil, err
 	}
-	return &view{header: header, db: db, state: statedb, chain: newChainContext(ctx, b, header)}, nil
+	return &stateView{header: header, db: db, state: statedb, chain: newChainContext(ctx, b, header)}, nil
 }
 
-// unavailable tells the caller what was missing, and whether time ran out.
+// unavailable wraps the error of a failed read, and names the timeout if it has expired.
 func (b *backend) unavailable(ctx context.Context, err error) error {
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) && b.cfg.EVMTimeout > 0 {
 		err = fmt.Errorf("not answered within %v: %w", b.cfg.EVMTimeout, err)

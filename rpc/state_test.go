@@ -18,7 +18,7 @@ import (
 	"github.com/ethereum/go-ethereum/trie/trienode"
 )
 
-// stateCalls is every method that reads state, on keys that exist and on keys that do not.
+// stateCalls are calls of every method that reads state, for keys that are present and absent.
 func stateCalls() []rpcCall {
 	absent := common.Address{0xab}
 	call := object{"from": userAddr, "to": readerAddr, "input": "0x01"}
@@ -46,36 +46,36 @@ func stateCalls() []rpcCall {
 	}
 }
 
-// TestFailedFetchIsAnError fails the k-th fetch of every state query, for every k: the
-// answer is always an error that says so, and never a zero, an empty code or a revert.
+// TestFailedFetchIsAnError fails the k-th fetch of every state query, for every k. The response is always an
+// error with the cause, never a zero, an empty code or a revert.
 func TestFailedFetchIsAnError(t *testing.T) {
 	n := newFakeNode(t, func(c *Config, _ *Backend) { c.Log = nil })
 	client := n.client(t)
 	total := 0
 	for _, c := range stateCalls() {
 		n.states.fail(0)
-		good := answer(client, c)
+		good := response(client, c)
 		fetches := n.states.fetches
 		if fetches == 0 || strings.Contains(good, "unavailable") {
 			t.Fatalf("%s: %d fetches, %s", c, fetches, good)
 		}
 		for k := 1; k <= fetches; k++ {
 			n.states.fail(k)
-			got := answer(client, c)
+			got := response(client, c)
 			if !strings.HasPrefix(got, "error -32000 <nil>: state unavailable: ") || !strings.Contains(got, errInjected.Error()) {
 				t.Errorf("%s with fetch %d of %d failed: %s", c, k, fetches, got)
 			}
 		}
 		n.states.fail(0)
-		if again := answer(client, c); again != good {
+		if again := response(client, c); again != good {
 			t.Errorf("%s: %s, then %s", c, good, again)
 		}
 		total += fetches
 	}
-	t.Logf("%d fetches failed in turn", total)
+	t.Logf("%d failed fetches", total)
 }
 
-// TestProof checks eth_getProof with go-ethereum's verifier, for what is there and for what is not.
+// TestProof verifies eth_getProof with go-ethereum, for present and absent accounts and slots.
 func TestProof(t *testing.T) {
 	n := newFakeNode(t)
 	client := n.client(t)
@@ -130,7 +130,7 @@ func verifyProof(t *testing.T, root common.Hash, key []byte, proof []string) []b
 	return value
 }
 
-// TestWindow refuses blocks whose state no peer serves, and answers the oldest one inside.
+// TestWindow: the oldest block of the window is served, older ones are refused.
 func TestWindow(t *testing.T) {
 	n := newFakeNode(t)
 	n.states.window = 4
@@ -140,27 +140,27 @@ func TestWindow(t *testing.T) {
 		"0x9": `"`, "0xc": `"`,
 	} {
 		for _, method := range []string{"eth_getBalance", "eth_getCode", "eth_getTransactionCount"} {
-			if got := answer(client, rpcCall{method, []any{readerAddr, number}}); !strings.HasPrefix(got, want) {
+			if got := response(client, rpcCall{method, []any{readerAddr, number}}); !strings.HasPrefix(got, want) {
 				t.Errorf("%s at %s: %s", method, number, got)
 			}
 		}
-		got := answer(client, rpcCall{"eth_call", []any{object{"to": readerAddr}, number}})
+		got := response(client, rpcCall{"eth_call", []any{object{"to": readerAddr}, number}})
 		if !strings.HasPrefix(got, want) {
 			t.Errorf("eth_call at %s: %s", number, got)
 		}
 	}
 	n.states.window = 0
-	if got := answer(client, rpcCall{"eth_getBalance", []any{readerAddr, "0x0"}}); got != `"0x1"` {
+	if got := response(client, rpcCall{"eth_getBalance", []any{readerAddr, "0x0"}}); got != `"0x1"` {
 		t.Errorf("without a window: %s", got)
 	}
 }
 
-// TestStateQueryTimes: a query whose fetches hang ends with its deadline, and says so.
-func TestStateQueryTimes(t *testing.T) {
-	theWorld()
+// TestStateQueryTimeout: a query whose fetches hang ends after the timeout, with an error that names it.
+func TestStateQueryTimeout(t *testing.T) {
+	mainChain()
 	synctest.Test(t, func(t *testing.T) {
 		n := newFakeNode(t, func(c *Config, _ *Backend) { c.StateQueries, c.EVMTimeout, c.Log = 1, 2*time.Second, nil })
-		n.states.block = true
+		n.states.hang = true
 		api := &stateAPI{n.b}
 		start := time.Now()
 		failures := make(chan error, 2)
@@ -172,7 +172,7 @@ func TestStateQueryTimes(t *testing.T) {
 		}
 		for range 2 {
 			err := <-failures
-			if err == nil || !strings.Contains(err.Error(), "not answered within 2s") && !strings.Contains(err.Error(), "state queries are running already") {
+			if err == nil || !strings.Contains(err.Error(), "not answered within 2s") && !strings.Contains(err.Error(), "too many concurrent state queries") {
 				t.Errorf("got %v", err)
 			}
 		}
@@ -182,33 +182,33 @@ func TestStateQueryTimes(t *testing.T) {
 	})
 }
 
-// TestEndlessCall ends with the EVM timeout, even where nothing is fetched.
+// TestEndlessCall: the EVM timeout ends a call that does not fetch.
 func TestEndlessCall(t *testing.T) {
 	n := newFakeNode(t, func(c *Config, _ *Backend) { c.EVMTimeout, c.GasCap = 20*time.Millisecond, 0 })
-	got := answer(n.client(t), rpcCall{"eth_call", []any{object{"to": looperAddr}, "latest"}})
+	got := response(n.client(t), rpcCall{"eth_call", []any{object{"to": looperAddr}, "latest"}})
 	if !strings.HasPrefix(got, "error -32000 <nil>: ") || !strings.Contains(got, "20ms") {
 		t.Error(got)
 	}
 }
 
-// ancestors finds headers in the world, or fails.
+// ancestors returns headers of the main chain, or an error.
 type ancestors struct{ err error }
 
 func (a ancestors) Header(_ context.Context, hash common.Hash, number uint64) (*types.Header, error) {
 	if a.err != nil {
 		return nil, a.err
 	}
-	if header := theWorld().blocks[number].Header(); header.Hash() == hash {
+	if header := mainChain().blocks[number].Header(); header.Hash() == hash {
 		return header, nil
 	}
 	return nil, errors.New("no such header")
 }
 
-// TestBlockhashNeedsAncestors: BLOCKHASH of a block whose header is not held is fetched,
-// or the call fails; it is never zero.
-func TestBlockhashNeedsAncestors(t *testing.T) {
+// TestBlockhashFetchesAncestors: for BLOCKHASH a header that is not stored is fetched, or the call fails. The
+// hash is never zero.
+func TestBlockhashFetchesAncestors(t *testing.T) {
 	call := rpcCall{"eth_call", []any{object{"to": hasherAddr}, "latest"}}
-	want, _ := json.Marshal(theWorld().blocks[worldBlocks-3].Hash())
+	want, _ := json.Marshal(mainChain().blocks[mainChainBlocks-3].Hash())
 	for _, test := range []struct {
 		ancestors Ancestors
 		want      string
@@ -218,38 +218,39 @@ func TestBlockhashNeedsAncestors(t *testing.T) {
 		{ancestors{}, string(want)},
 	} {
 		n := newFakeNode(t, func(_ *Config, b *Backend) { b.Ancestors = test.ancestors })
-		n.chain.oldest, n.chain.tail = worldBlocks, worldBlocks
-		if got := answer(n.client(t), call); !strings.HasPrefix(got, test.want) {
+		n.chain.oldest, n.chain.tail = mainChainBlocks, mainChainBlocks
+		if got := response(n.client(t), call); !strings.HasPrefix(got, test.want) {
 			t.Errorf("got %s, want %s", got, test.want)
 		}
 	}
 }
 
-// TestUnjudgedHeader: nothing is said on the word of a header whose block was not executed.
-func TestUnjudgedHeader(t *testing.T) {
+// TestUnexecutedHeader: a header whose block is not executed is not served, nor is its state.
+func TestUnexecutedHeader(t *testing.T) {
 	n := newFakeNode(t)
-	n.chain.pending = &types.Header{Number: big.NewInt(worldBlocks + 1), ParentHash: n.chain.CurrentHeader().Hash(), Root: theWorld().blocks[3].Root(), Difficulty: common.Big0}
+	n.chain.pending = &types.Header{Number: big.NewInt(mainChainBlocks + 1), ParentHash: n.chain.CurrentHeader().Hash(), Root: mainChain().blocks[3].Root(), Difficulty: common.Big0}
 	client, hash := n.client(t), n.chain.pending.Hash()
 	for _, c := range []rpcCall{
 		{"eth_getBalance", []any{userAddr, hash}},
 		{"eth_call", []any{object{"to": readerAddr}, hash}},
 		{"eth_getProof", []any{userAddr, []string{}, hash}},
 	} {
-		if got := answer(client, c); got != "error -32000 <nil>: header for hash not found" {
+		if got := response(client, c); got != "error -32000 <nil>: header for hash not found" {
 			t.Errorf("%s: %s", c, got)
 		}
 	}
-	if got := answer(client, rpcCall{"eth_getHeaderByHash", []any{hash}}); got != "null" {
+	if got := response(client, rpcCall{"eth_getHeaderByHash", []any{hash}}); got != "null" {
 		t.Error(got)
 	}
 }
 
-// TestMissingHistory: what is from before the node began is 4444, not null and not less.
+// TestMissingHistory: requests for blocks older than the oldest stored one are error 4444, never null or a
+// shorter list.
 func TestMissingHistory(t *testing.T) {
 	n := newFakeNode(t)
 	n.chain.oldest, n.chain.tail = 9, 6
 	client := n.client(t)
-	w := theWorld()
+	w := mainChain()
 	pruned := "error 4444 <nil>: pruned history unavailable"
 	for _, c := range []rpcCall{
 		{"eth_getBlockByNumber", []any{"0x8", false}},
@@ -268,7 +269,7 @@ func TestMissingHistory(t *testing.T) {
 		{"eth_getBalance", []any{userAddr, "0x5"}},
 		{"debug_getRawReceipts", []any{"0x8"}},
 	} {
-		if got := answer(client, c); got != pruned {
+		if got := response(client, c); got != pruned {
 			t.Errorf("%s: %s", c, got)
 		}
 	}
@@ -284,7 +285,7 @@ func TestMissingHistory(t *testing.T) {
 		{"engine_getPayloadBodiesByRangeV1", []any{"0x8", "0x2"}}:                     `[null,{`,
 		{"engine_getPayloadBodiesByHashV1", []any{[]common.Hash{w.blocks[2].Hash()}}}: `[null]`,
 	} {
-		if got := answer(client, *c); !strings.HasPrefix(got, want) {
+		if got := response(client, *c); !strings.HasPrefix(got, want) {
 			t.Errorf("%s: %s", c, got)
 		}
 	}
@@ -295,14 +296,14 @@ func TestMissingHistory(t *testing.T) {
 	if *caps.Blocks.OldestBlock != 9 || *caps.Logs.OldestBlock != 9 || *caps.State.OldestBlock != 6 || *caps.State.DeleteStrategy.RetentionBlocks != 128 {
 		t.Errorf("capabilities: %+v", caps)
 	}
-	// Tips are sampled from what is held: not zero because most blocks are missing.
+	// Tips are sampled from stored blocks: missing blocks do not count as free.
 	var tip string
 	if err := client.Call(&tip, "eth_maxPriorityFeePerGas"); err != nil || tip == "0x0" {
 		t.Errorf("tip %s, %v", tip, err)
 	}
 }
 
-// TestBadParameters: whatever is sent, the answer is an error about it, not a crash.
+// TestBadParameters: bad parameters are an error of the request, never a crash.
 func TestBadParameters(t *testing.T) {
 	n := newFakeNode(t)
 	client := n.client(t)
@@ -310,9 +311,9 @@ func TestBadParameters(t *testing.T) {
 	if err != nil || len(modules) < 8 {
 		t.Fatalf("%v, %v", modules, err)
 	}
-	for _, c := range append(oracleCalls(), stateCalls()...) {
+	for _, c := range append(conformanceCalls(), stateCalls()...) {
 		for _, params := range [][]any{nil, {nil}, {nil, nil, nil, nil, nil}, {"0x", "0x"}, {1, 2, 3}, {object{}, object{}}, {[]any{nil}}, {[]any{}, []any{}, []any{}, []any{}}} {
-			if got := answer(client, rpcCall{c.method, params}); strings.Contains(got, "crashed") {
+			if got := response(client, rpcCall{c.method, params}); strings.Contains(got, "crashed") {
 				t.Errorf("%s%v: %s", c.method, params, got)
 			}
 		}
@@ -325,7 +326,7 @@ func TestBadParameters(t *testing.T) {
 		{"beam_status", nil},
 		{"engine_getPayloadV3", []any{"0x0300000000000000"}},
 	} {
-		if got := answer(client, c); !strings.HasPrefix(got, "error") || strings.HasPrefix(got, "error -32601") {
+		if got := response(client, c); !strings.HasPrefix(got, "error") || strings.HasPrefix(got, "error -32601") {
 			t.Errorf("%s: %s", c, got)
 		}
 	}

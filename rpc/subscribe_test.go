@@ -14,9 +14,9 @@ import (
 	"github.com/sunbeam-eth/sunbeam/chain"
 )
 
-// TestSubscriptions announces heads and logs, and what a reorg takes back.
+// TestSubscriptions: subscribers get heads, logs, and the removed logs of a reorg.
 func TestSubscriptions(t *testing.T) {
-	n := newFakeNode(t, everywhere(t))
+	n := newFakeNode(t, allEndpoints(t))
 	stop := n.start(t)
 	for _, url := range []string{n.Addrs().IPC, "ws://" + n.Addrs().WS} {
 		client := dial(t, url)
@@ -28,7 +28,7 @@ func TestSubscriptions(t *testing.T) {
 		if _, err := client.EthSubscribe(t.Context(), logs, "logs", object{"address": counterAddr}); err != nil {
 			t.Fatal(err)
 		}
-		w := theWorld()
+		w := mainChain()
 		two := []*types.Header{w.blocks[11].Header(), w.blocks[12].Header()}
 		taken := *w.receipts[3][0].Logs[0]
 		taken.Removed = true
@@ -56,9 +56,9 @@ func TestSubscriptions(t *testing.T) {
 	}
 }
 
-// TestFilters: who polls gets the same, once; a filter that is not polled is over.
+// TestFilters: a poll returns the blocks or logs since the last one; a removed filter is unknown.
 func TestFilters(t *testing.T) {
-	n := newFakeNode(t, everywhere(t))
+	n := newFakeNode(t, allEndpoints(t))
 	stop := n.start(t)
 	client := dial(t, "http://"+n.Addrs().HTTP)
 	var blocks, logs gethrpc.ID
@@ -67,7 +67,7 @@ func TestFilters(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	w := theWorld()
+	w := mainChain()
 	taken := *w.receipts[3][0].Logs[0]
 	taken.Removed = true
 	n.chain.feed.Send(chain.HeadEvent{
@@ -115,11 +115,11 @@ func TestFilters(t *testing.T) {
 	}
 }
 
-// TestFilterLife: filters nobody polls make room for new ones, and one that missed an event is over.
-func TestFilterLife(t *testing.T) {
+// TestFilterExpiry: filters that are not polled expire, and so does one that missed an event.
+func TestFilterExpiry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		fan := newHeadFan()
-		api := newFilterAPI(&logAPI{fan: fan})
+		feed := newHeadFeed()
+		api := newFilterAPI(&logAPI{heads: feed})
 		for range maxFilters {
 			if _, err := api.NewBlockFilter(); err != nil {
 				t.Fatal(err)
@@ -128,13 +128,13 @@ func TestFilterLife(t *testing.T) {
 		if _, err := api.NewBlockFilter(); err == nil {
 			t.Error("one too many")
 		}
-		time.Sleep(filterLife + time.Second)
+		time.Sleep(filterExpiry + time.Second)
 		id, err := api.NewBlockFilter()
-		if err != nil || len(api.open) != 1 || len(fan.mu.feeds) != 1 {
-			t.Errorf("%v, %d filters, %d feeds", err, len(api.open), len(fan.mu.feeds))
+		if err != nil || len(api.open) != 1 || len(feed.mu.subscribers) != 1 {
+			t.Errorf("%v, %d filters, %d subscribers", err, len(api.open), len(feed.mu.subscribers))
 		}
-		for range feedBuffer + 1 {
-			fan.send(chain.HeadEvent{Block: theWorld().blocks[12]})
+		for range subscriberBuffer + 1 {
+			feed.broadcast(chain.HeadEvent{Block: mainChain().blocks[12]})
 		}
 		if _, err := api.GetFilterChanges(id); !errors.Is(err, errFilterNotFound) || len(api.open) != 0 {
 			t.Errorf("%v, %d filters", err, len(api.open))
@@ -142,23 +142,23 @@ func TestFilterLife(t *testing.T) {
 	})
 }
 
-// TestSlowSubscriber is dropped, and nobody waits for it.
+// TestSlowSubscriber: a slow subscriber is dropped, and the feed does not wait for it.
 func TestSlowSubscriber(t *testing.T) {
-	fan := newHeadFan()
-	slow, stop := fan.subscribe()
+	feed := newHeadFeed()
+	slow, stop := feed.subscribe()
 	defer stop()
-	for range feedBuffer + 1 {
-		fan.send(chain.HeadEvent{})
+	for range subscriberBuffer + 1 {
+		feed.broadcast(chain.HeadEvent{})
 	}
 	count := 0
 	for range slow {
 		count++
 	}
-	if count != feedBuffer {
+	if count != subscriberBuffer {
 		t.Errorf("got %d events before the end", count)
 	}
-	fan.close()
-	if late, _ := fan.subscribe(); late != nil {
+	feed.close()
+	if late, _ := feed.subscribe(); late != nil {
 		if _, ok := <-late; ok {
 			t.Error("an event after the end")
 		}

@@ -2,16 +2,17 @@ package rpc
 
 import (
 	"fmt"
+	"strconv"
 
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/common/hexutil"
 	"github.com/ethereum/go-ethereum/core/types"
 )
 
-// txpoolAPI is the txpool namespace. As in go-ethereum, its lists are without blob transactions.
+// txpoolAPI is the txpool namespace. As in go-ethereum, its lists do not have blob transactions.
 type txpoolAPI struct{ b *backend }
 
-// Status counts the transactions that can be executed now and those that wait for others.
+// Status counts the executable transactions (pending) and those behind a nonce gap (queued).
 func (api *txpoolAPI) Status() map[string]hexutil.Uint {
 	var pending, queued int
 	if api.b.Pool != nil {
@@ -22,7 +23,7 @@ func (api *txpoolAPI) Status() map[string]hexutil.Uint {
 
 // Content lists all transactions by sender and nonce.
 func (api *txpoolAPI) Content() map[string]map[string]map[string]*transactionObject {
-	return listed(api.b, api.show())
+	return contentByAccount(api.b, api.encoder())
 }
 
 // ContentFrom lists the transactions of one sender by nonce.
@@ -31,13 +32,13 @@ func (api *txpoolAPI) ContentFrom(addr common.Address) map[string]map[string]*tr
 	if api.b.Pool != nil {
 		pending, queued = api.b.Pool.ContentFrom(addr)
 	}
-	show := api.show()
-	return map[string]map[string]*transactionObject{"pending": byNonce(pending, show), "queued": byNonce(queued, show)}
+	encode := api.encoder()
+	return map[string]map[string]*transactionObject{"pending": byNonce(pending, encode), "queued": byNonce(queued, encode)}
 }
 
 // Inspect lists all transactions by sender and nonce, in a line each.
 func (api *txpoolAPI) Inspect() map[string]map[string]map[string]string {
-	return listed(api.b, func(tx *types.Transaction) string {
+	return contentByAccount(api.b, func(tx *types.Transaction) string {
 		to := "contract creation"
 		if tx.To() != nil {
 			to = tx.To().Hex()
@@ -46,31 +47,33 @@ func (api *txpoolAPI) Inspect() map[string]map[string]map[string]string {
 	})
 }
 
-func (api *txpoolAPI) show() func(*types.Transaction) *transactionObject {
+// encoder returns the encoding of a pooled transaction under the rules of the head.
+func (api *txpoolAPI) encoder() func(*types.Transaction) *transactionObject {
 	head, config := api.b.Chain.CurrentHeader(), api.b.Chain.Config()
 	return func(tx *types.Transaction) *transactionObject { return pooledTransaction(tx, head, config) }
 }
 
-// listed shows the pool's content.
-func listed[T any](b *backend, show func(*types.Transaction) T) map[string]map[string]map[string]T {
+// contentByAccount encodes the pool's content by state (pending, queued), sender and nonce.
+func contentByAccount[T any](b *backend, encode func(*types.Transaction) T) map[string]map[string]map[string]T {
 	var pending, queued map[common.Address][]*types.Transaction
 	if b.Pool != nil {
 		pending, queued = b.Pool.Content()
 	}
-	out := make(map[string]map[string]map[string]T)
-	for name, accounts := range map[string]map[common.Address][]*types.Transaction{"pending": pending, "queued": queued} {
-		out[name] = make(map[string]map[string]T, len(accounts))
-		for addr, txs := range accounts {
-			out[name][addr.Hex()] = byNonce(txs, show)
-		}
+	return map[string]map[string]map[string]T{"pending": bySender(pending, encode), "queued": bySender(queued, encode)}
+}
+
+func bySender[T any](accounts map[common.Address][]*types.Transaction, encode func(*types.Transaction) T) map[string]map[string]T {
+	out := make(map[string]map[string]T, len(accounts))
+	for sender, txs := range accounts {
+		out[sender.Hex()] = byNonce(txs, encode)
 	}
 	return out
 }
 
-func byNonce[T any](txs []*types.Transaction, show func(*types.Transaction) T) map[string]T {
+func byNonce[T any](txs []*types.Transaction, encode func(*types.Transaction) T) map[string]T {
 	out := make(map[string]T, len(txs))
 	for _, tx := range txs {
-		out[fmt.Sprint(tx.Nonce())] = show(tx)
+		out[strconv.FormatUint(tx.Nonce(), 10)] = encode(tx)
 	}
 	return out
 }
