@@ -137,6 +137,6 @@ type backend struct {
 	Backend
 	cfg          Config
 	log          *slog.Logger
-	stateQueries *limiter // state queries
+	stateQueries *limiter
 	metrics      *metrics
 }

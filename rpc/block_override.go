@@ -27,8 +27,8 @@ type blockOverride struct {
 	Withdrawals *types.Withdrawals `json:"withdrawals"`
 }
 
-// apply changes the block that the EVM sees and returns the header changed likewise, from which fees and
-// rules are computed. The header that is given stays as it is.
+// apply changes the block context of the EVM. It returns a copy of the header with the same changes, from
+// which fees are computed.
 func (o *blockOverride) apply(blockCtx *vm.BlockContext, header *types.Header) (*types.Header, error) {
 	if o == nil {
 		return header, nil
@@ -51,7 +51,7 @@ func (o *blockOverride) apply(blockCtx *vm.BlockContext, header *types.Header) (
 		blockCtx.Random = o.PrevRandao
 	}
 	replaceNumber(o.Difficulty, &blockCtx.Difficulty)
-	if header.Difficulty.Sign() != 0 { // zero means: after the merge
+	if header.Difficulty.Sign() != 0 { // a zero difficulty marks a block after the merge
 		replaceNumber(o.Difficulty, &header.Difficulty)
 	}
 	return header, nil
@@ -61,7 +61,7 @@ func errNotOverridable(member string) error {
 	return fmt.Errorf("block override %q is not supported for this RPC method", member)
 }
 
-// replace writes a value to all targets, unless the caller left it out.
+// replace writes a value to all targets, unless it is nil.
 func replace[T any](value *T, targets ...*T) {
 	if value == nil {
 		return
@@ -71,7 +71,7 @@ func replace[T any](value *T, targets ...*T) {
 	}
 }
 
-// replaceNumber does the same with numbers, which share value and are not changed in place.
+// replaceNumber writes a number to all targets, unless it is nil. The targets share it: nobody changes it in place.
 func replaceNumber(value *hexutil.Big, targets ...**big.Int) {
 	if value != nil {
 		n := value.ToInt()

@@ -19,7 +19,7 @@ type callObject struct {
 	Sender    *common.Address `json:"from"`
 	Recipient *common.Address `json:"to"` // absent: contract creation
 	Input     *hexutil.Bytes  `json:"input"`
-	OldInput  *hexutil.Bytes  `json:"data"` // older name of input, which has precedence
+	OldInput  *hexutil.Bytes  `json:"data"` // older name of input; input has precedence
 	Value     *hexutil.Big    `json:"value"`
 	GasLimit  *hexutil.Uint64 `json:"gas"`
 	Nonce     *hexutil.Uint64 `json:"nonce"` // matters for the address of a created contract only
@@ -39,18 +39,18 @@ type callFees struct {
 	BlobCap *hexutil.Big `json:"maxFeePerBlobGas"`
 }
 
-// callDefaults is what completes a call object.
+// callDefaults complete a call object.
 type callDefaults struct {
-	gas     uint64   // gas limit if the caller names none
+	gas     uint64   // gas limit if the call object has none
 	gasCap  uint64   // upper bound of the gas limit; zero: none
 	baseFee *big.Int // of the block; nil before London
 	chainID *big.Int
 }
 
-// uncappedGas is the gas limit of calls where neither the caller nor the operator names one.
+// uncappedGas is the gas limit if neither the call object nor the configuration has one.
 const uncappedGas = math.MaxUint64 / 2
 
-// sender is the zero address unless the caller names one.
+// sender is the zero address if the call object has none.
 func (c *callObject) sender() common.Address { return valueOr(c.Sender, common.Address{}) }
 
 // check refuses members that contradict each other or the chain.

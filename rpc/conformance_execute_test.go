@@ -73,7 +73,7 @@ func executionConformance() (calls []rpcCall) {
 
 func hexBig(n int64) string { return hexutil.EncodeBig(big.NewInt(n)) }
 
-// environmentCode returns everything that a call object and a block override can change.
+// environmentCode is a contract that returns all that a call object and a block override can change.
 func environmentCode() string {
 	p, size := program.New(), 0
 	put := func() { p.Push(size).Op(vm.MSTORE); size += 32 }
@@ -95,7 +95,7 @@ func environmentCode() string {
 	return hexutil.Encode(p.Return(0, size).Bytes())
 }
 
-// callObjectConformance are calls with each member of the call object, alone and with others, allowed and refused.
+// callObjectConformance are calls with each member of the call object, alone and with others, valid and invalid.
 func callObjectConformance() (calls []rpcCall) {
 	target := common.Address{0x77}
 	override := object{target.Hex(): object{"code": environmentCode()}, userAddr.Hex(): object{"balance": "0xffffffffffffffffffffffff"}}
@@ -163,7 +163,15 @@ func callObjectConformance() (calls []rpcCall) {
 			calls = append(calls, rpcCall{"eth_call", []any{call, at, override}}, rpcCall{"eth_estimateGas", []any{call, at, override}})
 		}
 	}
-	for _, change := range []object{ // that geth does not take for a transaction to be signed, with rules of its own
+	return append(calls, accessListConformance(override, auth, elsewhere)...)
+}
+
+// accessListConformance are calls of eth_createAccessList. geth completes their fees as for a transaction to be
+// signed, so there are fewer cases than for eth_call.
+func accessListConformance(override object, auth, elsewhere types.SetCodeAuthorization) (calls []rpcCall) {
+	target, blob, twoGwei := common.Address{0x77}, common.Hash{1, 5}, hexBig(2*params.GWei)
+	access := types.AccessList{{Address: readerAddr, StorageKeys: []common.Hash{{31: 7}, {31: 1}}}, {Address: target, StorageKeys: []common.Hash{}}}
+	for _, change := range []object{
 		{"nonce": "0x7"},
 		{"value": "0x5", "gas": "0x20000", "input": "0x010203"},
 		{"gasPrice": twoGwei},
@@ -189,8 +197,8 @@ func callObjectConformance() (calls []rpcCall) {
 	return calls
 }
 
-// overrideConformance are calls with each member of a state override and of a block override, alone and with others,
-// allowed and refused.
+// overrideConformance are calls with each member of a state override and of a block override, alone and with
+// others, valid and invalid.
 func overrideConformance() (calls []rpcCall) {
 	target, other, environment := common.Address{0x77}, common.Address{0x78}, environmentCode()
 	sha256, identity := common.Address{19: 2}, common.Address{19: 4}
@@ -209,7 +217,7 @@ func overrideConformance() (calls []rpcCall) {
 		{target.Hex(): object{}},
 		{target.Hex(): object{"code": "0x"}},
 		{target.Hex(): code(nil), userAddr.Hex(): object{"balance": "0x0", "nonce": "0xffffffffffffffff"}},
-		{readerAddr.Hex(): object{"code": environment}}, // over storage that is there
+		{readerAddr.Hex(): object{"code": environment}}, // keeps its storage
 		{readerAddr.Hex(): object{"code": environment, "state": object{slot: word}}},
 		{readerAddr.Hex(): object{"code": environment, "stateDiff": object{slot: word}}},
 		{readerAddr.Hex(): object{"state": object{slot: word}, "balance": "0x7"}},

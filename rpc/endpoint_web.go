@@ -22,11 +22,11 @@ type route struct {
 }
 
 // matches reports whether the path of a request is served, by the rules of go-ethereum's --http.rpcprefix.
-func (m *route) matches(r *http.Request) bool {
-	if m.prefix == "" {
-		return r.URL.Path == "/"
+func (r *route) matches(request *http.Request) bool {
+	if r.prefix == "" {
+		return request.URL.Path == "/"
 	}
-	return strings.HasPrefix(r.URL.Path, m.prefix)
+	return strings.HasPrefix(request.URL.Path, r.prefix)
 }
 
 // webEndpoint serves JSON-RPC over HTTP, WebSocket or both on one port.

@@ -66,14 +66,14 @@ func checkFee(tx *types.Transaction, limit float64) error {
 }
 
 // withPool runs a request to the pool that may read state. It counts as a state query for the limiter.
-func withPool[T any](ctx context.Context, b *backend, ask func(context.Context) (T, error)) (T, error) {
+func withPool[T any](ctx context.Context, b *backend, request func(context.Context) (T, error)) (T, error) {
 	ctx, release, err := b.stateQueries.acquire(ctx, b.cfg.EVMTimeout)
 	if err != nil {
 		var none T
 		return none, err
 	}
 	defer release()
-	return ask(ctx)
+	return request(ctx)
 }
 
 // pooled returns a transaction of the pool, nil if there is none.

@@ -36,7 +36,7 @@ func (o *stateOverride) apply(statedb *state.StateDB, precompiles vm.Precompiled
 	if o == nil {
 		return nil
 	}
-	addresses := slices.SortedFunc(maps.Keys(*o), common.Address.Cmp) // of several errors always the same
+	addresses := slices.SortedFunc(maps.Keys(*o), common.Address.Cmp) // so that of several errors always the same is returned
 	for _, address := range addresses {
 		if err := o.check(address, precompiles); err != nil {
 			return err
@@ -48,7 +48,7 @@ func (o *stateOverride) apply(statedb *state.StateDB, precompiles vm.Precompiled
 		delete(precompiles, address) // an overridden account runs its code
 		account.write(statedb, address)
 	}
-	statedb.Finalise(params.Rules{}) // to the call, the changes are those of an earlier transaction
+	statedb.Finalise(params.Rules{}) // for the call, an earlier transaction made the changes
 	return nil
 }
 
