@@ -26,12 +26,7 @@ func newLimiter(kind string, limit int) *limiter {
 // timeout (zero: none), in which the wait for the slot counts. Without an error, release must be called;
 // with an error the returned context has ended.
 func (l *limiter) acquire(ctx context.Context, timeout time.Duration) (_ context.Context, release func(), err error) {
-	var cancel context.CancelFunc
-	if timeout > 0 {
-		ctx, cancel = context.WithTimeout(ctx, timeout)
-	} else {
-		ctx, cancel = context.WithCancel(ctx)
-	}
+	ctx, cancel := withOptionalTimeout(ctx, timeout)
 	unbind := func() bool { return true }
 	if server := l.serverCtx.Load(); server != nil {
 		unbind = context.AfterFunc(*server, cancel)
@@ -55,4 +50,12 @@ func (l *limiter) wait(ctx context.Context) error {
 	}
 	l.slots.Release(l.limit)
 	return nil
+}
+
+// withOptionalTimeout is context.WithTimeout, where zero means no timeout.
+func withOptionalTimeout(ctx context.Context, timeout time.Duration) (context.Context, context.CancelFunc) {
+	if timeout <= 0 {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeout(ctx, timeout)
 }
