@@ -95,6 +95,15 @@ func environmentCode() string {
 	return hexutil.Encode(p.Return(0, size).Bytes())
 }
 
+// gasCode is a contract whose use of gas depends on the values of opcodes, so that estimates show them.
+func gasCode(ops ...vm.OpCode) string {
+	p := program.New()
+	for _, op := range ops { // hashes up to 64,000 bytes
+		p.Push(256).Push(251).Op(op, vm.MOD, vm.MUL).Push(0).Op(vm.KECCAK256, vm.POP)
+	}
+	return hexutil.Encode(p.Op(vm.STOP).Bytes())
+}
+
 // callObjectConformance are calls with each member of the call object, alone and with others, valid and invalid.
 func callObjectConformance() (calls []rpcCall) {
 	target := common.Address{0x77}
@@ -254,7 +263,9 @@ func overrideConformance() (calls []rpcCall) {
 			maps.Copy(call, fee)
 			add("eth_call", call, "latest", states[0], block)
 			add("eth_estimateGas", call, "latest", states[0], block)
-			add("eth_call", call, "0x3", nil, block)
+			for _, op := range []vm.OpCode{vm.NUMBER, vm.TIMESTAMP, vm.GASLIMIT, vm.COINBASE, vm.PREVRANDAO, vm.BASEFEE, vm.BLOBBASEFEE, vm.GASPRICE} {
+				add("eth_estimateGas", call, "latest", object{target.Hex(): object{"code": gasCode(op)}}, block)
+			}
 		}
 	}
 	return calls
@@ -329,6 +340,7 @@ func TestProofOfWorkSameAsGeth(t *testing.T) {
 			for _, block := range []object{nil, {"difficulty": "0x99"}, {"prevRandao": common.Hash{4}}, {"baseFeePerGas": "0x4"}, {"number": "0x9"}} {
 				add("eth_call", call, tag, override, block)
 				add("eth_estimateGas", call, tag, override, block)
+				add("eth_estimateGas", call, tag, object{common.Address{0x77}.Hex(): object{"code": gasCode(vm.PREVRANDAO)}}, block)
 			}
 		}
 		if number >= 6 { // Berlin
