@@ -53,8 +53,11 @@ const uncappedGas = math.MaxUint64 / 2
 // sender is the zero address if the call object has none.
 func (c *callObject) sender() common.Address { return valueOr(c.Sender, common.Address{}) }
 
-// check refuses members that contradict each other or the chain.
-func (c *callObject) check(chainID *big.Int) error {
+// check refuses members that contradict each other, the fork or the chain.
+func (c *callObject) check(d callDefaults) error {
+	if c.BlobCap != nil && c.BlobHashes == nil {
+		return errors.New("maxFeePerBlobGas specified without blobVersionedHashes")
+	}
 	dynamic := c.Cap != nil || c.Tip != nil
 	if dynamic && c.Price != nil {
 		return errors.New("both gasPrice and (maxFeePerGas or maxPriorityFeePerGas) specified")
@@ -67,8 +70,11 @@ func (c *callObject) check(chainID *big.Int) error {
 			return core.ErrSetCodeTxCreate
 		}
 	}
-	if c.ChainID != nil && c.ChainID.ToInt().Cmp(chainID) != 0 {
-		return fmt.Errorf("chainId does not match node's (have=%v, want=%v)", c.ChainID.ToInt(), chainID)
+	if c.ChainID != nil && c.ChainID.ToInt().Cmp(d.chainID) != 0 {
+		return fmt.Errorf("chainId does not match node's (have=%v, want=%v)", c.ChainID.ToInt(), d.chainID)
+	}
+	if dynamic && d.baseFee == nil {
+		return errors.New("maxFeePerGas and maxPriorityFeePerGas are not valid before London is active")
 	}
 	return nil
 }
@@ -76,7 +82,7 @@ func (c *callObject) check(chainID *big.Int) error {
 // message completes the call and returns it as the EVM executes it: without the checks that need a
 // signed transaction (nonce, sender without code, gas limit of EIP-7825).
 func (c *callObject) message(d callDefaults) (*core.Message, error) {
-	if err := c.check(d.chainID); err != nil {
+	if err := c.check(d); err != nil {
 		return nil, err
 	}
 	msg := &core.Message{

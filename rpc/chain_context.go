@@ -37,9 +37,13 @@ func (c *chainContext) Err() error {
 	return c.err
 }
 
-// GetHeader returns an ancestor by hash, from peers if it is not stored.
+// GetHeader returns an ancestor by hash, from peers if it is not stored. A header with another number is none:
+// the block number of a call can be overridden, and such a block has no ancestors.
 func (c *chainContext) GetHeader(hash common.Hash, number uint64) *types.Header {
 	if header := c.b.Chain.Header(hash); header != nil {
+		if header.Number.Uint64() != number {
+			return nil
+		}
 		return header
 	}
 	err := errors.New("not stored")

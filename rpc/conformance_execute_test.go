@@ -154,6 +154,10 @@ func callObjectConformance() (calls []rpcCall) {
 		{"blobVersionedHashes": []common.Hash{{9}}},
 		{"blobVersionedHashes": []common.Hash{blob}, "to": nil},
 		{"blobVersionedHashes": []common.Hash{}, "to": nil},
+		{"maxFeePerBlobGas": "0x1"},
+		{"maxFeePerBlobGas": "0x1", "to": nil, "authorizationList": []types.SetCodeAuthorization{auth}},
+		{"maxFeePerBlobGas": "0x1", "gasPrice": twoGwei, "maxFeePerGas": twoGwei},
+		{"maxFeePerBlobGas": "0x1", "chainId": "0x9"},
 		{"authorizationList": []types.SetCodeAuthorization{auth}},
 		{"authorizationList": []types.SetCodeAuthorization{elsewhere, auth, {}}},
 		{"authorizationList": []types.SetCodeAuthorization{}},
@@ -258,6 +262,7 @@ func overrideConformance() (calls []rpcCall) {
 	}
 	for _, block := range blocks {
 		add("eth_call", object{"to": hasherAddr}, "latest", nil, block)
+		add("eth_estimateGas", object{"to": hasherAddr}, "latest", nil, block)
 		for _, fee := range []object{nil, {"gasPrice": "0x77359400"}, {"maxFeePerGas": "0x77359400", "maxPriorityFeePerGas": "0x2"}, {"blobVersionedHashes": []common.Hash{{1, 5}}, "maxFeePerBlobGas": "0x2"}} {
 			call := object{"from": userAddr, "to": target}
 			maps.Copy(call, fee)
@@ -335,7 +340,7 @@ func TestProofOfWorkSameAsGeth(t *testing.T) {
 			add("eth_getTransactionReceipt", tx.Hash())
 			add("eth_getTransactionByBlockNumberAndIndex", tag, hexutil.Uint(i))
 		}
-		for _, call := range []object{{}, {"gasPrice": "0x5"}, {"gasPrice": "0x5", "maxFeePerGas": "0x5"}} {
+		for _, call := range []object{{}, {"gasPrice": "0x5"}, {"gasPrice": "0x5", "maxFeePerGas": "0x5"}, {"maxFeePerGas": "0x5"}, {"maxPriorityFeePerGas": "0x5"}, {"maxFeePerGas": "0x5", "maxFeePerBlobGas": "0x1"}, {"maxFeePerGas": "0x5", "chainId": "0x9"}} {
 			call["from"], call["to"] = userAddr, common.Address{0x77}
 			for _, block := range []object{nil, {"difficulty": "0x99"}, {"prevRandao": common.Hash{4}}, {"baseFeePerGas": "0x4"}, {"number": "0x9"}} {
 				add("eth_call", call, tag, override, block)
