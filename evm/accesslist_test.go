@@ -97,7 +97,7 @@ func (a *amsterdam) execute(ctx context.Context, block *types.Block, source trie
 	})
 }
 
-// failing loses the k-th fetch of a concurrent execution.
+// failing fails the k-th fetch of a concurrent execution.
 type failing struct {
 	*amsterdam
 	mu    sync.Mutex
@@ -105,7 +105,7 @@ type failing struct {
 	at    int
 }
 
-func (f *failing) lost() bool {
+func (f *failing) fails() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.count++
@@ -113,15 +113,15 @@ func (f *failing) lost() bool {
 }
 
 func (f *failing) FetchNode(ctx context.Context, fault trie.Fault) ([]byte, error) {
-	if f.lost() {
-		return nil, errLost
+	if f.fails() {
+		return nil, errFailed
 	}
 	return f.amsterdam.FetchNode(ctx, fault)
 }
 
 func (f *failing) FetchCode(ctx context.Context, hash common.Hash) ([]byte, error) {
-	if f.lost() {
-		return nil, errLost
+	if f.fails() {
+		return nil, errFailed
 	}
 	return f.amsterdam.FetchCode(ctx, hash)
 }
@@ -179,11 +179,11 @@ func TestAccessListFailedFetch(t *testing.T) {
 	for k := 1; k <= whole.count; k++ {
 		result := a.execute(t.Context(), a.block, &failing{amsterdam: a, at: k})
 		// Which reads there are varies a little: two goroutines may fault on one node.
-		if result.Outcome == evm.Invalid || result.Outcome == evm.Incomplete && !errors.Is(result.Err, errLost) {
+		if result.Outcome == evm.Invalid || result.Outcome == evm.Incomplete && !errors.Is(result.Err, errFailed) {
 			t.Fatalf("fetch %d of %d: %v: %v", k, whole.count, result.Outcome, result.Err)
 		}
 		if k < whole.count/2 && result.Outcome == evm.Valid {
-			t.Fatalf("fetch %d of %d was lost and not missed", k, whole.count)
+			t.Fatalf("fetch %d of %d failed, and the block is valid", k, whole.count)
 		}
 	}
 	t.Logf("%d fetches", whole.count)

@@ -10,14 +10,14 @@ import (
 	"github.com/ethereum/go-ethereum/core/vm"
 
 	"github.com/sunbeam-eth/sunbeam/evm"
-	"github.com/sunbeam-eth/sunbeam/internal/witness"
+	"github.com/sunbeam-eth/sunbeam/internal/witnessfile"
 	"github.com/sunbeam-eth/sunbeam/trie"
 )
 
 var benchBlocks = []string{"1-25134887", "1-21740136", "1-25229957", "11155111-10100112"}
 
 // fresh returns the block without the senders that an earlier execution recovered.
-func fresh(file *witness.File) *types.Block {
+func fresh(file *witnessfile.File) *types.Block {
 	body := types.Body{Withdrawals: file.Block.Withdrawals()}
 	for _, tx := range file.Block.Transactions() {
 		encoded, _ := tx.MarshalBinary()

@@ -8,13 +8,12 @@ import (
 
 	"github.com/sunbeam-eth/sunbeam/evm"
 	"github.com/sunbeam-eth/sunbeam/internal/testdata"
-	"github.com/sunbeam-eth/sunbeam/internal/witness"
+	"github.com/sunbeam-eth/sunbeam/internal/witnessfile"
 	"github.com/sunbeam-eth/sunbeam/trie"
 )
 
-// run executes the file's block with the given source and headers in place of the
-// file's own (nil: the file's own).
-func run(ctx context.Context, file *witness.File, source trie.Source, headers evm.Headers) *evm.Result {
+// run executes the file's block with the given source and headers; nil is the file itself.
+func run(ctx context.Context, file *witnessfile.File, source trie.Source, headers evm.Headers) *evm.Result {
 	if source == nil {
 		source = file
 	}
@@ -29,9 +28,9 @@ func run(ctx context.Context, file *witness.File, source trie.Source, headers ev
 	})
 }
 
-func load(t testing.TB, name string) *witness.File {
+func load(t testing.TB, name string) *witnessfile.File {
 	t.Helper()
-	file, err := witness.Load(filepath.Join(testdata.Dir(t), "blocks", name+".json.gz"))
+	file, err := witnessfile.Load(filepath.Join(testdata.Dir(t), "blocks", name+".json.gz"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -40,7 +39,7 @@ func load(t testing.TB, name string) *witness.File {
 
 func names(t testing.TB) []string {
 	t.Helper()
-	paths, err := witness.Paths(filepath.Join(testdata.Dir(t), "blocks"))
+	paths, err := witnessfile.Paths(filepath.Join(testdata.Dir(t), "blocks"))
 	if err != nil || len(paths) == 0 {
 		t.Fatalf("no blocks: %v", err)
 	}
@@ -50,10 +49,10 @@ func names(t testing.TB) []string {
 	return paths
 }
 
-// holes are blocks whose witness lacks a node that executing them reads, by the node's
-// hash. Transaction 19 of 22188088 sends nothing to an account that the file does not
-// reach; whether that account has code decides the receipt. A client that takes a
-// failed read for an empty account gets the header's roots all the same, by luck.
+// holes are blocks whose witness lacks a node that the execution reads, with the hash of the node.
+// Transaction 19 of 22188088 sends nothing to an account that the file lacks; whether that account has
+// code decides the receipt. A client that takes a failed read for an empty account computes the right
+// roots by chance.
 var holes = map[string]string{
 	"1-22188088": "8a3d287b464732615d9fbbb597e156d4b694c3634d77b057bc2965d61c99a32b",
 }
@@ -66,7 +65,7 @@ func TestRealBlocks(t *testing.T) {
 			result := run(t.Context(), file, nil, nil)
 			if hash, ok := holes[name]; ok {
 				if result.Outcome != evm.Incomplete || !strings.Contains(result.Err.Error(), hash) {
-					t.Fatalf("%v, not incomplete for want of %s: %v", result.Outcome, hash, result.Err)
+					t.Fatalf("%v: %v, want incomplete without node %s", result.Outcome, result.Err, hash)
 				}
 				return
 			}
@@ -81,7 +80,7 @@ func TestRealBlocks(t *testing.T) {
 				made = made || n.Hash == file.Block.Root() && len(n.Path) == 0
 			}
 			if !made {
-				t.Errorf("the new root is not among %d new nodes", len(result.Nodes))
+				t.Errorf("none of the %d new nodes is the new root", len(result.Nodes))
 			}
 		})
 	}

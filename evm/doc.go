@@ -1,17 +1,51 @@
-// Package evm executes one block on state that need not be there yet, and says
-// honestly what came out of it.
+// Package evm executes blocks on state that is partly missing, and says exactly what an execution proves.
 //
-// The rules of execution are go-ethereum's: core.StateProcessor runs the block on
-// a State, core.BlockValidator compares gas, bloom, receipts root,
-// requests hash, access list hash and state root with the header.
+// Go-ethereum supplies the rules: core.StateProcessor runs a block on a [State], core.BlockValidator
+// compares gas, bloom, receipts root, requests hash, access list hash and state root with the header.
+// This package decides what to conclude when a read fails, and what to prefetch.
 //
-// An execution has three outcomes. [Valid] and [Invalid] are statements about the
-// block; [Incomplete] is a statement about us: something that the execution needed
-// (a trie node, a code, a header for BLOCKHASH) could not be had. Whatever go-ethereum
-// concluded is believed only if the error latches of the state and of the headers are
-// unset after validation, because a missing node otherwise looks like a bad block.
+// # Execution
 //
-// A speculation ([Executor.SpeculateGroup], [Executor.SpeculateBlock]) runs the same rules on the part
-// of the state that is held, and goes on past what is not with something thought up. It has no
-// outcome: what it asked for in vain is all that comes of it.
+// A [Job] is a block with its parent's header, the parent's state, and a source of ancestor headers for
+// BLOCKHASH. [Executor.Execute] returns a [Result] with one of three outcomes:
+//
+//	Valid       executed in full; everything that the header commits to was compared
+//	Invalid     every read was answered, and the block breaks a consensus rule
+//	Incomplete  a trie node, a contract code or a header was unavailable, ctx ended, or there is
+//	            a bug on our side; nothing is known about the block
+//
+// State and headers latch their first failure. Go-ethereum takes a missing header for a zero hash, and
+// a missing trie node can look like an empty account. So Execute looks at the latches first, and
+// believes go-ethereum's conclusion only if none is set.
+//
+// # Speculation
+//
+// A speculation runs a block, or some of its transactions, on local state only, in order to learn what
+// the execution will read. It never waits for the network and has no outcome: its result is the list of
+// missing nodes and codes that its partial state records. The caller fetches those and runs it again.
+//
+//	           missing nodes, codes
+//	Speculate ---------------------> fetch ---> local state ---> Execute
+//	    ^                                           |
+//	    +-------------------------------------------+
+//
+// A run is optimistic: a missing read gets a fallback value, and the run goes on.
+//
+//   - An account or slot that a recent block read has the value last seen.
+//   - Another contract runs the stub, which returns plausible values to its caller.
+//   - Another slot has the value of the [Mode]: a placeholder, or zero.
+//   - A conditional jump avoids the branch that only reverts (branch override).
+//   - A key computed from a placeholder is not requested.
+//   - Of a contract whose code is unknown, the slots are requested that contracts commonly read in the
+//     same function (slot profile).
+//
+// # Invariants
+//
+//   - Only Execute produces an outcome. Nothing that a speculation computes reaches an execution, other
+//     than through verified nodes in the local state.
+//   - An outcome is Invalid only if neither latch is set.
+//   - A mistake of the caller, such as a header that is not the parent's, is Incomplete with
+//     [ErrInternal].
+//   - A speculation panics only to stop when its context ends. Any other panic is a bug, see
+//     [ReportPanics].
 package evm

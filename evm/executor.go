@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime"
 	"runtime/debug"
-	"sync"
 
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/consensus"
@@ -22,8 +20,8 @@ import (
 	"github.com/sunbeam-eth/sunbeam/trie"
 )
 
-// ErrInternal marks an Incomplete that is nobody's fault but ours: a job that does
-// not fit together, a panic in go-ethereum, a state error that no read explains.
+// ErrInternal marks an Incomplete that is a bug on our side: a job whose parts do not belong together, a
+// panic in go-ethereum, a state error that no failed read explains.
 var ErrInternal = errors.New("internal error in block execution")
 
 // Executor executes blocks of one chain. It is safe for concurrent use.
@@ -32,45 +30,48 @@ type Executor struct {
 	engine    consensus.Engine
 	validator *core.BlockValidator
 
-	// Both are keyed by what they were computed from and bounded by go-ethereum.
+	// Caches that depend on the code or the input only; go-ethereum bounds them.
 	jumpDests   vm.JumpDestCache
 	precompiles *vm.PrecompileCache
 
-	memory *memory // what valid blocks showed; hints for speculation
-	habits *habits // what speculation showed
+	lastSeen *lastSeen     // from valid blocks, for speculation
+	profiles *slotProfiles // from speculation, for speculation
+
+	panics *panicReport // of speculation; nil: they go on to the caller
 }
 
 // NewExecutor returns an executor for the rules of config.
-func NewExecutor(config *params.ChainConfig) *Executor {
-	return &Executor{
+func NewExecutor(config *params.ChainConfig, opts ...Option) *Executor {
+	e := &Executor{
 		config:      config,
 		engine:      beacon.New(ethash.NewFaker()),
 		validator:   core.NewBlockValidator(config, nil), // only ValidateState, which needs no chain
 		jumpDests:   core.NewJumpDestCache(),
 		precompiles: vm.NewPrecompileCache(),
-		memory:      newMemory(),
-		habits:      newHabits(),
+		lastSeen:    newLastSeen(),
+		profiles:    newSlotProfiles(),
 	}
+	for _, opt := range opts {
+		opt(e)
+	}
+	return e
 }
 
 // Job is one block to execute.
 type Job struct {
-	// Block has passed the header and body rules. An access list attached to it is used
-	// (EIP-7928, parallel execution) if it is the one that the header commits to.
+	// Block has passed the header and body rules. Its access list (EIP-7928) is used for parallel execution
+	// if it is the one that the header commits to, and ignored otherwise.
 	Block *types.Block
-	// Parent is the header of the block's parent. If all that is known of the parent is
-	// its state root, a stand-in with that Root and the right Number does as well: its
-	// hash differs from the block's ParentHash, which is then used where the hash matters.
+	// Parent is the header of the block's parent: its hash is the block's ParentHash.
 	Parent *types.Header
-	// State stands on Parent.Root and serves this execution only. Its context should
-	// not outlive that of Execute, so that a fetch in flight ends with it.
+	// State is opened on Parent.Root, for this execution only. Its context should not outlive that of
+	// Execute, so that a fetch in flight ends with it.
 	State State
-	// Headers finds the ancestors that BLOCKHASH asks for.
+	// Headers finds the ancestors that BLOCKHASH reads.
 	Headers Headers
 }
 
-// Result is what came out of an execution. Everything below Err is set only if the
-// outcome is Valid.
+// Result is the result of an execution. The fields after Err are set only if the outcome is Valid.
 type Result struct {
 	Outcome Outcome
 	Err     error // why Invalid or Incomplete; nil if Valid
@@ -79,22 +80,22 @@ type Result struct {
 	Requests   [][]byte // EIP-7685, nil before Prague
 	Logs       []*types.Log
 	GasUsed    uint64
-	AccessList rlp.RawValue           // the block access list if the block came with one, else nil
-	Nodes      []trie.Node            // new trie nodes of the post-state, unless the state keeps them itself
-	Codes      map[common.Hash][]byte // likewise its new codes
+	AccessList rlp.RawValue           // the block's access list, nil if it carries none
+	Nodes      []trie.Node            // new trie nodes of the post-state, unless the state stores them itself
+	Codes      map[common.Hash][]byte // new codes of the post-state, likewise
 }
 
-// Execute runs the block on its parent's state and compares the result with the
-// header. It blocks until that is done, something cannot be had, or ctx ends.
+// Execute runs the block on its parent's state and compares the result with the header. It blocks until
+// that is done, a read fails, or ctx ends.
 //
-// When ctx ends or a read fails, the state latch makes all reads fail at once and
-// what is left is bounded by the gas of the transaction in hand: those after it fail
-// for want of a sender's account. Go-ethereum offers no way to stop the interpreter
-// between; a whole block of pure computation takes a second or so.
+// When a read fails or ctx ends, the latch of the state makes all later reads fail. The current
+// transaction runs on until its gas is used up, as go-ethereum offers no way to stop the interpreter: a
+// second or so for a block of pure computation. Later transactions fail because their senders' accounts
+// cannot be read.
 //
-// A panic in go-ethereum is no statement about the block, so it is Incomplete with
-// ErrInternal. It can be caught on this goroutine only: malformed nodes, the one known
-// cause on go-ethereum's own goroutines, are stopped by package trie.
+// A panic in go-ethereum says nothing about the block: the outcome is Incomplete with ErrInternal. Only
+// panics on this goroutine can be recovered. The one known cause on go-ethereum's own goroutines is a
+// malformed trie node, and package trie rejects those.
 func (e *Executor) Execute(ctx context.Context, job Job) (result *Result) {
 	defer func() {
 		if r := recover(); r != nil {
@@ -107,14 +108,14 @@ func (e *Executor) Execute(ctx context.Context, job Job) (result *Result) {
 	stop := context.AfterFunc(ctx, func() { job.State.Fail(context.Cause(ctx)) })
 	defer stop()
 
-	block := committedAccessList(job.Block)
+	block := withoutWrongList(job.Block)
 	recovered := recoverSenders(e.config, block)
 	defer recovered.Wait()
 
-	chain := newAncestry(ctx, e, job)
+	chain := newChainContext(ctx, e, job)
 	processed, statedb, rejection := e.process(ctx, block, job, chain)
 
-	// The order matters: a conclusion counts only if every read was answered.
+	// The latches come first: go-ethereum's conclusion counts only if every read was answered.
 	if err := job.State.Err(); err != nil {
 		return incomplete(err)
 	}
@@ -131,41 +132,45 @@ func (e *Executor) Execute(ctx context.Context, job Job) (result *Result) {
 		return &Result{Outcome: Invalid, Err: rejection}
 	}
 	result = e.accept(block, job.State, statedb, processed)
-	if db, beams := job.State.(*trie.StateDatabase); beams && result.Outcome == Valid && block.AccessList() == nil {
-		e.memory.learn(db.Touched(), statedb) // all of it was read, so nothing is fetched
+	if db, ok := job.State.(*trie.StateDatabase); ok && result.Outcome == Valid && block.AccessList() == nil {
+		e.lastSeen.record(db.Touched(), statedb) // the block read all of it, so nothing is fetched
 	}
 	return result
 }
 
-// check refuses a job that could not say anything about its block.
+// check refuses a job whose parts do not belong together. That is a mistake of the caller and says
+// nothing about the block.
 func (job *Job) check() error {
-	switch {
-	case job.Block == nil || job.Parent == nil || job.State == nil || job.Headers == nil:
+	if job.Block == nil || job.Parent == nil || job.State == nil || job.Headers == nil {
 		return fmt.Errorf("%w: job lacks block, parent, state or headers", ErrInternal)
-	case job.Block.NumberU64() == 0 || job.Parent.Number == nil || job.Parent.Number.Uint64() != job.Block.NumberU64()-1:
-		return fmt.Errorf("%w: block %d on parent %v", ErrInternal, job.Block.NumberU64(), job.Parent.Number)
+	}
+	number, parent := job.Block.NumberU64(), job.Parent.Hash()
+	switch {
+	case parent != job.Block.ParentHash():
+		return fmt.Errorf("%w: block %d has parent %x, but the job has header %x", ErrInternal, number, job.Block.ParentHash(), parent)
+	case number == 0 || job.Parent.Number == nil || job.Parent.Number.Uint64() != number-1:
+		return fmt.Errorf("%w: block %d has a parent with number %v: verify the header before executing", ErrInternal, number, job.Parent.Number)
 	case job.State.Root() != job.Parent.Root:
-		return fmt.Errorf("%w: state %x opened for a parent with state %x", ErrInternal, job.State.Root(), job.Parent.Root)
+		return fmt.Errorf("%w: state is opened on root %x, but the parent of block %d has root %x", ErrInternal, job.State.Root(), number, job.Parent.Root)
 	}
 	return nil
 }
 
-// process executes and validates. The error is go-ethereum's objection to the block,
-// to be believed only if nothing was missing; statedb is nil if it got nowhere.
-func (e *Executor) process(ctx context.Context, block *types.Block, job Job, chain *ancestry) (*core.ProcessResult, *state.StateDB, error) {
+// process executes and validates. Its error is go-ethereum's reason to reject the block, which counts
+// only if nothing was missing. The StateDB is nil if the execution could not begin.
+func (e *Executor) process(ctx context.Context, block *types.Block, job Job, chain *chainContext) (*core.ProcessResult, *state.StateDB, error) {
 	statedb, err := state.New(job.Parent.Root, job.State)
 	if err != nil {
 		return nil, nil, err
 	}
-	config := vm.Config{Tracer: chain.correction(statedb)}
-	processed, err := core.NewStateProcessor(chain).Process(ctx, block, statedb, e.jumpDests, e.precompiles, config, nil)
+	processed, err := core.NewStateProcessor(chain).Process(ctx, block, statedb, e.jumpDests, e.precompiles, vm.Config{}, nil)
 	if err != nil {
 		return nil, statedb, err
 	}
 	return processed, statedb, e.validator.ValidateState(block, statedb, processed, false)
 }
 
-// accept collects what a valid block made.
+// accept makes the result of a valid block.
 func (e *Executor) accept(block *types.Block, db State, executed *state.StateDB, processed *core.ProcessResult) *Result {
 	nodes, codes, err := db.Finish(executed, e.config.Rules(block.Number(), block.Difficulty().Sign() == 0, block.Time()), block.NumberU64())
 	if err != nil {
@@ -190,33 +195,4 @@ func (e *Executor) accept(block *types.Block, db State, executed *state.StateDB,
 
 func incomplete(err error) *Result {
 	return &Result{Outcome: Incomplete, Err: err}
-}
-
-// committedAccessList returns block without its access list if that is not the one
-// that the header commits to. A wrong list would steer the parallel execution into
-// refusing a good block; whether bringing one is an offence is for the caller to say.
-func committedAccessList(block *types.Block) *types.Block {
-	if block.AccessList() == nil || Listed(block) {
-		return block
-	}
-	return types.NewBlockWithHeader(block.Header()).WithBody(*block.Body())
-}
-
-// recoverSenders fills the sender caches of the transactions on all processors while
-// the block starts to execute. Wrong signatures are found again by the execution.
-func recoverSenders(config *params.ChainConfig, block *types.Block) *sync.WaitGroup {
-	var (
-		signer  = types.MakeSigner(config, block.Number(), block.Time())
-		txs     = block.Transactions()
-		workers = min(runtime.GOMAXPROCS(0), len(txs))
-		running sync.WaitGroup
-	)
-	for first := range workers {
-		running.Go(func() {
-			for i := first; i < len(txs); i += workers {
-				_, _ = types.Sender(signer, txs[i])
-			}
-		})
-	}
-	return &running
 }

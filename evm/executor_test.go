@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math/big"
+	"strings"
 	"testing"
 	"time"
 
@@ -11,7 +12,7 @@ import (
 	"github.com/ethereum/go-ethereum/core/types"
 
 	"github.com/sunbeam-eth/sunbeam/evm"
-	"github.com/sunbeam-eth/sunbeam/internal/witness"
+	"github.com/sunbeam-eth/sunbeam/internal/witnessfile"
 	"github.com/sunbeam-eth/sunbeam/trie"
 )
 
@@ -22,7 +23,7 @@ func reseal(block *types.Block, change func(*types.Header)) *types.Block {
 	return block.WithSeal(header)
 }
 
-func execute(ctx context.Context, file *witness.File, block *types.Block, parent *types.Header, headers evm.Headers) *evm.Result {
+func execute(ctx context.Context, file *witnessfile.File, block *types.Block, parent *types.Header, headers evm.Headers) *evm.Result {
 	return evm.NewExecutor(file.Config).Execute(ctx, evm.Job{
 		Block:   block,
 		Parent:  parent,
@@ -31,8 +32,8 @@ func execute(ctx context.Context, file *witness.File, block *types.Block, parent
 	})
 }
 
-// TestWrongHeader changes what the header commits to: the block is bad, and saying so
-// needs nothing that is missing.
+// TestWrongHeader changes fields that the header commits to: the block is invalid, and the execution reads
+// nothing more than before.
 func TestWrongHeader(t *testing.T) {
 	changes := map[string]func(*types.Header){
 		"state root":    func(h *types.Header) { h.Root[3] ^= 1 },
@@ -49,7 +50,7 @@ func TestWrongHeader(t *testing.T) {
 			t.Run(name+"/"+what, func(t *testing.T) {
 				source := file
 				result := execute(t.Context(), file, reseal(file.Block, change), file.Parent, source)
-				// A stranger's coinbase is an account that the witness does not reach.
+				// The witness may lack the account of another coinbase.
 				want := evm.Invalid
 				if what == "coinbase" && errors.Is(result.Err, trie.ErrUnavailable) {
 					want = evm.Incomplete
@@ -86,7 +87,7 @@ func (f headersFunc) Header(ctx context.Context, hash common.Hash, number uint64
 func TestMissingAncestor(t *testing.T) {
 	file := load(t, "560048-974567")
 	answers := map[string]headersFunc{
-		"error":   func(context.Context, common.Hash, uint64) (*types.Header, error) { return nil, errLost },
+		"error":   func(context.Context, common.Hash, uint64) (*types.Header, error) { return nil, errFailed },
 		"nothing": func(context.Context, common.Hash, uint64) (*types.Header, error) { return nil, nil },
 		"another": func(context.Context, common.Hash, uint64) (*types.Header, error) { return file.Block.Header(), nil },
 	}
@@ -96,35 +97,14 @@ func TestMissingAncestor(t *testing.T) {
 			if result.Outcome != evm.Incomplete {
 				t.Errorf("%v: %v", result.Outcome, result.Err)
 			}
-			if name == "error" && !errors.Is(result.Err, errLost) {
-				t.Errorf("the cause is lost: %v", result.Err)
+			if name == "error" && !errors.Is(result.Err, errFailed) {
+				t.Errorf("the error does not wrap the cause: %v", result.Err)
 			}
 		})
 	}
 }
 
-// TestStandInParent knows nothing of the parent but its state root.
-func TestStandInParent(t *testing.T) {
-	for name, want := range map[string]evm.Outcome{
-		"1-17106222":    evm.Valid,
-		"1-21688509":    evm.Valid,
-		"1-22615247":    evm.Valid, // EIP-2935 stores the parent's hash
-		"1-25134887":    evm.Valid,
-		"560048-974567": evm.Incomplete, // BLOCKHASH of the grandparent and older
-		"1-9069000":     evm.Incomplete,
-	} {
-		t.Run(name, func(t *testing.T) {
-			file := load(t, name)
-			parent := &types.Header{Number: file.Parent.Number, Root: file.PreRoot, Difficulty: new(big.Int)}
-			none := headersFunc(func(context.Context, common.Hash, uint64) (*types.Header, error) { return nil, errLost })
-			if result := execute(t.Context(), file, file.Block, parent, none); result.Outcome != want {
-				t.Errorf("%v: %v", result.Outcome, result.Err)
-			}
-		})
-	}
-}
-
-// stuck never answers after some fetches.
+// stuck answers some fetches and then waits until ctx ends.
 type stuck struct {
 	*faulty
 	after   int64
@@ -162,25 +142,63 @@ func TestCancel(t *testing.T) {
 }
 
 // panicking is a source with a bug.
-type panicking struct{ *witness.File }
+type panicking struct{ *witnessfile.File }
 
 func (panicking) FetchCode(context.Context, common.Hash) ([]byte, error) { panic("bug") }
 
-// TestNotTheBlock is about failures that say nothing of the block.
+// TestNotTheBlock is about mistakes of the caller. They say nothing about the block: neither a valid
+// nor an invalid one gets an outcome.
 func TestNotTheBlock(t *testing.T) {
 	file := load(t, "1-1150000")
-	jobs := map[string]evm.Job{
-		"panic":      {Block: file.Block, Parent: file.Parent, State: trie.Open(t.Context(), file.PreRoot, nil, panicking{file}), Headers: file},
-		"empty":      {},
-		"other root": {Block: file.Block, Parent: file.Parent, State: trie.Open(t.Context(), common.Hash{1}, file, file), Headers: file},
-		"not parent": {Block: file.Block, Parent: file.Block.Header(), State: trie.Open(t.Context(), file.Block.Root(), file, file), Headers: file},
+	state := func(root common.Hash, source trie.Source) evm.State { return trie.Open(t.Context(), root, nil, source) }
+	changed := func(change func(*types.Header)) *types.Header {
+		header := types.CopyHeader(file.Parent)
+		change(header)
+		return header
 	}
-	for name, job := range jobs {
-		t.Run(name, func(t *testing.T) {
-			result := evm.NewExecutor(file.Config).Execute(t.Context(), job)
-			if result.Outcome != evm.Incomplete || !errors.Is(result.Err, evm.ErrInternal) {
-				t.Errorf("%v: %v", result.Outcome, result.Err)
-			}
-		})
+	for name, c := range map[string]struct {
+		job  evm.Job
+		want string
+	}{
+		"panic": {evm.Job{Parent: file.Parent, State: state(file.PreRoot, panicking{file}), Headers: file}, "panic: bug"},
+		"empty": {evm.Job{}, "lacks"},
+		"other root": {
+			evm.Job{Parent: file.Parent, State: state(common.Hash{1}, file), Headers: file}, "state is opened on root 01",
+		},
+		"not the parent": {
+			evm.Job{Parent: file.Block.Header(), State: state(file.Block.Root(), file), Headers: file}, "but the job has header",
+		},
+		"root and number of the parent": {
+			evm.Job{
+				Parent: &types.Header{Number: file.Parent.Number, Root: file.PreRoot, Difficulty: new(big.Int)},
+				State:  state(file.PreRoot, file), Headers: file,
+			}, "but the job has header",
+		},
+		"parent with other extra data": {
+			evm.Job{
+				Parent: changed(func(h *types.Header) { h.Extra = append(h.Extra, 0) }),
+				State:  state(file.PreRoot, file), Headers: file,
+			}, "but the job has header",
+		},
+	} {
+		for what, block := range map[string]*types.Block{
+			"valid": file.Block, "invalid": reseal(file.Block, func(h *types.Header) { h.Root[0] ^= 1 }),
+		} {
+			t.Run(name+"/"+what, func(t *testing.T) {
+				job := c.job
+				job.Block = block
+				result := evm.NewExecutor(file.Config).Execute(t.Context(), job)
+				if result.Outcome != evm.Incomplete || !errors.Is(result.Err, evm.ErrInternal) || !strings.Contains(result.Err.Error(), c.want) {
+					t.Errorf("%v: %v, want incomplete: %s", result.Outcome, result.Err, c.want)
+				}
+			})
+		}
 	}
+	t.Run("wrong number", func(t *testing.T) {
+		block := reseal(file.Block, func(h *types.Header) { h.Number = new(big.Int).Add(h.Number, common.Big1) })
+		result := execute(t.Context(), file, block, file.Parent, file)
+		if result.Outcome != evm.Incomplete || !errors.Is(result.Err, evm.ErrInternal) {
+			t.Errorf("%v: %v", result.Outcome, result.Err)
+		}
+	})
 }

@@ -11,34 +11,34 @@ import (
 	"github.com/ethereum/go-ethereum/core/types"
 
 	"github.com/sunbeam-eth/sunbeam/evm"
-	"github.com/sunbeam-eth/sunbeam/internal/witness"
+	"github.com/sunbeam-eth/sunbeam/internal/witnessfile"
 	"github.com/sunbeam-eth/sunbeam/trie"
 )
 
-var errLost = errors.New("the test lost this fetch")
+var errFailed = errors.New("the test failed this fetch")
 
-// faulty answers from a witness, every fetch once, and loses or spoils the one fetch
-// (node, code or header) whose number is at.
+// faulty answers from a witness and stores what it answers. It fails or corrupts the fetch (node, code or
+// header) whose number is at.
 type faulty struct {
-	file  *witness.File
-	store *trie.Cache
-	at    int64 // counted from 1; 0 for none
-	spoil bool  // change a byte of the reply instead of losing it
-	count atomic.Int64
+	file    *witnessfile.File
+	store   *trie.Cache
+	at      int64 // counted from 1; 0 for none
+	corrupt bool  // corrupt the reply instead of failing the fetch
+	count   atomic.Int64
 }
 
-func newFaulty(file *witness.File, at int64, spoil bool) *faulty {
-	return &faulty{file: file, store: trie.NewCache(64<<20, nil), at: at, spoil: spoil}
+func newFaulty(file *witnessfile.File, at int64, corrupt bool) *faulty {
+	return &faulty{file: file, store: trie.NewCache(64<<20, nil), at: at, corrupt: corrupt}
 }
 
-// reply counts a fetch and returns what it brings.
+// reply counts a fetch and returns its result.
 func (f *faulty) reply(blob []byte, err error) ([]byte, error) {
 	n := f.count.Add(1)
 	if err != nil || n != f.at {
 		return blob, err
 	}
-	if !f.spoil {
-		return nil, errLost
+	if !f.corrupt {
+		return nil, errFailed
 	}
 	blob = bytes.Clone(blob)
 	blob[int(n)*7919%len(blob)] ^= 1 << (n % 8)
@@ -66,8 +66,8 @@ func (f *faulty) Header(ctx context.Context, hash common.Hash, number uint64) (*
 	if f.count.Add(1) != f.at {
 		return header, err
 	}
-	if !f.spoil {
-		return nil, errLost
+	if !f.corrupt {
+		return nil, errFailed
 	}
 	header = types.CopyHeader(header)
 	header.Extra = append(header.Extra, 0)
@@ -84,12 +84,12 @@ func (f *faulty) run(ctx context.Context, executor *evm.Executor) *evm.Result {
 	})
 }
 
-// failureBlocks are small, and differ in what they do: pre-Byzantium receipts with
+// failureBlocks are small and cover different rules: pre-Byzantium receipts with
 // intermediate roots, the DAO fork, Cancun, Prague (with BLOCKHASH), Osaka.
 var failureBlocks = []string{"1-1150000", "1-1920000", "1-2675000", "1-21688509", "560048-974567", "1-25134887"}
 
-// TestEveryFailedFetch fails or spoils the k-th fetch for every k: the block is good,
-// so that may only ever be Incomplete.
+// TestEveryFailedFetch fails or corrupts the k-th fetch for every k. The block is valid, so the outcome is
+// always Incomplete.
 func TestEveryFailedFetch(t *testing.T) {
 	for _, name := range failureBlocks {
 		t.Run(name, func(t *testing.T) {
@@ -104,14 +104,14 @@ func TestEveryFailedFetch(t *testing.T) {
 				step = max(1, total/24)
 			}
 			for k := int64(1); k <= total; k += step {
-				for _, spoil := range []bool{false, true} {
-					source := newFaulty(file, k, spoil)
+				for _, corrupt := range []bool{false, true} {
+					source := newFaulty(file, k, corrupt)
 					result := source.run(t.Context(), executor)
 					if result.Outcome != evm.Incomplete {
-						t.Fatalf("fetch %d of %d (spoiled: %v): %v: %v", k, total, spoil, result.Outcome, result.Err)
+						t.Fatalf("fetch %d of %d (corrupted: %v): %v: %v", k, total, corrupt, result.Outcome, result.Err)
 					}
-					if want := map[bool]error{false: errLost, true: trie.ErrWrongBlob}[spoil]; !errors.Is(result.Err, want) {
-						t.Fatalf("fetch %d of %d (spoiled: %v): %v", k, total, spoil, result.Err)
+					if want := map[bool]error{false: errFailed, true: trie.ErrWrongBlob}[corrupt]; !errors.Is(result.Err, want) {
+						t.Fatalf("fetch %d of %d (corrupted: %v): %v", k, total, corrupt, result.Err)
 					}
 				}
 			}

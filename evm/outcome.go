@@ -1,23 +1,17 @@
 package evm
 
-import (
-	"context"
-	"fmt"
+import "fmt"
 
-	"github.com/ethereum/go-ethereum/common"
-	"github.com/ethereum/go-ethereum/core/types"
-)
-
-// Outcome is what an execution says about its block.
+// Outcome is what an execution proves about its block.
 type Outcome int
 
 const (
-	// Incomplete means: something could not be had; nothing is known about the block.
-	// It is the zero value, so that a forgotten outcome never vouches for a block.
+	// Incomplete proves nothing: a read failed, ctx ended, or there is a bug on our side. It is the zero
+	// value, so that an outcome that nobody set never vouches for a block.
 	Incomplete Outcome = iota
-	// Valid means: executed in full, and everything the header commits to was compared.
+	// Valid: the block was executed in full, and everything that its header commits to was compared.
 	Valid
-	// Invalid means: executed with all it needed, and it breaks a rule of consensus.
+	// Invalid: every read was answered, and the block breaks a consensus rule.
 	Invalid
 )
 
@@ -32,10 +26,4 @@ func (o Outcome) String() string {
 		return "incomplete"
 	}
 	return fmt.Sprintf("outcome(%d)", int(o))
-}
-
-// Headers finds ancestors for the BLOCKHASH opcode by hash, wherever they are.
-// It blocks until the header is here or ctx ends.
-type Headers interface {
-	Header(ctx context.Context, hash common.Hash, number uint64) (*types.Header, error)
 }

@@ -14,56 +14,47 @@ import (
 	"github.com/sunbeam-eth/sunbeam/trie"
 )
 
-// Senders recovers the sender of every transaction; the zero address where the signature is
-// wrong, which the execution will say.
-func (e *Executor) Senders(block *types.Block) []common.Address {
-	recoverSenders(e.config, block).Wait()
-	signer := types.MakeSigner(e.config, block.Number(), block.Time())
-	senders := make([]common.Address, len(block.Transactions()))
-	for i, tx := range block.Transactions() {
-		senders[i], _ = types.Sender(signer, tx)
-	}
-	return senders
-}
+// Mode is the value that a speculation takes for a storage slot that is missing and was not seen in a
+// recent block. Some checks pass with the one value only, some with the other.
+type Mode uint8
 
-// Likely returns slots that a contract will probably read when it is called with that input, for one
-// whose code is not known; none if it is.
-func (e *Executor) Likely(to common.Address, input []byte) []common.Hash {
-	if _, known := e.memory.code(to); known || len(input) == 0 {
-		return nil
-	}
-	return e.habits.likely(input)
-}
+const (
+	// ModePlaceholder takes a large number that is recognized in keys computed from it.
+	ModePlaceholder Mode = iota
+	// ModeZero takes zero, the value of a slot that was never written.
+	ModeZero
+)
 
-// Speculation is a block to run on what is held of its parent's state.
+// Speculation is a block to run on the local part of its parent's state.
 type Speculation struct {
 	Block  *types.Block
 	Parent *types.Header // as in Job
-	Guess  *trie.Guess   // opened on Parent.Root; takes note of what is asked for in vain
-	Manner Manner
-	// Held finds ancestors for BLOCKHASH without blocking; nil for one that is not held.
-	Held func(hash common.Hash, number uint64) *types.Header
+	State  *trie.Guess   // opened on Parent.Root, for one run; records what is missing
+	Mode   Mode
+	// LocalHeader finds ancestors for BLOCKHASH without blocking. It returns nil for a missing one.
+	LocalHeader func(hash common.Hash, number uint64) *types.Header
 }
 
-// SpeculateGroup runs transactions of the block, in order and without the others. If nothing was
-// missing it computes the new root as well, which may need more. Nothing comes out but what was
-// noted. It may be called concurrently, with a guess for each call.
+// SpeculateGroup runs some transactions of the block, in order and without the others. If nothing was
+// missing it also computes the new state root, which may read more. The only result is what spec.State
+// recorded as missing. It is safe for concurrent use with a State for each call.
 func (e *Executor) SpeculateGroup(ctx context.Context, spec Speculation, group []int) {
-	defer func() { _ = recover() }() // a guess may lead anywhere, and means nothing
+	run := &speculationRun{block: spec.Block}
+	defer e.recoverRun(run)
 	var (
-		block, parent = spec.Block, spec.Parent
-
+		block  = spec.Block
 		header = block.Header()
 		signer = types.MakeSigner(e.config, header.Number, header.Time)
 		txs    = block.Transactions()
 	)
-	config, done := e.assume(ctx, spec, group)
-	defer done()
-	statedb, err := state.New(parent.Root, spec.Guess)
+	tracer := e.optimistic(ctx, spec, group)
+	defer tracer.finish()
+	statedb, err := state.New(spec.Parent.Root, spec.State)
 	if err != nil {
 		return
 	}
-	machine := vm.NewEVM(core.NewEVMBlockContext(header, held{e, spec}, nil), statedb, e.config, config)
+	run.statedb = statedb
+	machine := vm.NewEVM(core.NewEVMBlockContext(header, localChain{e, spec}, nil), statedb, e.config, vm.Config{Tracer: tracer.hooks()})
 	defer machine.Release()
 	machine.SetJumpDestCache(e.jumpDests)
 	machine.SetPrecompileCache(e.precompiles)
@@ -85,65 +76,78 @@ func (e *Executor) SpeculateGroup(ctx context.Context, spec Speculation, group [
 		}
 		statedb.Finalise(machine.GetRules())
 	}
-	if !spec.Guess.Missed() {
+	if !spec.State.Missed() {
 		statedb.IntermediateRoot(machine.GetRules())
 	}
 }
 
-// SpeculateBlock runs the whole block, system calls and new root included. Nothing comes out but
-// what was noted.
+// SpeculateBlock runs the whole block, including the system calls and the new state root. The only
+// result is what spec.State recorded as missing.
 func (e *Executor) SpeculateBlock(ctx context.Context, spec Speculation) {
-	defer func() { _ = recover() }() // a guess may lead anywhere, and means nothing
+	run := &speculationRun{block: spec.Block}
+	defer e.recoverRun(run)
 	block := spec.Block
 	all := make([]int, len(block.Transactions()))
 	for i := range all {
 		all[i] = i
 	}
-	config, done := e.assume(ctx, spec, all)
-	defer done()
-	statedb, err := state.New(spec.Parent.Root, spec.Guess)
+	tracer := e.optimistic(ctx, spec, all)
+	defer tracer.finish()
+	statedb, err := state.New(spec.Parent.Root, spec.State)
 	if err != nil {
 		return
 	}
-	chain := held{e, spec}
-	_, _ = core.NewStateProcessor(chain).Process(ctx, block, statedb, e.jumpDests, e.precompiles, config, nil)
+	run.statedb = statedb
+	config := vm.Config{
+		Tracer:                   tracer.hooks(),
+		DisableParallelExecution: true, // a panic on another goroutine could not be recovered
+	}
+	_, _ = core.NewStateProcessor(localChain{e, spec}).Process(ctx, block, statedb, e.jumpDests, e.precompiles, config, nil)
 	statedb.IntermediateRoot(e.config.Rules(block.Number(), block.Difficulty().Sign() == 0, block.Time()))
 }
 
-// assume makes the guess answer in the manner of the speculation, and senders whose accounts are
-// not held pay for what they send. The function that it returns is to be called after the run.
-func (e *Executor) assume(ctx context.Context, spec Speculation, txs []int) (config vm.Config, done func()) {
-	assume := newAssumption(spec.Manner, e.memory)
+// optimistic prepares a run of some transactions: spec.State gets its fallback values. The caller
+// finishes the tracer after the run.
+func (e *Executor) optimistic(ctx context.Context, spec Speculation, txs []int) *optimisticTracer {
+	values := newFallback(spec.Mode, e.lastSeen)
 	senders := e.Senders(spec.Block) // cached by now
 	for _, i := range txs {
-		if _, seen := assume.nonces[senders[i]]; !seen {
-			assume.nonces[senders[i]] = spec.Block.Transactions()[i].Nonce()
+		if _, seen := values.nonces[senders[i]]; !seen {
+			values.nonces[senders[i]] = spec.Block.Transactions()[i].Nonce()
 		}
 	}
-	spec.Guess.Assume = assume
-	if spec.Manner == Plain {
-		return vm.Config{}, func() {}
-	}
-	d := newDetour(ctx, spec.Guess, assume, e.habits)
-	return vm.Config{Tracer: d.hooks()}, d.teach
+	spec.State.Assume = values
+	return newOptimisticTracer(ctx, spec.State, values, e.profiles)
 }
 
-// held is core.ChainContext over what is held: BLOCKHASH of other blocks is a zero hash to a
-// speculation.
-type held struct {
+// LikelySlots returns the slots that a contract probably reads when it is called with input. It returns
+// none if the contract's code hash is known: then a run of the code finds them.
+func (e *Executor) LikelySlots(to common.Address, input []byte) []common.Hash {
+	if _, known := e.lastSeen.codeHash(to); known || len(input) == 0 {
+		return nil
+	}
+	return e.profiles.likelySlots(input)
+}
+
+// SeedCodes tells speculation the code hashes of accounts before a block shows them.
+func (e *Executor) SeedCodes(codes map[common.Address]common.Hash) { e.lastSeen.seed(codes) }
+
+// localChain implements core.ChainContext over the parent and local headers. A missing header makes
+// BLOCKHASH return zero.
+type localChain struct {
 	executor *Executor
 	spec     Speculation
 }
 
-func (h held) Config() *params.ChainConfig  { return h.executor.config }
-func (h held) Engine() consensus.Engine     { return h.executor.engine }
-func (h held) CurrentHeader() *types.Header { return h.spec.Parent }
+func (c localChain) Config() *params.ChainConfig  { return c.executor.config }
+func (c localChain) Engine() consensus.Engine     { return c.executor.engine }
+func (c localChain) CurrentHeader() *types.Header { return c.spec.Parent }
 
-func (h held) GetHeader(hash common.Hash, number uint64) *types.Header {
-	if hash == h.spec.Block.ParentHash() {
-		return h.spec.Parent
+func (c localChain) GetHeader(hash common.Hash, number uint64) *types.Header {
+	if hash == c.spec.Block.ParentHash() {
+		return c.spec.Parent
 	}
-	return h.spec.Held(hash, number)
+	return c.spec.LocalHeader(hash, number)
 }
-func (h held) GetHeaderByHash(common.Hash) *types.Header { return nil }
-func (h held) GetHeaderByNumber(uint64) *types.Header    { return nil }
+func (c localChain) GetHeaderByHash(common.Hash) *types.Header { return nil }
+func (c localChain) GetHeaderByNumber(uint64) *types.Header    { return nil }

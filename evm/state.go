@@ -8,18 +8,18 @@ import (
 	"github.com/sunbeam-eth/sunbeam/trie"
 )
 
-// State is the state under one root for one execution: [trie.StateDatabase], whose missing
-// nodes are faults, or that of a full node.
+// State is the state under one root for one execution: a [trie.StateDatabase], which fetches missing
+// nodes, or the complete state of a full node.
 type State interface {
 	state.Database
 	Root() common.Hash
-	// Err is the error latch: the first read that failed, nil if all were answered.
+	// Err returns the first read that failed, nil if all were answered.
 	Err() error
-	// Fail sets the latch from outside.
+	// Fail makes Err return the error, unless a read failed before. All later reads fail.
 	Fail(err error)
-	// Touched is what was read.
+	// Touched returns what was read.
 	Touched() *trie.Touched
-	// Finish ends the execution of a valid block and returns the new nodes and codes that are to be
-	// kept: none if the state keeps them itself. It comes once, after everything else.
+	// Finish ends the execution of a valid block and returns the new nodes and codes for the caller to
+	// store, none if the state stores them itself. It is called once, after all other methods.
 	Finish(executed *state.StateDB, rules params.Rules, number uint64) ([]trie.Node, map[common.Hash][]byte, error)
 }

@@ -1,26 +1,17 @@
 package evm
 
 import (
-	"bytes"
-
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/core/vm"
 	"github.com/ethereum/go-ethereum/crypto"
 )
 
-// marker is what a value looks like that was thought up, in its last bytes: enough for a balance,
-// little enough to be multiplied (2^89), and known again when a key is made of it.
-var marker = [12]byte{0x02, 0x5e, 0xed, 0xfe, 0xed, 0x5e, 0xed, 0xfe, 0xed, 0x5e, 0xed, 0xfe} //nolint:gochecknoglobals // a constant
-
-// marked says whether an address, a slot or a word was thought up.
-func marked(b []byte) bool { return bytes.HasSuffix(b, marker[:]) }
-
-// The stub answers for a contract whose code is not held, so that its caller goes on: calls of
-// the token standard with what they should return, any other with words of the marker.
+// The stub runs in place of missing contract code, so that the caller goes on. It answers calls of the
+// ERC-20 token standard with plausible values, and any other call with placeholder values.
 var stubCode, stubHash = makeStub() //nolint:gochecknoglobals // constants
 
-// stubWords is how many words the stub returns to a call that it does not know: three make
-// getReserves of Uniswap, seven a slot0.
+// stubWords is how many words the stub returns to an unknown call. Uniswap's getReserves returns three,
+// its slot0 seven.
 const stubWords = 8
 
 func makeStub() ([]byte, common.Hash) {
@@ -37,7 +28,7 @@ func makeStub() ([]byte, common.Hash) {
 			[][]byte{{0x31, 0x3c, 0xe5, 0x67}},
 			func() { a.push(18) },
 		},
-		{ // balanceOf: (2^32 - gas) * 2^64, which grows from call to call as if something was received
+		{ // balanceOf: (2^32 - gas) * 2^64, which grows from call to call, as after receiving tokens
 			[][]byte{{0x70, 0xa0, 0x82, 0x31}},
 			func() {
 				a.op(vm.GAS)
@@ -48,13 +39,13 @@ func makeStub() ([]byte, common.Hash) {
 			},
 		},
 	}
-	// Only opcodes of Frontier: the stub stands in blocks of all times.
+	// The stub runs in blocks of all forks, so it uses opcodes of Frontier only.
 	a.push(append([]byte{1}, make([]byte, 28)...)...)
 	a.push(0)
 	a.op(vm.CALLDATALOAD, vm.DIV)
 	jumps := make([][]int, len(answers))
-	for i, known := range answers {
-		for _, selector := range known.selectors {
+	for i, call := range answers {
+		for _, selector := range call.selectors {
 			a.op(vm.DUP1)
 			a.push(selector...)
 			a.op(vm.EQ)
@@ -64,25 +55,25 @@ func makeStub() ([]byte, common.Hash) {
 		}
 	}
 	for word := range stubWords {
-		a.push(marker[:]...)
+		a.push(placeholder[:]...)
 		a.push(byte(word * 32))
 		a.op(vm.MSTORE)
 	}
-	a.giveBack(stubWords * 32)
-	for i, known := range answers {
+	a.returnMemory(stubWords * 32)
+	for i, call := range answers {
 		for _, at := range jumps[i] {
 			a.code[at], a.code[at+1] = byte(len(a.code)>>8), byte(len(a.code))
 		}
 		a.op(vm.JUMPDEST)
-		known.answer()
+		call.answer()
 		a.push(0)
 		a.op(vm.MSTORE)
-		a.giveBack(32)
+		a.returnMemory(32)
 	}
 	return a.code, crypto.Keccak256Hash(a.code)
 }
 
-// assembler writes code.
+// assembler builds contract code.
 type assembler struct{ code []byte }
 
 func (a *assembler) op(ops ...vm.OpCode) {
@@ -96,8 +87,8 @@ func (a *assembler) push(value ...byte) {
 	a.code = append(a.code, value...)
 }
 
-// giveBack returns the first bytes of memory.
-func (a *assembler) giveBack(size int) {
+// returnMemory returns the first size bytes of memory.
+func (a *assembler) returnMemory(size int) {
 	a.push(byte(size>>8), byte(size))
 	a.push(0)
 	a.op(vm.RETURN)

@@ -35,7 +35,7 @@ func (l *fetchLoop) deliver(ctx context.Context, r *reply) error {
 	guessed := serves && l.hinted(r.unsatisfied) // and nothing was asked for that it must have
 	ev := sched.Responded{
 		Request: r.request, Unsatisfied: r.unsatisfied, Empty: r.result == peer.ResultEmpty && !guessed && !r.aside,
-		Cut: r.cut, Lied: r.result == peer.ResultLie, Bytes: r.bytes, Items: r.items,
+		Cut: r.cut, Invalid: r.result == peer.ResultLie, Bytes: r.bytes, Items: r.items,
 	}
 	for _, d := range r.deliveries {
 		ev.Satisfied = append(ev.Satisfied, d.id)

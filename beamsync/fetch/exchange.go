@@ -272,7 +272,7 @@ func failureOf(err error) sched.Failure {
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
 		return sched.TimedOut
 	case errors.Is(err, net.ErrClosed):
-		return sched.Gone
+		return sched.Disconnected
 	}
 	return sched.Broken
 }

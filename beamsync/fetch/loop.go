@@ -134,7 +134,7 @@ func (l *fetchLoop) step(ctx context.Context, ev sched.Event) {
 
 func (l *fetchLoop) blame(a sched.Blame) {
 	switch a.Reason {
-	case sched.Lie:
+	case sched.InvalidResponse:
 		delete(l.peers, a.Peer)
 		l.f.blame(a.Peer, peer.BlameLie, l.lie)
 	case sched.Useless:
@@ -197,5 +197,5 @@ func (l *fetchLoop) lookAround(ctx context.Context) {
 	l.f.log.Warn("Waiting for state", "reason", waiting.Reason(), "waited", waiting.Age.Round(100*time.Millisecond),
 		"kind", w.kind.String(), "root", w.fault.Root, "owner", w.fault.Owner, "path", cmp.Or(nibbleString(w.fault.Path), "-"),
 		"hash", w.hash(), "queued", waiting.Queued, "in_flight", waiting.InFlight,
-		"state_peers", waiting.Peers, "peers_without_root", waiting.Blocked, "peers_timing_out", waiting.Lapsed)
+		"state_peers", waiting.Peers, "peers_without_root", waiting.BackedOff, "peers_timing_out", waiting.TimingOut)
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/sunbeam-eth/sunbeam/beamsync/sched"
 	"github.com/sunbeam-eth/sunbeam/evm"
 	"github.com/sunbeam-eth/sunbeam/internal/testdata"
-	"github.com/sunbeam-eth/sunbeam/internal/witness"
+	"github.com/sunbeam-eth/sunbeam/internal/witnessfile"
 	"github.com/sunbeam-eth/sunbeam/trie"
 )
 
@@ -22,7 +22,7 @@ func TestRealBlocksThroughFetcher(t *testing.T) {
 	dir := testdata.Dir(t)
 	for _, name := range []string{"1-21688509", "1-17106222", "560048-974567"} {
 		t.Run(name, func(t *testing.T) {
-			file, err := witness.Load(filepath.Join(dir, "blocks", name+".json.gz"))
+			file, err := witnessfile.Load(filepath.Join(dir, "blocks", name+".json.gz"))
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -131,7 +131,7 @@ func (a *listArrival) attach(block *types.Block) *types.Block {
 		return nil
 	}
 	listed := block.WithAccessListUnsafe(&list)
-	if !evm.Listed(listed) || list.Validate(block.GasLimit(), len(block.Transactions())) != nil {
+	if !evm.HasAccessList(listed) || list.Validate(block.GasLimit(), len(block.Transactions())) != nil {
 		return nil // the execution will say what is wrong with the block, if it is the block
 	}
 	return listed

@@ -15,7 +15,7 @@ import (
 // evm.Executor implements it.
 type Speculator interface {
 	Senders(block *types.Block) []common.Address
-	Likely(to common.Address, input []byte) []common.Hash // slots, of a contract whose code is not known
+	LikelySlots(to common.Address, input []byte) []common.Hash // slots, of a contract whose code is not known
 	SpeculateGroup(ctx context.Context, spec evm.Speculation, group []int)
 	SpeculateBlock(ctx context.Context, spec evm.Speculation)
 	SpeculateRoot(block *types.Block, parent *types.Header, guess *trie.Guess)
@@ -47,7 +47,7 @@ type Hinter interface {
 //
 // A run that misses something goes on with what a block before saw there, or with something thought
 // up, see [evm.Manner]: what comes after is mostly the same. With a contract of which nothing is
-// known go the slots that others of its kind read ([evm.Executor.Likely]).
+// known go the slots that others of its kind read ([evm.Executor.LikelySlots]).
 //
 // Everything it does is a hint. What it misses the execution faults in; what it fetches in vain
 // costs bytes; no outcome depends on it.
@@ -68,7 +68,7 @@ func (c *Prefetcher) Collect(ctx context.Context, block *types.Block, parent *ty
 	defer cancel()
 	run := newCollection(c, block, parent, headers, session)
 	collect := run.speculate
-	if evm.Listed(block) {
+	if evm.HasAccessList(block) {
 		collect = run.fetchListed
 	}
 	err := collect(ctx)

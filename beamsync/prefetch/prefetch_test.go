@@ -24,12 +24,12 @@ import (
 	"github.com/sunbeam-eth/sunbeam/beamsync/internal/beamtest"
 	"github.com/sunbeam-eth/sunbeam/beamsync/sched"
 	"github.com/sunbeam-eth/sunbeam/evm"
-	"github.com/sunbeam-eth/sunbeam/internal/witness"
+	"github.com/sunbeam-eth/sunbeam/internal/witnessfile"
 	"github.com/sunbeam-eth/sunbeam/trie"
 )
 
 // fileAncestors has the ancestors of a witness at hand.
-type fileAncestors struct{ *witness.File }
+type fileAncestors struct{ *witnessfile.File }
 
 func (a fileAncestors) Held(hash common.Hash) *types.Header {
 	for _, header := range a.Headers {
@@ -40,7 +40,7 @@ func (a fileAncestors) Held(hash common.Hash) *types.Header {
 	return nil
 }
 
-func holdCodes(t *testing.T, r *beamtest.Rig, file *witness.File) {
+func holdCodes(t *testing.T, r *beamtest.Rig, file *witnessfile.File) {
 	t.Helper()
 	for hash, code := range file.Codes {
 		if err := r.Cache.PutCode(hash, code); err != nil {
@@ -50,7 +50,7 @@ func holdCodes(t *testing.T, r *beamtest.Rig, file *witness.File) {
 }
 
 // collectAndExecute does as the importer does, and returns the trips that it took.
-func collectAndExecute(t *testing.T, r *beamtest.Rig, executor *evm.Executor, file *witness.File, block *types.Block) (trips float64, stats trie.FetchStats) {
+func collectAndExecute(t *testing.T, r *beamtest.Rig, executor *evm.Executor, file *witnessfile.File, block *types.Block) (trips float64, stats trie.FetchStats) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(r.Ctx, 10*time.Minute) // virtual
 	defer cancel()
@@ -151,7 +151,7 @@ func TestCollectorListed(t *testing.T) {
 }
 
 // withList makes the access list of a block by executing it.
-func withList(t *testing.T, file *witness.File) *types.Block {
+func withList(t *testing.T, file *witnessfile.File) *types.Block {
 	t.Helper()
 	var (
 		db   = trie.Open(t.Context(), file.PreRoot, nil, file)
@@ -185,7 +185,7 @@ func withList(t *testing.T, file *witness.File) *types.Block {
 }
 
 // witnessChain implements core.ChainContext over a witness.
-type witnessChain struct{ *witness.File }
+type witnessChain struct{ *witnessfile.File }
 
 func (c witnessChain) Config() *params.ChainConfig { return c.File.Config }
 

@@ -138,7 +138,7 @@ func drain(ch <-chan struct{}) (n int) {
 // repeat runs something, asks for what it missed, and does it again when some of that is here. If it is
 // not eager it saves computing: it runs in one manner only, and again when all that can be had is here.
 func (r *collection) repeat(ctx context.Context, eager bool, run func(evm.Speculation)) error {
-	news, manners := make(chan struct{}, 1), []evm.Manner{evm.Marked, evm.Zeroed}
+	news, manners := make(chan struct{}, 1), []evm.Mode{evm.ModePlaceholder, evm.ModeZero}
 	if !eager {
 		manners = manners[:1]
 	}
@@ -149,8 +149,8 @@ func (r *collection) repeat(ctx context.Context, eager bool, run func(evm.Specul
 			spec := r.speculation(manner, &missed)
 			run(spec)
 			<-r.cores
-			missed.add(spec.Guess)
-			if !spec.Guess.Missed() {
+			missed.add(spec.State)
+			if !spec.State.Missed() {
 				break
 			}
 		}
@@ -162,10 +162,10 @@ func (r *collection) repeat(ctx context.Context, eager bool, run func(evm.Specul
 }
 
 // speculation begins one run on what is held now.
-func (r *collection) speculation(manner evm.Manner, missed *wishes) evm.Speculation {
+func (r *collection) speculation(manner evm.Mode, missed *wishes) evm.Speculation {
 	return evm.Speculation{
-		Block: r.block, Parent: r.parent, Guess: r.found.Guess(), Manner: manner,
-		Held: func(hash common.Hash, number uint64) *types.Header {
+		Block: r.block, Parent: r.parent, State: r.found.Guess(), Mode: manner,
+		LocalHeader: func(hash common.Hash, number uint64) *types.Header {
 			header := r.headers.Held(hash)
 			if header == nil && missed.below == nil {
 				missed.below = &ancestor{hash, number}

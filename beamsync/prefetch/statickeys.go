@@ -18,7 +18,7 @@ func (r *collection) namedKeys() wishes {
 	for i, tx := range r.block.Transactions() {
 		add(r.senders[i])
 		if to := tx.To(); to != nil {
-			add(*to, r.spec.Likely(*to, tx.Data())...)
+			add(*to, r.spec.LikelySlots(*to, tx.Data())...)
 		}
 		for _, tuple := range tx.AccessList() {
 			add(tuple.Address, tuple.StorageKeys...)

@@ -8,8 +8,8 @@ import (
 	"github.com/ethereum/go-ethereum/common"
 )
 
-// BenchmarkBatch hands 15,000 wants over at once, as a block access list of mainnet does,
-// to 5 or 25 peers, and plays their replies.
+// BenchmarkBatch adds 15,000 wants at once, as a block access list of mainnet does, with 1, 5
+// or 25 peers, and plays the replies.
 func BenchmarkBatch(b *testing.B) {
 	for _, peers := range []int{1, 5, 25} {
 		b.Run(fmt.Sprintf("%d_peers", peers), func(b *testing.B) {

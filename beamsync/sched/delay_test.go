@@ -10,7 +10,7 @@ import (
 	"github.com/ethereum/go-ethereum/common"
 )
 
-// delayed plays peers that answer after a time of their own, to one batch of wants after another.
+// delayed plays peers with a delay each, and one batch of wants after another.
 type delayed struct {
 	*Scheduler
 	t       *testing.T
@@ -61,7 +61,7 @@ func (d *delayed) step(ev Event) {
 	}
 }
 
-// batch asks for wants under a root and returns how long it took until all were here.
+// batch adds wants under a root and returns how long it took until all were satisfied.
 func (d *delayed) batch(root common.Hash, class Class, wants, cost int) time.Duration {
 	d.t.Helper()
 	began := d.now
@@ -81,7 +81,7 @@ func (d *delayed) batch(root common.Hash, class Class, wants, cost int) time.Dur
 	return d.now.Sub(began)
 }
 
-// next lets the next thing happen: an answer, or the time that the scheduler asked to be woken at.
+// next moves to the next event: a reply, or the wake-up that the scheduler requested.
 func (d *delayed) next() {
 	d.t.Helper()
 	first := -1
@@ -109,7 +109,7 @@ func (d *delayed) next() {
 	d.step(c.ev)
 }
 
-// pass lets time pass.
+// pass moves the time forward, with all events on the way.
 func (d *delayed) pass(after time.Duration) {
 	until := d.now.Add(after)
 	d.coming = append(d.coming, coming{until, Tick{}})
@@ -124,8 +124,8 @@ func all(after time.Duration) func(Send) (time.Duration, Event) {
 	}
 }
 
-// TestBatchTakesOneTrip: whatever a batch costs, up to what the largest blocks need, and however many
-// peers share it, if they are known and answer at once; and no peer gets much more than the others.
+// TestBatchTakesOneTrip: a batch for known peers takes one round trip, up to the cost of the
+// largest blocks and with any number of peers, and sends nothing twice.
 func TestBatchTakesOneTrip(t *testing.T) {
 	const rtt = 100 * time.Millisecond
 	for _, peers := range []int{1, 2, 5, 25} {
@@ -133,7 +133,7 @@ func TestBatchTakesOneTrip(t *testing.T) {
 		for n := range peers {
 			d.join(fmt.Sprint(n), all(rtt))
 		}
-		for n := range 40 { // they show what they bear
+		for n := range 40 { // their windows grow
 			d.batch(common.Hash{byte(n)}, Urgent, 20, 100)
 			d.pass(time.Second)
 		}
@@ -144,15 +144,15 @@ func TestBatchTakesOneTrip(t *testing.T) {
 				t.Errorf("%d peers, cost %d: took %v", peers, cost, took)
 			}
 			if extra := d.sent - before - (cost+9)/10*10; extra > 0 {
-				t.Errorf("%d peers, cost %d: %d were asked twice", peers, cost, extra)
+				t.Errorf("%d peers, cost %d: a cost of %d was sent twice", peers, cost, extra)
 			}
 			d.pass(time.Second)
 		}
 	}
 }
 
-// TestFreshPeerBearsABatch: the first large batch takes one trip from a peer that was asked once.
-func TestFreshPeerBearsABatch(t *testing.T) {
+// TestFirstBatchTakesOneTrip: so does the first large batch for a peer with one reply.
+func TestFirstBatchTakesOneTrip(t *testing.T) {
 	d := newDelayed(t)
 	d.join("a", all(100*time.Millisecond))
 	d.batch(common.Hash{1}, Urgent, 1, 1)
@@ -161,9 +161,8 @@ func TestFreshPeerBearsABatch(t *testing.T) {
 	}
 }
 
-// TestNoStall: among peers most of which are silent, slow, empty or broken, nothing waits long for
-// want of a better peer, not even at the start; and once the good one is known, it costs hardly more
-// than with that one alone.
+// TestNoStall: with one good peer among silent, slow, empty and broken ones, the first batch
+// takes at most two seconds, and later ones hardly longer than with the good peer alone.
 func TestNoStall(t *testing.T) {
 	const rtt = 100 * time.Millisecond
 	worst, worstFirst := time.Duration(0), time.Duration(0)
@@ -198,9 +197,9 @@ func TestNoStall(t *testing.T) {
 	t.Logf("the first batch took %v at most, later ones %v", worstFirst, worst)
 }
 
-// TestCopiesAreBounded: with good peers only, near and far ones, what is sent twice is bounded: a race
-// at the start, a few probes of the far ones later.
-func TestCopiesAreBounded(t *testing.T) {
+// TestHedgesAreBounded: with good peers only, near and distant ones, the cost of hedges is
+// bounded: a race at the start, a few probes of the distant peers later.
+func TestHedgesAreBounded(t *testing.T) {
 	for _, cost := range []int{50, 300, 1000, 4000} {
 		d := newDelayed(t)
 		for n := range 25 {

@@ -1,51 +1,132 @@
-// Package sched decides which want goes to which peer, and when.
+// Package sched decides which want is requested from which peer, and when.
 //
-// It is a pure state machine: [Scheduler.Step] takes the time and one event and
-// returns the actions to carry out. It starts no goroutine, reads no clock, sends
-// and logs nothing, and the same events give the same actions. The fetcher of
-// package beamsync is its shell.
+// It is a pure state machine. [Scheduler.Step] takes the time and one [Event] and returns
+// the [Action] values to carry out. It starts no goroutine, reads no clock, sends nothing
+// and logs nothing, and the same events always give the same actions. The caller is the
+// shell around it: it sends the requests, verifies the replies, keeps the timer, and
+// reports what happened as the next event.
 //
-// The nouns:
+// # Nouns
 //
-//   - A [Want] is interest in one trie node (with what hangs below it on the way to
-//     a key) or one code. The scheduler knows its class, the state root that it is
-//     asked under and its cost; not what it is.
-//   - A request is one wire exchange with one peer: wants of one kind under one root.
-//   - A peer is relied upon once it answered usefully, until it fails too often; not if it takes
-//     long and there are others of which nothing is known.
-//   - A hedge is a copy of a request in flight, to another peer, because that is slow. A race is
-//     copies to several at once, while no peer is relied upon. A probe is a copy of a part of one,
-//     to find out about a peer that is not.
-//   - A back-off keeps a peer from being asked under one root for a while, because it
-//     answered with nothing (or not at all) there. It is no verdict: peers are pruned,
-//     overloaded or a block behind.
-//   - An avoidance does the same for one want: the peer answered others beside it.
+//   - A [Want] is the interest of a caller in one trie node, with the nodes below it on the
+//     path to a key, or in one contract code. The scheduler knows its class, kind, state root
+//     and cost. It does not know which node or code it is.
+//   - A request is one exchange with one peer. It holds wants of one kind under one state
+//     root. It is in flight from its [Send] until a reply, a failure or its deadline.
+//   - A reply is useful if it satisfies a want, and empty if it holds no item. It is cut if
+//     the limits of the server ended it early, and invalid if it holds an item that is wrong
+//     or was not requested.
+//   - A hedge is a request for wants that are in flight to another peer. A race is hedges to
+//     several peers at once. A probe is a small hedge that tests a peer.
+//   - A back-off keeps one peer from requests under one root for a while, because it served
+//     nothing there. It is not a penalty: peers prune state, are busy, or lag by a block.
+//   - An avoidance keeps one want from one peer for a while, because a request to the peer
+//     did not satisfy it.
+//   - A blame tells the caller that a peer misbehaved. The caller decides about a penalty.
 //
-// A want's way:
+// # The life of a want
 //
-//	WantAdded -> queued --Send--> in flight (1 request) --Hedge--> in flight (several requests)
-//	               ^                  |                                |
-//	               +-- failed, empty, cut, peer left (no request left) +
-//	                                  |
-//	                  satisfied or cancelled: forgotten
+//	WantAdded --> queued --Send--> in flight, 1 request --Send--> in flight, more requests
+//	                 ^                      |                                |
+//	                 +----------------------+--------------------------------+
+//	                   no request left: each one failed, was empty or cut, or its peer left
 //
-// Rules:
+// A want is forgotten when it is satisfied or cancelled, in any of these states. The
+// scheduler itself never gives a want up: the want waits until a back-off or avoidance ends
+// or a peer joins. Only the caller cancels it. A request whose wants are all forgotten stays
+// in flight until it ends, because the peer is busy with it all the same.
 //
-//   - Higher classes go first: urgent, rpc, predictive, background. Lower ones leave
-//     part of every window free, and background takes no slot of a peer that an urgent
-//     want waits for, nor of the fastest peers when there are others.
-//   - Nothing waits for company. What is queued for one root and kind when a Step ends
-//     goes out at once, cut by cost into as few requests as peers' budgets allow, to
-//     the peers that are expected to answer first, and of these to those relied upon.
-//   - A peer may have more requests in flight than keep it busy during a round trip: as many as
-//     it works off in half a second, and no more than it has shown to bear. So a batch costs one
-//     trip, also with one peer.
-//   - Nobody waits for a peer of which nothing is known, or nothing good, where there is another.
-//   - A want is never given up. It waits for a back-off to end or for a peer to join;
-//     whoever asked decides when to cancel.
-//   - A liar is blamed once and never asked again.
-//   - A request that nobody waits for any longer keeps its slot until it is answered
-//     or its deadline passes: the peer is busy with it all the same.
+// # Dispatch
 //
-// Invariants are written at the fields that they hold for, and check verifies them.
+// Higher classes are sent first: urgent, rpc, predictive, background. Lower classes leave a
+// part of each peer's pipe free. Background wants are sent to no peer that has an urgent or
+// rpc want in flight, to none at all while an urgent want waits for capacity, and to the
+// fastest quarter of the trusted peers only if the others do not satisfy them.
+//
+// Wants are sent in the Step that queues them, as far as peers have capacity; they are not
+// held back to fill a request. The wants of one class, kind and root form a batch. A batch is
+// cut by cost into requests, which are spread over the trusted peers with the lowest
+// expected time to reply. If the best peer has no capacity, its share waits for it.
+//
+// The window of a peer, its limit of requests in flight, is what keeps it busy for one round
+// trip and what it serves in half a second more. So a batch takes one round trip even with
+// one peer. The budget of a peer, its limit on the cost of a request, shrinks with a cut
+// reply and grows with complete ones.
+//
+// # The life of a peer
+//
+// A peer is in one of five states, which tell how far it is trusted:
+//
+//	state       meaning                     is sent                       leaves by
+//	----------  --------------------------  ----------------------------  ------------------------------
+//	untried     no request to it has ended  races, probes, last resort    useful reply: trusted or slow
+//	                                                                      timeout: timing out
+//	                                                                      other end: probing
+//	probing     served nothing yet, or its  races, probes, last resort    useful reply: trusted or slow
+//	            score is too low                                          timeout: timing out
+//	trusted     serves, in 1 s or less      queued wants, hedges; a       round trip above 1 s: slow
+//	                                        probe if far from the best    score too low: probing
+//	                                        and not measured for long     timeout: timing out
+//	slow        serves, in more than 1 s    as trusted if no peer is      round trip of 1 s or less: trusted
+//	                                        untried; otherwise probes,    score too low: probing
+//	                                        last resort                   timeout: timing out
+//	timing out  a request timed out since   races, probes, last resort    useful reply: trusted or slow
+//	            its newest reply                                          other reply: back to trusted or
+//	                                                                      slow if it served before and
+//	                                                                      its score allows, or probing
+//
+// The score is the smoothed share of requests that were useful. Useful replies, empty replies
+// without credit, broken exchanges and timeouts change it, and one useful reply lifts it to
+// what a trusted peer needs. The round trip is smoothed too, so it may take several fast
+// replies to leave slow.
+//
+// Last resort means: the peer is sent queued wants and hedges only if no trusted peer can be
+// sent them, because there is none, or all back off under the root, lack the kind, or are
+// avoided by the want.
+//
+// Probes go out beside requests to trusted peers. A peer has one at a time, at intervals that
+// double from a second to a minute until it serves. So an unknown peer can show what it is
+// worth, and no want depends on it.
+//
+// Beside the state, which holds for the whole peer, three limits keep requests from it:
+//
+//	limit         holds for         is sent            ends by
+//	------------  ----------------  -----------------  -------------------------------------------
+//	back-off      one root          other roots        its time (250 ms, doubles up to 8 s), a useful
+//	                                                   reply under the root, a newer head
+//	unsupported   one kind          the other kind     a new connection
+//	disconnected  the connection    nothing            PeerLeft, which follows
+//
+// A peer that served a root gives three empty replies under it without a back-off: it lacks
+// the wants, not the root. A peer that sends an invalid reply is blamed once and banned. The
+// scheduler forgets it, and ignores it when its id joins again.
+//
+// # Hedging
+//
+// An urgent or rpc want is hedged in three cases. Others are not.
+//
+//   - It is at a trusted peer, and the request is slow: longer in flight than 95 % of the
+//     requests to that peer took, and a quarter more, or much longer than the fastest trusted
+//     peer takes. The hedge goes to another trusted peer, up to three in all. The number of
+//     such hedges in flight is bounded.
+//   - It is at peers that are not trusted while another peer is. The hedge goes to the
+//     trusted one as soon as the requests are slow, or at once if the request that the want
+//     was queued for has failed and only hedges are left.
+//   - No peer is trusted. The want is raced by two to six peers, fewer the more it costs. The
+//     next peer replaces one that fails, until a reply is useful.
+//
+// The first useful reply satisfies the want. The other requests end by their own replies.
+//
+// # Invariants
+//
+// Each invariant is written at the field that it holds for. In tests, check verifies all of
+// them after every Step: in scripts of events and expected actions (testdata), in random runs
+// and in fuzzing. The ones to know:
+//
+//   - A want is in one queue or in at least one request, never in both.
+//   - A want is in flight to a peer at most once.
+//   - A request is in flight exactly if its peer counts it, and never past its deadline.
+//   - A peer has at most its window of requests in flight when one is added.
+//   - The state of a peer agrees with its score, round trip and served roots.
+//   - A banned id is in no peer.
 package sched

@@ -7,11 +7,12 @@ import (
 	"github.com/ethereum/go-ethereum/common"
 )
 
-// Class is how much a want matters; higher goes first.
+// Class is the priority of a want. Higher classes are sent first.
 type Class uint8
 
-// The classes. A block waits for an urgent want, a caller of the JSON-RPC for an rpc
-// one; a predictive one is a guess, a background one belongs to the backfill.
+// The classes. A block waits for urgent wants, a JSON-RPC call for rpc wants. Predictive
+// wants are prefetched for a block that may need them; background wants belong to the state
+// backfill.
 const (
 	Background Class = iota
 	Predictive
@@ -39,11 +40,11 @@ func (c Class) String() string {
 // Classes lists all classes, lowest first.
 func Classes() []Class { return []Class{Background, Predictive, RPC, Urgent} }
 
-// Kind is what a request asks for.
+// Kind is what a request is for.
 type Kind uint8
 
-// The kinds: trie nodes (GetTrieNodes by path, or GetNodeData by hash), codes (GetByteCodes, or
-// GetNodeData).
+// The kinds: trie nodes (GetTrieNodes by path, or GetNodeData by hash) and contract codes
+// (GetByteCodes, or GetNodeData).
 const (
 	Node Kind = iota
 	Code
@@ -62,75 +63,75 @@ func (k Kind) String() string {
 	return fmt.Sprintf("kind(%d)", uint8(k))
 }
 
-// WantID names a want. The caller chooses it and never uses one twice.
+// WantID identifies a want. The caller chooses it and never reuses it.
 type WantID uint64
 
-// RequestID names a request. The scheduler counts them up from 1.
+// RequestID identifies a request. The scheduler counts ids up from 1.
 type RequestID uint64
 
-// Want is interest in one node (and the path below it) or one code.
+// Want is the interest in one trie node, with the path below it, or one contract code.
 type Want struct {
 	ID    WantID
 	Class Class
 	Kind  Kind
-	Root  common.Hash // state root that nodes are asked under; zero for codes
-	Cost  int         // server lookups that it adds to a request holding the want before it; at least 1
+	Root  common.Hash // state root that trie nodes are requested under; zero for codes
+	Cost  int         // server lookups that it adds to a request that holds the want before it; below 1 counts as 1
 }
 
 // Event is something that happened.
 type Event interface{ isEvent() }
 
-// WantAdded hands new wants over. What is handed over together goes out together.
+// WantAdded adds wants. Wants of one event share requests where class, kind and root allow.
 type WantAdded struct{ Wants []Want }
 
-// WantCancelled says that nobody waits for some wants any longer.
+// WantCancelled removes wants.
 type WantCancelled struct{ IDs []WantID }
 
-// WantRaised lifts a want to a higher class; a lower one is ignored.
+// WantRaised moves a want to a higher class. A lower one is ignored.
 type WantRaised struct {
 	ID    WantID
 	Class Class
 }
 
-// PeerJoined adds a peer that serves state. One that serves it by hash only (GetNodeData) needs a
-// trip for each level of a path, but a single lookup for each node.
+// PeerJoined adds a peer that serves state. A peer that serves it by hash only (GetNodeData)
+// needs a round trip for each level of a path, but one lookup for each trie node.
 type PeerJoined struct {
 	ID     string
 	ByHash bool
 }
 
-// PeerLeft removes a peer; what it had in flight is queued again.
+// PeerLeft removes a peer. Wants that were in flight to it only are queued again.
 type PeerLeft struct{ ID string }
 
-// PeerHead says that a peer announced a newer head: it may have roots now that it
-// did not have before.
+// PeerHead reports the head that a peer announced. With a newer one it may serve roots that
+// it did not serve before.
 type PeerHead struct {
 	ID     string
 	Number uint64
 }
 
-// Responded reports the verified reply of a request. What it satisfied counts even if the request
-// was cancelled meanwhile.
+// Responded reports the verified reply to a request. The wants that it satisfied or dropped
+// are removed even if the request was cancelled meanwhile.
 type Responded struct {
 	Request     RequestID
 	Satisfied   []WantID // wants that the reply answered
 	Unsatisfied []WantID // the other wants of the request
-	Dropped     []WantID // of these, or others: nobody waits for them any longer
-	Empty       bool     // not one node or code in it
-	Cut         bool     // it ended before all that was asked: the server's limits
-	Lied        bool     // it held something that cannot be true, or that nobody asked for
-	Bytes       int      // size of the nodes or codes in it
-	Items       int      // how many they were
+	Dropped     []WantID // wants, of the request or not, that the caller has cancelled
+	Empty       bool     // it holds no item
+	Cut         bool     // the limits of the server ended it early
+	Invalid     bool     // it holds an item that is wrong or was not requested
+	Bytes       int      // size of its items
+	Items       int      // number of trie nodes or codes in it
 }
 
 // Failure is why a request got no reply.
 type Failure uint8
 
-// The failures: TimedOut: the wire layer's own deadline; Gone: the peer disconnected;
-// Unsupported: it does not speak the protocol; Broken: any other error.
+// The failures. TimedOut is the deadline of the wire layer, Disconnected the end of the
+// connection, Unsupported a peer that does not serve the kind, Broken any other error.
 const (
 	TimedOut Failure = iota
-	Gone
+	Disconnected
 	Unsupported
 	Broken
 )
@@ -141,7 +142,7 @@ type Failed struct {
 	Failure Failure
 }
 
-// Tick says that time has passed, as asked for by WakeAt. More ticks do no harm.
+// Tick reports that time has passed, as WakeAt requests. Additional ticks do no harm.
 type Tick struct{}
 
 func (WantAdded) isEvent()     {}
@@ -154,30 +155,32 @@ func (Responded) isEvent()     {}
 func (Failed) isEvent()        {}
 func (Tick) isEvent()          {}
 
-// Action is something to do.
+// Action is something that the caller is to do.
 type Action interface{ isAction() }
 
-// Send asks for one wire request. The scheduler expects Responded or Failed for it,
-// unless it cancels it or the peer leaves first.
+// Send starts a request. The scheduler expects Responded or Failed for it, unless it cancels
+// the request or the peer leaves first.
 type Send struct {
 	Request RequestID
 	Peer    string
 	Kind    Kind
 	Root    common.Hash
 	Wants   []WantID
-	Hedge   bool // the wants are in flight to another peer already
+	Hedge   bool // the wants are in flight to other peers already: a hedge, race or probe
 }
 
-// Cancel ends a request whose deadline has passed or whose peer was expelled;
-// nothing that comes of it counts any longer.
+// Cancel ends a request whose deadline has passed or whose peer left or was banned. A reply
+// that arrives later tells nothing about the peer; the wants that it satisfies still count.
 type Cancel struct{ Request RequestID }
 
 // Reason is what a peer is blamed for.
 type Reason uint8
 
-// The reasons; see the constants of the same names in package beamsync.
+// The reasons. InvalidResponse is an item that is wrong or was not requested, Useless is
+// empty replies again and again under roots that other peers serve, Timeout is a request
+// that was not answered in time.
 const (
-	Lie Reason = iota
+	InvalidResponse Reason = iota
 	Useless
 	Timeout
 )
@@ -185,8 +188,8 @@ const (
 // String returns the reason as metrics and logs spell it.
 func (r Reason) String() string {
 	switch r {
-	case Lie:
-		return "lie"
+	case InvalidResponse:
+		return "invalid response"
 	case Useless:
 		return "useless"
 	case Timeout:
@@ -195,15 +198,15 @@ func (r Reason) String() string {
 	return fmt.Sprintf("reason(%d)", uint8(r))
 }
 
-// Blame says that a peer did something wrong. After a Lie it has been forgotten:
-// nothing more goes to it, whatever joins under its id.
+// Blame reports that a peer misbehaved. After InvalidResponse the scheduler has banned it:
+// it is sent nothing more and cannot join again.
 type Blame struct {
 	Peer   string
 	Reason Reason
 }
 
-// WakeAt asks for a Tick at that time. It replaces the WakeAt before it; the zero
-// time asks for none.
+// WakeAt requests a Tick at a time. It replaces the WakeAt before it. The zero time requests
+// none.
 type WakeAt struct{ Time time.Time }
 
 func (Send) isAction()   {}

@@ -10,113 +10,113 @@ import (
 	"github.com/ethereum/go-ethereum/common"
 )
 
-// world plays the shell and the network around a scheduler: peers that are good or bad
-// in some way, callers that come and go, all of it decided by a source of numbers.
-type world struct {
+// simulation plays the shell and the network around a scheduler: peers that are good or bad
+// in one way each, callers that come and go. A source of numbers decides all of it.
+type simulation struct {
 	*Scheduler
 	t       *testing.T
 	next    func(n int) int // the source: 0..n-1
 	now     time.Time
 	wake    time.Time
-	open    map[WantID]bool   // wanted by someone
+	open    map[WantID]bool   // neither satisfied nor cancelled
 	flights []Send            // in flight as the shell sees it
-	ended   []Send            // cancelled, their replies may cross with that
+	ended   []Send            // cancelled; their replies may still arrive
 	peers   map[string]string // id -> character, connected ones
-	liars   map[string]bool
+	banned  map[string]bool
 	nextID  int
 }
 
-func newWorld(t *testing.T, next func(n int) int) *world {
-	return &world{
+func newSimulation(t *testing.T, next func(n int) int) *simulation {
+	return &simulation{
 		Scheduler: New(), t: t, next: next, now: time.Unix(1_000_000, 0),
-		open: make(map[WantID]bool), peers: make(map[string]string), liars: make(map[string]bool),
+		open: make(map[WantID]bool), peers: make(map[string]string), banned: make(map[string]bool),
 	}
 }
 
 // step feeds one event and checks every action against what the shell knows.
-func (w *world) step(ev Event) {
-	w.t.Helper()
-	for _, a := range w.Step(w.now, ev) {
+func (sim *simulation) step(ev Event) {
+	sim.t.Helper()
+	for _, a := range sim.Step(sim.now, ev) {
 		switch a := a.(type) {
 		case Send:
-			w.checkSend(a)
-			w.flights = append(w.flights, a)
+			sim.checkSend(a)
+			sim.flights = append(sim.flights, a)
 		case Cancel:
-			for _, f := range w.flights {
+			for _, f := range sim.flights {
 				if f.Request == a.Request {
-					w.ended = append(w.ended, f)
+					sim.ended = append(sim.ended, f)
 				}
 			}
-			w.land(a.Request)
+			sim.land(a.Request)
 		case Blame:
-			if a.Reason == Lie {
-				if w.liars[a.Peer] {
-					w.t.Fatalf("%s is called a liar twice", a.Peer)
+			if a.Reason == InvalidResponse {
+				if sim.banned[a.Peer] {
+					sim.t.Fatalf("%s is blamed for an invalid response twice", a.Peer)
 				}
-				w.liars[a.Peer] = true
-				delete(w.peers, a.Peer)
+				sim.banned[a.Peer] = true
+				delete(sim.peers, a.Peer)
 			}
 		case WakeAt:
-			if !a.Time.IsZero() && !a.Time.After(w.now) {
-				w.t.Fatalf("asked to be woken %v ago", w.now.Sub(a.Time))
+			if !a.Time.IsZero() && !a.Time.After(sim.now) {
+				sim.t.Fatalf("asked to be woken %v ago", sim.now.Sub(a.Time))
 			}
-			w.wake = a.Time
+			sim.wake = a.Time
 		}
 	}
-	if err := w.check(); err != nil {
-		w.t.Fatalf("after %T%+v: %v", ev, ev, err)
+	if err := sim.check(); err != nil {
+		sim.t.Fatalf("after %T%+v: %v", ev, ev, err)
 	}
-	for id := range w.open {
-		if w.wants[id] == nil {
-			w.t.Fatalf("want %d is lost", id)
+	for id := range sim.open {
+		if sim.wants[id] == nil {
+			sim.t.Fatalf("want %d is lost", id)
 		}
 	}
-	if len(w.wants) != len(w.open) {
-		w.t.Fatalf("%d wants known, %d open", len(w.wants), len(w.open))
+	if len(sim.wants) != len(sim.open) {
+		sim.t.Fatalf("%d wants known, %d open", len(sim.wants), len(sim.open))
 	}
 }
 
-func (w *world) checkSend(a Send) {
-	w.t.Helper()
-	if w.liars[a.Peer] {
-		w.t.Fatalf("liar %s is asked", a.Peer)
+func (sim *simulation) checkSend(a Send) {
+	sim.t.Helper()
+	if sim.banned[a.Peer] {
+		sim.t.Fatalf("banned peer %s is sent a request", a.Peer)
 	}
-	if w.peers[a.Peer] == "" {
-		w.t.Fatalf("%s is asked and not here", a.Peer)
+	if sim.peers[a.Peer] == "" {
+		sim.t.Fatalf("%s is sent a request and is not connected", a.Peer)
 	}
 	if len(a.Wants) == 0 {
-		w.t.Fatal("empty request")
+		sim.t.Fatal("empty request")
 	}
-	p := w.peer(a.Peer)
+	p := sim.peer(a.Peer)
 	busy := 0
-	for _, f := range w.flights {
+	for _, f := range sim.flights {
 		if f.Peer == a.Peer {
 			busy++
 		}
 	}
 	if busy >= p.window() {
-		w.t.Fatalf("%s has %d in flight, its window is %d", a.Peer, busy, p.window())
+		sim.t.Fatalf("%s has %d in flight, its window is %d", a.Peer, busy, p.window())
 	}
 	for _, id := range a.Wants {
-		if !w.open[id] {
-			w.t.Fatalf("want %d is asked for and not open", id)
+		if !sim.open[id] {
+			sim.t.Fatalf("want %d is requested and not open", id)
 		}
 	}
 }
 
-func (w *world) land(id RequestID) {
-	w.flights = slices.DeleteFunc(w.flights, func(f Send) bool { return f.Request == id })
+func (sim *simulation) land(id RequestID) {
+	sim.flights = slices.DeleteFunc(sim.flights, func(f Send) bool { return f.Request == id })
 }
 
 // reply answers one request in its peer's character.
-func (w *world) reply(f Send) {
-	w.land(f.Request)
+func (sim *simulation) reply(f Send) {
+	sim.land(f.Request)
 	ev := Responded{Request: f.Request, Unsatisfied: f.Wants}
-	switch character := w.peers[f.Peer]; character {
+	switch character := sim.peers[f.Peer]; character {
 	case "empty":
 		ev.Empty = true
-	case "liar":
-		ev.Lied = true
+	case "invalid":
+		ev.Invalid = true
 	case "partial": // serves even wants only
 		ev.Unsatisfied = nil
 		for _, id := range f.Wants {
@@ -131,44 +131,44 @@ func (w *world) reply(f Send) {
 		n := min(len(f.Wants), 3)
 		ev.Satisfied, ev.Unsatisfied, ev.Cut = f.Wants[:n], f.Wants[n:], n < len(f.Wants)
 	case "broken":
-		w.step(Failed{Request: f.Request, Failure: Failure(w.next(4))})
+		sim.step(Failed{Request: f.Request, Failure: Failure(sim.next(4))})
 		return
 	case "mute":
-		w.t.Fatal("a mute peer replies")
+		sim.t.Fatal("a mute peer replies")
 	default:
 		ev.Satisfied, ev.Unsatisfied = f.Wants, nil
 	}
 	for _, id := range ev.Satisfied {
-		delete(w.open, id)
+		delete(sim.open, id)
 	}
-	w.step(ev)
+	sim.step(ev)
 }
 
-func (w *world) join(character string) {
-	w.nextID++
-	id := fmt.Sprintf("%s%d", character, w.nextID)
-	w.peers[id] = character
-	w.step(PeerJoined{ID: id, ByHash: w.next(4) == 0})
+func (sim *simulation) join(character string) {
+	sim.nextID++
+	id := fmt.Sprintf("%s%d", character, sim.nextID)
+	sim.peers[id] = character
+	sim.step(PeerJoined{ID: id, ByHash: sim.next(4) == 0})
 }
 
-func (w *world) add() {
+func (sim *simulation) add() {
 	var ev WantAdded
-	root := common.Hash{byte(1 + w.next(3))}
-	kind := Kind(w.next(2))
+	root := common.Hash{byte(1 + sim.next(3))}
+	kind := Kind(sim.next(2))
 	if kind == Code {
 		root = common.Hash{}
 	}
-	for range 1 + w.next(60) {
-		w.nextID++
-		v := Want{ID: WantID(w.nextID), Class: Class(w.next(classes)), Kind: kind, Root: root, Cost: w.next(30)}
+	for range 1 + sim.next(60) {
+		sim.nextID++
+		v := Want{ID: WantID(sim.nextID), Class: Class(sim.next(classes)), Kind: kind, Root: root, Cost: sim.next(30)}
 		ev.Wants = append(ev.Wants, v)
-		w.open[v.ID] = true
+		sim.open[v.ID] = true
 	}
-	w.step(ev)
+	sim.step(ev)
 }
 
 // one picks an element of a map in a reproducible way.
-func one[K int | string | WantID, V any](w *world, m map[K]V) (k K, ok bool) {
+func one[K int | string | WantID, V any](sim *simulation, m map[K]V) (k K, ok bool) {
 	if len(m) == 0 {
 		return k, false
 	}
@@ -177,75 +177,75 @@ func one[K int | string | WantID, V any](w *world, m map[K]V) (k K, ok bool) {
 		keys = append(keys, k)
 	}
 	slices.Sort(keys)
-	return keys[w.next(len(keys))], true
+	return keys[sim.next(len(keys))], true
 }
 
-func (w *world) random() {
-	w.now = w.now.Add(time.Duration(w.next(200)) * time.Millisecond)
-	switch w.next(13) {
+func (sim *simulation) random() {
+	sim.now = sim.now.Add(time.Duration(sim.next(200)) * time.Millisecond)
+	switch sim.next(13) {
 	case 12:
-		if len(w.ended) == 0 {
+		if len(sim.ended) == 0 {
 			return
 		}
-		f := w.ended[w.next(len(w.ended))]
+		f := sim.ended[sim.next(len(sim.ended))]
 		for _, id := range f.Wants {
-			delete(w.open, id)
+			delete(sim.open, id)
 		}
-		w.step(Responded{Request: f.Request, Satisfied: f.Wants})
+		sim.step(Responded{Request: f.Request, Satisfied: f.Wants})
 	case 0, 1:
-		w.add()
+		sim.add()
 	case 2:
-		if id, ok := one(w, w.open); ok {
-			delete(w.open, id)
-			w.step(WantCancelled{[]WantID{id}})
+		if id, ok := one(sim, sim.open); ok {
+			delete(sim.open, id)
+			sim.step(WantCancelled{[]WantID{id}})
 		}
 	case 3:
-		if id, ok := one(w, w.open); ok {
-			w.step(WantRaised{id, Class(w.next(classes))})
+		if id, ok := one(sim, sim.open); ok {
+			sim.step(WantRaised{id, Class(sim.next(classes))})
 		}
 	case 4:
-		w.join([]string{"good", "empty", "liar", "partial", "cutter", "broken", "mute"}[w.next(7)])
+		sim.join([]string{"good", "empty", "invalid", "partial", "cutter", "broken", "mute"}[sim.next(7)])
 	case 5:
-		if id, ok := one(w, w.peers); ok {
-			delete(w.peers, id)
-			w.step(PeerLeft{id})
+		if id, ok := one(sim, sim.peers); ok {
+			delete(sim.peers, id)
+			sim.step(PeerLeft{id})
 		}
 	case 6:
-		if id, ok := one(w, w.peers); ok {
-			w.step(PeerHead{id, uint64(w.next(100))})
+		if id, ok := one(sim, sim.peers); ok {
+			sim.step(PeerHead{id, uint64(sim.next(100))})
 		}
 	case 7:
-		w.step(Tick{})
+		sim.step(Tick{})
 	default:
-		if len(w.flights) == 0 {
+		if len(sim.flights) == 0 {
 			return
 		}
-		if f := w.flights[w.next(len(w.flights))]; w.peers[f.Peer] != "mute" {
-			w.reply(f)
+		if f := sim.flights[sim.next(len(sim.flights))]; sim.peers[f.Peer] != "mute" {
+			sim.reply(f)
 		}
 	}
 }
 
-// settle lets the world run on by itself, with one honest peer, until every want is
+// settle runs the simulation on, with one honest peer, until every want is
 // satisfied: replies after 50 ms, wake-ups when asked for.
-func (w *world) settle() {
-	w.join("good")
-	honest := fmt.Sprintf("good%d", w.nextID)
-	began, patience := w.now, 10*time.Minute+time.Duration(len(w.peers))*20*time.Second // mute ones take time to find out
-	for steps := 0; len(w.open) > 0; steps++ {
-		if w.now.After(began.Add(patience)) || steps > 100_000 {
-			w.t.Fatalf("%d wants open after %v and %d steps beside honest %s", len(w.open), w.now.Sub(began), steps, honest)
+func (sim *simulation) settle() {
+	sim.join("good")
+	honest := fmt.Sprintf("good%d", sim.nextID)
+	began, limit := sim.now, 10*time.Minute+time.Duration(len(sim.peers))*20*time.Second // it takes time to find out which are mute
+	for steps := 0; len(sim.open) > 0; steps++ {
+		if sim.now.After(began.Add(limit)) || steps > 100_000 {
+			sim.t.Fatalf("%d wants open after %v and %d steps beside honest %s", len(sim.open), sim.now.Sub(began), steps, honest)
 		}
-		i := slices.IndexFunc(w.flights, func(f Send) bool { return w.peers[f.Peer] != "mute" })
+		i := slices.IndexFunc(sim.flights, func(f Send) bool { return sim.peers[f.Peer] != "mute" })
 		switch {
 		case i >= 0:
-			w.now = w.now.Add(5 * time.Millisecond)
-			w.reply(w.flights[i])
-		case !w.wake.IsZero():
-			w.now = w.wake
-			w.step(Tick{})
+			sim.now = sim.now.Add(5 * time.Millisecond)
+			sim.reply(sim.flights[i])
+		case !sim.wake.IsZero():
+			sim.now = sim.wake
+			sim.step(Tick{})
 		default:
-			w.t.Fatalf("asleep with %d wants open", len(w.open))
+			sim.t.Fatalf("asleep with %d wants open", len(sim.open))
 		}
 	}
 }
@@ -253,22 +253,22 @@ func (w *world) settle() {
 func TestEveryWantIsSatisfied(t *testing.T) {
 	for seed := range int64(25) {
 		rng := rand.New(rand.NewSource(seed))
-		w := newWorld(t, rng.Intn)
+		sim := newSimulation(t, rng.Intn)
 		for range 250 {
-			w.random()
+			sim.random()
 		}
-		w.settle()
+		sim.settle()
 	}
 }
 
 func TestStepIsDeterministic(t *testing.T) {
 	run := func() string {
 		rng := rand.New(rand.NewSource(7))
-		w := newWorld(t, rng.Intn)
+		sim := newSimulation(t, rng.Intn)
 		for range 500 {
-			w.random()
+			sim.random()
 		}
-		return fmt.Sprintf("%+v %v", w.flights, w.wake)
+		return fmt.Sprintf("%+v %v", sim.flights, sim.wake)
 	}
 	if a, b := run(), run(); a != b {
 		t.Fatalf("two runs differ:\n%s\n%s", a, b)
@@ -282,7 +282,7 @@ func FuzzStep(f *testing.F) {
 		if len(data) > 4096 {
 			return
 		}
-		w := newWorld(t, func(n int) int {
+		sim := newSimulation(t, func(n int) int {
 			if len(data) == 0 {
 				return 0
 			}
@@ -291,14 +291,14 @@ func FuzzStep(f *testing.F) {
 			return b % n
 		})
 		for len(data) > 0 {
-			w.random()
+			sim.random()
 		}
-		w.settle()
+		sim.settle()
 	})
 }
 
-// TestUselessPeer: empty answers under roots that others serve are called out in the
-// end, and never as a lie.
+// TestUselessPeer: a peer that replies empty again and again under roots that others serve
+// is blamed as useless, and for nothing else.
 func TestUselessPeer(t *testing.T) {
 	s, now, root := New(), time.Unix(0, 0), common.Hash{1}
 	s.Step(now, PeerJoined{ID: "good"})
@@ -336,8 +336,8 @@ func TestUselessPeer(t *testing.T) {
 	}
 }
 
-// TestWindowFollowsDelay: a far peer that serves quickly gets a deeper pipe, and may have waiting
-// what it works off soon.
+// TestWindowFollowsDelay: a distant peer that serves fast gets a deeper pipe, and a window that
+// holds what it serves soon.
 func TestWindowFollowsDelay(t *testing.T) {
 	for _, test := range []struct {
 		rtt, service time.Duration
@@ -351,9 +351,9 @@ func TestWindowFollowsDelay(t *testing.T) {
 		p, now := newPeer("a", false), time.Unix(100, 0)
 		for range 20 { // batches of 8, which it serves one after another
 			for n := range 8 {
-				r := &request{sent: now, queued: p.backlog(n)}
+				r := &request{sent: now, queued: p.serviceTime(n)}
 				p.sample(now.Add(test.rtt+time.Duration(n+1)*test.service), r)
-				p.serve()
+				p.servedUseful(r, false)
 			}
 			now = now.Add(10 * time.Second)
 		}

@@ -16,15 +16,15 @@ import (
 
 var update = flag.Bool("update", false, "rewrite the expected actions in testdata")
 
-// TestScripts replays the stories in testdata. A line that begins with ">" is an event,
-// optionally at a time since the start ("> 1.5s tick"); the lines after it are the
-// actions that it must cause. Everything else explains. Events:
+// TestScripts replays the scripts in testdata. A line that begins with ">" is an event,
+// optionally at a time since the start ("> 1.5s tick"). The indented lines after it are the
+// actions that it must cause. All other lines are comments. Events:
 //
 //	join PEER... | leave PEER | head PEER NUMBER
-//	hash PEER...    they join and serve state by hash only
+//	hash PEER...    peers join that serve state by hash only
 //	want CLASS KIND ROOT ID[-ID]... [cost=N] | raise ID CLASS | cancel ID
-//	reply REQUEST [ID...] [empty|cut|lied]    the wants listed are satisfied; none listed and no flag: all
-//	fail REQUEST timeout|gone|unsupported|broken
+//	reply REQUEST [ID...] [empty|cut|invalid]    it satisfies the wants listed; all, if nothing follows the request
+//	fail REQUEST timeout|disconnected|unsupported|broken
 //	tick
 func TestScripts(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txt")
@@ -47,14 +47,14 @@ func TestScripts(t *testing.T) {
 			want := strings.Split(string(text), "\n")
 			for i, line := range strings.Split(got, "\n") {
 				if i >= len(want) || line != want[i] {
-					t.Fatalf("%s:%d: got %q, the story says otherwise; all of it:\n%s", file, i+1, line, got)
+					t.Fatalf("%s:%d: got %q, want otherwise; all actions:\n%s", file, i+1, line, got)
 				}
 			}
 		})
 	}
 }
 
-// replay runs a script and returns it with the actions that were really taken.
+// replay runs a script and returns it with the actions that the scheduler took.
 func replay(t *testing.T, text string) string {
 	var (
 		out   strings.Builder
@@ -125,7 +125,7 @@ func parseEvents(words []string, sent map[RequestID]Send) ([]Event, error) {
 		return []Event{ev}, err
 	case "fail":
 		n, err := strconv.ParseUint(args[0], 10, 64)
-		f := slices.Index([]string{"timeout", "gone", "unsupported", "broken"}, args[1])
+		f := slices.Index([]string{"timeout", "disconnected", "unsupported", "broken"}, args[1])
 		if f < 0 {
 			return nil, fmt.Errorf("unknown failure %q", args[1])
 		}
@@ -187,8 +187,8 @@ func parseReply(args []string, sent map[RequestID]Send) (Event, error) {
 			ev.Empty = true
 		case "cut":
 			ev.Cut = true
-		case "lied":
-			ev.Lied = true
+		case "invalid":
+			ev.Invalid = true
 		default:
 			id, err := strconv.ParseUint(a, 10, 64)
 			if err != nil {

@@ -2,27 +2,27 @@ package sched
 
 import "time"
 
-// Waiting says what the longest-waiting want of a class waits for.
+// Waiting says what the oldest want of a class or a higher one waits for.
 type Waiting struct {
-	ID       WantID
-	Age      time.Duration
-	Queued   int // wants of that class or higher that are in no request
-	InFlight int // and those that are
-	Peers    int // that serve state
-	Blocked  int // of these: in back-off under the want's root
-	Lapsed   int // of these: their last request timed out
+	ID        WantID
+	Age       time.Duration
+	Queued    int // wants of these classes that are in no request
+	InFlight  int // wants of these classes that are in one
+	Peers     int // connected peers that serve the kind of the want
+	BackedOff int // those of them that back off under the root of the want
+	TimingOut int // those of them that have not replied since a request timed out
 }
 
-// Reason puts it in words.
+// Reason describes it for a log.
 func (w Waiting) Reason() string {
 	switch {
 	case w.Peers == 0:
 		return "no peers that serve state"
-	case w.Blocked == w.Peers && w.Lapsed == w.Peers:
+	case w.BackedOff == w.Peers && w.TimingOut == w.Peers:
 		return "all peers time out"
-	case w.Blocked == w.Peers:
+	case w.BackedOff == w.Peers:
 		return "all peers answered empty under this state root"
-	case w.Lapsed > 0:
+	case w.TimingOut > 0:
 		return "peers time out"
 	case w.Queued > 0 && w.InFlight == 0:
 		return "peers that were asked do not have it"
@@ -54,15 +54,15 @@ func (s *Scheduler) Waiting(now time.Time, class Class) (Waiting, bool) {
 	}
 	v.ID, v.Age = oldest.ID, now.Sub(oldest.added)
 	for _, p := range s.peers {
-		if p.gone || p.lack[oldest.Kind] {
+		if p.disconnected || p.unsupported[oldest.Kind] {
 			continue
 		}
 		v.Peers++
-		if p.blockedUntil(oldest.Root).After(now) {
-			v.Blocked++
+		if p.backedOffUntil(oldest.Root).After(now) {
+			v.BackedOff++
 		}
-		if p.lapses > 0 {
-			v.Lapsed++
+		if p.state == stateTimingOut {
+			v.TimingOut++
 		}
 	}
 	return v, true

@@ -24,7 +24,7 @@ import (
 	"github.com/sunbeam-eth/sunbeam/evm"
 	"github.com/sunbeam-eth/sunbeam/internal/simnet"
 	"github.com/sunbeam-eth/sunbeam/internal/testdata"
-	"github.com/sunbeam-eth/sunbeam/internal/witness"
+	"github.com/sunbeam-eth/sunbeam/internal/witnessfile"
 	"github.com/sunbeam-eth/sunbeam/p2p"
 	"github.com/sunbeam-eth/sunbeam/trie"
 )
@@ -58,7 +58,7 @@ func (c onlyGenesis) AccessList(common.Hash) rlp.RawValue { return nil }
 func (c onlyGenesis) Oldest() uint64 { return 0 }
 
 // allOf is a full peer for one block.
-type allOf struct{ *witness.File }
+type allOf struct{ *witnessfile.File }
 
 func (s allOf) State(root common.Hash) p2p.State {
 	if held := trie.Hold(s.File, nil, root); root == s.PreRoot && held != nil {
@@ -102,7 +102,7 @@ func link(ctx context.Context, running *sync.WaitGroup, name string, client, ser
 // fellows are two nodes in a bubble: the first one has executed a block, the second one has
 // nothing, and knows the first one, which serves no state here, and full peers.
 type fellows struct {
-	file    *witness.File
+	file    *witnessfile.File
 	ctx     context.Context
 	first   *Witnesses
 	second  *Witnesses
@@ -112,7 +112,7 @@ type fellows struct {
 }
 
 // withFellows runs a test in virtual time.
-func withFellows(t *testing.T, file *witness.File, fullPeers int, test func(t *testing.T, f *fellows)) {
+func withFellows(t *testing.T, file *witnessfile.File, fullPeers int, test func(t *testing.T, f *fellows)) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		var running sync.WaitGroup
@@ -169,12 +169,12 @@ func (f *fellows) finish(t *testing.T, began time.Time) (trips float64) {
 // reads, and fetches that from full peers. Whatever the block does, it is executed after three
 // round trips at most: keys, accounts, codes and storage. Nothing is fetched that is not needed.
 func TestTripsWithHints(t *testing.T) {
-	paths, err := witness.Paths(filepath.Join(testdata.Dir(t), "blocks"))
+	paths, err := witnessfile.Paths(filepath.Join(testdata.Dir(t), "blocks"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, path := range paths {
-		file, err := witness.Load(path)
+		file, err := witnessfile.Load(path)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -229,7 +229,7 @@ func TestHintsBesideCollector(t *testing.T) {
 		if testing.Short() && name == "1-25229957" {
 			continue // with the race detector it takes minutes
 		}
-		file, err := witness.Load(filepath.Join(testdata.Dir(t), "blocks", name+".json.gz"))
+		file, err := witnessfile.Load(filepath.Join(testdata.Dir(t), "blocks", name+".json.gz"))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -258,7 +258,7 @@ func TestHintsBesideCollector(t *testing.T) {
 }
 
 // heldHeaders has every header at hand.
-type heldHeaders struct{ *witness.File }
+type heldHeaders struct{ *witnessfile.File }
 
 func (h heldHeaders) Held(hash common.Hash) *types.Header {
 	at := slices.IndexFunc(h.Headers, func(header *types.Header) bool { return header.Hash() == hash })

@@ -44,21 +44,21 @@ var allowed = map[string][]string{
 	"cmd/sunbeam":      {"config", "internal/node"},
 
 	// What measures and shows the node; nothing above imports it.
-	"internal/archtest": {},
-	"internal/testdata": {},
-	"internal/simnet":   {},
-	"internal/mockcl":   {},
-	"internal/stategen": {},
-	"internal/gethpeer": {},
-	"internal/witness":  {"evm", "trie"},
-	"internal/demo":     {"internal/gethpeer", "internal/mockcl", "internal/simnet", "internal/stategen"},
+	"internal/archtest":    {},
+	"internal/testdata":    {},
+	"internal/simnet":      {},
+	"internal/mockcl":      {},
+	"internal/stategen":    {},
+	"internal/gethpeer":    {},
+	"internal/witnessfile": {"evm", "trie"},
+	"internal/demo":        {"internal/gethpeer", "internal/mockcl", "internal/simnet", "internal/stategen"},
 	"internal/bench": {
 		"beamsync/backfill", "beamsync/fetch", "beamsync/importer", "beamsync/peer", "beamsync/prefetch", "beamsync/sched",
 		"beamsync/witness", "chain", "db", "evm", "internal/demo", "internal/gethpeer", "internal/mockcl",
-		"internal/simnet", "internal/stategen", "internal/witness", "p2p", "trie",
+		"internal/simnet", "internal/stategen", "internal/witnessfile", "p2p", "trie",
 	},
 	"internal/e2e":               {}, // tests only
-	"beamsync/internal/beamtest": {"beamsync/fetch", "beamsync/peer", "internal/testdata", "internal/witness", "trie"},
+	"beamsync/internal/beamtest": {"beamsync/fetch", "beamsync/peer", "internal/testdata", "internal/witnessfile", "trie"},
 	"cmd/beamdemo":               {"internal/demo"},
 	"cmd/beambench":              {"internal/bench"},
 }

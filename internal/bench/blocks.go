@@ -17,7 +17,7 @@ import (
 	"github.com/sunbeam-eth/sunbeam/beamsync/prefetch"
 	"github.com/sunbeam-eth/sunbeam/beamsync/sched"
 	"github.com/sunbeam-eth/sunbeam/evm"
-	"github.com/sunbeam-eth/sunbeam/internal/witness"
+	"github.com/sunbeam-eth/sunbeam/internal/witnessfile"
 	"github.com/sunbeam-eth/sunbeam/p2p"
 	"github.com/sunbeam-eth/sunbeam/trie"
 )
@@ -61,10 +61,10 @@ type Connect func(ctx context.Context, group *errgroup.Group, id string, client,
 
 // Trial is one block to execute on one network.
 type Trial struct {
-	File      *witness.File
-	Warm      []*witness.File // executed before, over the same store
-	HoldCodes bool            // the block's codes are in the store already, and which contract has which is known
-	Held      Held            // state that is in the store already
+	File      *witnessfile.File
+	Warm      []*witnessfile.File // executed before, over the same store
+	HoldCodes bool                // the block's codes are in the store already, and which contract has which is known
+	Held      Held                // state that is in the store already
 	Strategy  Strategy
 	RTT       time.Duration
 	Peers     int // each holds exactly the witness of the block in hand; 0 is 1
@@ -205,7 +205,7 @@ type client struct {
 	collector *prefetch.Prefetcher
 }
 
-func newClient(file *witness.File) *client {
+func newClient(file *witnessfile.File) *client {
 	store, executor := trie.NewCache(cacheBytes, nil), evm.NewExecutor(file.Config)
 	return &client{
 		store:     store,

@@ -14,7 +14,7 @@ import (
 
 	"github.com/sunbeam-eth/sunbeam/evm"
 	"github.com/sunbeam-eth/sunbeam/internal/testdata"
-	"github.com/sunbeam-eth/sunbeam/internal/witness"
+	"github.com/sunbeam-eth/sunbeam/internal/witnessfile"
 	"github.com/sunbeam-eth/sunbeam/trie"
 )
 
@@ -24,7 +24,7 @@ import (
 func BenchmarkAgainstStateless(b *testing.B) {
 	for _, name := range []string{"1-9069000", "1-17106222", "1-24628607", "1-25229957", "11155111-10100112"} {
 		b.Run(name, func(b *testing.B) {
-			file, err := witness.Load(filepath.Join(testdata.Dir(b), "blocks", name+".json.gz"))
+			file, err := witnessfile.Load(filepath.Join(testdata.Dir(b), "blocks", name+".json.gz"))
 			if err != nil {
 				b.Fatal(err)
 			}
@@ -56,7 +56,7 @@ func BenchmarkAgainstStateless(b *testing.B) {
 }
 
 // held is all that the block needs, for us and for go-ethereum.
-func held(file *witness.File) (*trie.Cache, *stateless.Witness) {
+func held(file *witnessfile.File) (*trie.Cache, *stateless.Witness) {
 	cache := trie.NewCache(cacheBytes, nil)
 	theirs := &stateless.Witness{Headers: file.Headers, Codes: make(map[string]struct{}), State: make(map[string]struct{})}
 	for hash, blob := range file.Nodes {
@@ -72,7 +72,7 @@ func held(file *witness.File) (*trie.Cache, *stateless.Witness) {
 
 // fresh is the block without the senders that an earlier execution recovered; without the roots that
 // go-ethereum computes, if that is wanted.
-func fresh(b *testing.B, file *witness.File, open bool) *types.Block {
+func fresh(b *testing.B, file *witnessfile.File, open bool) *types.Block {
 	b.Helper()
 	body := types.Body{Uncles: file.Block.Uncles(), Withdrawals: file.Block.Withdrawals()}
 	for _, tx := range file.Block.Transactions() {

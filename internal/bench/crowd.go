@@ -18,7 +18,7 @@ import (
 	"github.com/sunbeam-eth/sunbeam/beamsync/peer"
 	"github.com/sunbeam-eth/sunbeam/evm"
 	"github.com/sunbeam-eth/sunbeam/internal/simnet"
-	"github.com/sunbeam-eth/sunbeam/internal/witness"
+	"github.com/sunbeam-eth/sunbeam/internal/witnessfile"
 	"github.com/sunbeam-eth/sunbeam/p2p"
 	"github.com/sunbeam-eth/sunbeam/trie"
 )
@@ -51,7 +51,7 @@ type crowd struct {
 
 	counters *prometheus.Registry // of the fetcher
 
-	current atomic.Pointer[witness.File] // what those serve that serve
+	current atomic.Pointer[witnessfile.File] // what those serve that serve
 
 	mu     sync.Mutex
 	blamed map[string]int
@@ -67,7 +67,7 @@ type member struct {
 	requests int         // over connections that have ended
 }
 
-func newCrowd(opts PeersOptions, files []*witness.File) *crowd {
+func newCrowd(opts PeersOptions, files []*witnessfile.File) *crowd {
 	c := &crowd{
 		executor: evm.NewExecutor(files[0].Config), chain: newBlockChain(files...), store: new(arrivalStore),
 		network: files[0].ChainID, rtt: opts.RTT, blamed: make(map[string]int),
@@ -86,7 +86,7 @@ func newCrowd(opts PeersOptions, files []*witness.File) *crowd {
 }
 
 // serve changes the block whose state there is.
-func (c *crowd) serve(file *witness.File) { c.current.Store(file) }
+func (c *crowd) serve(file *witnessfile.File) { c.current.Store(file) }
 
 // join connects all, and keeps them connected until ctx ends.
 func (c *crowd) join(ctx context.Context, group *errgroup.Group) {

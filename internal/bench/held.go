@@ -11,7 +11,7 @@ import (
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/crypto"
 
-	"github.com/sunbeam-eth/sunbeam/internal/witness"
+	"github.com/sunbeam-eth/sunbeam/internal/witnessfile"
 	"github.com/sunbeam-eth/sunbeam/trie"
 )
 
@@ -50,7 +50,7 @@ func (t Trial) hold(ctx context.Context, c *client) error {
 		if err != nil {
 			return err
 		}
-		c.executor.Remember(codes)
+		c.executor.SeedCodes(codes)
 		for hash, code := range t.File.Codes {
 			if err := c.store.PutCode(hash, code); err != nil {
 				return err
@@ -86,7 +86,7 @@ func (k stateKey) below(share, of int) bool {
 	return of > 0 && binary.BigEndian.Uint32(hash)%uint32(of) < uint32(share)
 }
 
-func (c *client) holdPath(file *witness.File, owner, root, key common.Hash) error {
+func (c *client) holdPath(file *witnessfile.File, owner, root, key common.Hash) error {
 	return c.store.PutNodes(trie.Follow(owner, nil, root, trie.Nibbles(key), file.Nodes))
 }
 

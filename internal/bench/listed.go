@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/sunbeam-eth/sunbeam/evm"
-	"github.com/sunbeam-eth/sunbeam/internal/witness"
+	"github.com/sunbeam-eth/sunbeam/internal/witnessfile"
 	"github.com/sunbeam-eth/sunbeam/trie"
 )
 
@@ -21,7 +21,7 @@ import (
 // listing has those that were read. Which siblings a deletion pulls up follows from the values
 // that the list gives, once the paths are there: this listing has them from the execution.
 type listing struct {
-	*witness.File
+	*witnessfile.File
 
 	mu       sync.Mutex
 	keys     map[stateKey]bool
@@ -32,11 +32,11 @@ type listing struct {
 
 // list executes a block on its witness and says what it read, as far as it got. The result does
 // not change any more.
-func list(ctx context.Context, file *witness.File) *listing {
+func list(ctx context.Context, file *witnessfile.File) *listing {
 	l := &listing{File: file, keys: make(map[stateKey]bool), codes: make(map[common.Hash]bool)}
 	// With no store, every read of a node comes to us.
 	read := trie.Open(ctx, file.PreRoot, nil, l)
-	evm.NewExecutor(file.Config).Execute(ctx, evm.Job{Block: file.Block, Parent: file.Parent, Headers: file, State: read})
+	file.Execute(ctx, evm.NewExecutor(file.Config), read, file)
 	l.touched = read.Touched()
 	return l
 }

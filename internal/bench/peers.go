@@ -13,7 +13,7 @@ import (
 	"github.com/sunbeam-eth/sunbeam/beamsync/prefetch"
 	"github.com/sunbeam-eth/sunbeam/beamsync/sched"
 	"github.com/sunbeam-eth/sunbeam/evm"
-	"github.com/sunbeam-eth/sunbeam/internal/witness"
+	"github.com/sunbeam-eth/sunbeam/internal/witnessfile"
 )
 
 // crowdSlot is the time between two blocks: no wait may be longer.
@@ -66,16 +66,16 @@ func Peers(ctx context.Context, opts PeersOptions, bubble Bubble, out io.Writer)
 	if opts.Blocks < 1 || opts.Bad < 0 || opts.RTT <= 0 {
 		return nil, fmt.Errorf("%d blocks, %d bad peers, round trip %v: too few", opts.Blocks, opts.Bad, opts.RTT)
 	}
-	paths, err := witness.Paths(opts.Dir)
+	paths, err := witnessfile.Paths(opts.Dir)
 	if err != nil {
 		return nil, err
 	}
 	if len(paths) == 0 {
 		return nil, fmt.Errorf("no witness files (*.json, *.json.gz) in %s", opts.Dir)
 	}
-	var files []*witness.File
+	var files []*witnessfile.File
 	for _, path := range paths[:min(len(paths), opts.Blocks)] {
-		file, err := witness.Load(path)
+		file, err := witnessfile.Load(path)
 		if err != nil {
 			return nil, err
 		}
@@ -91,7 +91,7 @@ func Peers(ctx context.Context, opts PeersOptions, bubble Bubble, out io.Writer)
 	return sum, errors.Join(err, sum.Err())
 }
 
-func runCrowd(ctx context.Context, opts PeersOptions, files []*witness.File, sum *PeersSum, out io.Writer) error {
+func runCrowd(ctx context.Context, opts PeersOptions, files []*witnessfile.File, sum *PeersSum, out io.Writer) error {
 	for _, file := range files {
 		reachBlockTime(file.Block)
 	}
@@ -121,7 +121,7 @@ func runCrowd(ctx context.Context, opts PeersOptions, files []*witness.File, sum
 }
 
 // block executes one block on an empty store.
-func (c *crowd) block(ctx context.Context, file *witness.File, rtt time.Duration) *PeersResult {
+func (c *crowd) block(ctx context.Context, file *witnessfile.File, rtt time.Duration) *PeersResult {
 	c.serve(file)
 	session := c.fetcher.Session(sched.Urgent)
 	a := &attempt{

@@ -8,7 +8,7 @@ import (
 	"io"
 	"time"
 
-	"github.com/sunbeam-eth/sunbeam/internal/witness"
+	"github.com/sunbeam-eth/sunbeam/internal/witnessfile"
 )
 
 // Link is what blocks are measured over.
@@ -73,16 +73,16 @@ func Blocks(ctx context.Context, opts BlocksOptions, bubble Bubble, out io.Write
 	if err := opts.check(); err != nil {
 		return err
 	}
-	paths, err := witness.Paths(opts.Dir)
+	paths, err := witnessfile.Paths(opts.Dir)
 	if err != nil {
 		return err
 	}
 	if len(paths) == 0 {
 		return fmt.Errorf("no witness files (*.json, *.json.gz) in %s", opts.Dir)
 	}
-	var warm []*witness.File
+	var warm []*witnessfile.File
 	for _, path := range opts.Warm {
-		file, err := witness.Load(path)
+		file, err := witnessfile.Load(path)
 		if err != nil {
 			return err
 		}
@@ -94,7 +94,7 @@ func Blocks(ctx context.Context, opts BlocksOptions, bubble Bubble, out io.Write
 	}
 	wrong, all := 0, 0
 	for _, path := range paths {
-		file, err := witness.Load(path)
+		file, err := witnessfile.Load(path)
 		if err != nil {
 			return err
 		}
@@ -127,7 +127,7 @@ func Blocks(ctx context.Context, opts BlocksOptions, bubble Bubble, out io.Write
 }
 
 // before picks the files of the same chain whose blocks are older.
-func before(files []*witness.File, file *witness.File) (older []*witness.File) {
+func before(files []*witnessfile.File, file *witnessfile.File) (older []*witnessfile.File) {
 	for _, f := range files {
 		if f.ChainID == file.ChainID && f.Number < file.Number {
 			older = append(older, f)

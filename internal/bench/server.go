@@ -8,7 +8,7 @@ import (
 	"github.com/ethereum/go-ethereum/params"
 	"github.com/ethereum/go-ethereum/rlp"
 
-	"github.com/sunbeam-eth/sunbeam/internal/witness"
+	"github.com/sunbeam-eth/sunbeam/internal/witnessfile"
 	"github.com/sunbeam-eth/sunbeam/p2p"
 	"github.com/sunbeam-eth/sunbeam/trie"
 )
@@ -22,7 +22,7 @@ type blockChain struct {
 	headers map[common.Hash]*types.Header
 }
 
-func newBlockChain(files ...*witness.File) *blockChain {
+func newBlockChain(files ...*witnessfile.File) *blockChain {
 	c := &blockChain{
 		config: files[0].Config,
 		// Both ends use it, so it need not be the network's: only its hash is compared.
@@ -71,7 +71,7 @@ func (c *blockChain) Oldest() uint64                      { return c.head.Number
 
 // blockState is the state of a witness as a peer serves it: under the block's pre-state root
 // only, by path.
-type blockState struct{ file *witness.File }
+type blockState struct{ file *witnessfile.File }
 
 func (s blockState) State(root common.Hash) p2p.State {
 	if held := trie.Hold(s.file, nil, root); root == s.file.PreRoot && held != nil {

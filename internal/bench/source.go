@@ -9,7 +9,7 @@ import (
 	"github.com/ethereum/go-ethereum/common"
 
 	"github.com/sunbeam-eth/sunbeam/beamsync/fetch"
-	"github.com/sunbeam-eth/sunbeam/internal/witness"
+	"github.com/sunbeam-eth/sunbeam/internal/witnessfile"
 	"github.com/sunbeam-eth/sunbeam/trie"
 )
 
@@ -18,7 +18,7 @@ import (
 // not: that the file is to blame.
 type source struct {
 	*fetch.Session
-	file   *witness.File
+	file   *witnessfile.File
 	single bool     // ask for single nodes, not for what lies below them
 	trips  *tripLog // takes note of what is asked for; may be nil
 	hole   atomic.Bool

@@ -8,7 +8,7 @@ import (
 
 	"github.com/sunbeam-eth/sunbeam/chain"
 	"github.com/sunbeam-eth/sunbeam/evm"
-	"github.com/sunbeam-eth/sunbeam/internal/witness"
+	"github.com/sunbeam-eth/sunbeam/internal/witnessfile"
 	"github.com/sunbeam-eth/sunbeam/trie"
 )
 
@@ -57,7 +57,7 @@ func (s Strategy) single() bool { return s == Naive || s == Trinity }
 // attempt is one block on its way to an outcome.
 type attempt struct {
 	*client
-	file    *witness.File
+	file    *witnessfile.File
 	headers *ancestors
 	source  *source
 	listing *listing // of BAL
@@ -94,10 +94,5 @@ func (a *attempt) execute(ctx context.Context) *evm.Result {
 	if err := chain.VerifyBody(file.Config, file.Block); err != nil {
 		return &evm.Result{Outcome: evm.Invalid, Err: err}
 	}
-	return a.executor.Execute(ctx, evm.Job{
-		Block:   file.Block,
-		Parent:  file.Parent,
-		State:   trie.Open(ctx, file.PreRoot, a.store, a.source),
-		Headers: a.headers,
-	})
+	return file.Execute(ctx, a.executor, trie.Open(ctx, file.PreRoot, a.store, a.source), a.headers)
 }

@@ -64,7 +64,7 @@ func (n *Node) connect(registerer prometheus.Registerer, gatherer prometheus.Gat
 	})
 	n.importer = importer.New(importer.Config{
 		Chain:      n.chain,
-		Executor:   n.witness.Executor(evm.NewExecutor(n.chain.Config())),
+		Executor:   n.witness.Executor(evm.NewExecutor(n.chain.Config(), evm.ReportPanics(n.log, registerer))),
 		Local:      n.local,
 		Blocks:     n.fetcher,
 		Session:    func() importer.StateSession { return n.fetcher.Session(sched.Urgent) },

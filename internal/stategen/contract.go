@@ -11,10 +11,10 @@ import (
 	"github.com/holiman/uint256"
 )
 
-// Op is what a call asks a contract to do, Call.Count times.
+// Op is the operation that a call repeats Call.Count times.
 type Op uint64
 
-// What contracts can do.
+// The operations of the generated contracts.
 const (
 	Fill    Op = iota // write the slots Seed, Seed+1, ... of the mapping
 	Read              // read random slots
@@ -23,17 +23,16 @@ const (
 	Forward           // pass on a call to another contract
 	Pay               // send 1 wei to random accounts
 	Balance           // read the balance of random accounts
-	Give              // send 1 wei to the accounts Seed, Seed+1, ...; in Paris only
+	Give              // send 1 wei to the accounts Seed, Seed+1, ...; with Spec.Paris only
 )
 
-// Call is one call of a generated contract. What is random is keccak256(Seed, k) mod N
-// for k in 0..Count-1, so that both sides of a comparison can be told the same thing.
-// Contracts return the sum of what they read.
+// Call is one call of a generated contract. A random choice is keccak256(Seed, k) mod N for k in
+// 0..Count-1, so that it can be computed outside as well. The contract returns the sum of what it read.
 type Call struct {
 	Op    Op
 	Seed  uint64
 	Count uint64
-	N     uint64 // how many slots or accounts there are to choose from
+	N     uint64 // number of slots or accounts to choose from
 }
 
 // Input is the calldata.
@@ -41,7 +40,7 @@ func (c Call) Input() []byte {
 	return words(uint64(c.Op), c.Seed, c.Count, c.N)
 }
 
-// Via is the calldata that makes a contract pass the call on to another. It nests.
+// Via is the calldata with which a contract forwards input to another one. It nests.
 func Via(to common.Address, input []byte) []byte {
 	head := words(uint64(Forward), 0)
 	copy(head[44:], to[:])
@@ -59,7 +58,7 @@ func words(values ...uint64) []byte {
 // Slot is the storage key of entry i of a contract's mapping.
 func Slot(i uint64) common.Hash { return crypto.Keccak256Hash(words(i, 0)) }
 
-// Account is the i-th generated account. Beyond Spec.Accounts nobody is there.
+// Account is the address of the i-th generated account. From Spec.Accounts on they do not exist.
 func Account(i uint64) common.Address {
 	return common.BytesToAddress(crypto.Keccak256(words(i, 1)))
 }
@@ -70,7 +69,7 @@ func Pick(seed, k, n uint64) uint64 {
 	return hash.Mod(hash, uint256.NewInt(n)).Uint64()
 }
 
-// runtime is the code of all contracts, without what makes them different.
+// runtime is the common part of the code of all contracts.
 func (s Spec) runtime() []byte {
 	a := assembler{labels: make(map[string]int), paris: s.Paris}
 	a.push(0).op(vm.CALLDATALOAD).push(byte(Forward)).op(vm.EQ).jumpIf("forward")
@@ -123,7 +122,7 @@ func (s Spec) runtime() []byte {
 	return a.bytes()
 }
 
-// code is the i-th of the different codes: the common part and up to 20 kB of noise.
+// code is the i-th of the different bytecodes: the common part, and up to 20 kB of random bytes.
 func (s Spec) code(i int) []byte {
 	random := rand.NewChaCha8([32]byte{byte(i), byte(i >> 8), byte(i >> 16)})
 	noise := make([]byte, 32+i*1777%20_000)
@@ -147,12 +146,12 @@ func (s Spec) initCode(code []byte) []byte {
 	return append(out, code...)
 }
 
-// assembler puts code together; jumps name labels that may come later.
+// assembler builds contract code. Jumps may name labels that come later.
 type assembler struct {
 	code   []byte
 	labels map[string]int
 	fixups []fixup
-	paris  bool // there is no PUSH0
+	paris  bool // PUSH0 does not exist
 }
 
 type fixup struct {

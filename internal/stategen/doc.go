@@ -1,19 +1,16 @@
-// Package stategen makes large states, the same ones every time, and transactions that
-// use them.
+// Package stategen makes large states and transactions that use them. Both are deterministic.
 //
-// A state is not a large genesis: it is the result of a short chain of ordinary blocks
-// on a small genesis, which a real geth builds ([Spec.Fill]). So a fresh node can be
-// given the genesis, as every node is, and knows nothing of the state.
+// A state is the result of a short chain of ordinary blocks on a small genesis, which a real geth builds
+// ([Spec.Fill]). So a fresh node starts with the genesis, as on any network, and has none of the state.
 //
-//   - Accounts are made by withdrawals, which cost no gas.
-//   - Contracts are deployed, each with one of [Spec.Codes] codes, and fill their own
-//     storage.
+//   - Withdrawals make the accounts, because they cost no gas.
+//   - Transactions deploy the contracts, each with one of Spec.Codes bytecodes, and make them fill
+//     their storage.
 //   - Senders are accounts whose keys are known ([Sender]).
 //
-// All contracts understand the same calls ([Call]): their code differs only behind its
-// end. A contract is one mapping: its n slots are where Solidity puts the entries 0..n-1
-// of a mapping declared first. So its keys are spread evenly over its storage trie, as
-// real ones are.
+// All contracts understand the same calls ([Call]): their code differs only in unreachable bytes at its
+// end. The n slots of a contract are those of a Solidity mapping with the keys 0..n-1, declared first.
+// So they are spread evenly over the storage trie, as those of real contracts are.
 //
-// [Traffic] makes the transactions of the blocks that follow, by seed.
+// [Traffic] makes the transactions of later blocks from a seed.
 package stategen

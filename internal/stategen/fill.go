@@ -16,30 +16,30 @@ import (
 )
 
 const (
-	// withdrawalsPerBlock keep a block under the size limit of EIP-7934 (8 MiB).
+	// withdrawalsPerBlock keeps a block under the size limit of EIP-7934 (8 MiB).
 	withdrawalsPerBlock = 100_000
-	// slotsPerFill fit under the gas limit of a transaction (EIP-7825).
+	// slotsPerFill keeps a transaction under its gas limit (EIP-7825).
 	slotsPerFill = 730
-	// blockGas is what the transactions of one block of a state may use.
+	// blockGas bounds the gas of the transactions in one block of a state.
 	blockGas = gasLimit / 2
 
-	// settleBlocks follow a large state, with nothing in them: geth keeps the changes of
-	// 128 blocks in memory, and reading them back at each start takes long.
+	// settleBlocks is the number of empty blocks after a large state. Geth keeps the changes of 128 blocks
+	// in memory, and loading them at each start takes long.
 	settleBlocks = 130
-	largeState   = 100_000 // accounts and slots
+	largeState   = 100_000 // accounts and slots together
 
 	accountGwei = 1_000_000         // 0.001 ether
 	senderGwei  = 1_000_000_000_000 // 1,000 ether
 )
 
-// block is what one block of a state does.
+// block is the content of one block of a state.
 type block struct {
 	withdrawals []*types.Withdrawal
 	txs         []*types.Transaction
 }
 
-// Fill makes the state: it has the blocks built and made canonical by a geth that stands
-// on the genesis. Progress is reported after each block; report may be nil.
+// Fill makes the state: a geth whose head is the genesis builds the blocks and makes them canonical. Fill
+// calls report after each block; report may be nil.
 func (s Spec) Fill(ctx context.Context, geth *gethrpc.Client, report func(number uint64, gas uint64)) error {
 	if err := s.Check(); err != nil {
 		return err
@@ -116,7 +116,7 @@ func (s Spec) blocks() iter.Seq[block] {
 	}
 }
 
-// withdrawals make senders, give contracts something to pay with, and make accounts.
+// withdrawals fund the senders and contracts, and make the accounts.
 func (s Spec) withdrawals() iter.Seq[*types.Withdrawal] {
 	return func(yield func(*types.Withdrawal) bool) {
 		var index uint64
@@ -142,10 +142,10 @@ func (s Spec) withdrawals() iter.Seq[*types.Withdrawal] {
 	}
 }
 
-// sendFunc makes the next transaction of the maker. It returns false when no more are wanted.
+// sendFunc makes the next transaction of the maker. It returns false if the caller should stop.
 type sendFunc func(to *common.Address, gas uint64, gwei int64, input []byte) bool
 
-// transactions deploy the contracts, then fill their storage.
+// transactions deploy the contracts and fill their storage.
 func (s Spec) transactions() iter.Seq[*types.Transaction] {
 	return s.deployThen(func(send sendFunc) {
 		for i := range s.Contracts {
@@ -160,7 +160,7 @@ func (s Spec) transactions() iter.Seq[*types.Transaction] {
 	})
 }
 
-// deployThen are transactions that deploy the contracts, and then others.
+// deployThen yields transactions that deploy the contracts, then those that others sends.
 func (s Spec) deployThen(others func(sendFunc)) iter.Seq[*types.Transaction] {
 	return func(yield func(*types.Transaction) bool) {
 		signer, key := types.LatestSigner(s.Config()), maker()
@@ -181,7 +181,7 @@ func (s Spec) deployThen(others func(sendFunc)) iter.Seq[*types.Transaction] {
 		}
 		for i := range s.Contracts {
 			c := s.code(i % s.Codes)
-			// Data, EIP-3860 words, deposit; and memory for copying it.
+			// Calldata, EIP-3860 words, code deposit, and memory to copy the code.
 			if !send(nil, 100_000+uint64(len(c))*(40+1+params.CreateDataGas), 0, s.initCode(c)) {
 				return
 			}

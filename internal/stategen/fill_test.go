@@ -16,7 +16,7 @@ import (
 
 var small = stategen.Spec{Accounts: 2000, Senders: 10, Contracts: 4, Codes: 3, Slots: 2000}
 
-// filled returns a client of a geth that has the state.
+// filled returns a client of a geth with the state.
 func filled(t testing.TB, spec stategen.Spec) *ethclient.Client {
 	t.Helper()
 	binary, err := gethpeer.Binary(t.Context())
@@ -119,7 +119,7 @@ func TestCalls(t *testing.T) {
 	}
 }
 
-// The state is a function of the spec alone: its head hash is known.
+// TestDeterministic compares the head hash with the known one of the spec.
 func TestDeterministic(t *testing.T) {
 	spec := stategen.Spec{Accounts: 10, Senders: 2, Contracts: 2, Codes: 1, Slots: 20, Amsterdam: true}
 	header, err := filled(t, spec).HeaderByNumber(t.Context(), nil)
@@ -128,11 +128,11 @@ func TestDeterministic(t *testing.T) {
 	}
 	const want = "0xb31ff8cca6ef8526eb4a36e6efbdd6467ed2e6aca122954e83deebb2d0315c09"
 	if got := header.Hash().Hex(); got != want {
-		t.Errorf("head of %s is %s, want %s; if the state has changed, so must version", spec.Name(), got, want)
+		t.Errorf("head of %s is %s, want %s; if the state changed on purpose, increase version", spec.Name(), got, want)
 	}
 }
 
-// How long the demo's state takes.
+// BenchmarkFill makes the state of the demo.
 func BenchmarkFill(b *testing.B) {
 	for b.Loop() {
 		filled(b, stategen.Demo())

@@ -11,15 +11,15 @@ import (
 )
 
 const (
-	// accountsPerGift and slotsPerGift fit into a block with room to spare.
-	accountsPerGift = 2000
-	slotsPerGift    = 3000
-	// parisGas is what the transactions of one block may use: a geth v1.10 executes it
-	// twice within a consensus client's patience.
+	// One call makes so many accounts, or fills so many slots: less than a block's gas allows.
+	accountsPerCall = 2000
+	slotsPerCall    = 3000
+	// parisGas is what the transactions of one block may use: a geth v1.10 executes the
+	// block twice before the consensus client times out.
 	parisGas = gasLimit / 5
 )
 
-// parisConfig cuts the later forks off.
+// parisConfig removes the forks after Paris from config.
 func parisConfig(config *params.ChainConfig) *params.ChainConfig {
 	config.ShanghaiTime, config.CancunTime, config.PragueTime, config.OsakaTime = nil, nil, nil, nil
 	config.BPO1Time, config.BPO2Time, config.BPO3Time, config.BPO4Time, config.BPO5Time = nil, nil, nil, nil, nil
@@ -27,8 +27,8 @@ func parisConfig(config *params.ChainConfig) *params.ChainConfig {
 	return config
 }
 
-// FillBy makes the state of Paris: build is called for each block, in order, with its time
-// and transactions.
+// FillBy makes a state under the rules of Paris. It calls build for each block in order, with the
+// block's timestamp and transactions.
 func (s Spec) FillBy(ctx context.Context, build func(ctx context.Context, time uint64, txs []*types.Transaction) error) error {
 	if err := s.Check(); err != nil {
 		return err
@@ -60,8 +60,8 @@ func (s Spec) FillBy(ctx context.Context, build func(ctx context.Context, time u
 	return flush()
 }
 
-// parisTransactions deploy the contracts, make senders rich, and fill storage and accounts. All
-// are of one account, so that a pool keeps their order.
+// parisTransactions deploy the contracts, fund the senders, and fill storage and accounts. One account
+// sends all of them, so that a transaction pool keeps their order.
 func (s Spec) parisTransactions() iter.Seq[*types.Transaction] {
 	return s.deployThen(func(send sendFunc) {
 		for i := range s.Contracts {
@@ -69,8 +69,8 @@ func (s Spec) parisTransactions() iter.Seq[*types.Transaction] {
 			if !send(&to, 50_000, senderGwei, nil) {
 				return
 			}
-			for from, n := uint64(0), s.SlotsOf(i); from < n; from += slotsPerGift {
-				count := min(slotsPerGift, n-from)
+			for from, n := uint64(0), s.SlotsOf(i); from < n; from += slotsPerCall {
+				count := min(slotsPerCall, n-from)
 				if !send(&to, 50_000+count*22_700, 0, Call{Op: Fill, Seed: from, Count: count}.Input()) {
 					return
 				}
@@ -82,8 +82,8 @@ func (s Spec) parisTransactions() iter.Seq[*types.Transaction] {
 				return
 			}
 		}
-		for from, n := uint64(0), uint64(s.Accounts); from < n; from += accountsPerGift {
-			to, count := Contract(0), min(accountsPerGift, n-from)
+		for from, n := uint64(0), uint64(s.Accounts); from < n; from += accountsPerCall {
+			to, count := Contract(0), min(accountsPerCall, n-from)
 			if !send(&to, 50_000+count*37_500, 0, Call{Op: Give, Seed: from, Count: count}.Input()) {
 				return
 			}

@@ -13,43 +13,43 @@ import (
 	"github.com/ethereum/go-ethereum/params"
 )
 
-// version is part of a state's name: it changes when the same Spec gives another state.
+// version is part of a state's name. It changes whenever the same Spec makes another state.
 const version = 2
 
 const (
 	genesisTime = 1_700_000_000 // seconds; the blocks of the state follow at 12 s
 	slotSeconds = 12
-	// amsterdamTime is when that fork starts if it is wanted: after every block of a
-	// state, before any block with a time of today.
+	// amsterdamTime is the timestamp of that fork, if the spec has it: after all blocks of a state,
+	// before blocks with a timestamp of today.
 	amsterdamTime = genesisTime + 10_000_000
-	// gasLimit of all blocks. The blocks of a state fill half of it, which is where the
-	// base fee stands still.
+	// gasLimit of all blocks. The blocks of a state use half of it, which keeps the base fee
+	// constant.
 	gasLimit = 1_000_000_000
 )
 
-// Spec says how large a state is. The zero value of a field means none of it.
+// Spec is the size of a state, in numbers of each kind.
 type Spec struct {
 	Accounts  int // with a balance and nothing else
-	Senders   int // with a known key, rich
+	Senders   int // funded accounts with a known key
 	Contracts int
-	Codes     int // how many different codes the contracts have
-	Slots     int // of all contracts together, very unevenly: see SlotsOf
-	Largest   int // slots of the first contract; 0: its share of Slots
+	Codes     int // different bytecodes among the contracts
+	Slots     int // of all contracts, distributed unevenly: see SlotsOf
+	Largest   int // slots of the first contract; 0: as SlotsOf distributes them
 	Amsterdam bool
-	Paris     bool // for a geth v1.10: no later fork, made by transactions alone
+	Paris     bool // no fork after Paris and no withdrawals, for a geth v1.10
 }
 
-// Demo is a state large enough to tell beaming from copying.
+// Demo is a state large enough that copying it takes much longer than beaming one block.
 func Demo() Spec {
 	return Spec{Accounts: 200_000, Senders: 1000, Contracts: 100, Codes: 50, Slots: 600_000}
 }
 
-// Large is the state on which the numbers in the README were measured.
+// Large is the state of the measurements in the README.
 func Large() Spec {
 	return Spec{Accounts: 1_000_000, Senders: 2000, Contracts: 2000, Codes: 500, Slots: 3_000_000}
 }
 
-// Name tells states apart: equal names, equal head hashes.
+// Name identifies the state: states with equal names have equal head hashes.
 func (s Spec) Name() string {
 	fork := "osaka"
 	switch {
@@ -65,7 +65,7 @@ func (s Spec) Name() string {
 	return name
 }
 
-// Check says what is wrong with a spec.
+// Check returns what is wrong with the spec, nil if nothing is.
 func (s Spec) Check() error {
 	switch {
 	case min(s.Accounts, s.Senders, s.Contracts, s.Codes, s.Slots, s.Largest) < 0:
@@ -84,9 +84,9 @@ func (s Spec) Check() error {
 	return nil
 }
 
-// SlotsOf is the number of slots of contract i. A few contracts have most of them, as in
-// life: contract i gets a share in proportion to 1/(i+1). If the first one has Largest, the
-// others share the rest that way.
+// SlotsOf is the number of slots of contract i. A few contracts have most of them, as on mainnet: the
+// share of contract i is proportional to 1/(i+1). If Largest is set it is the number of the first one,
+// and the others share the rest.
 func (s Spec) SlotsOf(i int) uint64 {
 	contracts, slots := s.Contracts, s.Slots
 	if s.Largest > 0 {
@@ -105,8 +105,8 @@ func (s Spec) SlotsOf(i int) uint64 {
 // ChainID of all generated chains.
 func ChainID() *big.Int { return big.NewInt(7_182_818) }
 
-// Config is the chain config: every fork up to Osaka from the start, Amsterdam (if
-// wanted) for blocks with a time of today. If Paris is wanted, that is the last one.
+// Config is the chain config: all forks up to Osaka at genesis, and Amsterdam, if the spec has it, for
+// blocks with a timestamp of today. With Spec.Paris there is no later fork.
 func (s Spec) Config() *params.ChainConfig {
 	config := *params.MergedTestChainConfig
 	config.ChainID = ChainID()
@@ -123,7 +123,7 @@ func (s Spec) Config() *params.ChainConfig {
 	return &config
 }
 
-// Genesis is small: the system contracts and the account that makes all the rest.
+// Genesis has only the system contracts and the account that makes everything else.
 func (s Spec) Genesis() *core.Genesis {
 	alloc := make(types.GenesisAlloc)
 	if !s.Paris {
@@ -144,18 +144,18 @@ func (s Spec) Genesis() *core.Genesis {
 // Sender is the key of the i-th sender.
 func Sender(i int) *ecdsa.PrivateKey { return key("sender", uint64(i)) }
 
-// maker deploys and fills the contracts.
+// maker is the key of the account that deploys and fills the contracts.
 func maker() *ecdsa.PrivateKey { return key("maker", 0) }
 
 func key(role string, i uint64) *ecdsa.PrivateKey {
 	k, err := crypto.ToECDSA(crypto.Keccak256([]byte("sunbeam "+role), words(i)))
 	if err != nil {
-		panic(err) // one hash in 2^128 is no key; these are
+		panic(err) // one hash in 2^128 is not a valid key, and the inputs are fixed
 	}
 	return k
 }
 
-// Contract is the address of the i-th contract. Contracts come first in the maker's life.
+// Contract is the address of the i-th contract. The maker's first transactions deploy them.
 func Contract(i int) common.Address {
 	return crypto.CreateAddress(crypto.PubkeyToAddress(maker().PublicKey), uint64(i))
 }

@@ -15,11 +15,11 @@ import (
 	gethrpc "github.com/ethereum/go-ethereum/rpc"
 )
 
-// Mix says how many transactions of each kind there are, relative to each other. Kinds
-// that call contracts use a random contract, the larger ones more often.
+// Mix is the relative weight of each kind of transaction. Calls choose a random contract, large ones more
+// often.
 type Mix struct {
 	Transfers   int // to a random existing account
-	NewAccounts int // transfers to an account that nobody has used
+	NewAccounts int // transfers to an account that does not exist yet
 	Reads       int // 5-60 cold storage reads
 	Writes      int // 1-10 slots
 	Clears      int // 1-5 slots to zero
@@ -31,12 +31,12 @@ type Mix struct {
 	Most int // slots or accounts that one call touches at most; 0: as above
 }
 
-// Mixed is a bit of everything.
+// Mixed has transactions of all kinds.
 func Mixed() Mix {
 	return Mix{Transfers: 40, NewAccounts: 5, Reads: 15, Writes: 15, Clears: 3, Forwards: 10, Pays: 6, Balances: 5, Deploys: 1}
 }
 
-// Light is Mixed with small calls: what a node can follow that waits for each read.
+// Light is Mixed with small calls: a node that fetches each read one by one can follow it.
 func Light() Mix {
 	mix := Mixed()
 	mix.Most = 3
@@ -47,7 +47,7 @@ func Light() Mix {
 // for the gas as possible.
 func Cold() Mix { return Mix{Transfers: 50, Reads: 50} }
 
-// Traffic makes transactions that use a state, the same ones for the same seed.
+// Traffic makes transactions that use a state. They depend on the spec and the seed only.
 type Traffic struct {
 	spec   Spec
 	random *rand.Rand
@@ -57,7 +57,7 @@ type Traffic struct {
 	fresh  uint64 // accounts used up beyond Spec.Accounts
 }
 
-// NewTraffic starts on a state as Spec.Fill leaves it. The spec must have senders,
+// NewTraffic starts on the state that Spec.Fill made. The spec must have senders,
 // accounts and, for a Mix that calls them, contracts.
 func NewTraffic(spec Spec, seed uint64) *Traffic {
 	t := &Traffic{
@@ -72,8 +72,8 @@ func NewTraffic(spec Spec, seed uint64) *Traffic {
 	return t
 }
 
-// Resume takes the senders' nonces from a node, when there were blocks since the state
-// was made. The accounts that count as new may exist then.
+// Resume reads the senders' nonces from a node whose chain has blocks after the state. Accounts that
+// count as new may exist then.
 func (t *Traffic) Resume(ctx context.Context, client *gethrpc.Client) error {
 	for first := 0; first < len(t.keys); first += 500 {
 		batch := make([]gethrpc.BatchElem, min(500, len(t.keys)-first))
@@ -85,11 +85,11 @@ func (t *Traffic) Resume(ctx context.Context, client *gethrpc.Client) error {
 			}
 		}
 		if err := client.BatchCallContext(ctx, batch); err != nil {
-			return fmt.Errorf("ask for nonces: %w", err)
+			return fmt.Errorf("reading nonces: %w", err)
 		}
 		for i, elem := range batch {
 			if elem.Error != nil {
-				return fmt.Errorf("ask for nonces: %w", elem.Error)
+				return fmt.Errorf("reading nonces: %w", elem.Error)
 			}
 			t.nonces[first+i] = uint64(*elem.Result.(*hexutil.Uint64))
 		}
@@ -113,8 +113,8 @@ type plan struct {
 	to    *common.Address
 	value uint64
 	input []byte
-	use   uint64 // gas that it uses, about
-	limit uint64 // gas that it uses at most
+	use   uint64 // estimated gas used
+	limit uint64 // gas limit
 }
 
 func (t *Traffic) plan(mix Mix) plan {
@@ -200,7 +200,7 @@ func (t *Traffic) forward(mix Mix) plan {
 
 func (t *Traffic) pay(mix Mix) plan {
 	p := t.call(mix, Pay, 1, 10, 9_900, 38_000)
-	if t.random.IntN(10) == 0 { // N so large that nobody is there yet
+	if t.random.IntN(10) == 0 { // N is so large that the account does not exist yet
 		to := Contract(t.contract())
 		p.to, p.input = &to, Call{Op: Pay, Seed: t.random.Uint64(), Count: 1, N: 1 << 63}.Input()
 	}

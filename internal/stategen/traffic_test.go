@@ -6,7 +6,8 @@ import (
 	"github.com/sunbeam-eth/sunbeam/internal/stategen"
 )
 
-func TestTrafficIsAFunctionOfTheSeed(t *testing.T) {
+// TestTrafficDependsOnSeed makes the same transactions from the same seed only.
+func TestTrafficDependsOnSeed(t *testing.T) {
 	block := func(seed uint64) []string {
 		var hashes []string
 		for _, tx := range stategen.NewTraffic(small, seed).Block(3_000_000, stategen.Mixed()) {
@@ -24,7 +25,7 @@ func TestTrafficIsAFunctionOfTheSeed(t *testing.T) {
 		}
 	}
 	if first[0] == other[0] {
-		t.Error("another seed makes the same transactions")
+		t.Error("seeds 1 and 2 make the same transactions")
 	}
 }
 

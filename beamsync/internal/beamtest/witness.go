@@ -7,12 +7,12 @@ import (
 	"github.com/ethereum/go-ethereum/common"
 
 	"github.com/sunbeam-eth/sunbeam/internal/testdata"
-	"github.com/sunbeam-eth/sunbeam/internal/witness"
+	"github.com/sunbeam-eth/sunbeam/internal/witnessfile"
 )
 
-func LoadWitness(t *testing.T, name string) *witness.File {
+func LoadWitness(t *testing.T, name string) *witnessfile.File {
 	t.Helper()
-	file, err := witness.Load(filepath.Join(testdata.Dir(t), "blocks", name+".json.gz"))
+	file, err := witnessfile.Load(filepath.Join(testdata.Dir(t), "blocks", name+".json.gz"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -20,7 +20,7 @@ func LoadWitness(t *testing.T, name string) *witness.File {
 }
 
 // joinWitness joins a peer that holds the witness, a round trip away.
-func JoinWitness(r *Rig, file *witness.File, id string) {
+func JoinWitness(r *Rig, file *witnessfile.File, id string) {
 	peer := NewFakePeer(id, RTT)
 	peer.Codes = file.Codes
 	peer.Nodes = func(root common.Hash, sets [][][]byte, maxLookups int) [][]byte {
@@ -30,7 +30,7 @@ func JoinWitness(r *Rig, file *witness.File, id string) {
 }
 
 // witnessNodes answers as geth does, as far as lookups go: two for a node, one for none.
-func WitnessNodes(file *witness.File, root common.Hash, sets [][][]byte, maxLookups int) (nodes [][]byte) {
+func WitnessNodes(file *witnessfile.File, root common.Hash, sets [][][]byte, maxLookups int) (nodes [][]byte) {
 	lookups := 0
 	add := func(owner common.Hash, compact []byte) bool {
 		blob := file.PathNode(root, owner, Nibbles(compact))

@@ -1,4 +1,4 @@
-package witness
+package witnessfile
 
 import (
 	"context"
@@ -15,7 +15,7 @@ var (
 	_ trie.Store  = (*File)(nil)
 )
 
-// FetchNode implements trie.Source; what the file lacks is trie.ErrUnavailable.
+// FetchNode implements trie.Source. A node that the file lacks is trie.ErrUnavailable.
 func (f *File) FetchNode(ctx context.Context, fault trie.Fault) ([]byte, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -23,10 +23,10 @@ func (f *File) FetchNode(ctx context.Context, fault trie.Fault) ([]byte, error) 
 	if blob, ok := f.Nodes[fault.Hash]; ok {
 		return blob, nil
 	}
-	return nil, fmt.Errorf("not in the witness: %w", trie.ErrUnavailable)
+	return nil, fmt.Errorf("node %x is not in the witness: %w", fault.Hash, trie.ErrUnavailable)
 }
 
-// FetchCode implements trie.Source; what the file lacks is trie.ErrUnavailable.
+// FetchCode implements trie.Source. A code that the file lacks is trie.ErrUnavailable.
 func (f *File) FetchCode(ctx context.Context, hash common.Hash) ([]byte, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -34,7 +34,7 @@ func (f *File) FetchCode(ctx context.Context, hash common.Hash) ([]byte, error) 
 	if code, ok := f.Codes[hash]; ok {
 		return code, nil
 	}
-	return nil, fmt.Errorf("not in the witness: %w", trie.ErrUnavailable)
+	return nil, fmt.Errorf("code %x is not in the witness: %w", hash, trie.ErrUnavailable)
 }
 
 // Node implements trie.Store.
@@ -45,7 +45,7 @@ func (f *File) Node(_ common.Hash, _ []byte, hash common.Hash) ([]byte, error) {
 // Code implements trie.Store.
 func (f *File) Code(hash common.Hash) ([]byte, error) { return f.Codes[hash], nil }
 
-// Header implements evm.Headers; what the file lacks is trie.ErrUnavailable.
+// Header implements evm.Headers. A header that the file lacks is trie.ErrUnavailable.
 func (f *File) Header(ctx context.Context, hash common.Hash, number uint64) (*types.Header, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -56,10 +56,9 @@ func (f *File) Header(ctx context.Context, hash common.Hash, number uint64) (*ty
 	return nil, fmt.Errorf("header %d %x is not in the witness: %w", number, hash, trie.ErrUnavailable)
 }
 
-// PathNode returns the node at exactly path (nibbles) of the trie of owner (zero: the
-// account trie) under the state root, nil if there is no such node of its own there,
-// or it is embedded in its parent, or the witness does not reach it. This is how snap/1
-// GetTrieNodes addresses nodes.
+// PathNode returns the node at path (nibbles) in the trie of owner (zero: the account trie) under the
+// state root, as snap/1 GetTrieNodes addresses nodes. It returns nil if the trie has no node at exactly
+// that path, if the node is embedded in its parent, or if the witness lacks it.
 func (f *File) PathNode(root, owner common.Hash, path []byte) []byte {
 	if owner != (common.Hash{}) {
 		acct := f.account(root, owner)
@@ -94,13 +93,13 @@ func (f *File) account(root, hash common.Hash) *types.StateAccount {
 	return acct
 }
 
-// Size is what a block needs: counts, and bytes of the blobs.
+// Size is the size of a witness: numbers of nodes and codes, and their bytes.
 type Size struct {
 	Nodes, NodeBytes int
 	Codes, CodeBytes int
 }
 
-// Size counts the witness.
+// Size returns the size of the witness.
 func (f *File) Size() Size {
 	size := Size{Nodes: len(f.Nodes), Codes: len(f.Codes)}
 	for _, blob := range f.Nodes {

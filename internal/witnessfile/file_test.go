@@ -1,4 +1,4 @@
-package witness_test
+package witnessfile_test
 
 import (
 	"bytes"
@@ -16,7 +16,7 @@ import (
 
 	"github.com/sunbeam-eth/sunbeam/evm"
 	"github.com/sunbeam-eth/sunbeam/internal/testdata"
-	"github.com/sunbeam-eth/sunbeam/internal/witness"
+	"github.com/sunbeam-eth/sunbeam/internal/witnessfile"
 	"github.com/sunbeam-eth/sunbeam/trie"
 )
 
@@ -24,9 +24,9 @@ func blockPath(t *testing.T, name string) string {
 	return filepath.Join(testdata.Dir(t), "blocks", name+".json.gz")
 }
 
-// TestPathNode finds every node of a witness by its path, as snap/1 would.
+// TestPathNode finds every node of a witness by its path, as snap/1 does.
 func TestPathNode(t *testing.T) {
-	file, err := witness.Load(blockPath(t, "1-21688509"))
+	file, err := witnessfile.Load(blockPath(t, "1-21688509"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -78,10 +78,10 @@ func TestPathNode(t *testing.T) {
 	}
 }
 
-// TestWithoutParent reads the other kind of file, made from one with headers: with the
-// parent among the ancestors, without it, with a configuration, and wrong ones.
+// TestWithoutParent reads files with preRoot, made from one with headers: with the parent among the
+// ancestors, without it, with a chain config, and malformed ones.
 func TestWithoutParent(t *testing.T) {
-	original, err := witness.Load(blockPath(t, "1-22615247"))
+	original, err := witnessfile.Load(blockPath(t, "1-22615247"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -99,7 +99,7 @@ func TestWithoutParent(t *testing.T) {
 	}
 	headers := fields["headers"]
 	delete(fields, "headers")
-	load := func(t *testing.T, extra map[string]any) (*witness.File, error) {
+	load := func(t *testing.T, extra map[string]any) (*witnessfile.File, error) {
 		t.Helper()
 		changed := make(map[string]any)
 		for _, m := range []map[string]any{fields, extra} {
@@ -115,7 +115,7 @@ func TestWithoutParent(t *testing.T) {
 		if err := os.WriteFile(path, encoded, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		return witness.Load(path)
+		return witnessfile.Load(path)
 	}
 	root := original.PreRoot.Hex()
 	for what, c := range map[string]struct {
@@ -135,9 +135,7 @@ func TestWithoutParent(t *testing.T) {
 			if file.HasParent != c.parent || file.PreRoot != original.PreRoot || file.Parent.Root != original.PreRoot {
 				t.Fatalf("parent %v, root %x", file.HasParent, file.PreRoot)
 			}
-			result := evm.NewExecutor(file.Config).Execute(t.Context(), evm.Job{
-				Block: file.Block, Parent: file.Parent, State: trie.Open(t.Context(), file.PreRoot, nil, file), Headers: file,
-			})
+			result := file.Execute(t.Context(), evm.NewExecutor(file.Config), trie.Open(t.Context(), file.PreRoot, nil, file), file)
 			if result.Outcome != evm.Valid {
 				t.Errorf("%v: %v", result.Outcome, result.Err)
 			}

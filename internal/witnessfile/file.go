@@ -1,4 +1,4 @@
-package witness
+package witnessfile
 
 import (
 	"compress/gzip"
@@ -30,12 +30,11 @@ type File struct {
 
 	// PreRoot is the state root that the block executes on.
 	PreRoot common.Hash
-	// Parent is the parent's header. If HasParent is false, the file does not have it,
-	// and this is a stand-in with the right number and root only: its hash is not that
-	// of the block's parent.
+	// Parent is the parent's header. If HasParent is false the file lacks it, and Parent is a stand-in
+	// with the right number and state root only: its hash is not the block's ParentHash.
 	Parent    *types.Header
 	HasParent bool
-	// Headers are the ancestors in the file, the parent's own first if it is there.
+	// Headers are the ancestors in the file, starting with the parent if the file has it.
 	Headers []*types.Header
 
 	Nodes map[common.Hash][]byte // trie nodes by keccak256
@@ -44,8 +43,8 @@ type File struct {
 	headers map[common.Hash]*types.Header
 }
 
-// fileJSON is the file format. A file has headers (the parent first), or preRoot and
-// perhaps ancestors; state and codes are in no particular order.
+// fileJSON is the file format. A file has headers (the parent first), or preRoot and optional ancestors.
+// The order of state and codes has no meaning.
 type fileJSON struct {
 	ChainID   uint64              `json:"chainId"`
 	Number    uint64              `json:"number"`
@@ -73,8 +72,7 @@ func Paths(dir string) ([]string, error) {
 	return paths, nil
 }
 
-// Load reads a witness file, gzipped if its name ends in .gz. The error names the
-// file and what is wrong with it.
+// Load reads a witness file, gzipped if its name ends in .gz. Its errors name the file and the cause.
 func Load(path string) (*File, error) {
 	f, err := os.Open(path)
 	if err != nil {

@@ -8,18 +8,12 @@ import (
 	"github.com/sunbeam-eth/sunbeam/trie"
 )
 
-// Listed says whether the block came with the access list that its header commits to (EIP-7928).
-func Listed(block *types.Block) bool {
-	list, want := block.AccessList(), block.BlockAccessListHash()
-	return list != nil && want != nil && list.Hash() == *want
-}
-
-// SpeculateRoot makes the changes that the block's access list tells and computes the new root: where
-// something is deleted that takes siblings, which no list names. Nothing comes out but what was
-// noted.
-func (e *Executor) SpeculateRoot(block *types.Block, parent *types.Header, guess *trie.Guess) {
-	defer func() { _ = recover() }() // the list may tell anything
-	statedb, err := state.New(parent.Root, guess)
+// SpeculateRoot applies the post-values of the block's access list and computes the new state root.
+// Where that deletes a key it reads sibling nodes, which no access list names. The only result is what
+// partial recorded as missing.
+func (e *Executor) SpeculateRoot(block *types.Block, parent *types.Header, partial *trie.Guess) {
+	defer e.recoverRun(&speculationRun{block: block})
+	statedb, err := state.New(parent.Root, partial)
 	if err != nil || block.AccessList() == nil {
 		return
 	}
