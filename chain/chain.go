@@ -15,13 +15,13 @@ import (
 )
 
 var (
-	// ErrUnknownBlock says that a block was named of which nothing is held.
+	// ErrUnknownBlock says that a block is not stored.
 	ErrUnknownBlock = errors.New("unknown block")
-	// ErrNotExecuted says that a block may not take the role it was given before it was executed.
+	// ErrNotExecuted says that a block cannot be the head because it was not executed.
 	ErrNotExecuted = errors.New("block not executed")
-	// ErrNotCanonical says that a safe or finalized block is held, and not an ancestor of the head.
+	// ErrNotCanonical says that a safe or finalized block is stored but is not an ancestor of the head.
 	ErrNotCanonical = errors.New("block not canonical")
-	// ErrForeign says that a header leads to another genesis block than ours.
+	// ErrForeign says that a header descends from another genesis block.
 	ErrForeign = errors.New("header does not descend from our genesis block")
 )
 
@@ -33,9 +33,9 @@ const (
 	receiptCache = 48
 )
 
-// Chain is the block tree over one [Store]. Reads answer nil, zero or false for what is
-// not known. All methods are safe for concurrent use; what they return is shared and
-// must not be modified.
+// Chain is the block tree over one [Store]. Reads return nil, zero or false for
+// what is not stored. All methods are safe for concurrent use. Results are shared and must not be
+// modified.
 type Chain struct {
 	store   Store
 	config  *params.ChainConfig
@@ -45,18 +45,18 @@ type Chain struct {
 	blocks   *lru.Cache[common.Hash, *types.Block]
 	receipts *lru.Cache[common.Hash, types.Receipts]
 
-	writing    sync.Mutex           // one writer at a time: read, decide, Apply, publish
-	view       atomic.Pointer[view] // what is canonical; replaced after the Apply that changed it
-	heads      sync.Mutex           // orders SetHead with its event; taken before writing
-	feed       event.Feed
-	rejections rejections
+	writing  sync.Mutex               // one writer at a time: read, decide, Apply, publish
+	snapshot atomic.Pointer[snapshot] // the canonical chain; replaced after each Apply that changes it
+	heads    sync.Mutex               // orders SetHead with its event; taken before writing
+	feed     event.Feed
+	invalid  invalidBlocks
 }
 
-// view is one state of the canonical chain. It is never modified.
-type view struct {
+// snapshot is one version of the canonical chain. It is never modified.
+type snapshot struct {
 	Markers
-	head  *types.Header
-	spans []Span // left behind by pivots, highest first
+	head     *types.Header
+	segments []Segment // detached ones, highest first
 }
 
 // Config is the network's fork configuration.
@@ -66,22 +66,22 @@ func (c *Chain) Config() *params.ChainConfig { return c.config }
 func (c *Chain) Genesis() *types.Block { return c.genesis }
 
 // CurrentHeader is the canonical head; on a fresh node, genesis.
-func (c *Chain) CurrentHeader() *types.Header { return c.view.Load().head }
+func (c *Chain) CurrentHeader() *types.Header { return c.snapshot.Load().head }
 
-// Safe is the newest block that the consensus client called safe, nil if there is none
-// or its header is not held yet.
-func (c *Chain) Safe() *types.Header { return c.Header(c.view.Load().Safe) }
+// Safe returns the newest block that the consensus client marked as safe, nil if there is none or
+// its header is not stored yet.
+func (c *Chain) Safe() *types.Header { return c.Header(c.snapshot.Load().Safe) }
 
-// Finalized is the newest finalized block, nil if there is none or its header is not held yet.
-func (c *Chain) Finalized() *types.Header { return c.Header(c.view.Load().Finalized) }
+// Finalized returns the newest finalized block, nil if there is none or its header is not stored yet.
+func (c *Chain) Finalized() *types.Header { return c.Header(c.snapshot.Load().Finalized) }
 
-// Oldest is the lowest block from which on, up to the head, bodies and receipts are held.
-func (c *Chain) Oldest() uint64 { return c.view.Load().Oldest }
+// Oldest returns the lowest block from which on, up to the head, all bodies and receipts are stored.
+func (c *Chain) Oldest() uint64 { return c.snapshot.Load().Oldest }
 
-// Tail is the lowest number from which on, up to the head, headers are held.
-func (c *Chain) Tail() uint64 { return c.view.Load().Tail }
+// Tail returns the lowest number from which on, up to the head, all headers are stored.
+func (c *Chain) Tail() uint64 { return c.snapshot.Load().Tail }
 
-// Header finds a header by hash, on whatever branch.
+// Header returns a header by hash, on any branch.
 func (c *Chain) Header(hash common.Hash) *types.Header {
 	if hash == (common.Hash{}) {
 		return nil
@@ -103,10 +103,10 @@ func (c *Chain) Header(hash common.Hash) *types.Header {
 
 // CanonicalHash is the hash of the canonical block with this number.
 func (c *Chain) CanonicalHash(number uint64) common.Hash {
-	return c.canonical(c.view.Load(), number)
+	return c.canonical(c.snapshot.Load(), number)
 }
 
-func (c *Chain) canonical(v *view, number uint64) common.Hash {
+func (c *Chain) canonical(v *snapshot, number uint64) common.Hash {
 	switch {
 	case number == 0:
 		return c.genesis.Hash()
@@ -123,7 +123,7 @@ func (c *Chain) HeaderByNumber(number uint64) *types.Header {
 	return c.Header(c.CanonicalHash(number))
 }
 
-// Block finds a block by hash, on whatever branch; its access list is attached if held.
+// Block returns a block by hash, on any branch; its access list is attached if it is stored.
 func (c *Chain) Block(hash common.Hash) *types.Block {
 	if block, ok := c.blocks.Get(hash); ok {
 		return block
@@ -150,7 +150,7 @@ func (c *Chain) BlockByNumber(number uint64) *types.Block {
 	return c.Block(c.CanonicalHash(number))
 }
 
-// Receipts are a block's receipts with all derived fields; nil if they are not held.
+// Receipts returns a block's receipts with all derived fields; nil if they are not stored.
 func (c *Chain) Receipts(hash common.Hash) types.Receipts {
 	if receipts, ok := c.receipts.Get(hash); ok {
 		return receipts
@@ -167,7 +167,7 @@ func (c *Chain) Receipts(hash common.Hash) types.Receipts {
 	return receipts
 }
 
-// AccessList is the RLP of a block's access list (EIP-7928), nil if it is not held.
+// AccessList returns the RLP of a block's access list (EIP-7928), nil if it is not stored.
 func (c *Chain) AccessList(hash common.Hash) rlp.RawValue {
 	header := c.Header(hash)
 	if header == nil || header.BlockAccessListHash == nil {
@@ -176,7 +176,7 @@ func (c *Chain) AccessList(hash common.Hash) rlp.RawValue {
 	return c.store.AccessList(hash, header.Number.Uint64())
 }
 
-// Transaction finds a transaction of the canonical chain, as far as bodies are held.
+// Transaction returns a transaction of the canonical chain, if the body of its block is stored.
 func (c *Chain) Transaction(hash common.Hash) (tx *types.Transaction, block common.Hash, number uint64, index uint64) {
 	number, ok := c.store.Lookup(hash)
 	if !ok {
@@ -191,13 +191,12 @@ func (c *Chain) Transaction(hash common.Hash) (tx *types.Transaction, block comm
 			return tx, found.Hash(), number, uint64(i)
 		}
 	}
-	return nil, common.Hash{}, 0, 0 // the lookup was of a branch that is canonical no more
+	return nil, common.Hash{}, 0, 0 // the lookup was of a branch that is no longer canonical
 }
 
-// AddHeaders keeps ancestors of which only the header is known: a run of headers that
-// are linked by parent hash, in either direction, all of them checked by [VerifyHeader]
-// except for the lowest if its parent is not held. Where the run joins the tail of the
-// canonical chain, the canonical chain grows downward.
+// AddHeaders stores a run of headers that are linked by parent hash, in either direction. It checks each
+// by [VerifyHeader], except for the lowest if its parent is not stored. If the run joins the tail of
+// the canonical chain, the canonical chain grows downward.
 func (c *Chain) AddHeaders(headers []*types.Header) error {
 	if len(headers) == 0 {
 		return nil
@@ -231,18 +230,18 @@ func (c *Chain) AddHeaders(headers []*types.Header) error {
 	defer c.writing.Unlock()
 
 	update := &Update{Headers: headers}
-	view := c.extendTail(update)
+	next := c.extendTail(update)
 	if err := c.store.Apply(update); err != nil {
 		return fmt.Errorf("keep %d headers: %w", len(headers), err)
 	}
 	for _, header := range headers {
 		c.headers.Add(header.Hash(), header)
 	}
-	c.view.Store(view)
+	c.snapshot.Store(next)
 	return nil
 }
 
-// checkRoot refuses headers that lead to another genesis block.
+// checkRoot refuses headers that descend from another genesis block.
 func (c *Chain) checkRoot(header *types.Header) error {
 	if header.Number == nil || !header.Number.IsUint64() {
 		return fmt.Errorf("header %x: no usable number", header.Hash())
@@ -256,25 +255,9 @@ func (c *Chain) checkRoot(header *types.Header) error {
 	return nil
 }
 
-// AddBlock keeps a block that is not executed yet. The caller has checked it by
-// [VerifyBody] and, where the parent is held, by [VerifyHeader].
-func (c *Chain) AddBlock(block *types.Block) error {
-	if err := c.checkRoot(block.Header()); err != nil {
-		return err
-	}
-	c.writing.Lock()
-	defer c.writing.Unlock()
-
-	if err := c.store.Apply(&Update{Blocks: []*types.Block{block}}); err != nil {
-		return fmt.Errorf("keep block %d: %w", block.NumberU64(), err)
-	}
-	c.remember(block)
-	return nil
-}
-
-// Commit keeps a block that was executed and found good, with its receipts and that
-// outcome, atomically. It becomes canonical only by [Chain.SetHead]. Its parent need not be
-// executed: the state under the first block after a pivot comes from the network.
+// Commit stores an executed valid block with its receipts, and marks it as executed, in one atomic
+// update. The block becomes canonical only by [Chain.SetHead]. Its parent need not be executed: the
+// parent state of the first block after a pivot comes from the network.
 func (c *Chain) Commit(block *types.Block, receipts types.Receipts) error {
 	if err := c.checkRoot(block.Header()); err != nil {
 		return err
@@ -292,12 +275,12 @@ func (c *Chain) Commit(block *types.Block, receipts types.Receipts) error {
 	if err := c.store.Apply(update); err != nil {
 		return fmt.Errorf("commit block %d: %w", block.NumberU64(), err)
 	}
-	c.remember(block)
-	c.rejections.forget(block.Hash())
+	c.cache(block)
+	c.invalid.forget(block.Hash())
 	return nil
 }
 
-func (c *Chain) remember(block *types.Block) {
+func (c *Chain) cache(block *types.Block) {
 	c.headers.Add(block.Hash(), block.Header())
 	c.blocks.Add(block.Hash(), block)
 }

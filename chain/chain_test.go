@@ -21,7 +21,7 @@ var _ forkid.Blockchain = (*chain.Chain)(nil)
 
 // TestEngines runs one story on every engine, with a restart after every step.
 func TestEngines(t *testing.T) {
-	w := newWorld()
+	w := newTwoBranches()
 	for _, engine := range []string{"memory", db.LevelDB, db.Pebble} {
 		t.Run(engine, func(t *testing.T) {
 			dir := t.TempDir()
@@ -106,7 +106,7 @@ func same(t *testing.T, c *chain.Chain, want *types.Block, receipts types.Receip
 }
 
 func TestReorgForgetsOldBranch(t *testing.T) {
-	w := newWorld()
+	w := newTwoBranches()
 	c, _ := open(t, w.genesis)
 	commit(t, c, w.main, w.mainR)
 	commit(t, c, w.side, w.sideR)
@@ -139,7 +139,7 @@ func TestReorgForgetsOldBranch(t *testing.T) {
 }
 
 func TestHeadMustBeExecuted(t *testing.T) {
-	w := newWorld()
+	w := newTwoBranches()
 	c, _ := open(t, w.genesis)
 	if _, err := c.SetHead(w.main[0].Hash()); !errors.Is(err, chain.ErrUnknownBlock) {
 		t.Fatalf("unknown: %v", err)
@@ -163,7 +163,7 @@ func TestHeadMustBeExecuted(t *testing.T) {
 
 // TestBeamStart begins in the middle, with ancestors that are known by header only.
 func TestBeamStart(t *testing.T) {
-	w := newWorld()
+	w := newTwoBranches()
 	c, d := open(t, w.genesis)
 	if err := c.AddHeaders(headersOf(w.main[4:9])); err != nil { // 5..9
 		t.Fatal(err)
@@ -187,7 +187,7 @@ func TestBeamStart(t *testing.T) {
 	if c.HeaderByNumber(5) == nil || c.HeaderByNumber(4) != nil || c.BlockByNumber(9) != nil || c.HeaderByNumber(0) == nil {
 		t.Fatal("index around the gap is wrong")
 	}
-	// The consensus client's finalized block is not held: believed, and shown once it is.
+	// The header of the finalized block is not stored: the marker is accepted, and shown once it is.
 	if err := c.SetMarkers(common.Hash{}, w.main[2].Hash()); err != nil || c.Finalized() != nil {
 		t.Fatalf("finalized %v, %v", c.Finalized(), err)
 	}
@@ -215,7 +215,7 @@ func TestBeamStart(t *testing.T) {
 
 // TestPivot skips blocks: one known with its body, one by header only.
 func TestPivot(t *testing.T) {
-	w := newWorld()
+	w := newTwoBranches()
 	c, _ := open(t, w.genesis)
 	commit(t, c, w.main[:4], w.mainR[:4])
 	setHead(t, c, w.main[3])
@@ -255,9 +255,9 @@ func TestPivot(t *testing.T) {
 	}
 }
 
-// TestHeadBelowSpans: a head that is below what a pivot left behind leaves nothing of that in the index above it.
-func TestHeadBelowSpans(t *testing.T) {
-	w := newWorld()
+// TestHeadBelowSegments: a head that is below what a pivot left behind leaves nothing of that in the index above it.
+func TestHeadBelowSegments(t *testing.T) {
+	w := newTwoBranches()
 	c, d := open(t, w.genesis)
 	for _, at := range [][2]int{{3, 6}, {9, 10}, {1, 2}} { // each one with a gap to the others
 		commit(t, c, w.main[at[0]:at[1]], w.mainR[at[0]:at[1]])
@@ -272,7 +272,7 @@ func TestHeadBelowSpans(t *testing.T) {
 }
 
 func TestAddHeadersChecks(t *testing.T) {
-	w := newWorld()
+	w := newTwoBranches()
 	c, _ := open(t, w.genesis)
 	headers := headersOf(w.main)
 
@@ -301,7 +301,7 @@ func TestAddHeadersChecks(t *testing.T) {
 }
 
 func TestMarkersOfOtherBranch(t *testing.T) {
-	w := newWorld()
+	w := newTwoBranches()
 	c, _ := open(t, w.genesis)
 	commit(t, c, w.main, w.mainR)
 	commit(t, c, w.side, w.sideR)
@@ -313,7 +313,7 @@ func TestMarkersOfOtherBranch(t *testing.T) {
 		t.Fatalf("finalized block above the head: %v", err)
 	}
 	if err := c.SetMarkers(common.Hash{}, common.Hash{0xee}); !errors.Is(err, chain.ErrNotCanonical) {
-		t.Fatalf("finalized block that is not held, though all of the canonical chain is: %v", err)
+		t.Fatalf("finalized block that is not stored, though the whole canonical chain is: %v", err)
 	}
 	if c.Safe() != nil || c.Finalized() != nil {
 		t.Fatal("a refused marker was kept")
@@ -321,7 +321,7 @@ func TestMarkersOfOtherBranch(t *testing.T) {
 }
 
 func TestGenesisMismatch(t *testing.T) {
-	w := newWorld()
+	w := newTwoBranches()
 	_, d := open(t, w.genesis)
 	other := *w.genesis
 	other.Timestamp++
@@ -367,7 +367,7 @@ func TestConfigUpgrade(t *testing.T) {
 }
 
 func TestHeadEvents(t *testing.T) {
-	w := newWorld()
+	w := newTwoBranches()
 	c, _ := open(t, w.genesis)
 	commit(t, c, w.main, w.mainR)
 	commit(t, c, w.side, w.sideR)
@@ -402,7 +402,7 @@ func TestHeadEvents(t *testing.T) {
 }
 
 func TestAccessListIsKept(t *testing.T) {
-	w := newWorld()
+	w := newTwoBranches()
 	c, d := open(t, w.genesis)
 	list := &bal.BlockAccessList{}
 	header := types.CopyHeader(w.main[0].Header())
@@ -426,7 +426,7 @@ func TestAccessListIsKept(t *testing.T) {
 }
 
 func TestUnknownIsNil(t *testing.T) {
-	w := newWorld()
+	w := newTwoBranches()
 	c, _ := open(t, w.genesis)
 	hash := common.Hash{1}
 	if tx, _, _, _ := c.Transaction(hash); tx != nil {
@@ -448,7 +448,7 @@ func TestUnknownIsNil(t *testing.T) {
 
 // TestConcurrentUse is for the race detector: readers while the head goes back and forth.
 func TestConcurrentUse(t *testing.T) {
-	w := newWorld()
+	w := newTwoBranches()
 	c, _ := open(t, w.genesis)
 	commit(t, c, w.main, w.mainR)
 	commit(t, c, w.side, w.sideR)

@@ -9,11 +9,11 @@ import (
 	gethtrie "github.com/ethereum/go-ethereum/trie"
 )
 
-// Check walks the canonical chain from head to tail and verifies that it hangs together: the
-// promises of the package comment, and that blocks and receipts are what the headers commit
-// to. It reads everything; it is meant for tests and for looking at a database that is in doubt.
+// Check walks the canonical chain from head to tail and verifies the invariants of the package comment, and
+// blocks and receipts against the commitments in the headers. It reads everything: it is for tests and
+// for the inspection of a database.
 func (c *Chain) Check() error {
-	v := c.view.Load()
+	v := c.snapshot.Load()
 	number := v.head.Number.Uint64()
 	if c.Status(v.Head) != Executed {
 		return fmt.Errorf("head %d: %w", number, ErrNotExecuted)
@@ -24,9 +24,9 @@ func (c *Chain) Check() error {
 	if above := c.store.CanonicalHash(number + 1); above != (common.Hash{}) {
 		return fmt.Errorf("canonical block %d above head %d", number+1, number)
 	}
-	for _, span := range v.spans {
-		if err := c.checkSpan(span); err != nil {
-			return fmt.Errorf("span %+v: %w", span, err)
+	for _, segment := range v.segments {
+		if err := c.checkSegment(segment); err != nil {
+			return fmt.Errorf("segment %+v: %w", segment, err)
 		}
 	}
 	for want := v.Head; ; number-- {
@@ -52,17 +52,17 @@ func (c *Chain) Check() error {
 	}
 }
 
-func (c *Chain) checkSpan(span Span) error {
-	for number := span.Top; ; number-- {
+func (c *Chain) checkSegment(segment Segment) error {
+	for number := segment.Top; ; number-- {
 		hash := c.store.CanonicalHash(number)
 		header := c.store.Header(hash, number)
 		if header == nil {
 			return fmt.Errorf("header %d: %w", number, ErrUnknownBlock)
 		}
-		if number >= span.Oldest && !c.held(header) {
+		if number >= segment.Oldest && !c.complete(header) {
 			return fmt.Errorf("block %d is not complete", number)
 		}
-		if number == span.Tail {
+		if number == segment.Tail {
 			return nil
 		}
 		if below := c.store.CanonicalHash(number - 1); below != header.ParentHash {

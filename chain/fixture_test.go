@@ -59,15 +59,15 @@ func merged() *params.ChainConfig {
 }
 
 // world is a network with a main branch of 12 blocks and a side branch of 6 from block 8 on.
-type world struct {
+type twoBranches struct {
 	genesis      *core.Genesis
 	main, side   []*types.Block
 	mainR, sideR []types.Receipts
 }
 
-func newWorld() *world {
+func newTwoBranches() *twoBranches {
 	n, genesis := newNetwork(merged())
-	w := &world{genesis: n.genesis}
+	w := &twoBranches{genesis: n.genesis}
 	w.main, w.mainR = n.extend(genesis, 12, 1)
 	w.side, w.sideR = n.extend(w.main[7], 6, 2)
 	return w

@@ -74,14 +74,14 @@ func (c *Chain) create(genesis *core.Genesis) error {
 	if err != nil {
 		return fmt.Errorf("write genesis block: %w", err)
 	}
-	c.remember(c.genesis)
-	c.view.Store(&view{Markers: markers, head: c.genesis.Header()})
+	c.cache(c.genesis)
+	c.snapshot.Store(&snapshot{Markers: markers, head: c.genesis.Header()})
 	return nil
 }
 
-// load takes up where the last run ended.
+// load restores the canonical chain from the store.
 func (c *Chain) load(markers Markers) error {
-	c.remember(c.genesis)
+	c.cache(c.genesis)
 	head := c.Header(markers.Head)
 	if head == nil {
 		return fmt.Errorf("database is damaged: header of its head block %s is missing", markers.Head.Hex())
@@ -93,7 +93,7 @@ func (c *Chain) load(markers Markers) error {
 	if markers.Tail > markers.Oldest || markers.Oldest > number {
 		return fmt.Errorf("database is damaged: tail %d, oldest block %d, head %d", markers.Tail, markers.Oldest, number)
 	}
-	c.view.Store(&view{Markers: markers, head: head, spans: c.store.Spans()})
+	c.snapshot.Store(&snapshot{Markers: markers, head: head, segments: c.store.Segments()})
 
 	var update Update
 	if old := c.store.Config(c.genesis.Hash()); old == nil || !sameConfig(old, c.config) {

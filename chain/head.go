@@ -12,14 +12,14 @@ import (
 const (
 	// maxEventBlocks bounds for how many blocks of each branch an event carries logs.
 	maxEventBlocks = 128
-	// maxExtension bounds over how many held headers the tail moves down in one update.
+	// maxExtension bounds the stored headers over which the tail moves down in one update.
 	maxExtension = 1024
 )
 
 // Reorg is one change of the canonical chain.
 type Reorg struct {
-	Ancestor *types.Header   // newest block common to both; nil if a gap hides it
-	Old      []*types.Header // canonical no more, oldest first
+	Ancestor *types.Header   // newest common block; nil if it is in a gap
+	Old      []*types.Header // no longer canonical, oldest first
 	New      []*types.Header // newly canonical, oldest first; the last is the head, if any
 }
 
@@ -34,17 +34,17 @@ type HeadEvent struct {
 	Removed []*types.Log // of the blocks that left (the newest 128), oldest first, Removed set
 }
 
-// SubscribeHead sends every change of head, in order. SetHead waits for each subscriber
-// to take the event, so ch needs a buffer and a reader that does not dawdle; a subscriber
-// may read the chain, but must not call SetHead before it has taken the event.
+// SubscribeHead sends every change of head, in order. SetHead waits until each
+// subscriber has received the event, so ch needs a buffer and a fast reader. A subscriber may read the
+// chain, but must not call SetHead before it has received the event.
 func (c *Chain) SubscribeHead(ch chan<- HeadEvent) event.Subscription {
 	return c.feed.Subscribe(ch)
 }
 
 // SetHead makes an executed block the canonical head, durably: the index is rewritten from
-// there down to the fork point, or to where the held headers end (then the chain has a new
-// tail), and what stood above is removed. Whether a move back to an ancestor is wanted is
-// the caller's decision. The errors are [ErrUnknownBlock] and [ErrNotExecuted], wrapped,
+// there down to the fork point, or to where the stored headers end (then the chain has a
+// new tail), and entries above the head are removed. A move back to an ancestor is allowed; the caller
+// decides. The errors are [ErrUnknownBlock] and [ErrNotExecuted], wrapped,
 // and those of the store.
 func (c *Chain) SetHead(head common.Hash) (Reorg, error) {
 	c.heads.Lock()
@@ -76,26 +76,26 @@ func (c *Chain) setHead(hash common.Hash) (Reorg, error) {
 	if status := c.Status(hash); status != Executed {
 		return Reorg{}, fmt.Errorf("set head %d %s (%s): %w", head.Number, hash.Hex(), status, ErrNotExecuted)
 	}
-	old := c.view.Load()
+	old := c.snapshot.Load()
 	if old.Head == hash {
 		return Reorg{Ancestor: head}, nil
 	}
 	reorg := c.fork(old, head)
-	next := &view{Markers: old.Markers, head: head, spans: old.spans}
+	next := &snapshot{Markers: old.Markers, head: head, segments: old.segments}
 	next.Head = hash
 	c.lowerBounds(next, reorg)
 
 	update := &Update{Canonical: make(map[uint64]common.Hash), Markers: &next.Markers}
 	if next.Tail > old.Tail || next.Oldest > old.Oldest {
-		next.leave(old, reorg.lowest())
+		next.detach(old, reorg.lowest())
 	}
-	for _, span := range old.spans { // of which the new head may be in the middle, or below
-		for number := max(span.Tail, head.Number.Uint64()+1); number <= span.Top; number++ {
+	for _, segment := range old.segments { // the new head may be inside or below one
+		for number := max(segment.Tail, head.Number.Uint64()+1); number <= segment.Top; number++ {
 			update.Canonical[number] = common.Hash{}
 		}
 	}
-	next.trimSpans(reorg.lowest())
-	next.settleSpans(old, update)
+	next.trimSegments(reorg.lowest())
+	next.settleSegments(old, update)
 	for _, header := range reorg.Old {
 		update.Canonical[header.Number.Uint64()] = common.Hash{}
 		update.Unindex = append(update.Unindex, c.transactions(header)...)
@@ -109,11 +109,11 @@ func (c *Chain) setHead(hash common.Hash) (Reorg, error) {
 	if err := c.store.Apply(update); err != nil {
 		return Reorg{}, fmt.Errorf("set head %d %s: %w", head.Number, hash.Hex(), err)
 	}
-	c.view.Store(next)
+	c.snapshot.Store(next)
 	return reorg, nil
 }
 
-// transactions lists what a block holds, nothing if only its header is known.
+// transactions returns the transaction hashes of a block, none if its body is not stored.
 func (c *Chain) transactions(header *types.Header) (hashes []common.Hash) {
 	if header.TxHash == types.EmptyTxsHash {
 		return nil
@@ -125,8 +125,8 @@ func (c *Chain) transactions(header *types.Header) (hashes []common.Hash) {
 	return hashesOf(block.Transactions())
 }
 
-// fork finds the way from the canonical chain to a new head.
-func (c *Chain) fork(old *view, head *types.Header) (reorg Reorg) {
+// fork returns the reorg from the canonical chain to a new head.
+func (c *Chain) fork(old *snapshot, head *types.Header) (reorg Reorg) {
 	for at := head; ; {
 		if c.canonical(old, at.Number.Uint64()) == at.Hash() {
 			reorg.Ancestor = at
@@ -147,7 +147,7 @@ func (c *Chain) fork(old *view, head *types.Header) (reorg Reorg) {
 	return reorg
 }
 
-// lowest is the number from which on the canonical chain is another one.
+// lowest returns the first number at which the canonical chain changes.
 func (r Reorg) lowest() uint64 {
 	if r.Ancestor != nil {
 		return r.Ancestor.Number.Uint64() + 1
@@ -155,8 +155,8 @@ func (r Reorg) lowest() uint64 {
 	return r.New[0].Number.Uint64()
 }
 
-// lowerBounds sets tail and oldest of a new view, which still has the old view's.
-func (c *Chain) lowerBounds(next *view, reorg Reorg) {
+// lowerBounds sets tail and oldest of a new snapshot, which has those of the old one.
+func (c *Chain) lowerBounds(next *snapshot, reorg Reorg) {
 	ancestor := reorg.Ancestor
 	if ancestor == nil {
 		next.Tail = reorg.New[0].Number.Uint64()
@@ -164,9 +164,9 @@ func (c *Chain) lowerBounds(next *view, reorg Reorg) {
 		next.Tail = min(next.Tail, ancestor.Number.Uint64()) // genesis is canonical beyond any gap
 	}
 	oldest := next.Oldest
-	next.Oldest = next.head.Number.Uint64() // executed, so held
+	next.Oldest = next.head.Number.Uint64() // executed, so complete
 	for i := len(reorg.New) - 1; i >= 0; i-- {
-		if !c.held(reorg.New[i]) {
+		if !c.complete(reorg.New[i]) {
 			return // skipped by a pivot
 		}
 		next.Oldest = reorg.New[i].Number.Uint64()
@@ -175,20 +175,20 @@ func (c *Chain) lowerBounds(next *view, reorg Reorg) {
 	case ancestor == nil:
 	case ancestor.Number.Uint64() >= oldest:
 		next.Oldest = oldest
-	case c.held(ancestor):
+	case c.complete(ancestor):
 		next.Oldest = ancestor.Number.Uint64()
 	}
 }
 
-func (c *Chain) held(header *types.Header) bool {
-	return c.store.Holds(header.Hash(), header.Number.Uint64()).Has(HasBody | HasReceipts)
+func (c *Chain) complete(header *types.Header) bool {
+	return c.store.Parts(header.Hash(), header.Number.Uint64()).Has(HasBody | HasReceipts)
 }
 
-// extendTail moves the canonical tail down over the headers that are held or come with
-// the update, and adds what that needs to the update; where it arrives at a span, over all
-// of that. Oldest follows over complete blocks. It returns the view afterwards.
-func (c *Chain) extendTail(update *Update) *view {
-	old := c.view.Load()
+// extendTail moves the canonical tail down over headers that are stored or in the update, and adds the
+// changes to the update. Where it reaches a segment, it moves over all of it. Oldest follows over
+// complete blocks. It returns the new snapshot.
+func (c *Chain) extendTail(update *Update) *snapshot {
+	old := c.snapshot.Load()
 	if old.Tail == 0 {
 		return old
 	}
@@ -196,7 +196,7 @@ func (c *Chain) extendTail(update *Update) *view {
 	for _, header := range update.Headers {
 		fresh[header.Hash()] = header
 	}
-	next := &view{Markers: old.Markers, head: old.head, spans: old.spans}
+	next := &snapshot{Markers: old.Markers, head: old.head, segments: old.segments}
 	update.Canonical = make(map[uint64]common.Hash)
 	at := c.Header(c.canonical(old, old.Tail))
 	for range maxExtension {
@@ -211,13 +211,13 @@ func (c *Chain) extendTail(update *Update) *view {
 			break
 		}
 		number := parent.Number.Uint64()
-		if tail, ok := next.spanHeaders(number); ok && c.store.CanonicalHash(number) == parent.Hash() {
+		if tail, ok := next.segmentTail(number); ok && c.store.CanonicalHash(number) == parent.Hash() {
 			next.Tail = tail
 			at = c.Header(c.canonical(next, tail))
 			continue
 		}
 		update.Canonical[number] = parent.Hash()
-		next.trimSpans(number)
+		next.trimSegments(number)
 		next.Tail = number
 		at = parent
 	}
@@ -225,21 +225,20 @@ func (c *Chain) extendTail(update *Update) *view {
 		return old
 	}
 	c.lowerOldest(next, update)
-	next.settleSpans(old, update)
+	next.settleSegments(old, update)
 	update.Markers = &next.Markers
 	return next
 }
 
 // SetMarkers moves the safe and finalized markers, durably. A zero hash leaves a marker as
-// it is. A block whose header is not held is taken at the consensus client's word while headers
-// below the tail are missing (a node that beamed in does not have them yet); one that is not canonical is refused with
-// [ErrNotCanonical].
+// it is. A block whose header is not stored is accepted while headers below the tail are missing,
+// as in a node that started by beam sync; one that is not canonical is refused with [ErrNotCanonical].
 func (c *Chain) SetMarkers(safe, finalized common.Hash) error {
 	c.writing.Lock()
 	defer c.writing.Unlock()
 
-	old := c.view.Load()
-	next := &view{Markers: old.Markers, head: old.head, spans: old.spans}
+	old := c.snapshot.Load()
+	next := &snapshot{Markers: old.Markers, head: old.head, segments: old.segments}
 	for _, marker := range []struct {
 		name string
 		hash common.Hash
@@ -250,7 +249,7 @@ func (c *Chain) SetMarkers(safe, finalized common.Hash) error {
 		}
 		header := c.Header(marker.hash)
 		switch {
-		case header == nil && old.Tail == 0: // all of the canonical chain is held
+		case header == nil && old.Tail == 0: // the whole canonical chain is stored
 			return fmt.Errorf("%s block %s: %w", marker.name, marker.hash.Hex(), ErrNotCanonical)
 		case header != nil && c.conflicts(old, header):
 			return fmt.Errorf("%s block %d %s: %w", marker.name, header.Number, marker.hash.Hex(), ErrNotCanonical)
@@ -263,12 +262,12 @@ func (c *Chain) SetMarkers(safe, finalized common.Hash) error {
 	if err := c.store.Apply(&Update{Markers: &next.Markers}); err != nil {
 		return fmt.Errorf("set safe and finalized: %w", err)
 	}
-	c.view.Store(next)
+	c.snapshot.Store(next)
 	return nil
 }
 
-// conflicts says whether a header is certainly not canonical: below the tail, nothing is.
-func (c *Chain) conflicts(v *view, header *types.Header) bool {
+// conflicts says whether a header is certainly not canonical. Below the tail nothing is certain.
+func (c *Chain) conflicts(v *snapshot, header *types.Header) bool {
 	number := header.Number.Uint64()
 	if number != 0 && number < v.Tail {
 		return false
@@ -276,7 +275,7 @@ func (c *Chain) conflicts(v *view, header *types.Header) bool {
 	return c.canonical(v, number) != header.Hash()
 }
 
-// logs collects the logs of blocks, of the newest if there are many.
+// logs returns the logs of blocks, of the newest maxEventBlocks only.
 func (c *Chain) logs(headers []*types.Header, removed bool) (logs []*types.Log) {
 	headers = headers[max(0, len(headers)-maxEventBlocks):]
 	for _, header := range headers {

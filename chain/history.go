@@ -9,39 +9,39 @@ import (
 	"github.com/ethereum/go-ethereum/core/types"
 )
 
-// ErrDetached says that history does not end where the canonical chain's own begins: the
-// chain has moved since it was asked for.
+// ErrDetached says that blocks of history do not join the lower end of the canonical chain: the chain
+// has changed since they were requested.
 var ErrDetached = errors.New("history does not join the canonical chain")
 
-// maxSpans bounds the spans that are remembered; beyond it the lowest is forgotten, and
-// what it holds is fetched anew.
-const maxSpans = 64
+// maxSegments bounds the detached segments; beyond it the lowest one is dropped, and its blocks are
+// fetched again.
+const maxSegments = 64
 
-// maxIndexed bounds how many blocks that are held singly, in no span, are taken over in one
-// update: each is read for its transactions, while writers wait.
+// maxIndexed bounds the stored blocks outside of segments that one update adds to the canonical chain:
+// each is read for its transactions, while writers wait.
 const maxIndexed = 64
 
-// Span is what a pivot left behind of an earlier canonical chain: headers from Tail to Top,
-// linked by hash; bodies, receipts and transaction lookups from Oldest to Top, none if Oldest
-// is above Top. The index of its numbers still is that chain's. Whether that chain is ours
-// shows when the canonical chain, growing downward, arrives at one of its blocks.
-type Span struct {
+// Segment is a detached segment: what a pivot left of an earlier canonical chain. It has headers from Tail to
+// Top, linked by hash; bodies, receipts and transaction lookups from Oldest to Top, none if Oldest is
+// above Top. The index of its numbers is still that of the earlier chain. Whether its blocks are
+// ancestors of the head is known when the canonical chain, growing downward, reaches one of them.
+type Segment struct {
 	Tail, Oldest, Top uint64
 }
 
-// Complete says whether a block's body and receipts are held.
+// Complete says whether a block's body and receipts are stored.
 func (c *Chain) Complete(hash common.Hash) bool {
 	number, ok := c.store.Number(hash)
-	return ok && c.store.Holds(hash, number).Has(HasBody|HasReceipts)
+	return ok && c.store.Parts(hash, number).Has(HasBody|HasReceipts)
 }
 
-// AddHistory keeps blocks from before the first one that was executed, newest first: bodies
-// and receipts of canonical headers, from the parent of the [Chain.Oldest] block downward
-// without a hole. The caller has checked them against the roots in their headers. With the
-// same atomic update transactions can be looked up and Oldest moves down, also over what
-// is held already below (of earlier runs, or before a pivot). Without blocks it does only that.
+// AddHistory stores blocks from below the first executed one, newest first: bodies and receipts of
+// canonical headers, from the parent of the [Chain.Oldest] block downward without a hole. The caller has
+// verified them against the roots in their headers. The same atomic update adds transaction lookups
+// and moves Oldest down, also over complete blocks that are stored below already (by earlier runs, or
+// before a pivot). Without blocks it does only that.
 //
-// The error is [ErrDetached] if the chain has moved meanwhile, and nothing is kept.
+// The error is [ErrDetached] if the chain has changed meanwhile; then nothing is stored.
 func (c *Chain) AddHistory(blocks []*types.Block, receipts []types.Receipts) error {
 	if len(blocks) != len(receipts) {
 		return fmt.Errorf("add history: %d blocks with receipts of %d", len(blocks), len(receipts))
@@ -49,7 +49,7 @@ func (c *Chain) AddHistory(blocks []*types.Block, receipts []types.Receipts) err
 	c.writing.Lock()
 	defer c.writing.Unlock()
 
-	old := c.view.Load()
+	old := c.snapshot.Load()
 	next := *old
 	update := new(Update)
 	for i, block := range blocks {
@@ -70,12 +70,12 @@ func (c *Chain) AddHistory(blocks []*types.Block, receipts []types.Receipts) err
 	if next.Oldest == old.Oldest {
 		return nil
 	}
-	next.settleSpans(old, update)
+	next.settleSegments(old, update)
 	update.Markers = &next.Markers
 	if err := c.store.Apply(update); err != nil {
 		return fmt.Errorf("keep history down to block %d: %w", next.Oldest, err)
 	}
-	c.view.Store(&next)
+	c.snapshot.Store(&next)
 	return nil
 }
 
@@ -87,16 +87,15 @@ func hashesOf(txs types.Transactions) []common.Hash {
 	return hashes
 }
 
-// lowerOldest moves Oldest down over what is held already below it, no further than the
-// tail: a whole span at once, single blocks one by one. Canonical entries that come with the
-// update count.
-func (c *Chain) lowerOldest(next *view, update *Update) {
+// lowerOldest moves Oldest down over complete blocks below it, no further than the tail: over a segment
+// at once, over other blocks one by one. Canonical entries of the update count.
+func (c *Chain) lowerOldest(next *snapshot, update *Update) {
 	for range maxIndexed {
 		number := next.Oldest - 1
 		if next.Oldest <= next.Tail {
 			return
 		}
-		if oldest, ok := next.spanBlocks(number); ok {
+		if oldest, ok := next.segmentOldest(number); ok {
 			next.Oldest = max(oldest, next.Tail)
 			continue
 		}
@@ -105,83 +104,81 @@ func (c *Chain) lowerOldest(next *view, update *Update) {
 			hash = c.canonical(next, number)
 		}
 		header := c.Header(hash)
-		if header == nil || !c.held(header) {
+		if header == nil || !c.complete(header) {
 			return
 		}
-		if hashes := c.transactions(header); len(hashes) > 0 { // it may have been held without being canonical
+		if hashes := c.transactions(header); len(hashes) > 0 { // it may have been stored without being canonical
 			update.Index = append(update.Index, Transactions{Number: number, Hashes: hashes})
 		}
 		next.Oldest = number
 	}
 }
 
-// spanHeaders finds how far down a span has headers from number on.
-func (v *view) spanHeaders(number uint64) (tail uint64, ok bool) {
-	for _, span := range v.spans {
-		if span.Tail <= number && number <= span.Top {
-			return span.Tail, true
+// segmentTail returns the lowest header of the segment that has a header at number.
+func (v *snapshot) segmentTail(number uint64) (tail uint64, ok bool) {
+	for _, segment := range v.segments {
+		if segment.Tail <= number && number <= segment.Top {
+			return segment.Tail, true
 		}
 	}
 	return 0, false
 }
 
-// spanBlocks finds how far down a span has complete blocks from number on.
-func (v *view) spanBlocks(number uint64) (oldest uint64, ok bool) {
-	for _, span := range v.spans {
-		if span.Oldest <= number && number <= span.Top {
-			return span.Oldest, true
+// segmentOldest returns the lowest complete block of the segment that has a complete block at number.
+func (v *snapshot) segmentOldest(number uint64) (oldest uint64, ok bool) {
+	for _, segment := range v.segments {
+		if segment.Oldest <= number && number <= segment.Top {
+			return segment.Oldest, true
 		}
 	}
 	return 0, false
 }
 
-// leave remembers what a new head at some distance leaves of the chain so far: all of it
-// below number.
-func (v *view) leave(old *view, number uint64) {
-	span := Span{Tail: old.Tail, Oldest: old.Oldest, Top: min(old.head.Number.Uint64(), number-1)}
-	if span.Top > 0 { // genesis is held anyway
-		v.spans = append(slices.Clone(v.spans), span)
+// detach makes a segment of the old canonical chain below number, when a new head does not join it.
+func (v *snapshot) detach(old *snapshot, number uint64) {
+	segment := Segment{Tail: old.Tail, Oldest: old.Oldest, Top: min(old.head.Number.Uint64(), number-1)}
+	if segment.Top > 0 { // genesis is always stored
+		v.segments = append(slices.Clone(v.segments), segment)
 	}
 }
 
-// trimSpans takes the numbers from number on from all spans: the index says something else
-// there from now on.
-func (v *view) trimSpans(number uint64) {
-	if len(v.spans) == 0 {
+// trimSegments removes number and all above it from all segments: the index changes there.
+func (v *snapshot) trimSegments(number uint64) {
+	if len(v.segments) == 0 {
 		return
 	}
-	trimmed := make([]Span, 0, len(v.spans))
-	for _, span := range v.spans {
-		if span.Top >= number {
-			if number <= span.Tail {
+	trimmed := make([]Segment, 0, len(v.segments))
+	for _, segment := range v.segments {
+		if segment.Top >= number {
+			if number <= segment.Tail {
 				continue
 			}
-			span.Top = number - 1
+			segment.Top = number - 1
 		}
-		trimmed = append(trimmed, span)
+		trimmed = append(trimmed, segment)
 	}
-	v.spans = trimmed
+	v.segments = trimmed
 }
 
-// settleSpans drops spans that have nothing to give any more, and those beyond the bound. A
+// settleSegments drops segments that add nothing below the tail and oldest block, and those beyond the bound. A
 // change goes into the update.
-func (v *view) settleSpans(old *view, update *Update) {
-	spans := make([]Span, 0, len(v.spans))
-	for _, span := range v.spans {
-		headers := span.Tail < v.Tail && span.Tail <= span.Top
-		blocks := span.Oldest < v.Oldest && span.Oldest <= span.Top
+func (v *snapshot) settleSegments(old *snapshot, update *Update) {
+	segments := make([]Segment, 0, len(v.segments))
+	for _, segment := range v.segments {
+		headers := segment.Tail < v.Tail && segment.Tail <= segment.Top
+		blocks := segment.Oldest < v.Oldest && segment.Oldest <= segment.Top
 		if headers || blocks {
-			spans = append(spans, span)
+			segments = append(segments, segment)
 		}
 	}
-	slices.SortFunc(spans, func(a, b Span) int {
+	slices.SortFunc(segments, func(a, b Segment) int {
 		if a.Top > b.Top {
 			return -1
 		}
 		return 1
 	})
-	v.spans = spans[:min(len(spans), maxSpans)]
-	if !slices.Equal(v.spans, old.spans) {
-		update.Spans = &v.spans
+	v.segments = segments[:min(len(segments), maxSegments)]
+	if !slices.Equal(v.segments, old.segments) {
+		update.Segments = &v.segments
 	}
 }

@@ -38,7 +38,7 @@ func bounds(t *testing.T, c *chain.Chain, tail, oldest uint64) {
 
 // TestHistory beams in at 10 and collects what is below, with a restart between.
 func TestHistory(t *testing.T) {
-	w := newWorld()
+	w := newTwoBranches()
 	c, d := open(t, w.genesis)
 	commit(t, c, w.main[9:], w.mainR[9:])
 	setHead(t, c, w.main[11])
@@ -50,11 +50,11 @@ func TestHistory(t *testing.T) {
 	}
 	bounds(t, c, 6, 10)
 	for name, part := range map[string][]*types.Block{
-		"hole":         {w.main[7]},
-		"held already": {w.main[9]},
-		"below tail":   {w.main[8], w.main[7], w.main[6], w.main[5], w.main[4]},
-		"hole inside":  {w.main[8], w.main[6]},
-		"other branch": {w.side[0]},
+		"hole":           {w.main[7]},
+		"stored already": {w.main[9]},
+		"below tail":     {w.main[8], w.main[7], w.main[6], w.main[5], w.main[4]},
+		"hole inside":    {w.main[8], w.main[6]},
+		"other branch":   {w.side[0]},
 	} {
 		if err := c.AddHistory(part, make([]types.Receipts, len(part))); err == nil {
 			t.Errorf("%s: kept", name)
@@ -86,12 +86,12 @@ func TestHistory(t *testing.T) {
 	}
 	bounds(t, c, 0, 8)
 	addHistory(t, c, w.main[:7], w.mainR[:7])
-	bounds(t, c, 0, 0) // genesis is held
+	bounds(t, c, 0, 0) // genesis is stored
 }
 
 // TestHistoryJoins: a pivot opens a gap; filled from above, oldest jumps to where it was.
 func TestHistoryJoins(t *testing.T) {
-	w := newWorld()
+	w := newTwoBranches()
 	for _, test := range []struct {
 		name    string
 		headers bool // the pivot knows the headers in the gap
@@ -143,7 +143,7 @@ func TestHistoryJoins(t *testing.T) {
 // TestHistoryOfOtherBranch: what a pivot left behind turns out to be a branch in part. Only
 // what is below the fork is taken over.
 func TestHistoryOfOtherBranch(t *testing.T) {
-	w := newWorld()
+	w := newTwoBranches()
 	c, d := open(t, w.genesis)
 	commit(t, c, w.main[5:8], w.mainR[5:8])
 	commit(t, c, w.side[:2], w.sideR[:2])
@@ -222,7 +222,7 @@ func (b branch) head(t *testing.T, c *chain.Chain, number int) {
 	}
 }
 
-// history does what a collector of history does once: headers, or blocks of those held.
+// history does what a collector of history does once: headers, or blocks of stored headers.
 func (b branch) history(t *testing.T, c *chain.Chain, most int) {
 	t.Helper()
 	oldest, tail := int(c.Oldest()), int(c.Tail())

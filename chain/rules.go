@@ -14,8 +14,8 @@ import (
 	gethtrie "github.com/ethereum/go-ethereum/trie"
 )
 
-// rules returns go-ethereum's for both kinds of header, told apart by difficulty. Proof of
-// work itself is not verified: what is before the merge was settled by those after it.
+// rules returns go-ethereum's rules for headers of proof of stake and of proof of work, distinguished by
+// difficulty. The proof of work itself is not verified: the blocks after the merge commit to those before.
 func rules() *beacon.Beacon { return beacon.New(ethash.NewFaker()) }
 
 // VerifyHeader checks a header against its parent: go-ethereum's rules of proof of stake
@@ -40,10 +40,10 @@ func VerifyHeader(config *params.ChainConfig, header, parent *types.Header) erro
 	if ttd := config.TerminalTotalDifficulty; header.Difficulty.Sign() > 0 && ttd != nil && ttd.Sign() == 0 {
 		return fmt.Errorf("%w: difficulty %d after the merge", consensus.ErrInvalidTerminalBlock, header.Difficulty)
 	}
-	return rules().VerifyHeader(pair{config: config, parent: parent, hash: parentHash}, header)
+	return rules().VerifyHeader(parentReader{config: config, parent: parent, hash: parentHash}, header)
 }
 
-// checkShape makes sure that a header has what rules and execution take for granted.
+// checkShape checks the fields that the rules and the execution assume to be set.
 func checkShape(config *params.ChainConfig, header *types.Header) error {
 	switch {
 	case header == nil:
@@ -81,15 +81,15 @@ func checkShape(config *params.ChainConfig, header *types.Header) error {
 	return nil
 }
 
-// ErrBodyMismatch says that a body is not the one that its header commits to. It condemns
-// the delivery and not the block: another body may well belong to the same hash.
+// ErrBodyMismatch says that a body is not the one that its header commits to. The delivery is invalid,
+// not the block: the right body has the same block hash.
 var ErrBodyMismatch = errors.New("body does not belong to the header")
 
 // VerifyBody checks a body against its header, and what can be known about it without
 // executing it: the rules of go-ethereum's core.BlockValidator.ValidateBody, which needs a
 // BlockChain to say it. The uncles of a proof-of-work block are compared by hash and number
 // only; see [Chain.VerifyUncles]. Whether this is the header's body at all comes first
-// ([ErrBodyMismatch]); every other error is true of the block's hash.
+// ([ErrBodyMismatch]); every other error makes the block invalid.
 func VerifyBody(config *params.ChainConfig, block *types.Block) error {
 	if err := verifyCommitments(block); err != nil {
 		return fmt.Errorf("%w: %w", ErrBodyMismatch, err)
@@ -190,41 +190,43 @@ func verifyAccessList(config *params.ChainConfig, block *types.Block) error {
 }
 
 // VerifyUncles checks the uncles of a proof-of-work block against its ancestors, as far as
-// those are held. Proof-of-stake blocks have none.
+// they are stored. Proof-of-stake blocks have none.
 func (c *Chain) VerifyUncles(block *types.Block) error {
-	return rules().VerifyUncles(ancestry{c}, block)
+	return rules().VerifyUncles(chainReader{c}, block)
 }
 
-// pair is the least chain that go-ethereum's engine needs for one header: its parent.
-type pair struct {
+// parentReader is the least chain that go-ethereum's engine needs for one header: its parent.
+type parentReader struct {
 	config *params.ChainConfig
 	parent *types.Header
 	hash   common.Hash // of parent
 }
 
-func (p pair) Config() *params.ChainConfig  { return p.config }
-func (p pair) CurrentHeader() *types.Header { return p.parent }
+func (p parentReader) Config() *params.ChainConfig  { return p.config }
+func (p parentReader) CurrentHeader() *types.Header { return p.parent }
 
-func (p pair) GetHeader(hash common.Hash, _ uint64) *types.Header { return p.GetHeaderByHash(hash) }
+func (p parentReader) GetHeader(hash common.Hash, _ uint64) *types.Header {
+	return p.GetHeaderByHash(hash)
+}
 
-func (p pair) GetHeaderByHash(hash common.Hash) *types.Header {
+func (p parentReader) GetHeaderByHash(hash common.Hash) *types.Header {
 	if hash != p.hash {
 		return nil
 	}
 	return p.parent
 }
 
-func (p pair) GetHeaderByNumber(number uint64) *types.Header {
+func (p parentReader) GetHeaderByNumber(number uint64) *types.Header {
 	if number != p.parent.Number.Uint64() {
 		return nil
 	}
 	return p.parent
 }
 
-// ancestry shows a Chain to go-ethereum's engine.
-type ancestry struct{ *Chain }
+// chainReader adapts a Chain to go-ethereum's engine.
+type chainReader struct{ *Chain }
 
-func (a ancestry) GetHeader(hash common.Hash, number uint64) *types.Header {
+func (a chainReader) GetHeader(hash common.Hash, number uint64) *types.Header {
 	header := a.Header(hash)
 	if header == nil || header.Number.Uint64() != number {
 		return nil
@@ -232,6 +234,6 @@ func (a ancestry) GetHeader(hash common.Hash, number uint64) *types.Header {
 	return header
 }
 
-func (a ancestry) GetHeaderByHash(hash common.Hash) *types.Header   { return a.Header(hash) }
-func (a ancestry) GetHeaderByNumber(number uint64) *types.Header    { return a.HeaderByNumber(number) }
-func (a ancestry) GetBlock(hash common.Hash, _ uint64) *types.Block { return a.Block(hash) }
+func (a chainReader) GetHeaderByHash(hash common.Hash) *types.Header   { return a.Header(hash) }
+func (a chainReader) GetHeaderByNumber(number uint64) *types.Header    { return a.HeaderByNumber(number) }
+func (a chainReader) GetBlock(hash common.Hash, _ uint64) *types.Block { return a.Block(hash) }

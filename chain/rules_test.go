@@ -18,7 +18,7 @@ import (
 )
 
 func TestVerifyHeader(t *testing.T) {
-	w := newWorld()
+	w := newTwoBranches()
 	config, parent, good := w.genesis.Config, w.main[3].Header(), w.main[4].Header()
 	for i, block := range w.main[1:] {
 		if err := chain.VerifyHeader(config, block.Header(), w.main[i].Header()); err != nil {
@@ -62,7 +62,7 @@ func TestVerifyHeader(t *testing.T) {
 	if chain.VerifyHeader(config, nil, parent) == nil || chain.VerifyHeader(config, good, nil) == nil {
 		t.Error("no header passed")
 	}
-	// A parent that nobody could check must not bring the rules down.
+	// A parent that was not checked must not cause a panic.
 	for name, change := range map[string]func(h *types.Header){
 		"no base fee":   func(h *types.Header) { h.BaseFee = nil },
 		"no blob gas":   func(h *types.Header) { h.BlobGasUsed, h.ExcessBlobGas = nil, nil },
@@ -122,7 +122,7 @@ func TestMerge(t *testing.T) {
 }
 
 func TestVerifyBody(t *testing.T) {
-	w := newWorld()
+	w := newTwoBranches()
 	config, good := w.genesis.Config, w.main[4]
 	if err := chain.VerifyBody(config, good); err != nil {
 		t.Fatal(err)
@@ -169,7 +169,7 @@ func TestVerifyBody(t *testing.T) {
 }
 
 func TestVerifyAccessList(t *testing.T) {
-	w := newWorld()
+	w := newTwoBranches()
 	config := *w.genesis.Config
 	config.AmsterdamTime = new(uint64)
 	list := &bal.BlockAccessList{}

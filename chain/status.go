@@ -11,17 +11,17 @@ import (
 	"github.com/ethereum/go-ethereum/core/types"
 )
 
-// Status is what is known about one block.
+// Status is the state of one block in the tree.
 type Status int
 
 const (
-	// Unknown blocks are not held, or known by its header only.
+	// Unknown blocks are not stored, or only their header is.
 	Unknown Status = iota
-	// Known blocks have header and body held; nothing is said about their worth.
+	// Known blocks are stored with header and body, and were not executed.
 	Known
-	// Executed blocks were run on their parent's state and are good. Durable.
+	// Executed blocks were executed on their parent's state and are valid. Durable.
 	Executed
-	// Rejected blocks break a rule of consensus. In memory, bounded, forgotten on restart.
+	// Rejected blocks break a consensus rule. In memory, bounded, forgotten on restart.
 	Rejected
 )
 
@@ -42,99 +42,99 @@ func (s Status) String() string {
 
 // Both bounds are go-ethereum's (eth/catalyst: invalidTipsetsCap, invalidBlockHitEviction).
 const (
-	maxRejections    = 512 // blocks remembered as rejected or as descending from one
-	maxRejectionHits = 128 // answers given from memory before the block is judged anew
+	maxInvalidBlocks = 512 // blocks in the cache: rejected ones and their descendants
+	maxInvalidHits   = 128 // lookups of a cached block before it is validated again
 )
 
 // ErrRejectedAncestor is wrapped by the reason of a block that descends from a rejected one.
 var ErrRejectedAncestor = errors.New("links to previously rejected block")
 
-// rejection is the verdict on one block and, by way of it, on its descendants.
-type rejection struct {
-	bad         common.Hash
+// invalidAncestor is a rejected block. It is the cache entry of the block and of its descendants.
+type invalidAncestor struct {
+	hash        common.Hash
 	latestValid *common.Hash
 	reason      error
 	hits        int
 }
 
-// rejections remembers bad blocks. Its zero value is ready to use.
-type rejections struct {
+// invalidBlocks is the invalid-block cache. Its zero value is ready to use.
+type invalidBlocks struct {
 	mu     sync.Mutex
-	blocks lru.BasicLRU[common.Hash, *rejection] // bad blocks and their descendants seen so far; the newest of a bad chain stay
+	blocks lru.BasicLRU[common.Hash, *invalidAncestor] // rejected blocks and their descendants seen so far; the newest ones of an invalid chain stay
 	used   atomic.Bool
 }
 
-func (r *rejections) add(hash common.Hash, verdict *rejection) {
+func (r *invalidBlocks) add(hash common.Hash, entry *invalidAncestor) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.used.CompareAndSwap(false, true) {
-		r.blocks = lru.NewBasicLRU[common.Hash, *rejection](maxRejections)
+		r.blocks = lru.NewBasicLRU[common.Hash, *invalidAncestor](maxInvalidBlocks)
 	}
-	r.blocks.Add(hash, verdict)
+	r.blocks.Add(hash, entry)
 }
 
-func (r *rejections) get(hash common.Hash) *rejection {
+func (r *invalidBlocks) get(hash common.Hash) *invalidAncestor {
 	if r.empty() {
 		return nil
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	verdict, _ := r.blocks.Get(hash)
-	return verdict
+	entry, _ := r.blocks.Get(hash)
+	return entry
 }
 
-// empty says whether nothing has been rejected ever, as is the rule.
-func (r *rejections) empty() bool { return !r.used.Load() }
+// empty says whether no block was ever rejected, which is the normal case.
+func (r *invalidBlocks) empty() bool { return !r.used.Load() }
 
-// forget drops the verdict on a block together with all that descends from it.
-func (r *rejections) forget(hash common.Hash) {
+// forget deletes the entries of a block and of its descendants.
+func (r *invalidBlocks) forget(hash common.Hash) {
 	if r.empty() {
 		return
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, key := range r.blocks.Keys() {
-		if verdict, _ := r.blocks.Peek(key); key == hash || verdict.bad == hash {
+		if entry, _ := r.blocks.Peek(key); key == hash || entry.hash == hash {
 			r.blocks.Remove(key)
 		}
 	}
 }
 
-// hit counts an answer given from memory and says whether the verdict still stands: after
-// maxRejectionHits answers it is dropped, so that a wrong one cannot hold a node for ever. If it is lasting, answers about
-// descendants do not count, and they stay what they are until the bad block has been judged anew.
-func (r *rejections) hit(asked common.Hash, verdict *rejection, lasting bool) bool {
-	itself := asked == verdict.bad
+// countHit counts a lookup and says whether the entry is still valid: it expires after maxInvalidHits lookups, so
+// that a wrong entry cannot block the node for ever. If it is lasting, lookups of descendants do not count, and
+// descendants stay in the cache until the rejected block has been validated again.
+func (r *invalidBlocks) countHit(asked common.Hash, entry *invalidAncestor, lasting bool) bool {
+	itself := asked == entry.hash
 	r.mu.Lock()
 	if itself || !lasting {
-		verdict.hits++
+		entry.hits++
 	}
-	stands := verdict.hits < maxRejectionHits
+	valid := entry.hits < maxInvalidHits
 	switch {
-	case stands && !itself:
-		r.blocks.Add(asked, verdict)
-	case !stands && lasting:
-		verdict.hits = 0
-		r.blocks.Remove(verdict.bad)
+	case valid && !itself:
+		r.blocks.Add(asked, entry)
+	case !valid && lasting:
+		entry.hits = 0
+		r.blocks.Remove(entry.hash)
 	}
 	r.mu.Unlock()
-	if !stands && !lasting {
-		r.forget(verdict.bad)
+	if !valid && !lasting {
+		r.forget(entry.hash)
 	}
-	return stands
+	return valid
 }
 
-// Status says what is known about a block. A descendant of a rejected block is Known or
-// Unknown here; [Chain.Rejection] tells.
+// Status returns the state of a block. A descendant of a rejected block is Known or
+// Unknown here; see [Chain.Rejection].
 func (c *Chain) Status(hash common.Hash) Status {
-	if verdict := c.rejections.get(hash); verdict != nil && verdict.bad == hash {
+	if entry := c.invalid.get(hash); entry != nil && entry.hash == hash {
 		return Rejected
 	}
 	number, ok := c.store.Number(hash)
 	if !ok {
 		return Unknown
 	}
-	switch parts := c.store.Holds(hash, number); {
+	switch parts := c.store.Parts(hash, number); {
 	case parts.Has(IsExecuted | HasBody):
 		return Executed
 	case parts.Has(HasBody):
@@ -143,56 +143,55 @@ func (c *Chain) Status(hash common.Hash) Status {
 	return Unknown
 }
 
-// Reject remembers that a block breaks a rule of consensus. An executed block cannot be
-// rejected; the call is without effect then.
+// Reject records that a block breaks a consensus rule. It does nothing for an executed block.
 func (c *Chain) Reject(block *types.Block, reason error) {
 	if c.Status(block.Hash()) == Executed {
 		return
 	}
 	latest := c.LatestValid(block.ParentHash())
-	c.rejections.add(block.Hash(), &rejection{bad: block.Hash(), latestValid: latest, reason: reason})
+	c.invalid.add(block.Hash(), &invalidAncestor{hash: block.Hash(), latestValid: latest, reason: reason})
 }
 
-// RejectChild remembers that a block which may not be held has this parent. It is without
-// effect unless the parent was rejected or is known to descend from a rejected block.
+// RejectChild records a block, which need not be stored, as invalid if its parent was rejected or is
+// recorded as a descendant of a rejected block.
 func (c *Chain) RejectChild(hash, parent common.Hash) {
-	if verdict := c.rejections.get(parent); verdict != nil {
-		c.rejections.add(hash, verdict)
+	if entry := c.invalid.get(parent); entry != nil {
+		c.invalid.add(hash, entry)
 	}
 }
 
-// Rejection says why a block is bad: because it was rejected, or because it descends from
-// a rejected block through headers that are held. err is nil if neither is known. For a
-// payload that is not held, ask for its parent, and call [Chain.RejectChild]. latestValid is the Engine API's
-// latestValidHash, see [Chain.LatestValid].
+// Rejection returns why a block is invalid: it was rejected, or it descends from a rejected block
+// through stored headers. err is nil if neither is known. For a payload that is not stored, look up its
+// parent and call [Chain.RejectChild]. latestValid is the Engine API's latestValidHash, see
+// [Chain.LatestValid].
 func (c *Chain) Rejection(hash common.Hash) (latestValid *common.Hash, err error) {
-	return c.rejection(hash, false)
+	return c.invalidReason(hash, false)
 }
 
-// Rejects says whether a block was rejected, or is remembered to descend from one that was. Other than Rejection it does not look at
-// its ancestors: whoever goes from block to block anyway asks this first.
-func (c *Chain) Rejects(hash common.Hash) bool { return c.rejections.get(hash) != nil }
+// Rejects says whether a block was rejected or is recorded as a descendant of a rejected block. Unlike Rejection
+// it does not look at the ancestors, which is enough for a caller that walks the blocks anyway.
+func (c *Chain) Rejects(hash common.Hash) bool { return c.invalid.get(hash) != nil }
 
-// LastingRejection is Rejection for a node that would not judge the bad block anew if it were asked about a descendant, but
-// begin above it: so what descends from a bad block stays bad.
+// LastingRejection is Rejection for a node that would not validate the rejected block again when it gets a descendant,
+// but start above it: descendants stay invalid until the rejected block itself is validated again.
 func (c *Chain) LastingRejection(hash common.Hash) (latestValid *common.Hash, err error) {
-	return c.rejection(hash, true)
+	return c.invalidReason(hash, true)
 }
 
-func (c *Chain) rejection(hash common.Hash, lasting bool) (latestValid *common.Hash, err error) {
-	if c.rejections.empty() {
+func (c *Chain) invalidReason(hash common.Hash, lasting bool) (latestValid *common.Hash, err error) {
+	if c.invalid.empty() {
 		return nil, nil
 	}
 	at := hash
-	for range maxRejections {
-		if verdict := c.rejections.get(at); verdict != nil {
-			if !c.rejections.hit(hash, verdict, lasting) {
+	for range maxInvalidBlocks {
+		if entry := c.invalid.get(at); entry != nil {
+			if !c.invalid.countHit(hash, entry, lasting) {
 				return nil, nil
 			}
-			if hash == verdict.bad {
-				return verdict.latestValid, verdict.reason
+			if hash == entry.hash {
+				return entry.latestValid, entry.reason
 			}
-			return verdict.latestValid, fmt.Errorf("%w %s: %w", ErrRejectedAncestor, verdict.bad.Hex(), verdict.reason)
+			return entry.latestValid, fmt.Errorf("%w %s: %w", ErrRejectedAncestor, entry.hash.Hex(), entry.reason)
 		}
 		header := c.Header(at)
 		if header == nil || c.Status(at) == Executed {
@@ -203,14 +202,14 @@ func (c *Chain) rejection(hash common.Hash, lasting bool) (latestValid *common.H
 	return nil, nil
 }
 
-// LatestValid is the Engine API's latestValidHash for a bad block with this parent: the parent if
-// it was executed, or the zero hash if that is a proof-of-work block; what was said of the parent if
-// that is bad itself. Otherwise it is nil. The caller takes all between that block and the bad one
-// for bad (execution-apis, paris.md), so a parent of which nothing is known ends the search: it may
-// be good, as most blocks are that a pivot left out.
+// LatestValid returns the Engine API's latestValidHash for an invalid block with this parent: the parent if
+// it was executed, or the zero hash if that is a proof-of-work block; the latestValidHash of the parent if
+// the parent is invalid itself. Otherwise it is nil. The consensus client takes all blocks between that
+// hash and the invalid block as invalid (execution-apis, paris.md), so an unknown parent ends the search:
+// it may be valid, as most blocks that a pivot skipped are.
 func (c *Chain) LatestValid(parent common.Hash) *common.Hash {
-	if verdict := c.rejections.get(parent); verdict != nil {
-		return verdict.latestValid
+	if entry := c.invalid.get(parent); entry != nil {
+		return entry.latestValid
 	}
 	header := c.Header(parent)
 	switch {

@@ -13,7 +13,7 @@ import (
 var errBad = errors.New("bad state root")
 
 func TestRejection(t *testing.T) {
-	w := newWorld()
+	w := newTwoBranches()
 	c, _ := open(t, w.genesis)
 	commit(t, c, w.main[:8], w.mainR[:8])
 	bad := w.side[1]
@@ -23,7 +23,7 @@ func TestRejection(t *testing.T) {
 	if latest, err := c.Rejection(bad.Hash()); err != nil || latest != nil {
 		t.Fatalf("nothing was rejected yet: %x, %v", latest, err)
 	}
-	// Of its parent only the header is held: it may be good, so main 7 is not what was valid last.
+	// Only the header of its parent is stored: it may be valid, so main 7 is not the latest valid block.
 	if latest := c.LatestValid(bad.ParentHash()); latest != nil {
 		t.Fatalf("latest valid %x, but nothing is known of the parent", *latest)
 	}
@@ -36,7 +36,7 @@ func TestRejection(t *testing.T) {
 	if c.Status(bad.Hash()) != chain.Rejected {
 		t.Fatalf("status %v", c.Status(bad.Hash()))
 	}
-	for i, block := range w.side { // nobody asked about the others yet
+	for i, block := range w.side { // the others were not looked up yet
 		if c.Rejects(block.Hash()) != (i == 1) {
 			t.Errorf("side %d: %v", i, i != 1)
 		}
@@ -55,7 +55,7 @@ func TestRejection(t *testing.T) {
 			t.Fatalf("main %d: %v", block.Number(), err)
 		}
 	}
-	// What is not held is known by its parent: here a child and its child.
+	// Blocks that are not stored are found by their parent: here a child and its child.
 	child, grandchild := common.Hash{1}, common.Hash{2}
 	c.RejectChild(child, w.side[5].Hash())
 	c.RejectChild(grandchild, child)
@@ -79,9 +79,9 @@ func TestRejection(t *testing.T) {
 	}
 }
 
-// TestRejectionWearsOff: a verdict is not for ever, should it have been wrong.
-func TestRejectionWearsOff(t *testing.T) {
-	w := newWorld()
+// TestRejectionExpires: a entry is not for ever, should it have been wrong.
+func TestRejectionExpires(t *testing.T) {
+	w := newTwoBranches()
 	c, _ := open(t, w.genesis)
 	c.Reject(w.main[0], errBad)
 	asked := 0
@@ -97,7 +97,7 @@ func TestRejectionWearsOff(t *testing.T) {
 
 // TestLastingRejection: however often a descendant is asked about, it stays what it is until the bad block turns out good.
 func TestLastingRejection(t *testing.T) {
-	w := newWorld()
+	w := newTwoBranches()
 	c, _ := open(t, w.genesis)
 	bad, child := w.main[0], common.Hash{1}
 	c.Reject(bad, errBad)
@@ -126,7 +126,7 @@ func TestLastingRejection(t *testing.T) {
 }
 
 func TestRejectionsAreBounded(t *testing.T) {
-	w := newWorld()
+	w := newTwoBranches()
 	c, _ := open(t, w.genesis)
 	var hashes []common.Hash
 	for i := range int64(2000) {
@@ -146,7 +146,7 @@ func TestRejectionsAreBounded(t *testing.T) {
 }
 
 func TestLatestValid(t *testing.T) {
-	w := newWorld()
+	w := newTwoBranches()
 	c, _ := open(t, w.genesis)
 	if hash := c.LatestValid(common.Hash{9}); hash != nil {
 		t.Fatalf("of an unknown parent: %x", hash)

@@ -7,9 +7,9 @@ import (
 	"github.com/ethereum/go-ethereum/rlp"
 )
 
-// Store is the disk under a [Chain]. Reads answer nil, zero or false for what is not
-// held. A store that breaks (I/O error, corruption) may answer the same for a read,
-// but from then on every Apply must fail, so that nothing is concluded from it.
+// Store is the storage of a [Chain]. Reads return nil, zero or false for what is absent. A store that
+// fails (I/O error, corruption) may return the same, but from then on every Apply must fail, so
+// that nothing is stored that follows from a failed read.
 type Store interface {
 	Blocks
 	Index
@@ -17,7 +17,7 @@ type Store interface {
 	Apply(u *Update) error
 }
 
-// Blocks reads blocks by hash. Number is the way in: it finds what the other keys need.
+// Blocks reads blocks by hash. Number returns the part of the key that the other methods need.
 type Blocks interface {
 	Number(hash common.Hash) (number uint64, ok bool)
 	Header(hash common.Hash, number uint64) *types.Header
@@ -28,22 +28,22 @@ type Blocks interface {
 	AccessList(hash common.Hash, number uint64) rlp.RawValue
 }
 
-// Index reads everything that is about blocks rather than of them.
+// Index reads what is about blocks: their parts, the canonical chain, markers.
 type Index interface {
-	// Holds says which parts of a block are there, without decoding them.
-	Holds(hash common.Hash, number uint64) Parts
+	// Parts says which parts of a block are stored, without decoding them.
+	Parts(hash common.Hash, number uint64) Parts
 	CanonicalHash(number uint64) common.Hash
 	// Lookup finds the number of the canonical block that has a transaction.
 	Lookup(tx common.Hash) (number uint64, ok bool)
 	Markers() Markers
-	Spans() []Span
+	Segments() []Segment
 	Config(genesis common.Hash) *params.ChainConfig
 }
 
-// Parts is a set of things held about one block.
+// Parts is a set of parts of one block.
 type Parts uint8
 
-// What can be held. IsExecuted means: run on its parent's state by this node, and good.
+// The parts of a block. IsExecuted means: this node executed it on its parent state, and it is valid.
 const (
 	HasBody Parts = 1 << iota
 	HasReceipts
@@ -57,7 +57,7 @@ func (p Parts) Has(parts Parts) bool { return p&parts == parts }
 type Markers struct {
 	Head, Safe, Finalized common.Hash
 	Tail                  uint64 // lowest header linked to the head
-	Oldest                uint64 // lowest block whose body and receipts are held, without a hole up to the head
+	Oldest                uint64 // lowest block from which on, up to the head, all bodies and receipts are stored
 }
 
 // Update is one atomic change of a [Store]. Its fields are applied in order.
@@ -66,13 +66,13 @@ type Update struct {
 	Headers  []*types.Header
 	Blocks   []*types.Block // header, body, and the access list if one is attached
 	Executed []Execution
-	History  []Execution // kept like Executed, but this node did not execute them
+	History  []Execution // stored as Executed is, but not executed by this node
 
 	Canonical map[uint64]common.Hash // the zero hash removes an entry
-	Unindex   []common.Hash          // transactions whose lookups go
+	Unindex   []common.Hash          // transactions whose lookups are removed
 	Index     []Transactions         // transactions that get lookups
 	Markers   *Markers
-	Spans     *[]Span
+	Segments  *[]Segment
 }
 
 // GenesisRecord describes the network that a store belongs to.
@@ -88,7 +88,7 @@ type Transactions struct {
 	Hashes []common.Hash
 }
 
-// Execution is a block that was executed and found good, and what came of it.
+// Execution is a valid executed block with its receipts.
 type Execution struct {
 	Block    *types.Block
 	Receipts types.Receipts

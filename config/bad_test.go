@@ -199,7 +199,7 @@ func TestContradictions(t *testing.T) {
 	}
 }
 
-// What a datadir already holds is checked like what the flags name.
+// Files in the datadir are checked as those that flags name are.
 func TestBadFilesInDatadir(t *testing.T) {
 	for name, flag := range map[string]string{"jwtsecret": "--authrpc.jwtsecret", "nodekey": "--nodekey"} {
 		dir := t.TempDir()

@@ -13,7 +13,7 @@ import (
 // TOML file.
 type Config struct {
 	DataDir   string // absolute path
-	Network   string // mainnet, sepolia, hoodi; empty: what the datadir holds, else mainnet
+	Network   string // mainnet, sepolia, hoodi; empty: that of the datadir, else mainnet
 	Genesis   string // genesis JSON file of a network of one's own; empty: Network's
 	NetworkID uint64 // zero: the chain ID
 
@@ -139,7 +139,7 @@ type Pool struct {
 
 // Store is the database and the memory in front of it.
 type Store struct {
-	Engine  string // leveldb or pebble; empty: what the datadir holds, else leveldb
+	Engine  string // leveldb or pebble; empty: that of the datadir, else leveldb
 	CacheMB int    // memory of all caches together
 }
 
@@ -148,7 +148,7 @@ type Metrics struct {
 	Enabled bool
 	Addr    string
 	Port    uint16
-	Pprof   bool // Go's profiles beside them
+	Pprof   bool // also serve Go's profiles
 }
 
 // Log is what the node says about itself.
@@ -158,7 +158,7 @@ type Log struct {
 	File      string // also write there
 }
 
-// Default returns the settings of a node that was told nothing. They are geth's where
+// Default returns the settings of a node without any configuration. They are geth's where
 // geth has the setting, but for the cache: geth reserves 1-4 GB for a state that this
 // node does not have while it is beaming.
 func Default() *Config {

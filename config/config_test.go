@@ -127,7 +127,7 @@ func TestPrecedence(t *testing.T) {
 	}
 }
 
-// A bad value further down does not matter once something better was said.
+// A bad value further down does not matter if a setting with precedence replaces it.
 func TestOnlyTheWinnerIsChecked(t *testing.T) {
 	file := write(t, "s.toml", "[P2P]\nPort = 99999\n")
 	if _, err := parse(t, []string{"SUNBEAM_PORT=x"}, "--config", file, "--datadir", t.TempDir(), "--port", "30304"); err != nil {

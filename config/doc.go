@@ -8,8 +8,8 @@
 // Ordering rules:
 //
 //   - flag > environment > file > default. Only the winner is parsed and checked.
-//   - Everything is checked before anybody creates anything on disk, including what
-//     the named files hold: [Load] reads, it never writes.
+//   - Everything is checked before anything is created on disk, including the content
+//     of the named files: [Load] reads, it never writes.
 //
 // A bad value is a *[ValueError]: one line that names the flag, the value and where
 // the value came from.

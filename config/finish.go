@@ -18,8 +18,8 @@ import (
 )
 
 // finish makes paths absolute and checks what more than one setting decides.
-func (c *Config) finish(said source) error {
-	datadir, chosen := said["datadir"]
+func (c *Config) finish(values source) error {
+	datadir, chosen := values["datadir"]
 	if !chosen {
 		datadir.origin = "default"
 		if c.DataDir != "" && slices.Contains([]string{"sepolia", "hoodi"}, c.Network) {
@@ -55,7 +55,7 @@ func (c *Config) finish(said source) error {
 		}
 	}
 	if path, limit := c.IPCEndpoint(), maxSocketPath(); len(path) > limit {
-		return bad("ipcpath", path, cmp.Or(said["ipcpath"].origin, "default"),
+		return bad("ipcpath", path, cmp.Or(values["ipcpath"].origin, "default"),
 			fmt.Errorf("a socket's path may have %d characters, this has %d", limit, len(path)))
 	}
 	if err := c.checkPorts(); err != nil {
@@ -65,7 +65,7 @@ func (c *Config) finish(said source) error {
 	return err
 }
 
-// maxSocketPath is what sun_path holds beside its final zero: unix(7).
+// maxSocketPath is what sun_path has room for without the final zero: unix(7).
 func maxSocketPath() int {
 	if runtime.GOOS == "linux" {
 		return 107

@@ -9,18 +9,17 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// Flags collects what is said on the command line, before and after a subcommand
-// alike. It parses nothing: [Load] does.
+// Flags collects the settings of the command line, before and after a subcommand. It parses nothing: [Load] does.
 type Flags struct {
-	file string
-	said source
+	file   string
+	values source
 }
 
 // NewFlags returns an empty collection.
-func NewFlags() *Flags { return &Flags{said: make(source)} }
+func NewFlags() *Flags { return &Flags{values: make(source)} }
 
-// CLI returns the flags for an app or one of its commands. What is said with any of
-// them ends up in f.
+// CLI returns the flags for an app or one of its commands. Their values are
+// recorded in f.
 func (f *Flags) CLI() []cli.Flag {
 	list := []cli.Flag{&cliFlag{
 		name: "config", usage: "TOML configuration file", category: catNode,
@@ -28,8 +27,8 @@ func (f *Flags) CLI() []cli.Flag {
 	}}
 	record := func(name string) func(string) {
 		return func(text string) {
-			g := f.said[name]
-			f.said[name] = given{texts: append(g.texts, text), origin: "flag"}
+			g := f.values[name]
+			f.values[name] = setting{texts: append(g.texts, text), origin: "flag"}
 		}
 	}
 	defaults := Default()

@@ -37,16 +37,16 @@ func (e *ValueError) Unwrap() error { return e.Err }
 
 // given is the text of one setting and where it came from. Settings that are not lists
 // use the last text.
-type given struct {
+type setting struct {
 	texts  []string
 	origin string
 }
 
-// source is what one of flags, environment and file says, by flag name.
-type source map[string]given
+// source is the settings of flags, environment or file, by flag name.
+type source map[string]setting
 
-// Load combines what was said on the command line, in the environment (lookup is
-// os.LookupEnv) and in the file that --config names into a checked configuration.
+// Load combines the settings of the command line, of the environment (lookup is
+// os.LookupEnv) and of the file that --config names into a checked configuration.
 // It creates nothing. Errors are one line each.
 func Load(flags *Flags, lookup func(string) (string, bool)) (*Config, error) {
 	env := fromEnv(lookup)
@@ -59,25 +59,25 @@ func Load(flags *Flags, lookup func(string) (string, bool)) (*Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	said := make(source)
-	for _, src := range []source{file, env, flags.said} { // later ones win
+	values := make(source)
+	for _, src := range []source{file, env, flags.values} { // later ones win
 		if err := src.foldNetworks(); err != nil {
 			return nil, err
 		}
 		for flag, g := range src {
-			said[flag] = g
+			values[flag] = g
 		}
 	}
 	cfg := Default()
 	for i := range options {
 		o := &options[i]
-		if g, ok := said[o.flag]; ok {
+		if g, ok := values[o.flag]; ok {
 			if err := cfg.apply(o, g); err != nil {
 				return nil, err
 			}
 		}
 	}
-	if err := cfg.finish(said); err != nil {
+	if err := cfg.finish(values); err != nil {
 		return nil, err
 	}
 	return cfg, nil
@@ -88,7 +88,7 @@ func fromEnv(lookup func(string) (string, bool)) source {
 	src := make(source)
 	add := func(o *option) {
 		if text, ok := lookup(o.env()); ok && text != "" {
-			src[o.flag] = given{texts: []string{text}, origin: o.env() + " in the environment"}
+			src[o.flag] = setting{texts: []string{text}, origin: o.env() + " in the environment"}
 		}
 	}
 	for i := range options {
@@ -119,7 +119,7 @@ func (src source) foldNetworks() error {
 		if on {
 			chosen = append(chosen, name)
 			if len(chosen) == 1 {
-				src["network"] = given{texts: []string{name}, origin: g.origin}
+				src["network"] = setting{texts: []string{name}, origin: g.origin}
 			}
 		}
 	}
@@ -129,10 +129,10 @@ func (src source) foldNetworks() error {
 	return nil
 }
 
-func (g given) last() string { return g.texts[len(g.texts)-1] }
+func (g setting) last() string { return g.texts[len(g.texts)-1] }
 
 // list splits at commas; what remains empty is left out.
-func (g given) list() []string {
+func (g setting) list() []string {
 	list := []string{}
 	for _, text := range g.texts {
 		for _, element := range strings.Split(text, ",") {
@@ -145,7 +145,7 @@ func (g given) list() []string {
 }
 
 // apply checks a value and puts it into the option's field.
-func (c *Config) apply(o *option, g given) error {
+func (c *Config) apply(o *option, g setting) error {
 	field := c.field(o)
 	if field.Kind() == reflect.Slice {
 		list := g.list()

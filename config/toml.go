@@ -16,7 +16,7 @@ import (
 )
 
 // fromFile reads a TOML file: keys are those of Config, sections its structs. An
-// unknown key is an error that names it. No path: nothing said.
+// unknown key is an error that names it. No path: no settings.
 func fromFile(path, chosenBy string) (source, error) {
 	src := make(source)
 	if path == "" {
@@ -51,7 +51,7 @@ func fromFile(path, chosenBy string) (source, error) {
 		if err != nil {
 			return nil, &ValueError{Flag: o.flag, Value: fmt.Sprint(value), Origin: origin, Err: err, secret: o.secret}
 		}
-		src[o.flag] = given{texts: texts, origin: origin}
+		src[o.flag] = setting{texts: texts, origin: origin}
 	}
 	if len(unknown) > 0 {
 		slices.Sort(unknown)

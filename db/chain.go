@@ -21,13 +21,13 @@ import (
 // schemaVersion counts incompatible changes of our own keys.
 const schemaVersion = 1
 
-// Keys of ours; see the package comment.
+// Keys of our own; see the package comment.
 const (
 	schemaKey      = "sunbeam-schema"
 	executedPrefix = "sunbeam-executed-"
 	safeKey        = "sunbeam-safe"
-	spanKey        = "sunbeam-span"
-	spansKey       = "sunbeam-spans"
+	boundsKey      = "sunbeam-span"
+	segmentsKey    = "sunbeam-spans"
 	phaseKey       = "sunbeam-phase"
 )
 
@@ -36,7 +36,7 @@ func executedKey(hash common.Hash, number uint64) []byte {
 	return append(key, hash[:]...)
 }
 
-// Chain is the store of blocks and codes. It implements chain.Store.
+// Chain stores blocks and contract code. It implements chain.Store.
 type Chain struct {
 	disk *disk
 	db   ethdb.Database // disk with go-ethereum's frozen blocks, if any
@@ -44,7 +44,7 @@ type Chain struct {
 	readOnly bool
 }
 
-// openChain looks whether chaindata is ours and puts frozen blocks beside it.
+// openChain checks that chaindata is ours and opens frozen blocks if there are any.
 func openChain(d *disk, ancient string, readOnly bool) (*Chain, error) {
 	if err := checkSchema(d); err != nil {
 		return nil, err
@@ -61,8 +61,8 @@ func openChain(d *disk, ancient string, readOnly bool) (*Chain, error) {
 	return c, nil
 }
 
-// checkSchema refuses what another client or a later version of this one wrote. The genesis
-// block alone ("geth init") is welcome.
+// checkSchema refuses a database of another client or of a later version of this one. A database
+// with only the genesis block ("geth init") is accepted.
 func checkSchema(d *disk) error {
 	raw, err := d.lookup([]byte(schemaKey))
 	if err != nil {
@@ -84,7 +84,7 @@ func checkSchema(d *disk) error {
 	return nil
 }
 
-// hasFrozenBlocks looks for items in go-ethereum's freezer: the index of its table of
+// hasFrozenBlocks says whether go-ethereum's freezer has items: the index of its table of
 // hashes has 6 bytes per item and one entry more.
 func hasFrozenBlocks(ancient string) bool {
 	for _, dir := range []string{filepath.Join(ancient, "chain"), ancient} {
@@ -130,8 +130,8 @@ func (c *Chain) AccessList(hash common.Hash, number uint64) rlp.RawValue {
 	return rawdb.ReadAccessListRLP(c.db, hash, number)
 }
 
-// Holds implements chain.Index.
-func (c *Chain) Holds(hash common.Hash, number uint64) (parts chain.Parts) {
+// Parts implements chain.Index.
+func (c *Chain) Parts(hash common.Hash, number uint64) (parts chain.Parts) {
 	if rawdb.HasBody(c.db, hash, number) {
 		parts |= chain.HasBody
 	}
@@ -167,23 +167,23 @@ func (c *Chain) Markers() chain.Markers {
 	if raw, _ := c.disk.lookup([]byte(safeKey)); len(raw) == common.HashLength {
 		m.Safe = common.Hash(raw)
 	}
-	if raw, _ := c.disk.lookup([]byte(spanKey)); len(raw) == 16 {
+	if raw, _ := c.disk.lookup([]byte(boundsKey)); len(raw) == 16 {
 		m.Tail, m.Oldest = binary.BigEndian.Uint64(raw), binary.BigEndian.Uint64(raw[8:])
 	}
 	return m
 }
 
-// Spans implements chain.Index. What cannot be read is fetched anew.
-func (c *Chain) Spans() (spans []chain.Span) {
-	raw, _ := c.disk.lookup([]byte(spansKey))
+// Segments implements chain.Index. Segments that cannot be read are fetched again.
+func (c *Chain) Segments() (segments []chain.Segment) {
+	raw, _ := c.disk.lookup([]byte(segmentsKey))
 	for ; len(raw) >= 24; raw = raw[24:] {
-		spans = append(spans, chain.Span{
+		segments = append(segments, chain.Segment{
 			Tail:   binary.BigEndian.Uint64(raw),
 			Oldest: binary.BigEndian.Uint64(raw[8:]),
 			Top:    binary.BigEndian.Uint64(raw[16:]),
 		})
 	}
-	return spans
+	return segments
 }
 
 // Config implements chain.Index.
@@ -213,9 +213,9 @@ func (c *Chain) Apply(u *chain.Update) error {
 			return err
 		}
 	}
-	for _, past := range u.History {
-		rawdb.WriteBlock(b, past.Block)
-		rawdb.WriteReceipts(b, past.Block.Hash(), past.Block.NumberU64(), past.Receipts)
+	for _, old := range u.History {
+		rawdb.WriteBlock(b, old.Block)
+		rawdb.WriteReceipts(b, old.Block.Hash(), old.Block.NumberU64(), old.Receipts)
 	}
 	for number, hash := range u.Canonical {
 		if hash == (common.Hash{}) {
@@ -233,22 +233,22 @@ func (c *Chain) Apply(u *chain.Update) error {
 			return err
 		}
 	}
-	if u.Spans != nil {
-		if err := putSpans(b, *u.Spans); err != nil {
+	if u.Segments != nil {
+		if err := putSegments(b, *u.Segments); err != nil {
 			return err
 		}
 	}
 	return b.Write()
 }
 
-func putSpans(b ethdb.Batch, spans []chain.Span) error {
+func putSegments(b ethdb.Batch, segments []chain.Segment) error {
 	var raw []byte
-	for _, span := range spans {
-		raw = binary.BigEndian.AppendUint64(raw, span.Tail)
-		raw = binary.BigEndian.AppendUint64(raw, span.Oldest)
-		raw = binary.BigEndian.AppendUint64(raw, span.Top)
+	for _, segment := range segments {
+		raw = binary.BigEndian.AppendUint64(raw, segment.Tail)
+		raw = binary.BigEndian.AppendUint64(raw, segment.Oldest)
+		raw = binary.BigEndian.AppendUint64(raw, segment.Top)
 	}
-	return b.Put([]byte(spansKey), raw)
+	return b.Put([]byte(segmentsKey), raw)
 }
 
 func putGenesis(b ethdb.Batch, g *chain.GenesisRecord) error {
@@ -272,11 +272,11 @@ func putMarkers(b ethdb.Batch, m chain.Markers) error {
 			return err
 		}
 	}
-	span := binary.BigEndian.AppendUint64(nil, m.Tail)
-	return b.Put([]byte(spanKey), binary.BigEndian.AppendUint64(span, m.Oldest))
+	bounds := binary.BigEndian.AppendUint64(nil, m.Tail)
+	return b.Put([]byte(boundsKey), binary.BigEndian.AppendUint64(bounds, m.Oldest))
 }
 
-// Code finds a contract code; nil if it is not held, or not what its hash says.
+// Code returns a contract code; nil if it is absent or corrupt.
 func (c *Chain) Code(hash common.Hash) ([]byte, error) {
 	code, err := c.disk.lookup(append(append([]byte(nil), rawdb.CodePrefix...), hash[:]...))
 	if err != nil || code == nil || crypto.Keccak256Hash(code) != hash {
@@ -285,7 +285,7 @@ func (c *Chain) Code(hash common.Hash) ([]byte, error) {
 	return code, nil
 }
 
-// PutCode keeps a verified contract code.
+// PutCode stores a verified contract code.
 func (c *Chain) PutCode(hash common.Hash, code []byte) error {
 	b := c.disk.NewBatch()
 	rawdb.WriteCode(b, hash, code)

@@ -11,7 +11,7 @@ import (
 // ErrClosed is what reads and writes return after Close.
 var ErrClosed = errors.New("database is closed")
 
-// failure is the first error that shows a disk to be broken; shared by all disks of a DB.
+// failure is the first error of a disk; all disks of a DB share it.
 type failure struct {
 	mu     sync.Mutex
 	err    error
@@ -21,7 +21,7 @@ type failure struct {
 
 func newFailure() *failure { return &failure{failed: make(chan struct{})} }
 
-// check returns why nothing may be written any more, nil if all is well.
+// check returns the failure after which nothing may be written, nil if there is none.
 func (f *failure) check() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -36,7 +36,7 @@ func (f *failure) report(path string, err error) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.closed {
-		return ErrClosed // whoever still reads is told so by an error that is nobody's fault
+		return ErrClosed // a read after Close is not a failure of the disk
 	}
 	err = fmt.Errorf("database %s: %w", path, err)
 	if f.err == nil {
@@ -46,7 +46,7 @@ func (f *failure) report(path string, err error) error {
 	return err
 }
 
-// close makes later errors harmless. It returns false if that was done before.
+// close makes later errors ErrClosed. It returns false if it was called before.
 func (f *failure) close() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -63,14 +63,14 @@ type disk struct {
 	path   string
 	health *failure
 
-	writing sync.Mutex // one batch at a time: after a failure, none may be on its way
+	writing sync.Mutex // one batch at a time: no write may be in progress after a failure
 	wrecked bool       // the engine panicked and may hold its locks; guarded by writing
 }
 
-// lookup returns nil for a key that is not there. go-ethereum's databases say that with an
-// error of their own kind each; Has says it alike for all of them.
+// lookup returns nil for an absent key. Each of go-ethereum's databases has its own error for that;
+// Has is the same for all of them.
 func (d *disk) lookup(key []byte) ([]byte, error) {
-	for range 2 { // twice: a concurrent write may come between Get and Has
+	for range 2 { // twice: a concurrent write may happen between Get and Has
 		value, err := d.KeyValueStore.Get(key)
 		if err == nil {
 			return value, nil
@@ -86,14 +86,14 @@ func (d *disk) lookup(key []byte) ([]byte, error) {
 	value, err := d.KeyValueStore.Get(key)
 	if err != nil {
 		if _, miss := d.KeyValueStore.Get([]byte(absent)); errors.Is(err, miss) {
-			return nil, nil // it comes and goes
+			return nil, nil // written and deleted concurrently
 		}
 		return nil, d.health.report(d.path, err)
 	}
 	return value, nil
 }
 
-// absent is a key that no database has: what Get says about it is how it reports a miss.
+// absent is a key that no database has: the error of Get for it is the error of a miss.
 const absent = "sunbeam has no such key"
 
 var errNotFound = errors.New("not found")
@@ -129,7 +129,7 @@ func (d *disk) NewBatchWithSize(size int) ethdb.Batch {
 	return &batch{Batch: d.KeyValueStore.NewBatchWithSize(size), disk: d}
 }
 
-// batch is written in whole or not at all, and not to a disk that broke.
+// batch is written as a whole or not at all, and never to a disk that failed.
 type batch struct {
 	ethdb.Batch
 	disk *disk
@@ -149,11 +149,11 @@ func (b *batch) Write() error {
 	return nil
 }
 
-// guardLocked makes an error of a panic: Pebble panics when it cannot write its log, on a
+// guardLocked turns a panic into an error: Pebble panics when it cannot write its log, on a
 // full disk above all. Nothing may be asked of it after that.
 func (d *disk) guardLocked(do func() error) (err error) {
 	if d.wrecked {
-		return nil // to sync or close: what can be saved is in the log, and the engine may hold its own locks
+		return nil // on sync and close: what can be saved is in the log, and the engine may hold its own locks
 	}
 	defer func() {
 		switch cause := recover().(type) {
@@ -167,7 +167,7 @@ func (d *disk) guardLocked(do func() error) (err error) {
 	return do()
 }
 
-// SyncKeyValue implements ethdb.KeyValueSyncer. That it fails is a failure of the disk.
+// SyncKeyValue implements ethdb.KeyValueSyncer. An error is a failure of the disk.
 func (d *disk) SyncKeyValue() error {
 	d.writing.Lock()
 	defer d.writing.Unlock()
@@ -178,7 +178,7 @@ func (d *disk) SyncKeyValue() error {
 	return nil
 }
 
-// Close implements io.Closer. A wrecked engine is left to the end of the process.
+// Close implements io.Closer. A wrecked engine is not closed: the process ends soon.
 func (d *disk) Close() error {
 	d.writing.Lock()
 	defer d.writing.Unlock()

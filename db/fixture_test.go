@@ -124,7 +124,7 @@ func openOn(t *testing.T, kv ethdb.KeyValueStore) *DB {
 	if err != nil {
 		t.Fatal(err)
 	}
-	hot, err := openHot(memory{}, c, health, false, Options{})
+	hot, err := openHot(memoryGenerations{}, c, health, false, Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -132,9 +132,9 @@ func openOn(t *testing.T, kv ethdb.KeyValueStore) *DB {
 }
 
 // kept is a disk that outlives the database over it.
-type kept struct{ ethdb.KeyValueStore }
+type keptOpen struct{ ethdb.KeyValueStore }
 
-func (kept) Close() error { return nil }
+func (keptOpen) Close() error { return nil }
 
 // snapshot copies a directory as it is, open or not: what kill -9 leaves.
 func snapshot(t *testing.T, dir string) string {

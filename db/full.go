@@ -24,34 +24,34 @@ import (
 const (
 	fullClean = 16 << 20 // nodes as on disk; our own cache is in front
 	fullFlat  = 8 << 20  // flat state as on disk
-	// fullBuffer is how much below the newest 128 states is gathered before it goes to disk. It
-	// bounds what has to be executed again after a kill, so it is a quarter of go-ethereum's.
+	// fullBuffer is the size of the changes below the newest 128 states that are collected before they
+	// are written. It bounds what is executed again after a kill, so it is a quarter of go-ethereum's.
 	fullBuffer = 16 << 20
 )
 
 // phaseFull is the value of the phase key.
 const phaseFull = "full"
 
-// isFull says whether the hand-over has been made.
+// isFull says whether the node has switched to full mode.
 func (c *Chain) isFull() (bool, error) {
 	raw, err := c.disk.lookup([]byte(phaseKey))
 	return string(raw) == phaseFull, err
 }
 
-// IsFull says whether the node is a full one, for good: see MarkFull.
+// IsFull says whether the node has switched to full mode: see MarkFull.
 func (d *DB) IsFull() (bool, error) { return d.chain.isFull() }
 
-// MarkFull makes the node a full one across restarts. All that Full needs to stand by itself
-// must be there. From then on Hot may be retired, and is, by the next Open at the latest.
+// MarkFull switches the node to full mode, durably. Full must have a complete state. From then on Hot
+// may be retired; the next Open retires it at the latest.
 func (d *DB) MarkFull() error { return d.setPhase(phaseFull) }
 
-// UnmarkFull is for a node whose state turned out to be of no use: it beams again, and Hot takes
+// UnmarkFull switches back to beaming, for a node whose state turned out to be unusable. Hot accepts
 // nodes again.
 func (d *DB) UnmarkFull() error {
 	if err := d.setPhase(""); err != nil {
 		return err
 	}
-	return d.hot.revive()
+	return d.hot.reopen()
 }
 
 func (d *DB) setPhase(phase string) error {
@@ -74,8 +74,8 @@ func (d *DB) setPhase(phase string) error {
 // Full is the complete states of the newest blocks: go-ethereum's path database. It is safe
 // for concurrent use.
 //
-// What is read has been compared with the hash that the parent node names, as everywhere; flat
-// state is made and kept for go-ethereum, and for who asks us for ranges of it.
+// Reads go through the tries, and every node is compared with the hash that its parent has. The flat
+// state is for go-ethereum and for peers that request ranges; it is not verified.
 type Full struct {
 	tdb    *triedb.Database
 	mpt    *state.MPTDatabase
@@ -84,7 +84,7 @@ type Full struct {
 	cache  *trie.Cache
 }
 
-// OpenFull opens the states that a full node left behind. Reads go through cache.
+// OpenFull opens the states of a full node on disk. Reads go through cache.
 func (d *DB) OpenFull(cache *trie.Cache) (*Full, error) {
 	d.full.Lock()
 	defer d.full.Unlock()
@@ -98,42 +98,42 @@ func (d *DB) OpenFull(cache *trie.Cache) (*Full, error) {
 	return d.full.open, nil
 }
 
-// EnableFull makes the complete state in Solid the first one of Full. Nobody may write to Solid
-// any more. The node stays a beaming one until MarkFull.
+// EnableFull makes the state in Complete the first one of Full. Complete must not be written any
+// more. The node is still beaming until MarkFull.
 func (d *DB) EnableFull(root common.Hash, cache *trie.Cache) (*Full, error) {
 	d.full.Lock()
 	defer d.full.Unlock()
 	if d.full.open != nil {
 		return nil, errors.New("full state is open already")
 	}
-	if held, err := d.Solid().Root(); err != nil {
+	if complete, err := d.Complete().Root(); err != nil {
 		return nil, err
-	} else if held != root {
-		return nil, fmt.Errorf("complete is state %x, not %x", held, root)
+	} else if complete != root {
+		return nil, fmt.Errorf("the complete state is %x, not %x", complete, root)
 	}
 	if err := d.resetFull(); err != nil {
 		return nil, err
 	}
-	full, err := d.newFull(cache) // it waits, because of the flag
+	full, err := d.newFull(cache) // it starts nothing, because of the flag
 	if err != nil {
 		return nil, err
 	}
 	if err := full.tdb.Enable(root); err != nil {
-		d.end(full.tdb, common.Hash{})
+		d.closePathDB(full.tdb, common.Hash{})
 		return nil, fmt.Errorf("enable state %x: %w", root, err)
 	}
 	d.full.open = full
 	return full, d.health.check()
 }
 
-// DropFull gives up what EnableFull made: another state is completed in Solid.
+// DropFull undoes EnableFull: another state is to be completed.
 func (d *DB) DropFull() error {
 	d.closeFull(false)
 	return d.resetFull()
 }
 
-// resetFull tells go-ethereum that the state is in the making, and removes what could be taken for
-// the memory of another one.
+// resetFull tells go-ethereum that the state is not complete yet, and removes the journal of an earlier
+// state.
 func (d *DB) resetFull() error {
 	b := d.chain.disk.NewBatch()
 	rawdb.WriteSnapSyncStatusFlag(b, rawdb.StateSyncRunning)
@@ -151,8 +151,8 @@ func (d *DB) resetFull() error {
 
 func (d *DB) journalDir() string { return filepath.Join(d.root, "triedb") }
 
-// withAncient says where the freezers are: that of the states begins while there is none for
-// the chain yet.
+// withAncient is a database with an ancient directory: the freezer of state histories is there before
+// one for blocks is.
 type withAncient struct {
 	ethdb.Database
 	dir string
@@ -170,7 +170,7 @@ func (d *DB) newFull(cache *trie.Cache) (*Full, error) {
 	if d.root != "" {
 		config.JournalDirectory = d.journalDir()
 		ancient := filepath.Join(d.root, "chaindata", "ancient")
-		// go-ethereum takes an ancient directory without this one for one of an older layout.
+		// go-ethereum takes an ancient directory without this subdirectory for an older layout.
 		if err := os.MkdirAll(filepath.Join(ancient, "chain"), 0o700); err != nil {
 			return nil, fmt.Errorf("create directory for state histories: %w", err)
 		}
@@ -178,7 +178,7 @@ func (d *DB) newFull(cache *trie.Cache) (*Full, error) {
 	}
 	tdb := triedb.NewDatabase(disk, &triedb.Config{PathDB: config})
 	if err := d.health.check(); err != nil {
-		d.end(tdb, common.Hash{}) // it works in the background
+		d.closePathDB(tdb, common.Hash{}) // it has background goroutines
 		return nil, err
 	}
 	return &Full{
@@ -186,8 +186,8 @@ func (d *DB) newFull(cache *trie.Cache) (*Full, error) {
 	}, nil
 }
 
-// closeFull closes Full, if it is open, and keeps what it has in memory if that is of use.
-// Without that, the states since the one on disk are made again from the blocks.
+// closeFull closes Full if it is open. With keep it writes the states in memory to the journal;
+// otherwise the blocks since the state on disk are executed again.
 func (d *DB) closeFull(keep bool) {
 	d.full.Lock()
 	defer d.full.Unlock()
@@ -202,16 +202,16 @@ func (d *DB) closeFull(keep bool) {
 			root = header.Root
 		}
 	}
-	d.end(full.tdb, root)
+	d.closePathDB(full.tdb, root)
 }
 
-// endPatience is how long a path database may take to end after a disk failed.
-const endPatience = 2 * time.Second
+// pathDBCloseTimeout is how long closing a path database may take after a disk failed.
+const pathDBCloseTimeout = 2 * time.Second
 
-// end closes a path database, and keeps what it has in memory up to a state, unless that is zero. After a disk
-// failed that may never end: go-ethereum loses the wish to stop in the error of its background work (v1.17.8,
-// pathdb's checkAndFlush). The process ends soon then.
-func (d *DB) end(tdb *triedb.Database, keep common.Hash) {
+// closePathDB closes a path database. Unless keep is zero, it first writes the states in memory up to keep to the
+// journal. After a disk failed, closing may block for ever: go-ethereum's background flush drops the stop request
+// when it fails (v1.17.10, pathdb's checkAndFlush). The process ends soon then.
+func (d *DB) closePathDB(tdb *triedb.Database, keep common.Hash) {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
@@ -223,31 +223,31 @@ func (d *DB) end(tdb *triedb.Database, keep common.Hash) {
 	select {
 	case <-ended:
 		return
-	case <-d.health.failed: // perhaps only now
+	case <-d.health.failed: // perhaps during the close
 	}
 	select {
 	case <-ended:
-	case <-time.After(endPatience):
+	case <-time.After(pathDBCloseTimeout):
 	}
 }
 
-// Has says whether a state is there.
+// Has says whether the state under root is available.
 func (f *Full) Has(root common.Hash) bool {
 	_, err := f.tdb.NodeReader(root)
 	return err == nil
 }
 
 // Store reads nodes of one state, and codes. A node that is missing is an error: the state is complete.
-func (f *Full) Store(root common.Hash) trie.Store { return f.cache.Over(layer{f, root}) }
+func (f *Full) Store(root common.Hash) trie.Store { return f.cache.Over(stateStore{f, root}) }
 
-// layer is one state of Full.
-type layer struct {
+// stateStore reads one state of Full.
+type stateStore struct {
 	full *Full
 	root common.Hash
 }
 
-// Node implements trie.Store. The layer is looked up each time: it may have moved to the disk.
-func (l layer) Node(owner common.Hash, path []byte, hash common.Hash) ([]byte, error) {
+// Node implements trie.Store. The reader is looked up each time: the state may have moved to the disk.
+func (l stateStore) Node(owner common.Hash, path []byte, hash common.Hash) ([]byte, error) {
 	reader, err := l.full.tdb.NodeReader(l.root)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", trie.ErrUnavailable, err)
@@ -256,16 +256,16 @@ func (l layer) Node(owner common.Hash, path []byte, hash common.Hash) ([]byte, e
 }
 
 // Code implements trie.Store.
-func (l layer) Code(hash common.Hash) ([]byte, error) { return l.full.chain.Code(hash) }
+func (l stateStore) Code(hash common.Hash) ([]byte, error) { return l.full.chain.Code(hash) }
 
-// Open returns the state under root for one execution. What a valid block makes of it becomes a
-// state of Full.
+// Open returns the state under root for one execution. The state after a valid block becomes one of
+// Full.
 func (f *Full) Open(ctx context.Context, root common.Hash) *FullState {
 	return &FullState{StateDatabase: trie.Open(ctx, root, f.Store(root), nil), full: f}
 }
 
-// FullState is a state that can be committed to. It reads as a trie.StateDatabase does, error
-// latch included, but asks nobody.
+// FullState is a state that can be committed to. It reads as a trie.StateDatabase does, with the error
+// latch, but has no source: a missing node is an error.
 type FullState struct {
 	*trie.StateDatabase
 	full *Full
@@ -297,7 +297,7 @@ func (s *FullState) Iteratee(root common.Hash) (state.Iteratee, error) {
 // Commit implements state.Database.
 func (s *FullState) Commit(update *state.StateUpdate) error { return s.full.mpt.Commit(update) }
 
-// Finish makes the state after a valid block one of Full. Nothing is left for the caller to keep.
+// Finish commits the state after a valid block to Full. It returns no nodes: the caller has nothing to store.
 func (s *FullState) Finish(executed *state.StateDB, rules params.Rules, number uint64) ([]trie.Node, map[common.Hash][]byte, error) {
 	if err := s.Err(); err != nil {
 		return nil, nil, err
@@ -308,9 +308,9 @@ func (s *FullState) Finish(executed *state.StateDB, rules params.Rules, number u
 	return nil, nil, s.Err()
 }
 
-// Flat says how much of the flat state has been made: accounts and slots without their tries, which
-// go-ethereum reads from and derives from the tries in the background.
-func (f *Full) Flat() (share float64, done bool) {
+// FlatProgress says how much of the flat state (accounts and slots without their tries) go-ethereum has derived
+// from the tries in the background. share is from 0 to 1.
+func (f *Full) FlatProgress() (share float64, done bool) {
 	if f.tdb.SnapshotCompleted() {
 		return 1, true
 	}

@@ -120,7 +120,7 @@ func fullFixture(t *testing.T) (disk *memorydb.Database, parent *types.Header, b
 			t.Fatal(err)
 		}
 	}
-	walker := trie.NewWalker(trie.WalkerConfig{Root: parent.Root, Solid: d.Solid(), Writer: d.Solid().Writer(), Local: hashes{source}})
+	walker := trie.NewWalker(trie.WalkerConfig{Root: parent.Root, Complete: d.Complete(), Writer: d.Complete().Writer(), Local: hashes{source}})
 	walker.ByNodes(true)
 	for !walker.Done() {
 		if need, more, err := walker.Next(false, false); err != nil || need != nil || !more && !walker.Done() {
@@ -132,7 +132,7 @@ func fullFixture(t *testing.T) (disk *memorydb.Database, parent *types.Header, b
 		t.Fatal(err)
 	}
 	for began := time.Now(); ; time.Sleep(time.Millisecond) {
-		if _, done := full.Flat(); done {
+		if _, done := full.FlatProgress(); done {
 			break
 		}
 		if time.Since(began) > 10*time.Second {
@@ -147,12 +147,12 @@ func fullFixture(t *testing.T) (disk *memorydb.Database, parent *types.Header, b
 type noHeaders struct{}
 
 func (noHeaders) Header(context.Context, common.Hash, uint64) (*types.Header, error) {
-	return nil, errors.New("nobody asks")
+	return nil, errors.New("not expected")
 }
 
-// TestFullNeverLies lets each read of a block on full state fail, or find nothing: the block is Incomplete
+// TestFullNeverWrong lets each read of a block on full state fail, or find nothing: the block is Incomplete
 // then, never Invalid.
-func TestFullNeverLies(t *testing.T) {
+func TestFullNeverWrong(t *testing.T) {
 	image, parent, block := fullFixture(t)
 	config := *params.MergedTestChainConfig
 	config.OsakaTime, config.BPO1Time, config.BPO2Time, config.AmsterdamTime = nil, nil, nil, nil

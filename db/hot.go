@@ -13,32 +13,32 @@ import (
 	"github.com/sunbeam-eth/sunbeam/trie"
 )
 
-// maxMoving bounds the nodes that wait to move to the young generation, in bytes; the
-// reader that brings it there writes them.
-const maxMoving = 1 << 20
+// maxPromoting bounds the nodes that wait for their promotion to the young generation, in bytes. The
+// reader that reaches the bound writes them.
+const maxPromoting = 1 << 20
 
-// sizeKey holds a generation's size in its own database: bytes and nodes, 8 bytes each.
-// Node keys are 32 bytes long, so it is none.
+// sizeKey is the key of a generation's size in its own database: bytes and nodes, 8 bytes each.
+// Keys of nodes are 32 bytes long, so it is not one of them.
 const sizeKey = "size"
 
-// Hot keeps trie nodes by hash. It implements trie.Local; codes go to the Chain.
+// Hot stores trie nodes by hash. It implements trie.Local; codes go to the Chain.
 type Hot struct {
-	codes   *Chain
-	places  places
-	limit   uint64 // bytes of one generation
-	health  *failure
-	metrics *hotMetrics
-	frozen  bool // opened read-only: nothing moves
-	retired atomic.Bool
+	codes    *Chain
+	store    generationStore
+	limit    uint64 // bytes of one generation
+	health   *failure
+	metrics  *hotMetrics
+	readOnly bool // opened read-only: nothing is promoted
+	retired  atomic.Bool
 
 	writing sync.Mutex // one writer; taken before mu
 	mu      struct {
-		sync.RWMutex             // held for reading during a local lookup, for writing to turn generations over
-		young, old   *generation // old is nil until the first turn
+		sync.RWMutex             // read-locked during a lookup, write-locked to rotate generations
+		young, old   *generation // old is nil until the first rotation
 	}
-	moving struct {
+	promoting struct {
 		sync.Mutex
-		nodes map[common.Hash][]byte // found in the old generation, to be written into the young one
+		nodes map[common.Hash][]byte // found in the old generation, to be written to the young one
 		bytes int
 	}
 }
@@ -60,22 +60,22 @@ func (g *generation) measure() size {
 	return g.size
 }
 
-// openHot opens what is there; if the node is done with it, it removes that instead: a process may have been
-// killed while it did.
-func openHot(places places, codes *Chain, health *failure, retired bool, opts Options) (*Hot, error) {
+// openHot opens the generations on disk. For a full node (retired) it removes them: a process may have been killed
+// before it had removed all.
+func openHot(generations generationStore, codes *Chain, health *failure, retired bool, opts Options) (*Hot, error) {
 	total := opts.HotBytes
 	if total == 0 {
 		total = DefaultHotBytes
 	}
-	h := &Hot{codes: codes, places: places, limit: total / 2, health: health, frozen: opts.ReadOnly}
-	h.moving.nodes = make(map[common.Hash][]byte)
-	numbers, err := places.list()
+	h := &Hot{codes: codes, store: generations, limit: total / 2, health: health, readOnly: opts.ReadOnly}
+	h.promoting.nodes = make(map[common.Hash][]byte)
+	numbers, err := generations.list()
 	if err != nil {
 		return nil, fmt.Errorf("list generations of the hot store: %w", err)
 	}
-	// A crash may leave more than two: those that were on their way out.
-	for !h.frozen && (len(numbers) > 2 || retired && len(numbers) > 0) {
-		if err := places.remove(numbers[0]); err != nil {
+	// A crash may leave more than two: the oldest were about to be removed.
+	for !h.readOnly && (len(numbers) > 2 || retired && len(numbers) > 0) {
+		if err := generations.remove(numbers[0]); err != nil {
 			return nil, err
 		}
 		numbers = numbers[1:]
@@ -101,7 +101,7 @@ func openHot(places places, codes *Chain, health *failure, retired bool, opts Op
 }
 
 func (h *Hot) openGeneration(number uint64) (*generation, error) {
-	kv, path, err := h.places.open(number)
+	kv, path, err := h.store.open(number)
 	if err != nil {
 		return nil, err
 	}
@@ -131,7 +131,7 @@ func (h *Hot) Node(_ common.Hash, _ []byte, hash common.Hash) ([]byte, error) {
 	}
 	h.metrics.found(where)
 	if where == foundOld {
-		h.move(hash, blob)
+		h.promote(hash, blob)
 	}
 	return blob, nil
 }
@@ -140,7 +140,7 @@ func (h *Hot) find(hash common.Hash) ([]byte, found, error) {
 	h.mu.RLock()
 	defer h.mu.RUnlock()
 	if h.mu.young == nil {
-		return nil, foundNone, h.gone()
+		return nil, foundNone, h.noGeneration()
 	}
 	blob, err := h.mu.young.disk.lookup(hash[:])
 	if err != nil || blob != nil {
@@ -156,10 +156,10 @@ func (h *Hot) find(hash common.Hash) ([]byte, found, error) {
 	return nil, foundNone, nil
 }
 
-// drop removes a corrupt blob, so that the node is kept when it comes again. Should it have
-// come in the meantime, that is one more miss.
+// drop deletes a corrupt blob, so that the next fetch replaces it. If it was replaced meanwhile, that
+// costs one more miss.
 func (h *Hot) drop(hash common.Hash) error {
-	if h.frozen {
+	if h.readOnly {
 		return nil
 	}
 	h.mu.RLock()
@@ -175,22 +175,22 @@ func (h *Hot) drop(hash common.Hash) error {
 	return nil
 }
 
-// move notes a node of the old generation for the young one.
-func (h *Hot) move(hash common.Hash, blob []byte) {
-	if h.frozen {
+// promote queues a node of the old generation to be written to the young one.
+func (h *Hot) promote(hash common.Hash, blob []byte) {
+	if h.readOnly {
 		return
 	}
-	h.moving.Lock()
-	if _, ok := h.moving.nodes[hash]; !ok {
-		h.moving.nodes[hash] = blob
-		h.moving.bytes += len(blob) + common.HashLength
+	h.promoting.Lock()
+	if _, ok := h.promoting.nodes[hash]; !ok {
+		h.promoting.nodes[hash] = blob
+		h.promoting.bytes += len(blob) + common.HashLength
 	}
-	full := h.moving.bytes >= maxMoving
-	h.moving.Unlock()
+	full := h.promoting.bytes >= maxPromoting
+	h.promoting.Unlock()
 
-	if full && h.writing.TryLock() { // else a writer is there, and takes them along
+	if full && h.writing.TryLock() { // otherwise a writer is active and writes them too
 		defer h.writing.Unlock()
-		// A failure is reported to DB.Run; the read itself went well.
+		// A failure is reported to DB.Run; the read itself succeeded.
 		_ = h.writeLocked(nil)
 	}
 }
@@ -202,17 +202,17 @@ func (h *Hot) PutNodes(nodes []trie.Node) error {
 	return h.writeLocked(nodes)
 }
 
-// writeLocked writes new nodes and those that move, in one batch.
+// writeLocked writes new and promoted nodes in one batch.
 func (h *Hot) writeLocked(nodes []trie.Node) error {
 	young := h.mu.young // only a writer changes it
 	if young == nil {
-		return h.gone()
+		return h.noGeneration()
 	}
-	moved := h.takeMoving()
-	h.metrics.moved(len(moved))
+	moved := h.takePromoting()
+	h.metrics.promoted(len(moved))
 	b, grown := young.disk.NewBatch(), young.size
-	// A node that is written twice counts twice: looking first would cost more than all the
-	// rest, and comes up empty nearly always.
+	// A node that is written twice counts twice: a lookup before each write would cost more than
+	// everything else here, and is a miss nearly always.
 	put := func(hash common.Hash, blob []byte) error {
 		grown.nodes++
 		grown.bytes += uint64(common.HashLength + len(blob))
@@ -244,47 +244,47 @@ func (h *Hot) writeLocked(nodes []trie.Node) error {
 	if grown.bytes < h.limit {
 		return nil
 	}
-	return h.turnLocked()
+	return h.rotateLocked()
 }
 
-// gone is what reads and writes return when there is no generation.
-func (h *Hot) gone() error {
+// noGeneration is the error of reads and writes when there is no generation.
+func (h *Hot) noGeneration() error {
 	if h.retired.Load() {
 		return nil
 	}
 	return ErrClosed
 }
 
-// Retire deletes everything: the node has all of its state elsewhere. From then on Hot holds nothing
-// and takes nothing.
+// Retire deletes all generations, because the node has its state in Full. From then on every read is a
+// miss, and writes are ignored.
 func (h *Hot) Retire() error {
 	h.writing.Lock()
 	defer h.writing.Unlock()
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.takeMoving()
+	h.takePromoting()
 	if err := h.health.check(); err != nil {
 		return err
 	}
 	if h.mu.young == nil {
-		return nil // done before
+		return nil // already retired
 	}
 	h.retired.Store(true)
 	young, old := h.mu.young, h.mu.old
 	h.mu.young, h.mu.old = nil, nil
-	for _, g := range []*generation{old, young} { // in the order of their numbers, as when they turn
+	for _, g := range []*generation{old, young} { // in the order of their numbers, as in a rotation
 		if g == nil {
 			continue
 		}
-		if err := errors.Join(g.disk.Close(), h.places.remove(g.number)); err != nil {
+		if err := errors.Join(g.disk.Close(), h.store.remove(g.number)); err != nil {
 			return h.health.report(g.disk.path, err)
 		}
 	}
 	return nil
 }
 
-// revive begins anew after Retire.
-func (h *Hot) revive() error {
+// reopen makes Hot usable again after Retire.
+func (h *Hot) reopen() error {
 	h.writing.Lock()
 	defer h.writing.Unlock()
 	h.mu.Lock()
@@ -301,19 +301,19 @@ func (h *Hot) revive() error {
 	return nil
 }
 
-func (h *Hot) takeMoving() map[common.Hash][]byte {
-	h.moving.Lock()
-	defer h.moving.Unlock()
-	if len(h.moving.nodes) == 0 {
+func (h *Hot) takePromoting() map[common.Hash][]byte {
+	h.promoting.Lock()
+	defer h.promoting.Unlock()
+	if len(h.promoting.nodes) == 0 {
 		return nil
 	}
-	nodes := h.moving.nodes
-	h.moving.nodes, h.moving.bytes = make(map[common.Hash][]byte), 0
+	nodes := h.promoting.nodes
+	h.promoting.nodes, h.promoting.bytes = make(map[common.Hash][]byte), 0
 	return nodes
 }
 
-// turnLocked begins a new young generation and deletes the old one.
-func (h *Hot) turnLocked() error {
+// rotateLocked begins a new young generation and deletes the old one.
+func (h *Hot) rotateLocked() error {
 	next, err := h.openGeneration(h.mu.young.number + 1)
 	if err != nil {
 		return h.health.report(h.mu.young.disk.path, err)
@@ -322,12 +322,12 @@ func (h *Hot) turnLocked() error {
 	dropped := h.mu.old
 	h.mu.old, h.mu.young = h.mu.young, next
 	h.mu.Unlock()
-	h.metrics.turned()
+	h.metrics.rotated()
 	if dropped == nil {
 		return nil
 	}
-	// Readers that had it have let go of mu, so nobody uses it any more.
-	if err := errors.Join(dropped.disk.Close(), h.places.remove(dropped.number)); err != nil {
+	// Readers of it have released mu, so it is no longer in use.
+	if err := errors.Join(dropped.disk.Close(), h.store.remove(dropped.number)); err != nil {
 		return h.health.report(dropped.disk.path, err)
 	}
 	return nil
@@ -339,7 +339,7 @@ func (h *Hot) Code(hash common.Hash) ([]byte, error) { return h.codes.Code(hash)
 // PutCode implements trie.Sink.
 func (h *Hot) PutCode(hash common.Hash, code []byte) error { return h.codes.PutCode(hash, code) }
 
-// Bytes is the size of both generations: keys and values, before compression.
+// Bytes returns the size of both generations: keys and values, before compression.
 func (h *Hot) Bytes() uint64 {
 	young, old := h.generations()
 	return young.bytes + old.bytes
@@ -367,7 +367,7 @@ func (h *Hot) close() error {
 		if g == nil {
 			continue
 		}
-		if !h.frozen {
+		if !h.readOnly {
 			errs = append(errs, g.disk.SyncKeyValue())
 		}
 		errs = append(errs, g.disk.Close())
@@ -376,8 +376,8 @@ func (h *Hot) close() error {
 	return errors.Join(errs...)
 }
 
-// places is where generations live. Numbers are listed in ascending order.
-type places interface {
+// generationStore opens and removes generations by number. list returns them in ascending order.
+type generationStore interface {
 	list() ([]uint64, error)
 	open(number uint64) (kv ethdb.KeyValueStore, path string, err error)
 	remove(number uint64) error

@@ -63,15 +63,15 @@ func TestGenerations(t *testing.T) {
 		}
 	}
 	if get(t, h, unread) {
-		t.Fatal("a node that nobody reads is still there after five generations")
+		t.Fatal("a node that is never read is still there after five generations")
 	}
 	if !get(t, h, node(299, 500)) {
 		t.Fatal("the newest node is not there")
 	}
 }
 
-// TestMovesByReadsAlone: readers write what they move when it gets much.
-func TestMovesByReadsAlone(t *testing.T) {
+// TestPromotionByReads: readers write what they move when it gets much.
+func TestPromotionByReads(t *testing.T) {
 	h := hotOf(t, 4<<20)
 	var nodes []trie.Node
 	for i := range uint64(64) {
@@ -89,8 +89,8 @@ func TestMovesByReadsAlone(t *testing.T) {
 	if young, _ := h.generations(); young.nodes < 32 {
 		t.Fatalf("only %d nodes moved", young.nodes)
 	}
-	if h.moving.bytes > maxMoving {
-		t.Fatalf("%d bytes wait to be moved", h.moving.bytes)
+	if h.promoting.bytes > maxPromoting {
+		t.Fatalf("%d bytes wait to be moved", h.promoting.bytes)
 	}
 }
 
@@ -109,7 +109,7 @@ func TestCorruptBlobIsAMiss(t *testing.T) {
 		t.Fatal("a corrupt blob came back")
 	}
 	want := `
-# HELP beam_hot_lookups_total Lookups of trie nodes in the hot store, by where they ended.
+# HELP beam_hot_lookups_total Lookups of trie nodes in the hot store, by result.
 # TYPE beam_hot_lookups_total counter
 beam_hot_lookups_total{result="corrupt"} 1
 beam_hot_lookups_total{result="miss"} 0
@@ -196,7 +196,7 @@ func TestGenerationsOnDisk(t *testing.T) {
 
 func TestHotDiskFails(t *testing.T) {
 	h := hotOf(t, 1000)
-	h.places = brokenPlaces{}
+	h.store = brokenGenerations{}
 	err := h.PutNodes([]trie.Node{node(1, 500), node(2, 500)})
 	if !errors.Is(err, errDisk) {
 		t.Fatalf("a generation that cannot be made: %v", err)
@@ -206,9 +206,9 @@ func TestHotDiskFails(t *testing.T) {
 	}
 }
 
-type brokenPlaces struct{ memory }
+type brokenGenerations struct{ memoryGenerations }
 
-func (brokenPlaces) open(uint64) (ethdb.KeyValueStore, string, error) { return nil, "", errDisk }
+func (brokenGenerations) open(uint64) (ethdb.KeyValueStore, string, error) { return nil, "", errDisk }
 
 // TestConcurrentUse is for the race detector: readers, writers and turning generations.
 func TestConcurrentUse(t *testing.T) {

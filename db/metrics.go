@@ -2,7 +2,7 @@ package db
 
 import "github.com/prometheus/client_golang/prometheus"
 
-// found is where a lookup ended; a closed set, used as a metric label.
+// found is the result of a lookup; a closed set of label values.
 type found int
 
 const (
@@ -12,7 +12,7 @@ const (
 	foundCorrupt
 )
 
-// String returns where a lookup ended as metrics spell it.
+// String returns the label value.
 func (f found) String() string {
 	switch f {
 	case foundNone:
@@ -27,7 +27,7 @@ func (f found) String() string {
 	return "unknown"
 }
 
-// hotMetrics counts what Hot does. A nil Registerer keeps them unseen.
+// hotMetrics are the metrics of Hot. With a nil Registerer they are not registered.
 type hotMetrics struct {
 	lookups     [foundCorrupt + 1]prometheus.Counter
 	nodesMoved  prometheus.Counter
@@ -37,12 +37,12 @@ type hotMetrics struct {
 func newHotMetrics(r prometheus.Registerer, h *Hot) *hotMetrics {
 	lookups := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "beam_hot_lookups_total",
-		Help: "Lookups of trie nodes in the hot store, by where they ended.",
+		Help: "Lookups of trie nodes in the hot store, by result.",
 	}, []string{"result"})
 	m := &hotMetrics{
 		nodesMoved: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "beam_hot_moved_nodes_total",
-			Help: "Trie nodes moved from the old to the young generation of the hot store because they were read.",
+			Help: "Trie nodes promoted from the old to the young generation of the hot store because they were read.",
 		}),
 		generations: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "beam_hot_generations_total",
@@ -69,6 +69,6 @@ func hotGauge(name, help, generation string, read func() float64) prometheus.Col
 	}, read)
 }
 
-func (m *hotMetrics) found(where found) { m.lookups[where].Inc() }
-func (m *hotMetrics) moved(nodes int)   { m.nodesMoved.Add(float64(nodes)) }
-func (m *hotMetrics) turned()           { m.generations.Inc() }
+func (m *hotMetrics) found(where found)  { m.lookups[where].Inc() }
+func (m *hotMetrics) promoted(nodes int) { m.nodesMoved.Add(float64(nodes)) }
+func (m *hotMetrics) rotated()           { m.generations.Inc() }

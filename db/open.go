@@ -37,14 +37,14 @@ var (
 	ErrAbsent = errors.New("no database here")
 )
 
-// Options says how to open a data directory. The zero value is good.
+// Options says how to open a data directory. The zero value is valid.
 type Options struct {
-	Engine     string                // LevelDB or Pebble; empty: whichever is there, LevelDB for a new directory
+	Engine     string                // LevelDB or Pebble; empty: that of the directory, LevelDB for a new one
 	CacheMB    int                   // memory for all databases together, MiB; 0: the engines' minimum
 	Handles    int                   // open files for all databases together; 0: the engines' minimum
 	HotBytes   uint64                // size of Hot on disk, both generations; 0: DefaultHotBytes
 	ReadOnly   bool                  // the directory must exist; nothing is created or changed
-	Registerer prometheus.Registerer // for the metrics; nil: they are not shown
+	Registerer prometheus.Registerer // for the metrics; nil: not registered
 }
 
 // DB is an open data directory.
@@ -61,9 +61,8 @@ type DB struct {
 	}
 }
 
-// Open opens <dir>/geth and makes it if it is not there. Before anything is created, the
-// options are checked, and databases of another engine are refused. The errors say which
-// directory and why: [ErrInUse], [ErrAbsent], or the engine's own.
+// Open opens <dir>/geth and creates it if it does not exist. Before that it checks the options and refuses
+// databases of another engine. The errors name the directory and the reason: [ErrInUse], [ErrAbsent], or the engine's own.
 func Open(dir string, opts Options) (*DB, error) {
 	if err := opts.check(); err != nil {
 		return nil, err
@@ -140,7 +139,7 @@ func open(chaindata, hotdir string, opts Options) (*DB, error) {
 	return &DB{chain: chain, hot: hot, health: health}, nil
 }
 
-// OpenMemory opens an empty data directory that lives in memory.
+// OpenMemory returns an empty data directory in memory, for tests and benchmarks.
 func OpenMemory(opts Options) (*DB, error) {
 	if err := opts.check(); err != nil {
 		return nil, err
@@ -150,7 +149,7 @@ func OpenMemory(opts Options) (*DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	hot, err := openHot(memory{}, chain, health, false, opts)
+	hot, err := openHot(memoryGenerations{}, chain, health, false, opts)
 	if err != nil {
 		return nil, err
 	}
@@ -176,24 +175,24 @@ func openEngine(path, namespace string, opts Options, cacheMB, handles int) (kv 
 	return kv, nil
 }
 
-// Chain is the store of blocks.
+// Chain returns the store of blocks.
 func (d *DB) Chain() *Chain { return d.chain }
 
-// Hot is the store of trie nodes.
+// Hot returns the store of trie nodes by hash.
 func (d *DB) Hot() *Hot { return d.hot }
 
-// Err is the first failure of a disk, nil while all is well: where it was and what to do.
+// Err returns the first failure of a disk, with its path and what to do; nil if there was none.
 func (d *DB) Err() error {
 	d.health.mu.Lock()
 	defer d.health.mu.Unlock()
 	if d.health.err == nil {
 		return nil
 	}
-	return fmt.Errorf("%w (is the disk full or broken? After making room, start again; if it fails again, remove the database: it is fetched anew)", d.health.err)
+	return fmt.Errorf("%w (is the disk full or broken? After making room, start again; if it fails again, remove the database: it is fetched again)", d.health.err)
 }
 
-// Run watches over the disks: it returns nil when ctx ends, and [DB.Err] as soon as a read or a
-// write fails. The process should stop then.
+// Run returns nil when ctx ends, and [DB.Err] as soon as a read or a write fails. The process should
+// stop then.
 func (d *DB) Run(ctx context.Context) error {
 	select {
 	case <-ctx.Done():

@@ -137,7 +137,7 @@ func TestForeignSchema(t *testing.T) {
 	if err := open(); err != nil {
 		t.Fatalf("a database with a genesis block only, as geth init leaves it: %v", err)
 	}
-	mustChain(t, openOn(t, kept{kv}))
+	mustChain(t, openOn(t, keptOpen{kv}))
 	if err := kv.Delete([]byte(schemaKey)); err != nil {
 		t.Fatal(err)
 	}

@@ -8,7 +8,7 @@ import (
 	"github.com/ethereum/go-ethereum/core/rawdb"
 )
 
-// Stat is how much of one kind a database holds. Bytes are those of keys and values, before
+// Stat counts the entries of one kind in a database. Bytes are those of keys and values, before
 // compression.
 type Stat struct {
 	Store string // "chaindata" or "beam-hot"
@@ -50,8 +50,8 @@ func kindOf(kinds []kind, key []byte) int {
 	})
 }
 
-// Stats counts what is held. It reads all of chaindata, which may take minutes. Frozen
-// blocks are counted as one kind, without their size.
+// Stats counts the entries of all databases by kind. It reads all of chaindata, which may take
+// minutes. Frozen blocks are one kind, without their size.
 func (d *DB) Stats(ctx context.Context) ([]Stat, error) {
 	kinds := kinds()
 	stats := make([]Stat, len(kinds))

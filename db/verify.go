@@ -17,30 +17,30 @@ import (
 	"github.com/sunbeam-eth/sunbeam/trie"
 )
 
-// Verdict is what a traversal of the state on disk found.
-type Verdict struct {
+// StateReport is the result of a traversal of the state on disk.
+type StateReport struct {
 	Root         common.Hash `json:"root"`
 	AccountNodes int         `json:"accountNodes"` // on disk, and reachable from the root
 	StorageNodes int         `json:"storageNodes"` // likewise
 	Accounts     int         `json:"accounts"`
 	Slots        int         `json:"slots"`
 	Codes        int         `json:"codes"`
-	Flaw         string      `json:"flaw,omitempty"` // the first thing missing, wrong, or referred to by nobody; empty: the state is complete
+	Flaw         string      `json:"flaw,omitempty"` // the first node or code that is missing, wrong or unreferenced; empty: the state is complete
 }
 
-// Complete says whether all of the state is there, and nothing beside it.
-func (v Verdict) Complete() bool { return v.Flaw == "" }
+// Complete says whether the whole state is on disk, and no other trie node.
+func (v StateReport) Complete() bool { return v.Flaw == "" }
 
-// String is the verdict in a line.
-func (v Verdict) String() string {
+// String returns the report in one line.
+func (v StateReport) String() string {
 	if !v.Complete() {
 		return "NOT a complete state: " + v.Flaw
 	}
-	return fmt.Sprintf("state %x: %d account nodes, %d storage nodes, %d accounts, %d slots, %d codes, nothing missing, nothing beside",
+	return fmt.Sprintf("state %x: %d account nodes, %d storage nodes, %d accounts, %d slots, %d codes, nothing missing, nothing unreferenced",
 		v.Root, v.AccountNodes, v.StorageNodes, v.Accounts, v.Slots, v.Codes)
 }
 
-// flaw is an error of the state, not of reading it.
+// flaw returns an error of the state, as opposed to one of reading it.
 func flaw(format string, args ...any) error { return &flawError{fmt.Sprintf(format, args...)} }
 
 type flawError struct{ detail string }
@@ -48,14 +48,14 @@ type flawError struct{ detail string }
 func (e *flawError) Error() string { return e.detail }
 
 // VerifyState traverses the state on disk, in go-ethereum's path scheme, and compares every node
-// with the hash that its parent names. Of a full node that is the state below those that it has in memory. It reads
-// all of it, which takes seconds for each million nodes. The error is one of reading, or that of ctx; flaws of the state are in
-// the verdict.
+// with the hash that its parent names. In a full node that is the state below those in memory. It reads all nodes,
+// which takes seconds per million. The error is one of reading, or that of ctx; flaws of the state are in the
+// report.
 //
 // The keys on disk are compared, in their order, with what the nodes refer to. A node's key is a prefix of
-// those of its children, so that order is the depth-first one: at each key there must be exactly the
-// node that is expected next. That finds every node missing, wrong, or referred to by nobody.
-func (d *DB) VerifyState(ctx context.Context) (v Verdict, err error) {
+// those of its children, so the order is depth-first: each key must be exactly that of the node that is
+// expected next. That finds every node that is missing, wrong or unreferenced.
+func (d *DB) VerifyState(ctx context.Context) (v StateReport, err error) {
 	err = d.chain.traverse(ctx, &v)
 	if found := new(flawError); errors.As(err, &found) {
 		v.Flaw, err = found.detail, nil
@@ -63,7 +63,7 @@ func (d *DB) VerifyState(ctx context.Context) (v Verdict, err error) {
 	return v, err
 }
 
-func (c *Chain) traverse(ctx context.Context, v *Verdict) error {
+func (c *Chain) traverse(ctx context.Context, v *StateReport) error {
 	top, err := c.disk.lookup(rawdb.TrieNodeAccountPrefix)
 	if err != nil {
 		return err
@@ -90,7 +90,7 @@ func (c *Chain) traverse(ctx context.Context, v *Verdict) error {
 		if account.Root == types.EmptyRootHash {
 			return nil
 		}
-		key, _ := trie.Span(path)
+		key, _ := trie.KeyRange(path)
 		return storage.under(ctx, reference{key[:], account.Root})
 	}
 	if err := accounts.under(ctx, reference{nil, v.Root}); err != nil {
@@ -105,20 +105,20 @@ func (c *Chain) traverse(ctx context.Context, v *Verdict) error {
 			return err
 		}
 		if code == nil {
-			return flaw("code %x is not there", hash)
+			return flaw("code %x is missing", hash)
 		}
 	}
 	v.Codes = len(codes)
 	return nil
 }
 
-// reference is what something says of a node.
+// reference is a path and the hash that the parent has for the node there.
 type reference struct {
 	path []byte // after the prefix of its kind: of storage nodes, the account hash and then nibbles
 	hash common.Hash
 }
 
-// traversal goes through all nodes of a kind on disk, in the order of their keys.
+// traversal iterates over all nodes of a kind on disk, in the order of their keys.
 type traversal struct {
 	disk   *disk
 	it     ethdb.Iterator
@@ -131,9 +131,9 @@ func (d *disk) traversal(prefix []byte, found *int) *traversal {
 	return &traversal{disk: d, it: d.NewIterator(prefix, nil), prefix: prefix, found: found}
 }
 
-// under reads a node and all that is under it, which must be what is next on disk.
+// under reads a node and its subtree, which must be next on disk.
 func (t *traversal) under(ctx context.Context, top reference) error {
-	for ahead := []reference{top}; len(ahead) > 0; { // the next one is last
+	for ahead := []reference{top}; len(ahead) > 0; { // a stack: the last one is next
 		want := ahead[len(ahead)-1]
 		ahead = ahead[:len(ahead)-1]
 		if *t.found%4096 == 0 && ctx.Err() != nil {
@@ -163,19 +163,19 @@ func (t *traversal) under(ctx context.Context, top reference) error {
 	return nil
 }
 
-// next returns the next node on disk, which must be the one that is wanted.
+// next returns the next node on disk, which must be the wanted one.
 func (t *traversal) next(want reference) ([]byte, error) {
 	if !t.it.Next() {
 		if err := t.it.Error(); err != nil {
 			return nil, t.disk.health.report(t.disk.path, err)
 		}
-		return nil, flaw("node %x at %x%x is not there", want.hash, t.prefix, want.path)
+		return nil, flaw("node %x at %x%x is missing", want.hash, t.prefix, want.path)
 	}
 	switch c := bytes.Compare(t.it.Key()[len(t.prefix):], want.path); {
 	case c < 0:
-		return nil, flaw("node at %x is referred to by nobody", t.it.Key())
+		return nil, flaw("node at %x is unreferenced", t.it.Key())
 	case c > 0:
-		return nil, flaw("node %x at %x%x is not there", want.hash, t.prefix, want.path)
+		return nil, flaw("node %x at %x%x is missing", want.hash, t.prefix, want.path)
 	}
 	if got := crypto.Keccak256Hash(t.it.Value()); got != want.hash {
 		return nil, flaw("node at %x is %x, wanted %x", t.it.Key(), got, want.hash)
@@ -184,10 +184,10 @@ func (t *traversal) next(want reference) ([]byte, error) {
 	return t.it.Value(), nil
 }
 
-// end wants nothing more to be on disk.
+// end checks that no more nodes are on disk.
 func (t *traversal) end() error {
 	if t.it.Next() {
-		return flaw("node at %x is referred to by nobody", t.it.Key())
+		return flaw("node at %x is unreferenced", t.it.Key())
 	}
 	if err := t.it.Error(); err != nil {
 		return t.disk.health.report(t.disk.path, err)

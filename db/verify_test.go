@@ -10,8 +10,8 @@ import (
 	"github.com/ethereum/go-ethereum/core/rawdb"
 )
 
-// solidWith is a datadir in memory with some entries, and the codes of a world.
-func solidWith(t *testing.T, w *world, entries map[string][]byte) *DB {
+// completeWith is a datadir in memory with some entries, and the codes of a world.
+func completeWith(t *testing.T, w *stateWorld, entries map[string][]byte) *DB {
 	t.Helper()
 	d, err := OpenMemory(Options{})
 	if err != nil {
@@ -32,26 +32,26 @@ func solidWith(t *testing.T, w *world, entries map[string][]byte) *DB {
 // A complete state is found to be one, and each single node that is missing, changed, or too much
 // is found.
 func TestVerifyState(t *testing.T) {
-	w := newWorld(3)
+	w := newStateWorld(3)
 	older, v := w.change(15), w.change(15)
-	verdict, err := solidWith(t, w, v.entries).VerifyState(t.Context())
-	if err != nil || !verdict.Complete() || verdict.Root != v.root {
-		t.Fatalf("a complete state: %v, %v", verdict, err)
+	report, err := completeWith(t, w, v.entries).VerifyState(t.Context())
+	if err != nil || !report.Complete() || report.Root != v.root {
+		t.Fatalf("a complete state: %v, %v", report, err)
 	}
-	if verdict.AccountNodes+verdict.StorageNodes != len(v.entries) || verdict.StorageNodes == 0 || verdict.Codes == 0 {
-		t.Errorf("%d nodes on disk: %v", len(v.entries), verdict)
+	if report.AccountNodes+report.StorageNodes != len(v.entries) || report.StorageNodes == 0 || report.Codes == 0 {
+		t.Errorf("%d nodes on disk: %v", len(v.entries), report)
 	}
-	if n := len(v.leaves[[32]byte{}]); verdict.Accounts != n {
-		t.Errorf("%d accounts: %v", n, verdict)
+	if n := len(v.leaves[[32]byte{}]); report.Accounts != n {
+		t.Errorf("%d accounts: %v", n, report)
 	}
 	flawed := func(what, key string, change func(*DB) error) {
 		t.Helper()
-		d := solidWith(t, w, v.entries)
+		d := completeWith(t, w, v.entries)
 		if err := change(d); err != nil {
 			t.Fatal(err)
 		}
-		if verdict, err := d.VerifyState(t.Context()); err != nil || verdict.Complete() {
-			t.Errorf("%s %x: %v, %v", what, key, verdict, err)
+		if report, err := d.VerifyState(t.Context()); err != nil || report.Complete() {
+			t.Errorf("%s %x: %v, %v", what, key, report, err)
 		}
 	}
 	for key, blob := range v.entries {
@@ -74,27 +74,27 @@ func TestVerifyState(t *testing.T) {
 	}
 	missing := 0
 	for hash := range w.codes {
-		d := solidWith(t, w, v.entries)
+		d := completeWith(t, w, v.entries)
 		rawdb.DeleteCode(d.chain.disk, hash)
-		switch verdict, err := d.VerifyState(t.Context()); {
+		switch report, err := d.VerifyState(t.Context()); {
 		case err != nil:
 			t.Error(err)
-		case !verdict.Complete():
+		case !report.Complete():
 			missing++
-			if !strings.Contains(verdict.Flaw, "code") {
-				t.Error(verdict)
+			if !strings.Contains(report.Flaw, "code") {
+				t.Error(report)
 			}
 		}
 	}
-	if missing != verdict.Codes { // the others were of earlier versions
-		t.Errorf("%d of %d codes are missed", missing, verdict.Codes)
+	if missing != report.Codes { // the others were of earlier versions
+		t.Errorf("%d of %d codes are missed", missing, report.Codes)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := solidWith(t, w, v.entries).VerifyState(ctx); !errors.Is(err, context.Canceled) {
+	if _, err := completeWith(t, w, v.entries).VerifyState(ctx); !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled: %v", err)
 	}
-	if verdict, err := solidWith(t, w, nil).VerifyState(t.Context()); err != nil || verdict.Complete() {
-		t.Errorf("nothing: %v, %v", verdict, err)
+	if report, err := completeWith(t, w, nil).VerifyState(t.Context()); err != nil || report.Complete() {
+		t.Errorf("nothing: %v, %v", report, err)
 	}
 }

@@ -30,7 +30,7 @@ type fallback struct {
 	total    int                         // unknown slots requested so far
 }
 
-var _ trie.Assumer = (*fallback)(nil)
+var _ trie.Fallback = (*fallback)(nil)
 
 func newFallback(mode Mode, seen *lastSeen) *fallback {
 	return &fallback{
@@ -43,7 +43,7 @@ func newFallback(mode Mode, seen *lastSeen) *fallback {
 	}
 }
 
-// Account implements trie.Assumer. A sender can pay for its transactions. A contract that the run
+// Account implements trie.Fallback. A sender can pay for its transactions. A contract that the run
 // creates does not exist yet. Any other account exists and has the code last seen, or the stub.
 func (f *fallback) Account(addr common.Address) (*types.StateAccount, bool) {
 	account := types.NewEmptyStateAccount()
@@ -62,7 +62,7 @@ func (f *fallback) Account(addr common.Address) (*types.StateAccount, bool) {
 	return account, !isPlaceholder(addr[:])
 }
 
-// Slot implements trie.Assumer: the value last seen, or else that of the mode. A key that depends on a
+// Slot implements trie.Fallback: the value last seen, or else that of the mode. A key that depends on a
 // placeholder is not worth a request.
 func (f *fallback) Slot(addr common.Address, slot common.Hash) (value common.Hash, worth bool) {
 	if f.mode == ModePlaceholder {
@@ -82,8 +82,8 @@ func (f *fallback) Slot(addr common.Address, slot common.Hash) (value common.Has
 	return value, true
 }
 
-// Held implements trie.Assumer.
-func (f *fallback) Held(addr common.Address) { f.slots[addr] -= localSlotCredit }
+// Hit implements trie.Fallback.
+func (f *fallback) Hit(addr common.Address) { f.slots[addr] -= localSlotCredit }
 
-// Stub implements trie.Assumer.
-func (f *fallback) Stub() ([]byte, common.Hash) { return stubCode, stubHash }
+// Placeholder implements trie.Fallback.
+func (f *fallback) Placeholder() ([]byte, common.Hash) { return stubCode, stubHash }

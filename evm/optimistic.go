@@ -26,7 +26,7 @@ import (
 type optimisticTracer struct {
 	ctx       context.Context //nolint:containedctx // hooks have none to pass
 	steps     int             // conditional jumps and hashes so far
-	state     *trie.Guess
+	state     *trie.PartialState
 	fallback  *fallback
 	overrides map[jumpSite]branchOverride
 
@@ -58,7 +58,7 @@ const (
 // implementationCall asks a beacon for its implementation: implementation() (EIP-1967).
 var implementationCall = []byte{0x5c, 0x60, 0xda, 0x1b} //nolint:gochecknoglobals // a constant
 
-func newOptimisticTracer(ctx context.Context, state *trie.Guess, values *fallback, profiles *slotProfiles) *optimisticTracer {
+func newOptimisticTracer(ctx context.Context, state *trie.PartialState, values *fallback, profiles *slotProfiles) *optimisticTracer {
 	return &optimisticTracer{
 		ctx: ctx, state: state, fallback: values, profiles: profiles,
 		overrides: make(map[jumpSite]branchOverride),

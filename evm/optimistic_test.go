@@ -46,9 +46,9 @@ func TestOptimisticRun(t *testing.T) {
 		mode   Mode
 		want   int
 	}{{false, ModeZero, 1}, {true, ModePlaceholder, 3}, {true, ModeZero, 4}} {
-		partial := trie.OpenGuess(common.Hash{1}, emptyStore{})
+		partial := trie.NewLookupCache(common.Hash{1}, emptyStore{}).State()
 		values := newFallback(c.mode, newLastSeen())
-		partial.Assume = values
+		partial.Fallback = values
 		config := &runtime.Config{State: newState(t, partial)}
 		config.State.SetCode(addr, code.code, 0)
 		if c.traced {
@@ -58,7 +58,7 @@ func TestOptimisticRun(t *testing.T) {
 		faults, _ := partial.Missing()
 		keys := map[common.Hash]bool{}
 		for _, fault := range faults {
-			for _, key := range fault.Riders {
+			for _, key := range fault.StorageKeys {
 				keys[key] = true
 			}
 		}
@@ -72,7 +72,7 @@ func TestOptimisticRun(t *testing.T) {
 func TestOptimisticRunStops(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	partial := trie.OpenGuess(common.Hash{1}, emptyStore{})
+	partial := trie.NewLookupCache(common.Hash{1}, emptyStore{}).State()
 	defer func() {
 		if got := recover(); got != any(errStopped) {
 			t.Errorf("the loop ended with %v, want %v", got, errStopped)
@@ -89,7 +89,7 @@ type emptyStore struct{}
 func (emptyStore) Node(common.Hash, []byte, common.Hash) ([]byte, error) { return nil, nil }
 func (emptyStore) Code(common.Hash) ([]byte, error)                      { return nil, nil }
 
-func newState(t *testing.T, partial *trie.Guess) *state.StateDB {
+func newState(t *testing.T, partial *trie.PartialState) *state.StateDB {
 	t.Helper()
 	statedb, err := state.New(common.Hash{1}, partial)
 	if err != nil {

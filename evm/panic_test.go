@@ -40,7 +40,7 @@ func TestSpeculationPanics(t *testing.T) {
 	a := newAmsterdam(t)
 	spec := func() evm.Speculation {
 		return evm.Speculation{
-			Block: a.block, Parent: a.parent, State: trie.OpenGuess(a.parent.Root, brokenStore{}),
+			Block: a.block, Parent: a.parent, State: trie.NewLookupCache(a.parent.Root, brokenStore{}).State(),
 			LocalHeader: func(common.Hash, uint64) *types.Header { return nil },
 		}
 	}
@@ -108,7 +108,7 @@ func TestSpeculationStops(t *testing.T) {
 	run := func(ctx context.Context) int64 {
 		store := &countingStore{File: file}
 		executor.SpeculateBlock(ctx, evm.Speculation{
-			Block: file.Block, Parent: file.Parent, State: trie.OpenGuess(file.PreRoot, store), Mode: evm.ModePlaceholder,
+			Block: file.Block, Parent: file.Parent, State: trie.OpenPartial(file.PreRoot, store), Mode: evm.ModePlaceholder,
 			LocalHeader: func(common.Hash, uint64) *types.Header { return nil },
 		})
 		return store.nodes.Load()

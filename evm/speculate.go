@@ -28,8 +28,8 @@ const (
 // Speculation is a block to run on the local part of its parent's state.
 type Speculation struct {
 	Block  *types.Block
-	Parent *types.Header // as in Job
-	State  *trie.Guess   // opened on Parent.Root, for one run; records what is missing
+	Parent *types.Header      // as in Job
+	State  *trie.PartialState // opened on Parent.Root, for one run; records what is missing
 	Mode   Mode
 	// LocalHeader finds ancestors for BLOCKHASH without blocking. It returns nil for a missing one.
 	LocalHeader func(hash common.Hash, number uint64) *types.Header
@@ -116,7 +116,7 @@ func (e *Executor) optimistic(ctx context.Context, spec Speculation, txs []int) 
 			values.nonces[senders[i]] = spec.Block.Transactions()[i].Nonce()
 		}
 	}
-	spec.State.Assume = values
+	spec.State.Fallback = values
 	return newOptimisticTracer(ctx, spec.State, values, e.profiles)
 }
 

@@ -11,7 +11,7 @@ import (
 // SpeculateRoot applies the post-values of the block's access list and computes the new state root.
 // Where that deletes a key it reads sibling nodes, which no access list names. The only result is what
 // partial recorded as missing.
-func (e *Executor) SpeculateRoot(block *types.Block, parent *types.Header, partial *trie.Guess) {
+func (e *Executor) SpeculateRoot(block *types.Block, parent *types.Header, partial *trie.PartialState) {
 	defer e.recoverRun(&speculationRun{block: block})
 	statedb, err := state.New(parent.Root, partial)
 	if err != nil || block.AccessList() == nil {

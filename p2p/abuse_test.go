@@ -412,7 +412,7 @@ func shakeHands(t *testing.T, server *enode.Node) uint64 {
 func checkHead(t *testing.T, p *Peer, chain testChain) {
 	t.Helper()
 	root := chain.CurrentHeader().Root
-	nodes, err := p.TrieNodes(testContext(t), root, [][][]byte{{trie.CompactPath(nil)}}, 1<<20)
+	nodes, err := p.TrieNodes(testContext(t), root, [][][]byte{{trie.EncodePath(nil)}}, 1<<20)
 	if err != nil || len(nodes) != 1 || crypto.Keccak256Hash(nodes[0]) != root {
 		t.Errorf("%d nodes, %v", len(nodes), err)
 	}

@@ -72,7 +72,7 @@ func newBigState(t testing.TB, accounts, slots int) bigState {
 }
 
 func (s bigState) State(root common.Hash) State {
-	if held := trie.Hold(byHash{s}, nil, root); held != nil {
+	if held := trie.OpenServed(byHash{s}, nil, root); held != nil {
 		return held
 	}
 	return nil

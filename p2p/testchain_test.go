@@ -82,7 +82,7 @@ func (c testChain) State(root common.Hash) State {
 	if err != nil {
 		return nil
 	}
-	if held := trie.Hold(layers{reader}, nil, root); held != nil {
+	if held := trie.OpenServed(layers{reader}, nil, root); held != nil {
 		return held
 	}
 	return nil

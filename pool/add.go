@@ -16,52 +16,52 @@ import (
 )
 
 const (
-	// readers is how many accounts are read at the same time for one caller. While beaming they
-	// travel together.
+	// readers is the number of accounts that are read concurrently for one caller. While beaming they
+	// share requests.
 	readers = 32
-	// maxReads is how many accounts are read at the same time for other than users.
+	// maxReads is the number of accounts that are read concurrently for peers.
 	maxReads = 128
-	// gossipPatience is how long the accounts of a peer's transactions are waited for. A
-	// transaction whose sender is not known by then is forgotten.
-	gossipPatience = 5 * time.Second
-	// maxHeld bounds the accounts in the ledger of one head. Those of rejected transactions stay
-	// there until the next one. Peers may fill half of it, so that there is room for users.
-	maxHeld = 1 << 16
-	// maxMoves is how often the head may move while an account is read.
+	// gossipTimeout bounds the reads of accounts for a peer's transactions. A transaction whose
+	// sender could not be read in time is dropped.
+	gossipTimeout = 5 * time.Second
+	// maxAccounts bounds the account cache of one head. Accounts of rejected transactions stay in it
+	// until the next head. Peers may fill half of it, so that there is room for users.
+	maxAccounts = 1 << 16
+	// maxMoves is how often the head may change while an account is read.
 	maxMoves = 4
 )
 
-// Send adds a user's transaction. Errors are go-ethereum's for what is wrong with it, and
-// [ErrUnavailable] or [ErrNotReady], wrapped, if that cannot be known now.
+// Send adds a user's transaction. Errors are go-ethereum's if the transaction is invalid, and
+// [ErrUnavailable] or [ErrNotReady], wrapped, if it cannot be validated now.
 func (p *Pool) Send(ctx context.Context, tx *types.Transaction) error {
-	return p.add(ctx, reading{states: p.cfg.Users}, []*types.Transaction{tx})[0]
+	return p.add(ctx, accountSource{states: p.cfg.Users}, []*types.Transaction{tx})[0]
 }
 
-// Nonce is the next nonce of an account on top of its pooled transactions that can be executed.
+// Nonce returns the next nonce of an account after its executable pooled transactions.
 func (p *Pool) Nonce(ctx context.Context, addr common.Address) (nonce uint64, err error) {
 	if _, err := p.ready(ctx); err != nil {
 		return 0, err
 	}
-	p.knowing(ctx, reading{states: p.cfg.Users}, nil, []common.Address{addr}, func(at *standing, unknown map[common.Address]error) {
+	p.withAccounts(ctx, accountSource{states: p.cfg.Users}, nil, []common.Address{addr}, func(at *headPools, unknown map[common.Address]error) {
 		if err = unknown[addr]; err != nil {
 			return
 		}
 		for _, pool := range at.pools() {
 			nonce = max(nonce, pool.Nonce(addr))
 		}
-		err = p.sound(at)
+		err = p.checkMissed(at)
 	})
 	return nonce, err
 }
 
-// reading is how accounts are read.
-type reading struct {
+// accountSource says how accounts are read.
+type accountSource struct {
 	states States
-	slots  *semaphore.Weighted // for peers: bounds how many at the same time; nil: not bounded
+	limit  *semaphore.Weighted // for peers: limits concurrent reads; nil: no limit
 }
 
-// add adds transactions; the errors are in their order, nil for those in the pool.
-func (p *Pool) add(ctx context.Context, how reading, txs []*types.Transaction) []error {
+// add adds transactions. It returns an error for each, nil for those in the pool.
+func (p *Pool) add(ctx context.Context, how accountSource, txs []*types.Transaction) []error {
 	errs := make([]error, len(txs))
 	at, err := p.ready(ctx)
 	if err != nil {
@@ -83,7 +83,7 @@ func (p *Pool) add(ctx context.Context, how reading, txs []*types.Transaction) [
 	if len(need) == 0 {
 		return errs
 	}
-	p.knowing(ctx, how, turn, need, func(at *standing, unknown map[common.Address]error) {
+	p.withAccounts(ctx, how, turn, need, func(at *headPools, unknown map[common.Address]error) {
 		for i, tx := range txs {
 			if errs[i] == nil {
 				errs[i] = unknown[p.sender(tx)]
@@ -94,8 +94,8 @@ func (p *Pool) add(ctx context.Context, how reading, txs []*types.Transaction) [
 	return errs
 }
 
-// check judges a transaction by the rules that need no state; its signature is good afterwards.
-func check(at *standing, tx *types.Transaction) error {
+// check validates a transaction by the stateless rules, which include its signature.
+func check(at *headPools, tx *types.Transaction) error {
 	for _, pool := range at.pools() {
 		if !pool.Filter(tx) {
 			continue
@@ -111,15 +111,15 @@ func check(at *standing, tx *types.Transaction) error {
 	return fmt.Errorf("%w: received type %d", core.ErrTxTypeNotSupported, tx.Type()) // as txpool.TxPool says it
 }
 
-// insert puts those transactions that have no error yet into their pools. mu is held for
-// reading, and the senders are in the ledger.
-func (p *Pool) insert(at *standing, txs []*types.Transaction, errs []error) {
+// insert adds the transactions without an error to their pools. mu is read-locked, and the senders are in
+// the account cache.
+func (p *Pool) insert(at *headPools, txs []*types.Transaction, errs []error) {
 	for _, pool := range at.pools() {
 		var batch []*types.Transaction
-		var places []int
+		var indices []int
 		for i, tx := range txs {
 			if errs[i] == nil && pool.Filter(tx) {
-				batch, places = append(batch, tx), append(places, i)
+				batch, indices = append(batch, tx), append(indices, i)
 			}
 		}
 		if len(batch) == 0 {
@@ -129,31 +129,31 @@ func (p *Pool) insert(at *standing, txs []*types.Transaction, errs []error) {
 			if err == nil && batch[k].Type() == types.BlobTxType {
 				p.senders.note(p.sender(batch[k]))
 			}
-			errs[places[k]] = err
+			errs[indices[k]] = err
 		}
 	}
-	if err := p.sound(at); err != nil {
+	if err := p.checkMissed(at); err != nil {
 		for i := range errs {
 			errs[i] = err
 		}
 	}
 }
 
-// sound says whether what was concluded on a ledger counts.
-func (p *Pool) sound(at *standing) error {
-	if !at.ledger.missed.Load() {
+// checkMissed returns an error if a pool read an account that was not in the cache.
+func (p *Pool) checkMissed(at *headPools) error {
+	if !at.accounts.missed.Load() {
 		return nil
 	}
-	p.look() // the pools are made to look again at all they hold
-	return fmt.Errorf("%w: an account was not looked up", ErrUnavailable)
+	p.wakeUp() // the follower resets the pools on a new cache
+	return fmt.Errorf("%w: an account was not read", ErrUnavailable)
 }
 
-// knowing runs do on a head whose ledger has the accounts of addrs, but for those in unknown, each
-// with the reason. do is called once, with mu held for reading, and with its turn if that is not nil.
-func (p *Pool) knowing(ctx context.Context, how reading, turn *semaphore.Weighted, addrs []common.Address, do func(at *standing, unknown map[common.Address]error)) {
+// withAccounts runs do on a head whose account cache has the accounts of addrs, except for those in unknown,
+// each with the reason. do is called once, with mu read-locked, and within turn if that is not nil.
+func (p *Pool) withAccounts(ctx context.Context, how accountSource, turn *semaphore.Weighted, addrs []common.Address, do func(at *headPools, unknown map[common.Address]error)) {
 	for range maxMoves {
 		at := p.at.Load()
-		unknown := p.read(ctx, how, at.ledger, addrs)
+		unknown := p.read(ctx, how, at.accounts, addrs)
 		if turn != nil {
 			if turn.Acquire(ctx, 1) != nil {
 				break
@@ -167,15 +167,15 @@ func (p *Pool) knowing(ctx context.Context, how reading, turn *semaphore.Weighte
 	}
 	unknown := make(map[common.Address]error)
 	for _, addr := range addrs {
-		unknown[addr] = fmt.Errorf("%w: out of time, or the head moved", ErrUnavailable)
+		unknown[addr] = fmt.Errorf("%w: timeout, or the head changed", ErrUnavailable)
 	}
 	p.mu.RLock()
 	defer p.mu.RUnlock()
 	do(p.at.Load(), unknown)
 }
 
-// onHead runs do unless the pool stands elsewhere by now.
-func (p *Pool) onHead(at *standing, do func()) bool {
+// onHead runs do unless the pool is on another head now.
+func (p *Pool) onHead(at *headPools, do func()) bool {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
 	if p.at.Load() != at {
@@ -185,8 +185,8 @@ func (p *Pool) onHead(at *standing, do func()) bool {
 	return true
 }
 
-// read brings accounts into a ledger. It returns those that it could not, with the reason.
-func (p *Pool) read(ctx context.Context, how reading, l *ledger, addrs []common.Address) map[common.Address]error {
+// read fills a cache with accounts. It returns those that could not be read, with the reason.
+func (p *Pool) read(ctx context.Context, how accountSource, l *accountCache, addrs []common.Address) map[common.Address]error {
 	addrs = l.missing(addrs)
 	if len(addrs) == 0 {
 		return nil
@@ -198,9 +198,9 @@ func (p *Pool) read(ctx context.Context, how reading, l *ledger, addrs []common.
 		defer mu.Unlock()
 		unknown[addr] = fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
-	room := maxHeld - l.size()
-	if how.slots != nil {
-		room -= maxHeld / 2
+	room := maxAccounts - l.size()
+	if how.limit != nil {
+		room -= maxAccounts / 2
 	}
 	if len(addrs) > room {
 		for _, addr := range addrs {
@@ -219,7 +219,7 @@ func (p *Pool) read(ctx context.Context, how reading, l *ledger, addrs []common.
 	group.SetLimit(readers)
 	for _, addr := range addrs {
 		group.Go(func() error {
-			account, err := readAccount(ctx, db, how.slots, l.root, addr)
+			account, err := readAccount(ctx, db, how.limit, l.root, addr)
 			if err != nil {
 				fail(addr, err)
 				return nil
@@ -247,12 +247,12 @@ func readAccount(ctx context.Context, db StateDatabase, slots *semaphore.Weighte
 	}
 	account, err := reader.Account(addr)
 	if err == nil {
-		err = db.Err() // the latch: somebody else's read may have failed, but then this one may have, too
+		err = db.Err() // the latch: a concurrent read may have failed, but then this one may have, too
 	}
 	return account, err
 }
 
-// sender is who signed a transaction that was checked.
+// sender returns the signer of a transaction that was checked.
 func (p *Pool) sender(tx *types.Transaction) common.Address {
 	addr, _ := types.Sender(p.signer, tx) // checked
 	return addr

@@ -15,7 +15,7 @@ import (
 // 5,300 accounts that is held in memory.
 func BenchmarkFollow(b *testing.B) {
 	const senders = 5000
-	w := newWorldOf(b, func(alloc types.GenesisAlloc) {
+	w := newChainWorldOf(b, func(alloc types.GenesisAlloc) {
 		for i := range senders {
 			alloc[addr(benchKey(i))] = types.Account{Balance: big.NewInt(params.Ether)}
 		}

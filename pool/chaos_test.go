@@ -14,7 +14,7 @@ import (
 // anything that is not true, and in the end nothing is lost.
 func TestChaos(t *testing.T) {
 	const perSender = 12
-	w := newWorld(t)
+	w := newChainWorld(t)
 	n := startPool(t, w)
 	n.settle()
 	over := make(chan struct{})
@@ -73,7 +73,7 @@ func TestChaos(t *testing.T) {
 	n.net.set(0, nil)
 	w.extend()
 	n.settle()
-	if n.at.Load().ledger.missed.Load() {
+	if n.at.Load().accounts.missed.Load() {
 		t.Error("an account was looked up that was not read")
 	}
 	for _, key := range keys {

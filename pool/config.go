@@ -18,15 +18,15 @@ import (
 )
 
 var (
-	// ErrUnavailable says that the sender's account could not be read now. It says nothing about
+	// ErrUnavailable says that the account of the sender could not be read now. It says nothing about
 	// the transaction.
 	ErrUnavailable = errors.New("state unavailable, try again")
-	// ErrNotReady says that the node has not reached the head yet, so that it knows no state to
-	// judge a transaction by.
+	// ErrNotReady says that the node has not reached the head yet, so that there is no state to
+	// validate a transaction against.
 	ErrNotReady = errors.New("transaction pool is not ready: the node has not reached the head of the chain yet")
 )
 
-// Chain is what the pool follows; *chain.Chain has it all.
+// Chain is the chain that the pool follows; *chain.Chain implements it.
 type Chain interface {
 	Config() *params.ChainConfig
 	CurrentHeader() *types.Header
@@ -46,11 +46,11 @@ type States interface {
 	Open(ctx context.Context, root common.Hash) (StateDatabase, error)
 }
 
-// Config is what a pool needs. Chain, Users, Peers and Ready are required.
+// Config configures a pool. Chain, Users, Peers and Ready are required.
 type Config struct {
 	Chain Chain
 	Users States      // read for transactions that users send
-	Peers States      // read for all others and for following; behind everything that users want
+	Peers States      // read for peers and on new heads, at a lower priority than Users
 	Ready func() bool // whether the head is the one that the consensus client chose
 
 	BlobDir string // directory of the blob transactions; empty: they are kept in memory

@@ -1,46 +1,46 @@
-// Package pool keeps the transactions that wait to be included, and passes them on.
+// Package pool is the transaction pool and the propagation of transactions.
 //
-// It is go-ethereum's own two pools (core/txpool: legacypool for plain transactions, blobpool
-// for those with blobs, EIP-4844) and its transaction fetcher (eth/fetcher) on a state that
-// need not be there.
+// It runs go-ethereum's two pools (core/txpool: legacypool for plain transactions, blobpool for
+// those with blobs, EIP-4844) and its transaction fetcher (eth/fetcher) on a state of which parts
+// may be missing locally.
 //
-// The nouns:
+// # Nouns
 //
-//   - A [Pool] stands on one head: transactions are judged by the accounts of their senders
-//     under that head's state root.
-//   - The ledger is those accounts, read before go-ethereum's pools look at them. There is one
-//     per head.
-//   - To follow is to move the pool to another head: a new ledger with the accounts of all
-//     pooled senders, then the reset of both pools.
-//   - A [Peer] is one connection; what is known of a peer is a bounded set of the hashes that
-//     it has, so that nothing is told twice.
+//   - A [Pool] is on one head at a time: transactions are validated against the accounts of their
+//     senders under the state root of that head.
+//   - The account cache has those accounts. They are read before go-ethereum's pools look at them.
+//     There is one cache per head.
+//   - The follower moves the pool to another head: it fills a new account cache with the accounts
+//     of all pooled senders, then resets both pools.
+//   - A [Peer] is one connection. For each peer the pool keeps a bounded set of the hashes that the
+//     peer has, so that no transaction is sent to it twice.
 //
-// A transaction goes through like this:
+// The way of a transaction:
 //
 //	user  --Send--------------------------------+
-//	peer  --Received, or fetched as Announced---+--> rules without state --> ledger --> legacypool or blobpool
-//	                                                                          |  ^            |
-//	                                                 miss: read the account --+  |            v
-//	                                                 of the sender, a fault -----+     peers: a few get it whole,
-//	                                                                                   the others its hash
+//	peer  --Received, or fetched as Announced---+--> stateless rules --> account cache --> legacypool or blobpool
+//	                                                                       |  ^                 |
+//	                                              miss: read the account --+  |                 v
+//	                                              of the sender, a fault -----+      some peers get it in full,
+//	                                                                                 the others its hash
 //
-// Invariants:
+// # Invariants
 //
-//   - A missing trie node never looks like an empty account. StateDB swallows the errors of
-//     reads, so go-ethereum's pools never see a state whose reads could fail: they see the
-//     ledger, and no transaction reaches them before its sender's account is in there. One
-//     that cannot be read is [ErrUnavailable] and says nothing about the transaction.
-//   - No lock is held while an account is read. Transactions enter the pools, and the pools
-//     move to another head, on what is in memory.
-//   - The importer never waits for the pool: news of heads are drained at once.
-//   - What a peer can make us hold and do is bounded: messages waiting by bytes, announcements by
-//     go-ethereum's fetcher, what waits to be told to it by count, reads of accounts by their
-//     number at the same time and their duration.
-//   - Blob transactions on disk are dropped because of what the state says, never because it could
+//   - A missing trie node never looks like an empty account. StateDB hides the errors of reads, so
+//     go-ethereum's pools never read a state that can fail: they read the account cache, and no
+//     transaction reaches them before the account of its sender is in it. An account that cannot
+//     be read is [ErrUnavailable], which says nothing about the transaction.
+//   - No lock is held while an account is read. Adding transactions and moving to another head
+//     read memory only.
+//   - The importer never waits for the pool: head events are drained at once.
+//   - The work and memory that a peer can cause are bounded: incoming messages by bytes,
+//     announcements by go-ethereum's fetcher, outgoing ones by count, reads of accounts by
+//     concurrency and duration.
+//   - Blob transactions on disk are dropped because of the state, never because the state could
 //     not be read.
 //
-// Rules of propagation are go-ethereum's (eth/handler.go): plain transactions of at most 4 KiB go
-// whole to the square root of the peers, their hashes to the others; larger ones and those with
-// blobs are announced only. Errors are go-ethereum's own, unwrapped, so that users read what they
-// know.
+// The rules of propagation are go-ethereum's (eth/handler.go): plain transactions of at most 4 KiB
+// are sent in full to the square root of the peers, and their hashes to the others; larger ones
+// and those with blobs are announced only. Errors are go-ethereum's own, unwrapped, so that users
+// see the texts that they know.
 package pool

@@ -56,7 +56,7 @@ func makeKeys(n int) (keys []*ecdsa.PrivateKey) {
 func addr(key *ecdsa.PrivateKey) common.Address { return crypto.PubkeyToAddress(key.PublicKey) }
 
 // world is a chain with all its state, made by go-ethereum. It is the pool's Chain.
-type world struct {
+type chainWorld struct {
 	t      testing.TB
 	config *params.ChainConfig
 	db     ethdb.Database
@@ -67,13 +67,13 @@ type world struct {
 	head   *types.Block
 }
 
-func newWorld(t testing.TB) *world {
+func newChainWorld(t testing.TB) *chainWorld {
 	t.Helper()
-	return newWorldOf(t, func(types.GenesisAlloc) {})
+	return newChainWorldOf(t, func(types.GenesisAlloc) {})
 }
 
-// newWorldOf is newWorld with more accounts.
-func newWorldOf(t testing.TB, more func(types.GenesisAlloc)) *world {
+// newChainWorldOf is newChainWorld with more accounts.
+func newChainWorldOf(t testing.TB, more func(types.GenesisAlloc)) *chainWorld {
 	t.Helper()
 	config := *params.MergedTestChainConfig
 	ether := big.NewInt(params.Ether)
@@ -87,14 +87,14 @@ func newWorldOf(t testing.TB, more func(types.GenesisAlloc)) *world {
 	}
 	more(alloc)
 	genesis := &core.Genesis{Config: &config, Alloc: alloc, Timestamp: 9000, GasLimit: 30_000_000, BaseFee: big.NewInt(params.InitialBaseFee), Difficulty: common.Big0}
-	w := &world{t: t, config: &config, blocks: make(map[common.Hash]*types.Block)}
+	w := &chainWorld{t: t, config: &config, blocks: make(map[common.Hash]*types.Block)}
 	w.db, _, _ = core.GenerateChainWithGenesis(genesis, beacon.New(ethash.NewFaker()), 0, nil)
 	w.setHead(genesis.ToBlock())
 	return w
 }
 
 // build makes a block with transactions on a parent; its coinbase tells blocks apart.
-func (w *world) build(parent *types.Block, coinbase byte, txs ...*types.Transaction) *types.Block {
+func (w *chainWorld) build(parent *types.Block, coinbase byte, txs ...*types.Transaction) *types.Block {
 	w.t.Helper()
 	blocks, _ := core.GenerateChain(w.config, parent, beacon.New(ethash.NewFaker()), w.db, 1, func(_ int, g *core.BlockGen) {
 		g.SetCoinbase(common.Address{coinbase})
@@ -106,54 +106,54 @@ func (w *world) build(parent *types.Block, coinbase byte, txs ...*types.Transact
 }
 
 // extend makes the next block, and the head of it.
-func (w *world) extend(txs ...*types.Transaction) *types.Block {
+func (w *chainWorld) extend(txs ...*types.Transaction) *types.Block {
 	w.t.Helper()
 	block := w.build(w.current(), 0xfe, txs...)
 	w.setHead(block)
 	return block
 }
 
-func (w *world) setHead(block *types.Block) {
+func (w *chainWorld) setHead(block *types.Block) {
 	w.mu.Lock()
 	w.blocks[block.Hash()], w.head = block, block
 	w.mu.Unlock()
 	w.feed.Send(chain.HeadEvent{Block: block})
 }
 
-// setHeadUnheld makes a block the head whose ancestors back to the last head are not held.
-func (w *world) setHeadUnheld(block *types.Block) {
+// setHeadUnheld makes a block the head whose ancestors down to the last head are not stored.
+func (w *chainWorld) setHeadUnheld(block *types.Block) {
 	w.mu.Lock()
 	w.blocks = make(map[common.Hash]*types.Block)
 	w.mu.Unlock()
 	w.setHead(block)
 }
 
-func (w *world) current() *types.Block {
+func (w *chainWorld) current() *types.Block {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.head
 }
 
-func (w *world) Config() *params.ChainConfig  { return w.config }
-func (w *world) CurrentHeader() *types.Header { return w.current().Header() }
-func (w *world) Finalized() *types.Header     { return nil }
-func (w *world) Block(hash common.Hash) *types.Block {
+func (w *chainWorld) Config() *params.ChainConfig  { return w.config }
+func (w *chainWorld) CurrentHeader() *types.Header { return w.current().Header() }
+func (w *chainWorld) Finalized() *types.Header     { return nil }
+func (w *chainWorld) Block(hash common.Hash) *types.Block {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.blocks[hash]
 }
 
-func (w *world) SubscribeHead(ch chan<- chain.HeadEvent) event.Subscription {
+func (w *chainWorld) SubscribeHead(ch chan<- chain.HeadEvent) event.Subscription {
 	return w.feed.Subscribe(ch)
 }
 
 // stateOf is the state after a block.
-func (w *world) stateOf(block *types.Block) (*state.StateDB, error) {
+func (w *chainWorld) stateOf(block *types.Block) (*state.StateDB, error) {
 	return state.New(block.Root(), state.NewDatabase(triedb.NewDatabase(w.db, triedb.HashDefaults), nil))
 }
 
 // nodes lists the trie nodes of the account trie under a root.
-func (w *world) nodes(root common.Hash) map[common.Hash][]byte {
+func (w *chainWorld) nodes(root common.Hash) map[common.Hash][]byte {
 	w.t.Helper()
 	tr, err := gethtrie.New(gethtrie.TrieID(root), triedb.NewDatabase(w.db, triedb.HashDefaults))
 	if err != nil {
@@ -173,7 +173,7 @@ var errInjected = errors.New("injected failure")
 // network is where missing trie nodes come from. It counts, fails and waits on demand, and keeps
 // what was fetched if keep is set.
 type network struct {
-	w    *world
+	w    *chainWorld
 	keep bool
 
 	mu      sync.Mutex
@@ -183,7 +183,7 @@ type network struct {
 	hold    chan struct{} // fetches wait until it is closed; nil: they do not
 }
 
-func newNetwork(w *world) *network { return &network{w: w, held: make(map[common.Hash][]byte)} }
+func newNetwork(w *chainWorld) *network { return &network{w: w, held: make(map[common.Hash][]byte)} }
 
 func (n *network) Open(ctx context.Context, root common.Hash) (StateDatabase, error) {
 	return trie.Open(ctx, root, n, n), nil
@@ -256,12 +256,12 @@ func (n *network) FetchCode(context.Context, common.Hash) ([]byte, error) {
 // node is a running pool with its world.
 type node struct {
 	*Pool
-	w    *world
+	w    *chainWorld
 	net  *network
 	stop func()
 }
 
-func startPool(t testing.TB, w *world, change ...func(*Config)) *node {
+func startPool(t testing.TB, w *chainWorld, change ...func(*Config)) *node {
 	t.Helper()
 	net := newNetwork(w)
 	cfg := Config{Chain: w, Users: net, Peers: net, Ready: func() bool { return true }}
@@ -282,11 +282,11 @@ func startPool(t testing.TB, w *world, change ...func(*Config)) *node {
 	return n
 }
 
-// settle waits until the pool stands on the head with both pools open.
+// settle waits until both pools are open and on the head.
 func (n *node) settle() {
 	n.w.t.Helper()
-	n.look()
-	eventually(n.w.t, "the pool stands on the head", func() bool {
+	n.wakeUp()
+	eventually(n.w.t, "the pool is on the head", func() bool {
 		at := n.at.Load()
 		return at != nil && at.blob != nil && at.head.Hash() == n.w.CurrentHeader().Hash()
 	})

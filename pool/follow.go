@@ -16,31 +16,31 @@ import (
 )
 
 const (
-	// followPatience is how long the accounts of pooled senders are read under a new head. Most are
-	// held: what a block changed was made here. After a pivot they are not, and what was not read by
-	// then is tried again under the next head, a slot later.
-	followPatience = 12 * time.Second
-	// maxReorg is how many blocks go-ethereum's pools walk back to pick up dropped transactions.
+	// followTimeout bounds the reads of pooled senders' accounts under a new head. Most are local, because
+	// this node executed the blocks. After a pivot they are not; what was not read in time is tried
+	// again under the next head, a slot later.
+	followTimeout = 12 * time.Second
+	// maxReorg is the depth of a reorg up to which go-ethereum's pools add dropped transactions again.
 	maxReorg = 64
 )
 
-// Which of go-ethereum's pools an account belongs to.
+// IDs of go-ethereum's pools for the reservation of accounts.
 const (
 	legacyID = iota
 	blobID
 )
 
-// follower moves the pool from head to head. It is Run's goroutine alone.
+// follower moves the pool from head to head. Only one goroutine of Run uses it.
 type follower struct {
 	*Pool
-	legacy backing
-	plain  event.Subscription
+	legacy    poolChain
+	legacySub event.Subscription
 
-	blob     *blobpool.BlobPool // open, and perhaps not standing yet
-	blobHead *types.Header      // where it stands
-	blobs    backing
-	blobbed  event.Subscription
-	whole    func() // closes Pool.opened, once
+	blob       *blobpool.BlobPool // open, perhaps not on the head yet
+	blobHead   *types.Header      // the head that it is on
+	blobs      poolChain
+	blobSub    event.Subscription
+	markOpened func() // closes Pool.opened, once
 }
 
 func (f *follower) run(ctx context.Context) error {
@@ -67,10 +67,10 @@ func (f *follower) catchUp(ctx context.Context) error {
 			if err := f.begin(head); err != nil {
 				return err
 			}
-		case at.head.Hash() != head.Hash() || at.ledger.missed.Load() || at.blob != f.blob:
+		case at.head.Hash() != head.Hash() || at.accounts.missed.Load() || at.blob != f.blob:
 			if err := f.move(ctx, at, head); err != nil {
-				f.log.Warn("Transaction pool stays behind the head", "pool", at.head.Number, "head", head.Number, "err", err)
-				return nil // the next head, or whoever needs it, wakes us
+				f.log.Warn("Transaction pool not moved to the new head", "pool", at.head.Number, "head", head.Number, "err", err)
+				return nil // the next head or the next caller wakes the follower
 			}
 		case f.blob == nil:
 			if err := f.openBlob(ctx, head); err != nil {
@@ -85,74 +85,74 @@ func (f *follower) catchUp(ctx context.Context) error {
 
 // begin opens the pool of plain transactions, empty.
 func (f *follower) begin(head *types.Header) error {
-	l := newLedger(head.Root)
+	l := newAccountCache(head.Root)
 	f.legacy.Chain = f.cfg.Chain
-	f.legacy.ledger.Store(l)
+	f.legacy.accounts.Store(l)
 	pool := legacypool.New(f.cfg.Limits.legacy(), &f.legacy)
 	if err := pool.Init(f.cfg.Limits.tip(), head, f.reserver.NewHandle(legacyID)); err != nil {
 		return fmt.Errorf("open transaction pool: %w", err)
 	}
-	f.plain = f.subscribe(pool)
-	f.at.Store(&standing{head: head, ledger: l, legacy: pool})
-	close(f.stood)
+	f.legacySub = f.subscribe(pool)
+	f.at.Store(&headPools{head: head, accounts: l, legacy: pool})
+	close(f.started)
 	f.log.Info("Transaction pool is open", "head", head.Number)
 	return nil
 }
 
-// move makes the pools stand on another head: the accounts of all senders first, without a lock,
-// then the pools, with it. Without an error they stand there.
-func (f *follower) move(ctx context.Context, at *standing, head *types.Header) error {
+// move moves the pools to another head: it reads the accounts of all senders without a lock, then
+// resets the pools under the lock.
+func (f *follower) move(ctx context.Context, at *headPools, head *types.Header) error {
 	lost, linked := walk(f.cfg.Chain, at.head, head)
 	if f.blob != nil {
 		if _, linked := walk(f.cfg.Chain, f.blobHead, head); !linked {
-			f.closeBlob() // it forgets what was included only along the blocks between
+			f.closeBlob() // it drops included transactions only by the blocks in between
 		}
 	}
-	next := newLedger(head.Root)
+	next := newAccountCache(head.Root)
 	need := make([]common.Address, 0, len(lost))
 	for _, tx := range lost {
 		if from, err := types.Sender(f.signer, tx); err == nil {
 			need = append(need, from)
 		}
 	}
-	ctx, cancel := context.WithTimeout(ctx, followPatience)
+	ctx, cancel := context.WithTimeout(ctx, followTimeout)
 	defer cancel()
 	for {
 		need = append(need, f.pooled(at)...)
-		for addr, err := range f.read(ctx, reading{states: f.cfg.Peers}, next, need) {
+		for addr, err := range f.read(ctx, accountSource{states: f.cfg.Peers}, next, need) {
 			return fmt.Errorf("account %x: %w", addr, err)
 		}
 		f.mu.Lock()
 		if need = next.missing(f.pooled(at)); len(need) == 0 {
-			break // nobody came meanwhile
+			break // no new senders meanwhile
 		}
 		f.mu.Unlock()
 	}
 	defer f.mu.Unlock()
 	old := at.head
 	if !linked {
-		old = nil // picks nothing up from the dropped blocks
+		old = nil // adds no transactions of dropped blocks again
 	}
-	f.legacy.ledger.Store(next)
+	f.legacy.accounts.Store(next)
 	at.legacy.Reset(old, head)
 	if f.blob != nil {
-		f.blobs.ledger.Store(next)
+		f.blobs.accounts.Store(next)
 		f.blob.Reset(f.blobHead, head)
 		f.blobHead = head
 	}
-	f.at.Store(&standing{head: head, ledger: next, legacy: at.legacy, blob: f.blob})
+	f.at.Store(&headPools{head: head, accounts: next, legacy: at.legacy, blob: f.blob})
 	if f.blob != nil {
-		f.whole()
+		f.markOpened()
 	}
 	if next.missed.Load() {
-		f.log.Error("Transaction pool looked up an account that was not read", "head", head.Number)
-		return fmt.Errorf("%w: an account was not looked up", ErrUnavailable)
+		f.log.Error("Transaction pool read an account that is not in its cache", "head", head.Number)
+		return fmt.Errorf("%w: an account was not read", ErrUnavailable)
 	}
 	return nil
 }
 
-// pooled lists the senders of all that is in the pools.
-func (f *follower) pooled(at *standing) []common.Address {
+// pooled returns the senders of all pooled transactions.
+func (f *follower) pooled(at *headPools) []common.Address {
 	addrs := f.senders.recent()
 	pending, queued := at.legacy.Content()
 	for addr := range pending {
@@ -164,8 +164,8 @@ func (f *follower) pooled(at *standing) []common.Address {
 	return append(addrs, blobSenders(f.blob)...)
 }
 
-// blobSenders lists the senders in a blob pool, but for those of transactions that wait for
-// others (see senders).
+// blobSenders returns the senders in a blob pool, except for those of gapped transactions (see
+// senders).
 func blobSenders(pool *blobpool.BlobPool) (addrs []common.Address) {
 	if pool == nil {
 		return nil
@@ -179,19 +179,19 @@ func blobSenders(pool *blobpool.BlobPool) (addrs []common.Address) {
 	return addrs
 }
 
-// close closes the pools. Nobody listens to them any more, so they must not wait for that.
+// close closes the pools. It unsubscribes first, because nothing receives their events any more.
 func (f *follower) close() error {
 	f.closeBlob()
-	if f.plain != nil {
-		f.plain.Unsubscribe()
+	if f.legacySub != nil {
+		f.legacySub.Unsubscribe()
 		return f.at.Load().legacy.Close()
 	}
 	return nil
 }
 
 // walk follows two heads to their common ancestor, as go-ethereum's pools do. It returns the
-// transactions of the dropped blocks, and false if a block on the way is not held or the way is too
-// long: go-ethereum's pools would then stay where they are.
+// transactions of the dropped blocks, and false if a block in between is not stored or there are too many:
+// go-ethereum's pools would then stay on their head.
 func walk(c Chain, old, head *types.Header) (dropped []*types.Transaction, linked bool) {
 	a, b := c.Block(old.Hash()), c.Block(head.Hash())
 	for range 2 * maxReorg {
@@ -215,32 +215,32 @@ func distance(a, b *types.Header) uint64 {
 	return high - low
 }
 
-// sendersKept is longer than blobpool's gappedLifetime.
-const sendersKept = 2 * time.Minute
+// senderLifetime is longer than blobpool's gappedLifetime.
+const senderLifetime = 2 * time.Minute
 
-// senders are those whose blob transactions were accepted lately. The blob pool keeps transactions
-// that wait for an earlier one (for a minute) and lists them nowhere.
+// senders are those of recently accepted blob transactions. The blob pool keeps gapped transactions for a
+// minute and does not list them.
 type senders struct {
-	mu     sync.Mutex
-	lately map[common.Address]time.Time
+	mu   sync.Mutex
+	seen map[common.Address]time.Time
 }
 
 func (s *senders) note(addr common.Address) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.lately == nil {
-		s.lately = make(map[common.Address]time.Time)
+	if s.seen == nil {
+		s.seen = make(map[common.Address]time.Time)
 	}
-	s.lately[addr] = time.Now()
+	s.seen[addr] = time.Now()
 }
 
 func (s *senders) recent() []common.Address {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	addrs := make([]common.Address, 0, len(s.lately))
-	for addr, at := range s.lately {
-		if time.Since(at) > sendersKept {
-			delete(s.lately, addr)
+	addrs := make([]common.Address, 0, len(s.seen))
+	for addr, at := range s.seen {
+		if time.Since(at) > senderLifetime {
+			delete(s.seen, addr)
 			continue
 		}
 		addrs = append(addrs, addr)

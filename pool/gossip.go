@@ -15,25 +15,25 @@ import (
 )
 
 const (
-	// maxWhole is the largest transaction in bytes that is sent to peers unasked (go-ethereum's value).
-	maxWhole = 4096
-	// replyPatience is how long the reply of a peer is waited for. go-ethereum's fetcher asks others
-	// after five seconds, and this one not again before it replied.
-	replyPatience = 30 * time.Second
-	// maxUntold is how many transactions are asked for at once whose sizes are not known.
-	maxUntold = 256
+	// maxFullSize is the largest transaction in bytes that is sent to peers without a request (go-ethereum's
+	// value).
+	maxFullSize = 4096
+	// replyTimeout bounds the wait for a peer's response. go-ethereum's fetcher asks other peers after five
+	// seconds, and this one not again before it responded.
+	replyTimeout = 30 * time.Second
+	// maxUnsized is the number of transactions of unknown size in one request.
+	maxUnsized = 256
 )
 
-// withBlobs is the first version of eth that announces blob transactions.
-const withBlobs = 68
+// firstBlobVersion is the first version of eth that announces blob transactions.
+const firstBlobVersion = 68
 
 var errPeerLeft = errors.New("peer left")
 
-// newFetcher makes go-ethereum's fetcher, which decides what to ask whom for, compares what came with what
-// was announced, and drops those whose announcements were wrong. Its calls have no context: they get
-// that of Run.
+// newFetcher returns go-ethereum's fetcher. It decides which peer to ask, compares responses with announcements,
+// and drops peers whose announcements were wrong. Its callbacks have no context: they get that of Run.
 func (p *Pool) newFetcher(ctx context.Context) *fetcher.TxFetcher {
-	// The buffer puts blobs together from eth/72, which is not spoken: it stays empty.
+	// The buffer is for the blob cells of eth/72, which this node does not speak: it stays empty.
 	buffer := blobpool.NewBlobBuffer(blobpool.BlobBufferFunctions{})
 	add := func(txs []*types.Transaction) []error { return p.addGossip(ctx, txs) }
 	fetch := func(id string, hashes []common.Hash) error { return p.fetch(ctx, id, hashes) }
@@ -59,19 +59,19 @@ func (p *Pool) wanted(hash common.Hash, kind byte) error {
 
 // addGossip adds transactions of a peer.
 func (p *Pool) addGossip(ctx context.Context, txs []*types.Transaction) []error {
-	ctx, cancel := context.WithTimeout(ctx, gossipPatience)
+	ctx, cancel := context.WithTimeout(ctx, gossipTimeout)
 	defer cancel()
-	return p.add(ctx, reading{states: p.cfg.Peers, slots: p.reads}, txs)
+	return p.add(ctx, accountSource{states: p.cfg.Peers, limit: p.reads}, txs)
 }
 
 // fetch asks a peer for transactions and hands them to the fetcher. After an error the fetcher asks
-// others, and this one not again until it announces something.
+// other peers, and this one again only after its next announcement.
 func (p *Pool) fetch(ctx context.Context, id string, hashes []common.Hash) error {
 	peer := p.peers.get(id)
 	if peer == nil {
 		return errPeerLeft
 	}
-	ctx, cancel := context.WithTimeout(ctx, replyPatience)
+	ctx, cancel := context.WithTimeout(ctx, replyTimeout)
 	defer cancel()
 	txs, err := peer.PooledTransactions(ctx, hashes)
 	if err != nil {
@@ -84,17 +84,17 @@ func (p *Pool) fetch(ctx context.Context, id string, hashes []common.Hash) error
 // drop ends the connection to a peer that broke a rule.
 func (p *Pool) drop(id string) {
 	if peer := p.peers.get(id); peer != nil {
-		peer.Drop(errors.New("transactions against the rules, or not as announced"))
+		peer.Drop(errors.New("invalid transactions, or other ones than announced"))
 	}
 }
 
-// Join takes a new connection. It does not wait.
+// Join adds a connection. It does not block.
 func (p *Pool) Join(conn Peer) {
 	p.peers.join(newPeer(conn))
-	p.look()
+	p.wakeUp()
 }
 
-// Leave forgets a connection.
+// Leave removes a connection.
 func (p *Pool) Leave(id string) {
 	if fetcher := p.fetcher.Load(); p.peers.leave(id) && fetcher != nil {
 		_ = fetcher.Drop(id) // it fails when the fetcher has stopped
@@ -102,32 +102,33 @@ func (p *Pool) Leave(id string) {
 }
 
 // Announced takes the hashes of transactions that a peer has; all lists have the same length. sizes are
-// in bytes, network encoding. Over eth/66 kinds and sizes are nil. It does not wait for the peer.
+// in bytes, network encoding. Over eth/66 kinds and sizes are nil. It does not block.
 func (p *Pool) Announced(id string, kinds []byte, sizes []uint32, hashes []common.Hash) {
 	peer := p.peers.get(id)
 	if peer == nil || p.at.Load() == nil && !p.cfg.Ready() {
 		return
 	}
 	peer.known.add(hashes...)
-	said := announcement{kinds, sizes, hashes}
+	a := announcement{kinds, sizes, hashes}
 	if at := p.at.Load(); at != nil && kinds != nil {
-		if p.notify(peer, said); at.blob != nil {
+		if p.notify(peer, a); at.blob != nil {
 			return
-		} // else again for those with blobs, when their pool is open
+		} // otherwise once more for blob transactions, when their pool is open
 	}
 	select {
-	case peer.announcements <- said:
+	case peer.announcements <- a:
 	default:
 		p.metrics.dropped.WithLabelValues(droppedIncoming).Inc()
 	}
 }
 
 // notify hands an announcement to the fetcher.
-func (p *Pool) notify(peer *peer, said announcement) {
-	_, _ = p.fetcher.Load().Notify(peer.ID(), peer.Version(), said.kinds, said.sizes, said.hashes) // it fails when the fetcher has stopped
+func (p *Pool) notify(peer *peer, a announcement) {
+	_, _ = p.fetcher.Load().Notify(peer.ID(), peer.Version(), a.kinds, a.sizes, a.hashes) // it fails when the fetcher has stopped
 }
 
-// Received takes transactions that a peer sent unasked, each once and none with blobs. It does not wait.
+// Received takes transactions that a peer sent without a request, without duplicates and none with blobs. It does not
+// block.
 func (p *Pool) Received(id string, txs []*types.Transaction) {
 	peer := p.peers.get(id)
 	if peer == nil || p.at.Load() == nil && !p.cfg.Ready() {
@@ -150,55 +151,55 @@ func (p *Pool) queue(peer *peer, txs []*types.Transaction) bool {
 		default:
 		}
 	}
-	p.done(peer, size)
+	p.release(peer, size)
 	return false
 }
 
-func (p *Pool) done(peer *peer, size int64) {
+func (p *Pool) release(peer *peer, size int64) {
 	peer.bytes.Add(-size)
 	p.peers.bytes.Add(-size)
 }
 
-// serve works for one peer until it is gone or ctx ends.
+// serve handles one peer until it disconnects or ctx ends.
 func (p *Pool) serve(ctx context.Context, peer *peer) {
-	told := make(chan struct{})
+	done := make(chan struct{})
 	go func() {
-		defer close(told)
-		p.tellAll(ctx, peer)
+		defer close(done)
+		p.serveOutgoing(ctx, peer)
 	}()
-	defer func() { <-told }()
+	defer func() { <-done }()
 	opened := p.opened
 	var announcements chan announcement // nil until the pools are open
 	for {
 		select {
 		case txs := <-peer.incoming:
 			_ = p.fetcher.Load().Enqueue(peer.ID(), peer.Version(), txs, false) // it fails when the fetcher has stopped
-			p.done(peer, sizeOf(txs))
+			p.release(peer, sizeOf(txs))
 		case <-opened:
 			opened, announcements = nil, peer.announcements
-		case said := <-announcements:
-			if said.kinds != nil {
-				p.notify(peer, said)
-			} else if err := p.fetchUntold(ctx, peer, said.hashes); err != nil {
+		case a := <-announcements:
+			if a.kinds != nil {
+				p.notify(peer, a)
+			} else if err := p.fetchUnsized(ctx, peer, a.hashes); err != nil {
 				p.log.Debug("Announced transactions not fetched", "peer", peer.ID(), "err", err)
 			}
 		case <-peer.Done():
-			p.forget(peer)
+			p.discardIncoming(peer)
 			return
 		case <-ctx.Done():
-			p.forget(peer)
+			p.discardIncoming(peer)
 			return
 		}
 	}
 }
 
-// fetchUntold asks an eth/66 peer for those announced transactions that are not in the pool: go-ethereum's
-// fetcher has forgotten that version.
-func (p *Pool) fetchUntold(ctx context.Context, peer *peer, hashes []common.Hash) error {
-	ctx, cancel := context.WithTimeout(ctx, replyPatience)
+// fetchUnsized asks an eth/66 peer for those announced transactions that are not in the pool: go-ethereum's
+// fetcher no longer supports that version.
+func (p *Pool) fetchUnsized(ctx context.Context, peer *peer, hashes []common.Hash) error {
+	ctx, cancel := context.WithTimeout(ctx, replyTimeout)
 	defer cancel()
 	hashes = slices.DeleteFunc(hashes, func(hash common.Hash) bool { return p.Has(hash) || p.mined.has(hash) })
-	for chunk := range slices.Chunk(hashes, maxUntold) {
+	for chunk := range slices.Chunk(hashes, maxUnsized) {
 		txs, err := peer.PooledTransactions(ctx, chunk)
 		if err != nil {
 			return err
@@ -210,44 +211,44 @@ func (p *Pool) fetchUntold(ctx context.Context, peer *peer, hashes []common.Hash
 	return nil
 }
 
-// forget takes back what a peer's waiting transactions were counted as.
-func (p *Pool) forget(peer *peer) {
+// discardIncoming drops the queued transactions of a peer and releases their bytes.
+func (p *Pool) discardIncoming(peer *peer) {
 	for {
 		select {
 		case txs := <-peer.incoming:
-			p.done(peer, sizeOf(txs))
+			p.release(peer, sizeOf(txs))
 		default:
 			return
 		}
 	}
 }
 
-// spread tells peers about new transactions. It looks into no pool: those wait for it while they
-// hold their locks.
-func (p *Pool) spread(ctx context.Context) error {
+// broadcast sends new transactions to peers. It calls no pool: the pools wait for it while they hold their
+// locks.
+func (p *Pool) broadcast(ctx context.Context) error {
 	for {
 		select {
-		case event := <-p.news:
-			p.spreadAll(event.Txs)
+		case event := <-p.added:
+			p.broadcastAll(event.Txs)
 		case <-ctx.Done():
 			return nil
 		}
 	}
 }
 
-func (p *Pool) spreadAll(txs []*types.Transaction) {
+func (p *Pool) broadcastAll(txs []*types.Transaction) {
 	peers := p.peers.all()
 	send, announce := make(map[*peer][]common.Hash), make(map[*peer][]common.Hash)
 	for _, tx := range txs {
-		var whole map[*peer]bool
-		if tx.Type() != types.BlobTxType && tx.Size() <= maxWhole {
-			whole = p.choice.of(peers, p.sender(tx))
+		var full map[*peer]bool
+		if tx.Type() != types.BlobTxType && tx.Size() <= maxFullSize {
+			full = p.fullRecipients.pick(peers, p.sender(tx))
 		}
 		for _, to := range peers {
 			switch {
-			case tx.Type() == types.BlobTxType && to.Version() < withBlobs:
-			case len(to.known.add(tx.Hash())) == 0: // it has it, or was told
-			case whole[to]:
+			case tx.Type() == types.BlobTxType && to.Version() < firstBlobVersion:
+			case len(to.known.add(tx.Hash())) == 0: // the peer has it, or it was sent to the peer
+			case full[to]:
 				send[to] = append(send[to], tx.Hash())
 			default:
 				announce[to] = append(announce[to], tx.Hash())
@@ -255,14 +256,14 @@ func (p *Pool) spreadAll(txs []*types.Transaction) {
 		}
 	}
 	for _, to := range peers {
-		if dropped := to.tell(send[to], announce[to]); dropped > 0 {
+		if dropped := to.enqueue(send[to], announce[to]); dropped > 0 {
 			p.metrics.dropped.WithLabelValues(droppedOutgoing).Add(float64(dropped))
 		}
 	}
 }
 
-// tellAll announces what can be executed now to a new peer, then tells it the news, until it is gone.
-func (p *Pool) tellAll(ctx context.Context, peer *peer) {
+// serveOutgoing announces the executable transactions to a new peer, then sends it new ones until it disconnects.
+func (p *Pool) serveOutgoing(ctx context.Context, peer *peer) {
 	if at := p.at.Load(); at != nil {
 		pending, _ := at.legacy.Pending(txpool.PendingFilter{})
 		var hashes []common.Hash
@@ -271,7 +272,7 @@ func (p *Pool) tellAll(ctx context.Context, peer *peer) {
 				hashes = append(hashes, tx.Hash)
 			}
 		}
-		peer.tell(nil, peer.known.add(hashes...))
+		peer.enqueue(nil, peer.known.add(hashes...))
 	}
 	for {
 		select {
@@ -281,18 +282,18 @@ func (p *Pool) tellAll(ctx context.Context, peer *peer) {
 		case <-ctx.Done():
 			return
 		}
-		send, announce := peer.told()
-		if p.sendWhole(ctx, peer, send) != nil || p.sendHashes(ctx, peer, announce) != nil {
-			return // the connection is over
+		send, announce := peer.drain()
+		if p.sendFull(ctx, peer, send) != nil || p.sendHashes(ctx, peer, announce) != nil {
+			return // the connection has ended
 		}
 	}
 }
 
-func (p *Pool) sendWhole(ctx context.Context, peer *peer, hashes []common.Hash) error {
+func (p *Pool) sendFull(ctx context.Context, peer *peer, hashes []common.Hash) error {
 	var txs []*types.Transaction
 	var size uint64
 	for i, hash := range hashes {
-		if tx := p.Get(hash); tx != nil { // else it left the pool
+		if tx := p.Get(hash); tx != nil { // otherwise it has left the pool
 			txs, size = append(txs, tx), size+tx.Size()
 		}
 		if len(txs) == 0 || i < len(hashes)-1 && size < maxPacket {
@@ -311,16 +312,16 @@ func (p *Pool) sendHashes(ctx context.Context, peer *peer, hashes []common.Hash)
 		n := min(len(hashes), maxPacket/common.HashLength)
 		var kinds []byte
 		var sizes []uint32
-		var there []common.Hash
+		var present []common.Hash
 		for _, hash := range hashes[:n] {
-			if meta := p.metadata(hash); meta != nil { // else it left the pool
-				kinds, sizes, there = append(kinds, meta.Type), append(sizes, uint32(meta.Size)), append(there, hash)
+			if meta := p.metadata(hash); meta != nil { // otherwise it has left the pool
+				kinds, sizes, present = append(kinds, meta.Type), append(sizes, uint32(meta.Size)), append(present, hash)
 			}
 		}
-		if hashes = hashes[n:]; len(there) == 0 {
+		if hashes = hashes[n:]; len(present) == 0 {
 			continue
 		}
-		if err := peer.AnnounceTransactions(ctx, kinds, sizes, there); err != nil {
+		if err := peer.AnnounceTransactions(ctx, kinds, sizes, present); err != nil {
 			return fmt.Errorf("announce transactions: %w", err)
 		}
 	}

@@ -15,7 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 )
 
-// fakePeer records what it is told and gives the transactions that it has.
+// fakePeer records what is sent to it and serves the transactions that it has.
 type fakePeer struct {
 	id   string
 	old  bool // speaks eth/66
@@ -115,7 +115,7 @@ func (p *fakePeer) wasSent(tx *types.Transaction) bool {
 	return slices.Contains(p.sent, tx.Hash())
 }
 
-func (p *fakePeer) wasTold(tx *types.Transaction) bool {
+func (p *fakePeer) wasAnnounced(tx *types.Transaction) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return slices.Contains(p.announced, tx.Hash())
@@ -125,11 +125,11 @@ func (n *node) announce(p *fakePeer, tx *types.Transaction, kind byte, size uint
 	n.Announced(p.id, []byte{kind}, []uint32{uint32(size)}, []common.Hash{tx.Hash()})
 }
 
-// TestPropagation: plain transactions go whole to the square root of the peers, which are the same
+// TestPropagation: plain transactions go in full to the square root of the peers, which are the same
 // for all transactions of a sender; the others hear their hashes, as of those with blobs and of
 // large ones all do. The one it came from hears nothing.
 func TestPropagation(t *testing.T) {
-	n := startPool(t, newWorld(t))
+	n := startPool(t, newChainWorld(t))
 	n.settle()
 	held := plain(keys[6], 0)
 	if err := n.send(held); err != nil {
@@ -139,28 +139,28 @@ func TestPropagation(t *testing.T) {
 	for i := range 9 {
 		p := n.join(fmt.Sprint("peer", i))
 		peers = append(peers, p)
-		eventually(t, "a new peer hears what is in the pool", func() bool { return p.wasTold(held) || p.wasSent(held) })
+		eventually(t, "a new peer gets the transactions of the pool", func() bool { return p.wasAnnounced(held) || p.wasSent(held) })
 	}
-	count := func(tx *types.Transaction) (sent, told int) {
+	count := func(tx *types.Transaction) (sent, announced int) {
 		for _, p := range peers {
 			if p.wasSent(tx) {
 				sent++
 			}
-			if p.wasTold(tx) {
-				told++
+			if p.wasAnnounced(tx) {
+				announced++
 			}
 		}
-		return sent, told
+		return sent, announced
 	}
-	expect := func(what string, tx *types.Transaction, wantSent, wantTold int) {
+	expect := func(what string, tx *types.Transaction, wantSent, wantAnnounced int) {
 		t.Helper()
-		eventually(t, fmt.Sprintf("%s goes to %d whole, to %d by hash", what, wantSent, wantTold), func() bool {
-			sent, told := count(tx)
-			return sent == wantSent && told == wantTold
+		eventually(t, fmt.Sprintf("%s goes to %d in full, to %d by hash", what, wantSent, wantAnnounced), func() bool {
+			sent, announced := count(tx)
+			return sent == wantSent && announced == wantAnnounced
 		})
 	}
 	small, second := plain(keys[0], 0), plain(keys[0], 1)
-	large := plain(keys[0], 2, func(tx *types.DynamicFeeTx) { tx.Data, tx.Gas = make([]byte, maxWhole), 1_000_000 })
+	large := plain(keys[0], 2, func(tx *types.DynamicFeeTx) { tx.Data, tx.Gas = make([]byte, maxFullSize), 1_000_000 })
 	blobs := blobTx(keys[1], 0)
 	for _, tx := range []*types.Transaction{small, second, large, blobs} {
 		if err := n.send(tx); err != nil {
@@ -183,17 +183,17 @@ func TestPropagation(t *testing.T) {
 	gossiped := plain(keys[2], 0)
 	n.Received(peers[4].id, []*types.Transaction{gossiped})
 	eventually(t, "the others hear of it", func() bool {
-		sent, told := count(gossiped)
-		return sent+told == 8
+		sent, announced := count(gossiped)
+		return sent+announced == 8
 	})
-	if peers[4].wasSent(gossiped) || peers[4].wasTold(gossiped) {
+	if peers[4].wasSent(gossiped) || peers[4].wasAnnounced(gossiped) {
 		t.Error("it came back to where it came from")
 	}
 	late := n.join("late")
-	eventually(t, "a new peer hears what is in the pool", func() bool {
-		return late.wasTold(small) && late.wasTold(second) && late.wasTold(large) && (late.wasTold(gossiped) || late.wasSent(gossiped))
+	eventually(t, "a new peer gets the transactions of the pool", func() bool {
+		return late.wasAnnounced(small) && late.wasAnnounced(second) && late.wasAnnounced(large) && (late.wasAnnounced(gossiped) || late.wasSent(gossiped))
 	})
-	if late.wasTold(blobs) {
+	if late.wasAnnounced(blobs) {
 		t.Error("a new peer hears of blobs") // go-ethereum does not tell, either
 	}
 }
@@ -201,7 +201,7 @@ func TestPropagation(t *testing.T) {
 // TestAnnounced: what peers announce is fetched, once, and what is not as announced has
 // consequences.
 func TestAnnounced(t *testing.T) {
-	n := startPool(t, newWorld(t))
+	n := startPool(t, newChainWorld(t))
 	n.settle()
 	good, blobs := plain(keys[0], 0), blobTx(keys[1], 0)
 	wrongSize, wrongKind, absent := plain(keys[2], 0), plain(keys[3], 0), plain(keys[4], 0)
@@ -233,9 +233,9 @@ func TestAnnounced(t *testing.T) {
 	n.Announced("a", []byte{2}, []uint32{100}, []common.Hash{{1}}) // nothing happens
 }
 
-// TestAnnounced66: over eth/66 hashes come without types and sizes, and nobody hears of blobs.
+// TestAnnounced66: over eth/66 hashes come without types and sizes, and blob transactions are not announced.
 func TestAnnounced66(t *testing.T) {
-	n := startPool(t, newWorld(t))
+	n := startPool(t, newChainWorld(t))
 	n.settle()
 	tx, absent := plain(keys[0], 0), plain(keys[2], 0)
 	p := &fakePeer{id: "old", old: true, gone: make(chan struct{}), has: map[common.Hash]*types.Transaction{tx.Hash(): tx}, sizes: make(map[common.Hash]uint32)}
@@ -251,14 +251,14 @@ func TestAnnounced66(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, "it hears of others", func() bool { return p.wasSent(last) })
-	if p.wasTold(blobs) || p.wasDropped() {
+	if p.wasAnnounced(blobs) || p.wasDropped() {
 		t.Error("it hears of blobs, or is dropped")
 	}
 }
 
 // TestAnnouncedEarly: what is announced while the pools are being opened is fetched when they are.
 func TestAnnouncedEarly(t *testing.T) {
-	w := newWorld(t)
+	w := newChainWorld(t)
 	dir := t.TempDir()
 	at := func(c *Config) { c.BlobDir = dir }
 	n := startPool(t, w, at)
@@ -288,7 +288,7 @@ func TestAnnouncedEarly(t *testing.T) {
 
 // TestBadProofs: who gives blobs with wrong proofs is dropped, and the transaction comes from another.
 func TestBadProofs(t *testing.T) {
-	n := startPool(t, newWorld(t))
+	n := startPool(t, newChainWorld(t))
 	n.settle()
 	good := blobTx(keys[0], 0)
 	sidecar := good.BlobTxSidecar().Copy()
@@ -311,7 +311,7 @@ func TestBadProofs(t *testing.T) {
 
 // TestMined: announcements of what was just included are not followed.
 func TestMined(t *testing.T) {
-	w := newWorld(t)
+	w := newChainWorld(t)
 	n := startPool(t, w)
 	n.settle()
 	tx := plain(keys[0], 0)
@@ -329,9 +329,9 @@ func TestMined(t *testing.T) {
 }
 
 // TestUnavailableGossip: transactions of peers whose senders' accounts cannot be read are forgotten,
-// nobody is blamed, and other peers are not kept waiting.
+// no peer is dropped, and other peers are not kept waiting.
 func TestUnavailableGossip(t *testing.T) {
-	n := startPool(t, newWorld(t))
+	n := startPool(t, newChainWorld(t))
 	n.settle()
 	n.net.set(-1, nil)
 	p := n.join("p")
@@ -339,26 +339,26 @@ func TestUnavailableGossip(t *testing.T) {
 	n.Received("p", []*types.Transaction{tx})
 	eventually(t, "it is looked at", func() bool { return testutil.ToFloat64(n.metrics.unavailable) > 0 })
 	if n.Has(tx.Hash()) || p.wasDropped() {
-		t.Error("it is there, or somebody is blamed")
+		t.Error("it is pooled, or a peer was dropped")
 	}
 	n.net.set(0, nil)
 	n.Received("p", []*types.Transaction{tx})
 	eventually(t, "it comes again", func() bool { return n.Has(tx.Hash()) })
 }
 
-// TestBounds: neither a flood nor a slow peer makes us hold more than we may.
+// TestBounds: neither a flood nor a slow peer exceeds the bounds of memory.
 func TestBounds(t *testing.T) {
-	n := startPool(t, newWorld(t))
+	n := startPool(t, newChainWorld(t))
 	n.settle()
 	hold := make(chan struct{})
-	n.net.set(0, hold) // nothing is looked at to the end
+	n.net.set(0, hold) // no transaction is added
 	n.join("flood")
 	large := plain(keys[0], 0, func(tx *types.DynamicFeeTx) { tx.Data, tx.Gas = make([]byte, 100_000), 8_000_000 })
 	for range 100 {
 		n.Received("flood", []*types.Transaction{large})
 	}
-	if held := n.peers.bytes.Load(); held > maxIncoming {
-		t.Errorf("%d bytes held", held)
+	if queued := n.peers.bytes.Load(); queued > maxIncoming {
+		t.Errorf("%d bytes queued", queued)
 	}
 	if testutil.ToFloat64(n.metrics.dropped.WithLabelValues(droppedIncoming)) == 0 {
 		t.Error("nothing dropped")
@@ -366,30 +366,30 @@ func TestBounds(t *testing.T) {
 	close(hold)
 	eventually(t, "all is looked at", func() bool { return n.peers.bytes.Load() == 0 })
 
-	l := newLedger(common.Hash{1}) // peers leave room for users
-	for i := range maxHeld / 2 {
+	l := newAccountCache(common.Hash{1}) // peers leave room for users
+	for i := range maxAccounts / 2 {
 		l.put(common.BigToAddress(big.NewInt(int64(i))), nil)
 	}
-	unknown := n.read(t.Context(), reading{states: n.net, slots: n.reads}, l, []common.Address{addr(keys[0])})
+	unknown := n.read(t.Context(), accountSource{states: n.net, limit: n.reads}, l, []common.Address{addr(keys[0])})
 	if err := unknown[addr(keys[0])]; !errors.Is(err, ErrUnavailable) || !strings.Contains(err.Error(), "too many senders") {
 		t.Errorf("a peer's account beyond the limit: %v", err)
 	}
-	unknown = n.read(t.Context(), reading{states: n.net}, l, []common.Address{addr(keys[0])})
+	unknown = n.read(t.Context(), accountSource{states: n.net}, l, []common.Address{addr(keys[0])})
 	if err := unknown[addr(keys[0])]; err == nil || strings.Contains(err.Error(), "too many senders") {
 		t.Errorf("a user's account: %v", err) // there is no such root
 	}
 
 	slow := newPeer(&fakePeer{id: "slow"})
-	hashes := make([]common.Hash, 3*maxTelling)
-	if dropped := slow.tell(hashes, hashes[:10]); dropped != 2*maxTelling {
+	hashes := make([]common.Hash, 3*maxQueued)
+	if dropped := slow.enqueue(hashes, hashes[:10]); dropped != 2*maxQueued {
 		t.Errorf("%d dropped", dropped)
 	}
 	known := newRecent(100)
 	for i := range 1000 {
 		known.add(common.Hash{byte(i), byte(i >> 8)})
 	}
-	if held := len(known.young) + len(known.old); held > 100 || held < 50 {
-		t.Errorf("%d hashes remembered", held)
+	if n := len(known.young) + len(known.old); n > 100 || n < 50 {
+		t.Errorf("%d hashes remembered", n)
 	}
 	if !known.has(common.Hash{231, 3}) || known.has(common.Hash{1}) {
 		t.Error("it does not remember the newest, or not forget the oldest")
@@ -398,7 +398,7 @@ func TestBounds(t *testing.T) {
 
 // TestSlowPeer: one peer that takes nothing keeps no other from hearing.
 func TestSlowPeer(t *testing.T) {
-	n := startPool(t, newWorld(t))
+	n := startPool(t, newChainWorld(t))
 	n.settle()
 	stuck := &fakePeer{id: "stuck", gone: make(chan struct{}), slow: make(chan struct{}), sizes: make(map[common.Hash]uint32)}
 	n.Join(stuck)
@@ -407,12 +407,12 @@ func TestSlowPeer(t *testing.T) {
 		t.Fatal(err)
 	}
 	quick := n.join("quick")
-	eventually(t, "the quick one hears", func() bool { return quick.wasTold(first) || quick.wasSent(first) })
+	eventually(t, "the quick one hears", func() bool { return quick.wasAnnounced(first) || quick.wasSent(first) })
 	for i := range uint64(5) {
 		if err := n.send(plain(keys[1], i)); err != nil {
 			t.Fatal(err)
 		}
 	}
 	close(stuck.slow)
-	eventually(t, "the slow one hears in the end", func() bool { return stuck.wasTold(first) || stuck.wasSent(first) })
+	eventually(t, "the slow one hears in the end", func() bool { return stuck.wasAnnounced(first) || stuck.wasSent(first) })
 }

@@ -13,16 +13,16 @@ import (
 )
 
 const (
-	// knownKept is how many hashes are remembered of a peer. One that is forgotten is told again.
-	knownKept = 1 << 14
-	// maxTelling is how many hashes may wait to be told to a peer, of each kind; the oldest are
-	// dropped (go-ethereum's value).
-	maxTelling = 4096
+	// maxKnown is the number of hashes that are remembered per peer. A forgotten one may be sent again.
+	maxKnown = 1 << 14
+	// maxQueued is the number of hashes that may wait to be sent to a peer, of each kind; the oldest
+	// are dropped (go-ethereum's value).
+	maxQueued = 4096
 	// maxPacket is the size in bytes at which a message of transactions or hashes is closed
 	// (go-ethereum's value).
 	maxPacket = 100 << 10
-	// maxIncoming bounds the bytes of a peer's transactions that wait to be looked at, and
-	// maxIncomingTotal those of all peers. A message of any size fits where nothing waits.
+	// maxIncoming bounds the bytes of a peer's transactions that wait to be added, and
+	// maxIncomingTotal those of all peers. A message of any size fits into an empty queue.
 	maxIncoming      = 2 << 20
 	maxIncomingTotal = 16 << 20
 	// maxIncomingMessages bounds their number, and maxAnnouncements that of announcements that wait.
@@ -30,7 +30,7 @@ const (
 	maxAnnouncements    = 4
 )
 
-// Peer is one connection to another node; *p2p.Peer has it all.
+// Peer is one connection to another node; *p2p.Peer implements it.
 type Peer interface {
 	ID() string
 	Version() uint // of eth
@@ -39,30 +39,29 @@ type Peer interface {
 	Exchanges
 }
 
-// Exchanges are what goes over a connection. They end with ctx or the connection.
+// Exchanges are the messages of a connection. They end with ctx or the connection.
 type Exchanges interface {
 	PooledTransactions(ctx context.Context, hashes []common.Hash) ([]*types.Transaction, error)
 	SendTransactions(ctx context.Context, txs []*types.Transaction) error
 	AnnounceTransactions(ctx context.Context, kinds []byte, sizes []uint32, hashes []common.Hash) error
 }
 
-// announcement is what a peer says that it has.
+// announcement is the list of transactions that a peer announced.
 type announcement struct {
 	kinds  []byte // nil over eth/66, as sizes
 	sizes  []uint32
 	hashes []common.Hash
 }
 
-// peer is what the pool knows of a connection.
+// peer is the state of one connection.
 type peer struct {
 	Peer
 	known    *recent
 	incoming chan []*types.Transaction
 	bytes    atomic.Int64  // in incoming
-	signal   chan struct{} // capacity 1: there is something to tell
+	signal   chan struct{} // capacity 1: something is queued
 
-	// announcements are those that the fetcher cannot take: over eth/66, or while the pools are being
-	// opened.
+	// announcements are those that the fetcher cannot take: over eth/66, or while the pools open.
 	announcements chan announcement
 
 	mu       sync.Mutex
@@ -72,17 +71,17 @@ type peer struct {
 
 func newPeer(p Peer) *peer {
 	return &peer{
-		Peer: p, known: newRecent(knownKept), signal: make(chan struct{}, 1),
+		Peer: p, known: newRecent(maxKnown), signal: make(chan struct{}, 1),
 		incoming: make(chan []*types.Transaction, maxIncomingMessages), announcements: make(chan announcement, maxAnnouncements),
 	}
 }
 
-// tell queues hashes to be sent whole or announced; it returns how many others were dropped.
-func (p *peer) tell(send, announce []common.Hash) (dropped int) {
+// enqueue queues hashes to be sent in full or announced. It returns how many older ones were dropped.
+func (p *peer) enqueue(send, announce []common.Hash) (dropped int) {
 	p.mu.Lock()
 	p.send, p.announce = append(p.send, send...), append(p.announce, announce...)
 	for _, queue := range []*[]common.Hash{&p.send, &p.announce} {
-		if over := len(*queue) - maxTelling; over > 0 {
+		if over := len(*queue) - maxQueued; over > 0 {
 			*queue = slices.Delete(*queue, 0, over)
 			dropped += over
 		}
@@ -90,13 +89,13 @@ func (p *peer) tell(send, announce []common.Hash) (dropped int) {
 	p.mu.Unlock()
 	select {
 	case p.signal <- struct{}{}:
-	default: // it is about to look
+	default: // already signalled
 	}
 	return dropped
 }
 
-// told takes all that is to be told.
-func (p *peer) told() (send, announce []common.Hash) {
+// drain takes all queued hashes.
+func (p *peer) drain() (send, announce []common.Hash) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	send, announce = p.send, p.announce
@@ -104,7 +103,7 @@ func (p *peer) told() (send, announce []common.Hash) {
 	return send, announce
 }
 
-// peerSet is the peers that joined. Their goroutines belong to run.
+// peerSet is the set of connected peers. Run owns their goroutines.
 type peerSet struct {
 	bytes atomic.Int64 // in incoming, of all peers
 
@@ -112,7 +111,7 @@ type peerSet struct {
 	members map[string]*peer
 	start   func(*peer) // nil before and after run
 	tasks   sync.WaitGroup
-	serve   func(context.Context, *peer) // what is run for each peer until it is gone
+	serve   func(context.Context, *peer) // runs for each peer until it disconnects
 }
 
 // run serves the peers until ctx ends.
@@ -143,7 +142,7 @@ func (s *peerSet) join(p *peer) {
 	}
 }
 
-// leave forgets a peer; false if it was not there.
+// leave removes a peer. It returns false if it was not in the set.
 func (s *peerSet) leave(id string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -168,12 +167,12 @@ func (s *peerSet) all() []*peer {
 	return list
 }
 
-// choice picks, for each sender, those peers that get its transactions whole: always the same ones
-// for one sender, so that its nonces arrive in order, and others for another.
-type choice struct{ seed maphash.Seed }
+// fullRecipients selects the peers that get the transactions of a sender in full: always the same ones for one
+// sender, so that its nonces arrive in order, and others for another sender.
+type fullRecipients struct{ seed maphash.Seed }
 
-// of returns the square root of peers, rounded up, as go-ethereum does.
-func (c choice) of(peers []*peer, sender common.Address) map[*peer]bool {
+// pick returns the square root of the number of peers, rounded up, as go-ethereum does.
+func (c fullRecipients) pick(peers []*peer, sender common.Address) map[*peer]bool {
 	score := make(map[*peer]uint64, len(peers))
 	for _, p := range peers {
 		score[p] = maphash.Comparable(c.seed, [2]string{p.ID(), string(sender[:])})

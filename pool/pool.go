@@ -22,75 +22,75 @@ import (
 )
 
 const (
-	// newsQueue is how many events of go-ethereum's pools may wait to be passed on.
-	newsQueue = 1024
-	// minedKept is for how many mined transactions their announcements are ignored: about half
-	// an hour of them, as in go-ethereum's fetcher.
-	minedKept = 1 << 15
+	// addedQueue is how many events of go-ethereum's pools may wait to be broadcast.
+	addedQueue = 1024
+	// maxMined is the number of mined transactions whose announcements are ignored: about half an
+	// hour of them, as in go-ethereum's fetcher.
+	maxMined = 1 << 15
 )
 
 // Pool is the transaction pool of a node. Run drives it; the other methods may be called at any time,
 // concurrently.
 type Pool struct {
-	cfg      Config
-	log      *slog.Logger
-	metrics  *poolMetrics
-	signer   types.Signer
-	reserver *txpool.ReservationTracker        // makes an account belong to one of the two pools
-	fetcher  atomic.Pointer[fetcher.TxFetcher] // nil until Run
-	peers    peerSet
-	choice   choice
-	mined    *recent             // hashes
-	reads    *semaphore.Weighted // accounts being read for other than users
-	proving  *semaphore.Weighted // blob transactions being verified, which takes much computing
-	wake     chan struct{}       // capacity 1: there is a reason to look at the head
-	stood    chan struct{}       // closed when the pool stands on its first head
-	opened   chan struct{}       // closed when it stands with both pools for the first time
-	news     chan core.NewTxsEvent
+	cfg            Config
+	log            *slog.Logger
+	metrics        *poolMetrics
+	signer         types.Signer
+	reserver       *txpool.ReservationTracker        // assigns an account to one of the two pools
+	fetcher        atomic.Pointer[fetcher.TxFetcher] // nil until Run
+	peers          peerSet
+	fullRecipients fullRecipients
+	mined          *recent             // hashes
+	reads          *semaphore.Weighted // limits concurrent reads of accounts for peers
+	proving        *semaphore.Weighted // limits the concurrent verification of blobs, which is expensive
+	wake           chan struct{}       // capacity 1: the follower should check the head
+	started        chan struct{}       // closed when the pool is on its first head
+	opened         chan struct{}       // closed when both pools are open for the first time
+	added          chan core.NewTxsEvent
 
-	// mu is held for reading while transactions enter the pools and for writing while the pools
-	// move to another head; never while an account is read. at changes under it, and may be
-	// loaded without it by whoever only looks.
+	// mu is read-locked while transactions are added and write-locked while the pools move to
+	// another head; it is not locked while an account is read. at changes under it; reads of
+	// the pools may load at without it.
 	mu sync.RWMutex
-	at atomic.Pointer[standing] // nil before the first head
+	at atomic.Pointer[headPools] // nil before the first head
 
 	senders senders
 }
 
-// standing is the pool on one head.
-type standing struct {
-	head   *types.Header
-	ledger *ledger
-	legacy *legacypool.LegacyPool
-	blob   *blobpool.BlobPool // nil while it is being opened
+// headPools are the pools on one head.
+type headPools struct {
+	head     *types.Header
+	accounts *accountCache
+	legacy   *legacypool.LegacyPool
+	blob     *blobpool.BlobPool // nil until it is open
 }
 
-// pools are those that are open.
-func (s *standing) pools() []txpool.SubPool {
+// pools returns the open pools.
+func (s *headPools) pools() []txpool.SubPool {
 	if s.blob == nil {
 		return []txpool.SubPool{s.legacy}
 	}
 	return []txpool.SubPool{s.legacy, s.blob}
 }
 
-// New makes a pool. It opens and starts nothing.
+// New returns a pool. It opens and starts nothing.
 func New(cfg Config) *Pool {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	p := &Pool{
-		cfg:      cfg,
-		log:      cfg.Log,
-		signer:   types.LatestSigner(cfg.Chain.Config()),
-		reserver: txpool.NewReservationTracker(),
-		mined:    newRecent(minedKept),
-		choice:   choice{maphash.MakeSeed()},
-		reads:    semaphore.NewWeighted(maxReads),
-		proving:  semaphore.NewWeighted(1),
-		wake:     make(chan struct{}, 1),
-		opened:   make(chan struct{}),
-		stood:    make(chan struct{}),
-		news:     make(chan core.NewTxsEvent, newsQueue),
+		cfg:            cfg,
+		log:            cfg.Log,
+		signer:         types.LatestSigner(cfg.Chain.Config()),
+		reserver:       txpool.NewReservationTracker(),
+		mined:          newRecent(maxMined),
+		fullRecipients: fullRecipients{maphash.MakeSeed()},
+		reads:          semaphore.NewWeighted(maxReads),
+		proving:        semaphore.NewWeighted(1),
+		wake:           make(chan struct{}, 1),
+		opened:         make(chan struct{}),
+		started:        make(chan struct{}),
+		added:          make(chan core.NewTxsEvent, addedQueue),
 	}
 	p.metrics = newMetrics(cfg.Registerer, p.Stats)
 	p.peers.serve = p.serve
@@ -108,17 +108,17 @@ func (p *Pool) Run(ctx context.Context) error {
 	fetcher := p.newFetcher(ctx)
 	fetcher.Start()
 	p.fetcher.Store(fetcher)
-	f := &follower{Pool: p, whole: sync.OnceFunc(func() { close(p.opened) })}
+	f := &follower{Pool: p, markOpened: sync.OnceFunc(func() { close(p.opened) })}
 	group.Go(func() error { return p.watch(ctx, heads) })
 	group.Go(func() error { return f.run(ctx) })
-	group.Go(func() error { return p.spread(ctx) })
+	group.Go(func() error { return p.broadcast(ctx) })
 	group.Go(func() error { return p.peers.run(ctx) })
 	err := group.Wait()
 	fetcher.Stop()
 	return errors.Join(err, f.close())
 }
 
-// watch drains news of heads, so that the importer never waits.
+// watch drains head events, so that the importer never waits.
 func (p *Pool) watch(ctx context.Context, heads <-chan chain.HeadEvent) error {
 	for {
 		select {
@@ -128,39 +128,39 @@ func (p *Pool) watch(ctx context.Context, heads <-chan chain.HeadEvent) error {
 					p.mined.add(tx.Hash())
 				}
 			}
-			p.look()
+			p.wakeUp()
 		case <-ctx.Done():
 			return nil
 		}
 	}
 }
 
-// look makes the pool look at the head soon.
-func (p *Pool) look() {
+// wakeUp makes the follower check the head.
+func (p *Pool) wakeUp() {
 	select {
 	case p.wake <- struct{}{}:
-	default: // it is about to
+	default: // already signalled
 	}
 }
 
-// ready returns where the pool stands; it waits for the first head, if the node has it.
-func (p *Pool) ready(ctx context.Context) (*standing, error) {
+// ready returns the pools on their head. It waits for the first head if the node has one.
+func (p *Pool) ready(ctx context.Context) (*headPools, error) {
 	if at := p.at.Load(); at != nil {
 		return at, nil
 	}
 	if !p.cfg.Ready() {
 		return nil, ErrNotReady
 	}
-	p.look()
+	p.wakeUp()
 	select {
-	case <-p.stood:
+	case <-p.started:
 		return p.at.Load(), nil
 	case <-ctx.Done():
 		return nil, ErrNotReady
 	}
 }
 
-// subscribe makes a pool's new transactions known to spread.
+// subscribe sends new transactions of a pool to broadcast.
 func (p *Pool) subscribe(pool txpool.SubPool) event.Subscription {
-	return pool.SubscribeTransactions(p.news, false)
+	return pool.SubscribeTransactions(p.added, false)
 }

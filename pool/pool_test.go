@@ -19,7 +19,7 @@ import (
 
 // TestSend: what users send is judged by the state of the head, which is fetched.
 func TestSend(t *testing.T) {
-	n := startPool(t, newWorld(t))
+	n := startPool(t, newChainWorld(t))
 	tx := plain(keys[0], 0)
 	tooMuch := func(tx *types.DynamicFeeTx) { tx.Value = new(big.Int).Mul(big.NewInt(2000), big.NewInt(params.Ether)) }
 	noTip := func(tx *types.DynamicFeeTx) { tx.GasTipCap = new(big.Int) }
@@ -67,7 +67,7 @@ func TestSend(t *testing.T) {
 // TestNotReady: a node that is not at the head knows nothing to judge by.
 func TestNotReady(t *testing.T) {
 	ready := false
-	n := startPool(t, newWorld(t), func(c *Config) { c.Ready = func() bool { return ready } })
+	n := startPool(t, newChainWorld(t), func(c *Config) { c.Ready = func() bool { return ready } })
 	if err := n.send(plain(keys[0], 0)); !errors.Is(err, ErrNotReady) {
 		t.Errorf("send: %v", err)
 	}
@@ -79,10 +79,10 @@ func TestNotReady(t *testing.T) {
 	}
 }
 
-// TestEveryFailedFetch fails the k-th fetch, for every k: what is said about a transaction is
+// TestEveryFailedFetch fails the k-th fetch, for every k: the answer about a transaction is
 // true, or that it cannot be known. A missing node is never an empty account.
 func TestEveryFailedFetch(t *testing.T) {
-	w := newWorld(t)
+	w := newChainWorld(t)
 	for _, test := range []struct {
 		name string
 		tx   *types.Transaction
@@ -91,7 +91,7 @@ func TestEveryFailedFetch(t *testing.T) {
 		{"rich", plain(keys[0], 0), nil},
 		{"rich, later", plain(keys[0], 3), nil},
 		{"poor", plain(poorKey, 0), core.ErrInsufficientFunds},
-		{"nobody", plain(makeKeys(20)[19], 0), core.ErrInsufficientFunds},
+		{"no account", plain(makeKeys(20)[19], 0), core.ErrInsufficientFunds},
 		{"blobs", blobTx(keys[1], 0), nil},
 	} {
 		failures := 0
@@ -128,7 +128,7 @@ func TestEveryFailedFetch(t *testing.T) {
 
 // TestNoLockAcrossFetch: while one account is waited for, everything else goes on.
 func TestNoLockAcrossFetch(t *testing.T) {
-	w := newWorld(t)
+	w := newChainWorld(t)
 	n := startPool(t, w)
 	n.settle()
 	if err := n.send(plain(keys[0], 0)); err != nil {
@@ -163,9 +163,9 @@ func TestNoLockAcrossFetch(t *testing.T) {
 	}
 }
 
-// TestUnavailableInTime: a user hears that the state is not there, and not longer than he waits.
+// TestUnavailableInTime: a user gets the error that the state is unavailable before the deadline.
 func TestUnavailableInTime(t *testing.T) {
-	n := startPool(t, newWorld(t))
+	n := startPool(t, newChainWorld(t))
 	n.settle()
 	n.net.set(0, make(chan struct{}))
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
@@ -179,7 +179,7 @@ func TestUnavailableInTime(t *testing.T) {
 // TestBlobsSurvive: blob transactions on disk are there again after a restart, whatever happens to
 // reads of their senders' accounts while the pool opens.
 func TestBlobsSurvive(t *testing.T) {
-	w := newWorld(t)
+	w := newChainWorld(t)
 	dir := filepath.Join(t.TempDir(), "blobpool")
 	at := func(c *Config) { c.BlobDir = dir }
 	tx := blobTx(keys[0], 0)
@@ -192,7 +192,7 @@ func TestBlobsSurvive(t *testing.T) {
 
 	n = startPool(t, w, at) // stopped while it waits for the sender's account
 	n.net.set(0, make(chan struct{}))
-	n.look()
+	n.wakeUp()
 	eventually(t, "the account is asked for", func() bool { return n.net.count() > 0 })
 	if err := n.send(blobTx(keys[1], 0)); !errors.Is(err, ErrUnavailable) {
 		t.Errorf("while it opens: %v", err)
@@ -227,18 +227,18 @@ func TestBadBlobDir(t *testing.T) {
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	w := newWorld(t)
+	w := newChainWorld(t)
 	p := New(Config{Chain: w, Users: newNetwork(w), Peers: newNetwork(w), Ready: func() bool { return true }, BlobDir: file})
-	p.look()
+	p.wakeUp()
 	if err := p.Run(t.Context()); err == nil || !strings.Contains(err.Error(), file) {
 		t.Errorf("got %v", err)
 	}
 }
 
 // TestFollowing: the pool moves with the head; what was included leaves, what was dropped comes back,
-// and nothing is fetched for that but what nobody holds.
+// and only missing nodes are fetched for it.
 func TestFollowing(t *testing.T) {
-	w := newWorld(t)
+	w := newChainWorld(t)
 	n := startPool(t, w)
 	n.net.keep = true
 	n.settle()
@@ -277,15 +277,15 @@ func TestFollowing(t *testing.T) {
 	if !n.Has(plain(keys[5], 0).Hash()) {
 		t.Error("a dropped transaction that was never in the pool is not there")
 	}
-	if at := n.at.Load(); at.ledger.missed.Load() {
+	if at := n.at.Load(); at.accounts.missed.Load() {
 		t.Error("an account was looked up that was not read")
 	}
 }
 
-// TestJump: after a pivot the blocks between are not held; the pool stands on the new head with
+// TestJump: after a pivot the blocks between are not stored; the pool is on the new head with
 // what is still good.
 func TestJump(t *testing.T) {
-	w := newWorld(t)
+	w := newChainWorld(t)
 	n := startPool(t, w, func(c *Config) { c.BlobDir = t.TempDir() })
 	n.settle()
 	txs := []*types.Transaction{plain(keys[0], 0), plain(keys[1], 0), blobTx(keys[2], 0), blobTx(keys[3], 0)}
@@ -307,7 +307,7 @@ func TestJump(t *testing.T) {
 			t.Errorf("nonce %d: %d", i, got)
 		}
 	}
-	if err := n.send(plain(keys[2], 1)); err != nil { // is nobody's any more
+	if err := n.send(plain(keys[2], 1)); err != nil { // its account is gone
 		t.Errorf("a plain transaction where blobs were: %v", err)
 	}
 }
@@ -315,7 +315,7 @@ func TestJump(t *testing.T) {
 // TestStaysBehind: when the accounts of its senders cannot be read under a new head, the pool stays
 // on the old one and forgets nothing.
 func TestStaysBehind(t *testing.T) {
-	w := newWorld(t)
+	w := newChainWorld(t)
 	n := startPool(t, w)
 	n.settle()
 	tx := plain(keys[0], 0)
@@ -338,9 +338,9 @@ func TestStaysBehind(t *testing.T) {
 	}
 }
 
-// TestGapped: a blob transaction that waits for another keeps its sender's account in the ledger.
+// TestGapped: a blob transaction that waits for another keeps its sender's account in the account cache.
 func TestGapped(t *testing.T) {
-	w := newWorld(t)
+	w := newChainWorld(t)
 	n := startPool(t, w)
 	n.settle()
 	for nonce := range uint64(10) { // it may wait for one, once it has ten
@@ -353,7 +353,7 @@ func TestGapped(t *testing.T) {
 	}
 	w.extend()
 	n.settle()
-	if n.at.Load().ledger.missed.Load() {
+	if n.at.Load().accounts.missed.Load() {
 		t.Error("its sender was forgotten")
 	}
 	if err := n.send(early); err != nil {
@@ -364,23 +364,23 @@ func TestGapped(t *testing.T) {
 	}
 }
 
-// TestLedgerMiss: if a pool looked up an account that was not read, what it said does not count, and
+// TestUnreadAccount: if a pool reads an account that is not in the cache, its decision does not count, and
 // it looks again.
-func TestLedgerMiss(t *testing.T) {
-	n := startPool(t, newWorld(t))
+func TestUnreadAccount(t *testing.T) {
+	n := startPool(t, newChainWorld(t))
 	n.settle()
 	at := n.at.Load()
-	statedb, err := at.ledger.state()
+	statedb, err := at.accounts.state()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if statedb.GetNonce(common.Address{1}) != 0 || !at.ledger.missed.Load() {
+	if statedb.GetNonce(common.Address{1}) != 0 || !at.accounts.missed.Load() {
 		t.Fatal("no miss")
 	}
 	if err := n.send(plain(keys[0], 0)); err != nil && !errors.Is(err, ErrUnavailable) {
 		t.Errorf("got %v", err)
 	}
-	n.look()
+	n.wakeUp()
 	eventually(t, "it looked again", func() bool { return n.at.Load() != at })
 	if err := n.send(plain(keys[1], 0)); err != nil {
 		t.Errorf("afterwards: %v", err)

@@ -8,7 +8,7 @@ import (
 	"github.com/ethereum/go-ethereum/core/types"
 )
 
-// What the pool answers from memory. Before it stands on a head it is empty.
+// Reads of the pool in memory. Before its first head the pool is empty.
 
 // Get returns a pooled transaction, with its blobs if it has any; nil if it is not in the pool.
 func (p *Pool) Get(hash common.Hash) *types.Transaction {
@@ -51,7 +51,7 @@ func (p *Pool) metadata(hash common.Hash) *txpool.TxMetadata {
 	return nil
 }
 
-// Stats counts the transactions that can be executed now and those that wait for others.
+// Stats counts the executable transactions and those that wait for earlier ones.
 func (p *Pool) Stats() (pending, queued int) {
 	for _, pool := range p.open() {
 		a, b := pool.Stats()
@@ -60,8 +60,8 @@ func (p *Pool) Stats() (pending, queued int) {
 	return pending, queued
 }
 
-// Content returns all transactions but those with blobs, by sender and in the order of their nonces:
-// those that can be executed now and those that wait for others.
+// Content returns all transactions without blobs, by sender and in the order of their nonces: the
+// executable ones and those that wait for earlier ones.
 func (p *Pool) Content() (pending, queued map[common.Address][]*types.Transaction) {
 	pending, queued = make(map[common.Address][]*types.Transaction), make(map[common.Address][]*types.Transaction)
 	for _, pool := range p.open() {
@@ -82,7 +82,7 @@ func (p *Pool) ContentFrom(addr common.Address) (pending, queued []*types.Transa
 	return nil, nil
 }
 
-// open lists the pools that are open.
+// open returns the open pools.
 func (p *Pool) open() []txpool.SubPool {
 	if at := p.at.Load(); at != nil {
 		return at.pools()

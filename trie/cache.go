@@ -7,23 +7,23 @@ import (
 )
 
 const (
-	// cacheShards spreads the lock of the node cache; the last byte of a hash picks
-	// the shard. 16 are plenty for the handful of goroutines that execute a block.
+	// cacheShards is the number of locks of the node cache; the last byte of a hash selects
+	// the shard. 16 are enough for the goroutines that execute a block.
 	cacheShards = 16
 
-	// entryOverhead is what an entry costs beside its blob, in bytes: its key and some
+	// entryOverhead is the cost of an entry without its blob, in bytes: its key and about
 	// 150 for map and list (go-ethereum measured 137-147 for the same LRU, in core/jumpdest.go).
 	entryOverhead = common.HashLength + 150
 )
 
-// Cache keeps nodes and codes in memory, by hash, in front of another [Local]. What
-// it holds is true: what is put must be verified already, and what the next store
-// returns is verified here once. A blob that rotted on disk is therefore a miss, and
-// is mended when it is fetched again.
+// Cache keeps nodes and codes in memory, by hash, in front of another [Local]. All its
+// entries are verified: callers put only verified blobs, and the cache verifies what the next
+// store returns, once. A blob that is corrupt on disk is therefore a miss, and the next fetch
+// replaces it.
 //
-// Go-ethereum's LRU does the bounding. Fastcache would spare the garbage collector
-// the pointers, but it copies on every read, never gives memory back and starts at
-// 32 MB, which is more than most simulated nodes in the tests hold in all.
+// The size limit is that of go-ethereum's LRU. Fastcache would have fewer pointers for the
+// garbage collector, but it copies on every read, never returns memory and starts at 32 MB,
+// which is more than most simulated nodes of the tests use in total.
 //
 // A Cache is safe for concurrent use.
 type Cache struct {
@@ -32,8 +32,8 @@ type Cache struct {
 	codes *lru.SizeConstrainedCache[common.Hash, []byte]
 }
 
-// NewCache returns a cache of about maxBytes, bookkeeping included, in front of next,
-// which may be nil. A quarter is for codes, the rest for nodes.
+// NewCache returns a cache of about maxBytes, including overhead, in front of next, which may
+// be nil. A quarter of the size is for codes, the rest for nodes.
 func NewCache(maxBytes int, next Local) *Cache {
 	bound := func(n int) *lru.SizeConstrainedCache[common.Hash, []byte] {
 		return lru.NewSizeConstrainedCacheWithKeySize[common.Hash, []byte](uint64(max(n, 0)), func(common.Hash) uint64 {
@@ -51,7 +51,7 @@ func (c *Cache) shard(hash common.Hash) *lru.SizeConstrainedCache[common.Hash, [
 	return c.nodes[hash[common.HashLength-1]%cacheShards]
 }
 
-// Over returns a store that looks into the same memory and then into another store.
+// Over returns a store that reads the memory of this cache and then another store.
 func (c *Cache) Over(next Store) Store { return cacheOver{c, next} }
 
 type cacheOver struct {
@@ -67,22 +67,22 @@ func (c cacheOver) Node(owner common.Hash, path []byte, hash common.Hash) ([]byt
 // Code implements [Store].
 func (c cacheOver) Code(hash common.Hash) ([]byte, error) { return c.cache.code(c.next, hash) }
 
-// Passing returns a store that reads the same as this one, for somebody who reads much, and most of it once:
-// what is not in the memory of a [Cache] is not kept there, so nothing else has to go.
-func Passing(store Store) Store {
+// WithoutFill returns a store that reads as this one does but does not populate a [Cache]. It is for
+// callers that read much and most of it once: their reads evict nothing.
+func WithoutFill(store Store) Store {
 	switch s := store.(type) {
 	case *Cache:
-		return passing{s, s.next}
+		return withoutFill{s, s.next}
 	case cacheOver:
-		return passing(s)
+		return withoutFill(s)
 	}
 	return store
 }
 
-type passing cacheOver
+type withoutFill cacheOver
 
 // Node implements [Store].
-func (p passing) Node(owner common.Hash, path []byte, hash common.Hash) ([]byte, error) {
+func (p withoutFill) Node(owner common.Hash, path []byte, hash common.Hash) ([]byte, error) {
 	if blob, ok := p.cache.shard(hash).Get(hash); ok || p.next == nil {
 		return blob, nil
 	}
@@ -90,14 +90,14 @@ func (p passing) Node(owner common.Hash, path []byte, hash common.Hash) ([]byte,
 }
 
 // Code implements [Store].
-func (p passing) Code(hash common.Hash) ([]byte, error) {
+func (p withoutFill) Code(hash common.Hash) ([]byte, error) {
 	if code, ok := p.cache.codes.Get(hash); ok || p.next == nil {
 		return code, nil
 	}
 	return verified(hash)(p.next.Code(hash))
 }
 
-// verified makes a miss of what does not have the hash.
+// verified turns a blob with another hash into a miss.
 func verified(hash common.Hash) func([]byte, error) ([]byte, error) {
 	return func(blob []byte, err error) ([]byte, error) {
 		if err != nil || len(blob) == 0 || crypto.Keccak256Hash(blob) != hash {

@@ -77,12 +77,12 @@ func TestCache(t *testing.T) {
 	if disk.reads != reads+2 {
 		t.Errorf("%d reads", disk.reads-reads)
 	}
-	rotten, _ := blobOf(2)
-	disk.nodes[rotten], disk.codes[rotten] = blob, blob
-	n, err1 := c.Node(common.Hash{}, nil, rotten)
-	code, err2 := c.Code(rotten)
+	corrupt, _ := blobOf(2)
+	disk.nodes[corrupt], disk.codes[corrupt] = blob, blob
+	n, err1 := c.Node(common.Hash{}, nil, corrupt)
+	code, err2 := c.Code(corrupt)
 	if n != nil || code != nil || err1 != nil || err2 != nil {
-		t.Error("a rotten blob is not a miss")
+		t.Error("a corrupt blob is not a miss")
 	}
 	disk.err = errors.New("disk")
 	if _, err := c.Node(common.Hash{}, nil, common.Hash{1}); !errors.Is(err, disk.err) {
@@ -111,12 +111,12 @@ func TestCacheBound(t *testing.T) {
 		})
 	}
 	group.Wait()
-	held := int(c.codes.Size())
+	size := int(c.codes.Size())
 	for _, shard := range c.nodes {
-		held += int(shard.Size())
+		size += int(shard.Size())
 	}
-	if held > maxBytes || held < maxBytes/2 {
-		t.Errorf("holds %d bytes of %d", held, maxBytes)
+	if size > maxBytes || size < maxBytes/2 {
+		t.Errorf("%d bytes of %d", size, maxBytes)
 	}
 	if hash, blob := blobOf(3999*4 + 3); len(blob) > 0 {
 		if got, _ := NewCache(0, nil).Node(common.Hash{}, nil, hash); got != nil {
@@ -125,13 +125,13 @@ func TestCacheBound(t *testing.T) {
 	}
 }
 
-// TestPassing: who only passes by reads what is true, and leaves the memory as it was.
-func TestPassing(t *testing.T) {
+// TestWithoutFill: who only passes by reads what is true, and leaves the memory as it was.
+func TestWithoutFill(t *testing.T) {
 	disk, other := newMemory(), newMemory()
 	c := NewCache(1<<20, disk)
 	kept, blob := blobOf(1)
 	passed, passedBlob := blobOf(2)
-	rotten, _ := blobOf(3)
+	corrupt, _ := blobOf(3)
 	if err := c.PutNodes([]Node{{Hash: kept, Blob: blob}}); err != nil {
 		t.Fatal(err)
 	}
@@ -139,10 +139,10 @@ func TestPassing(t *testing.T) {
 		store Store
 		below *memory
 	}{"cache": {c, disk}, "cache over another store": {c.Over(other), other}} {
-		test.below.nodes[passed], test.below.nodes[rotten], test.below.codes[passed] = passedBlob, passedBlob, passedBlob
-		p := Passing(test.store)
+		test.below.nodes[passed], test.below.nodes[corrupt], test.below.codes[passed] = passedBlob, passedBlob, passedBlob
+		p := WithoutFill(test.store)
 		test.below.reads = 0
-		for hash, want := range map[common.Hash][]byte{kept: blob, passed: passedBlob, rotten: nil} {
+		for hash, want := range map[common.Hash][]byte{kept: blob, passed: passedBlob, corrupt: nil} {
 			for range 2 {
 				if got, err := p.Node(common.Hash{}, nil, hash); err != nil || string(got) != string(want) {
 					t.Errorf("%s: %x, %v, want %x", name, got, err, want)
@@ -156,7 +156,7 @@ func TestPassing(t *testing.T) {
 			t.Errorf("%s: %d reads", name, test.below.reads)
 		}
 	}
-	if Passing(disk) != Store(disk) {
+	if WithoutFill(disk) != Store(disk) {
 		t.Error("a store without memory is not the same")
 	}
 }

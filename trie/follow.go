@@ -6,15 +6,14 @@ import (
 	"github.com/ethereum/go-ethereum/common"
 )
 
-// Follow verifies a bag of blobs against a wanted node, from the parent down.
-// Starting with the node at path whose hash is known, it takes from blobs (keyed by
-// their keccak256) the node with that hash, learns from it the hash of the next one
-// on the way to key, and so on as far as the bag reaches.
+// Follow verifies a set of blobs against a wanted node, from the parent down. It takes from blobs
+// (keyed by their keccak256) the node with the wanted hash, reads from it the hash of the next
+// node on the path to key, and so on until a node is not in the set.
 //
-// It returns the proved nodes, the wanted one first; none if the wanted hash is not
-// in the bag. With a key that is nil or does not start with path, only the wanted
-// node is looked for. key may be a part of a key. The order and the positions of the blobs in a
-// reply play no role: an embedded node shifts them, a limit cuts them.
+// It returns the proved nodes, the wanted one first; none if the wanted hash is not in the set.
+// With a key that is nil or does not start with path it looks for the wanted node only. key may be
+// a prefix of a key. The order of the blobs in a response does not matter: an embedded node shifts
+// positions, and a limit cuts the response.
 func Follow(owner common.Hash, path []byte, hash common.Hash, key []byte, blobs map[common.Hash][]byte) []Node {
 	var nodes []Node
 	if !bytes.HasPrefix(key, path) {

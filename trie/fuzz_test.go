@@ -13,9 +13,9 @@ import (
 )
 
 // FuzzMatch changes a true answer of leaves and proof in any way and offers it to a walker's
-// verifier: what it takes for proved is in the trie, or it says that it is a lie.
+// verifier: what it takes for proved is in the trie, or it says that it is a invalid.
 func FuzzMatch(f *testing.F) {
-	w := newWorld(f, 60)
+	w := newStateWorld(f, 60)
 	tries := map[common.Hash]common.Hash{{}: w.root} // owner -> root
 	keys, values := w.leavesOf(f, gethtrie.StateTrieID(w.root))
 	for i := range keys {
@@ -28,7 +28,7 @@ func FuzzMatch(f *testing.F) {
 		owners = append(owners, owner)
 	}
 	slices.SortFunc(owners, common.Hash.Cmp)
-	held := Hold(holes{world: w}, nil, w.root)
+	served := OpenServed(holes{stateWorld: w}, nil, w.root)
 
 	f.Add(uint8(0), []byte{}, uint16(100), []byte{})
 	f.Add(uint8(0), []byte{0x33}, uint16(7), []byte{1, 3, 0})
@@ -37,23 +37,23 @@ func FuzzMatch(f *testing.F) {
 	f.Fuzz(func(t *testing.T, which uint8, from []byte, count uint16, changes []byte) {
 		owner := owners[int(which)%len(owners)]
 		leaves := Leaves{Origin: common.BytesToHash(common.RightPadBytes(from[:min(len(from), 32)], 32))}
-		leaves.Whole = held.Leaves(owner, leaves.Origin, func(key common.Hash, value []byte) bool {
+		leaves.Whole = served.Leaves(owner, leaves.Origin, func(key common.Hash, value []byte) bool {
 			if owner == (common.Hash{}) {
 				value, _ = types.FullAccountRLP(value) // it was one
 			}
 			leaves.Keys, leaves.Values = append(leaves.Keys, key), append(leaves.Values, bytes.Clone(value))
 			return len(leaves.Keys) <= int(count)
 		}) && len(leaves.Keys) <= int(count)
-		leaves.Proof = slices.Clone(held.Prove(owner, leaves.Origin))
+		leaves.Proof = slices.Clone(served.Prove(owner, leaves.Origin))
 		if n := len(leaves.Keys); n > 0 {
-			leaves.Proof = append(leaves.Proof, held.Prove(owner, leaves.Keys[n-1])...)
+			leaves.Proof = append(leaves.Proof, served.Prove(owner, leaves.Keys[n-1])...)
 		}
 		for ; len(changes) >= 3; changes = changes[3:] {
 			alter(&leaves, changes[0], int(changes[1]), changes[2])
 		}
-		piece, err := leaves.Match(Want{Owner: owner, Hash: tries[owner]})
-		var lie *Lie
-		if err != nil && !errors.As(err, &lie) {
+		piece, err := leaves.Match(NodeRef{Owner: owner, Hash: tries[owner]})
+		var invalid *InvalidRangeError
+		if err != nil && !errors.As(err, &invalid) {
 			t.Fatalf("%v", err)
 		}
 		if piece != nil {
@@ -96,7 +96,7 @@ func alter(l *Leaves, what byte, at int, by byte) {
 }
 
 // checkPiece fails if something in a piece is not a node of the world.
-func checkPiece(t *testing.T, w *world, owner common.Hash, piece *Piece) {
+func checkPiece(t *testing.T, w *stateWorld, owner common.Hash, piece *Piece) {
 	t.Helper()
 	real := func(blob []byte) {
 		hash := crypto.Keccak256Hash(blob)
@@ -118,10 +118,10 @@ func checkPiece(t *testing.T, w *world, owner common.Hash, piece *Piece) {
 	}
 }
 
-// FuzzHeld takes any nodes away and asks for any part of a trie: go-ethereum's verifier accepts what
+// FuzzServed takes any nodes away and asks for any part of a trie: go-ethereum's verifier accepts what
 // is told.
-func FuzzHeld(f *testing.F) {
-	w := newWorld(f, 60)
+func FuzzServed(f *testing.F) {
+	w := newStateWorld(f, 60)
 	keys, values := w.leavesOf(f, gethtrie.StateTrieID(w.root))
 	f.Add(uint8(0), []byte{}, uint16(1000), []byte{})
 	f.Add(uint8(3), []byte{0x33}, uint16(7), []byte{1, 3, 0})
@@ -131,17 +131,17 @@ func FuzzHeld(f *testing.F) {
 		if account, err := decodeAccount(keys[int(which)%len(keys)], values[int(which)%len(keys)]); which > 0 && err == nil && account.Storage != (common.Hash{}) {
 			owner, root = account.Key, account.Storage
 		}
-		store, whole := holes{w, make(map[common.Hash]bool)}, Hold(holes{world: w}, nil, w.root)
+		store, whole := holes{w, make(map[common.Hash]bool)}, OpenServed(holes{stateWorld: w}, nil, w.root)
 		for ; len(gone) >= 2; gone = gone[2:] {
 			nodes := whole.Prove(owner, common.Hash{gone[0]})
 			if hash := crypto.Keccak256Hash(nodes[int(gone[1])%len(nodes)]); hash != w.root {
 				store.missing[hash] = true
 			}
 		}
-		held := Hold(store, nil, w.root)
+		served := OpenServed(store, nil, w.root)
 		origin := common.BytesToHash(common.RightPadBytes(from[:min(len(from), 32)], 32))
 		var leaves Leaves
-		done := held.Leaves(owner, origin, func(key common.Hash, value []byte) bool {
+		done := served.Leaves(owner, origin, func(key common.Hash, value []byte) bool {
 			if owner == (common.Hash{}) {
 				value, _ = types.FullAccountRLP(value) // it was one
 			}
@@ -149,7 +149,7 @@ func FuzzHeld(f *testing.F) {
 			return len(leaves.Keys) <= int(count)
 		})
 		if done || len(leaves.Keys) > 0 {
-			checkRange(t, held, owner, root, origin, leaves.Keys, leaves.Values, done && len(leaves.Keys) <= int(count))
+			checkRange(t, served, owner, root, origin, leaves.Keys, leaves.Values, done && len(leaves.Keys) <= int(count))
 		}
 	})
 }

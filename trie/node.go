@@ -10,8 +10,8 @@ import (
 )
 
 // ErrMalformed says that a blob is not the canonical encoding of a trie node
-// (Yellow Paper, appendix D). A blob with the wanted hash that is malformed means
-// that the state root itself is not that of a state.
+// (Yellow Paper, appendix D). If the blob has the wanted hash, the state root is not that of
+// a state.
 var ErrMalformed = errors.New("malformed trie node")
 
 // StepKind says where a key leads from a node.
@@ -78,7 +78,7 @@ func Descend(blob, key []byte) (Step, error) {
 	}
 }
 
-// Child is one way on from a node: another node by its hash, or a value.
+// Child is one thing that a node refers to: a child node by its hash, or a value.
 type Child struct {
 	Path  []byte      // nibbles from the node
 	Hash  common.Hash // of the child node; zero for a value
@@ -171,7 +171,7 @@ func (n *element) decodeShort(list []byte) error {
 		return malformed("path: %v", err)
 	}
 	var isLeaf, ok bool
-	if n.pathLen, isLeaf, ok = expandPath(compact, &n.path); !ok {
+	if n.pathLen, isLeaf, ok = decodePath(compact, &n.path); !ok {
 		return malformed("path %x", compact)
 	}
 	if isLeaf {

@@ -54,7 +54,7 @@ func (b *bag) read(key []byte) ([]byte, error) {
 }
 
 // randomKey returns a key; clustered ones share all but their last nibbles, so that
-// branches lie deep and leaves are embedded.
+// branches invalid deep and leaves are embedded.
 func randomKey(rng *rand.Rand, clustered bool) (key common.Hash) {
 	if clustered {
 		key[30], key[31] = byte(rng.IntN(4)), byte(rng.Uint32())
@@ -185,26 +185,6 @@ func TestFollow(t *testing.T) {
 	}
 	if got := Follow(common.Hash{}, nil, common.Hash{1}, nil, b.nodes); got != nil {
 		t.Errorf("%d nodes for an unknown hash", len(got))
-	}
-}
-
-func TestPaths(t *testing.T) {
-	key := common.HexToHash("0x123456789abcdef0112233445566778899aabbccddeeff00fedcba9876543210")
-	nibbles := Nibbles(key)
-	if len(nibbles) != 64 || nibbles[0] != 1 || nibbles[15] != 0 || nibbles[63] != 0 || nibbles[62] != 1 {
-		t.Errorf("nibbles %x", nibbles)
-	}
-	for path, want := range map[string]string{"": "00", "\x07": "17", "\x01\x02": "0012", "\x0a\x0b\x0c": "1abc"} {
-		if got := CompactPath([]byte(path)); common.Bytes2Hex(got) != want {
-			t.Errorf("compact of %x is %x, not %s", path, got, want)
-		}
-	}
-	for n := range KeyLen + 1 {
-		var buf [KeyLen]byte
-		got, isLeaf, ok := expandPath(CompactPath(nibbles[:n]), &buf)
-		if !ok || isLeaf || !bytes.Equal(buf[:got], nibbles[:n]) {
-			t.Errorf("%d nibbles come back as %x, %v", n, buf[:got], ok)
-		}
 	}
 }
 

@@ -48,7 +48,7 @@ func (r reader) account(addr common.Address) (*account, error) {
 	}
 	r.db.mu.Lock()
 	defer r.db.mu.Unlock()
-	if first := r.db.accounts[addr]; first != nil { // somebody else read it at the same time
+	if first := r.db.accounts[addr]; first != nil { // a concurrent read was first
 		return first, nil
 	}
 	r.db.accounts[addr] = acct
@@ -71,13 +71,13 @@ func (r reader) Storage(addr common.Address, slot common.Hash) (common.Hash, err
 	}
 	content, rest, err := rlp.SplitString(value)
 	if err != nil || len(rest) > 0 || len(content) > common.HashLength {
-		return common.Hash{}, r.db.fail(fmt.Errorf("storage of %x at %x: not a slot's value: %x", addr, slot, value))
+		return common.Hash{}, r.db.fail(fmt.Errorf("storage of %x at %x: malformed value %x", addr, slot, value))
 	}
 	return common.BytesToHash(content), nil
 }
 
-// Code returns a contract's code, nil for the hash of no code. It is also nil after
-// a failed read: the interface has no error, the latch has.
+// Code returns a contract's code, nil for the hash of no code. It is also nil after a failed
+// read: the interface returns no error, so the error is in the latch.
 func (r reader) Code(addr common.Address, hash common.Hash) []byte {
 	r.db.touchCode(addr, hash)
 	code, _ := r.db.code(hash)
@@ -91,7 +91,7 @@ func (r reader) CodeSize(addr common.Address, hash common.Hash) int {
 	return len(code)
 }
 
-// Has says whether the contract's code is there; see Code.
+// Has says whether the contract has code; see Code.
 func (r reader) Has(addr common.Address, hash common.Hash) bool {
 	r.db.touchCode(addr, hash)
 	code, _ := r.db.code(hash)

@@ -9,15 +9,15 @@ import (
 	gethtrie "github.com/ethereum/go-ethereum/trie"
 )
 
-// Rebuild makes the nodes of the subtree at path from its leaves: values by key, keys
-// increasing and all of them beginning with path. The nodes come children first; the last
-// one is the node at path. There is none at path, and the last one is something else or
-// there are no nodes at all, if that node is so small that its parent embeds it.
+// Rebuild returns the nodes of the subtree at path, built from its leaves: values by key, in
+// increasing order of the keys, all of which begin with path. The order of the nodes is children
+// first, so the last one is the node at path. If that node is so small that its parent embeds it,
+// there is none at path: the last node is another one, or there are no nodes.
 //
-// Go-ethereum's StackTrie builds whole tries. Over the given keys alone, the node at path
-// would be a part of a longer extension or leaf above it. So the trie is given one leaf
-// more, beside the subtree: then a branch ends right above path, as it does in the trie that
-// the subtree was cut from, and what hangs below the branch is the node as its parent names it.
+// Go-ethereum's StackTrie builds whole tries. From the given keys alone, the node at path would
+// be part of a longer extension or leaf above it. So the trie gets one more leaf, with a sibling
+// path: then there is a branch right above path, as in the trie that the subtree is part of, and
+// the child of the branch is the node with the hash that its parent has.
 func Rebuild(owner common.Hash, path []byte, keys []common.Hash, values [][]byte) ([]Node, error) {
 	var (
 		nodes = make([]Node, 0, len(keys)+len(keys)/2+1)
@@ -28,8 +28,8 @@ func Rebuild(owner common.Hash, path []byte, keys []common.Hash, values [][]byte
 			nodes = append(nodes, Node{Owner: owner, Path: room.clone(at), Hash: hash, Blob: room.clone(blob)})
 		}
 	})
-	if beside, after := besidePath(path); beside != nil && !after {
-		if err := st.Update(beside[:], beside[:]); err != nil {
+	if sibling, after := siblingKey(path); sibling != nil && !after {
+		if err := st.Update(sibling[:], sibling[:]); err != nil {
 			return nil, err
 		}
 	}
@@ -38,8 +38,8 @@ func Rebuild(owner common.Hash, path []byte, keys []common.Hash, values [][]byte
 			return nil, fmt.Errorf("leaf %d, %x: %w", i, keys[i], err)
 		}
 	}
-	if beside, after := besidePath(path); beside != nil && after {
-		if err := st.Update(beside[:], beside[:]); err != nil {
+	if sibling, after := siblingKey(path); sibling != nil && after {
+		if err := st.Update(sibling[:], sibling[:]); err != nil {
 			return nil, err
 		}
 	}
@@ -47,9 +47,9 @@ func Rebuild(owner common.Hash, path []byte, keys []common.Hash, values [][]byte
 	return nodes, nil
 }
 
-// besidePath is a key that leaves path at its last nibble, and whether it comes after the
-// keys under path. At the root nothing is beside.
-func besidePath(path []byte) (key *common.Hash, after bool) {
+// siblingKey returns a key that differs from path in the last nibble of path, and whether it is after
+// the keys below path. The root has no sibling.
+func siblingKey(path []byte) (key *common.Hash, after bool) {
 	if len(path) == 0 {
 		return nil, false
 	}
@@ -60,15 +60,15 @@ func besidePath(path []byte) (key *common.Hash, after bool) {
 	} else {
 		*last--
 	}
-	lo, hi := Span(sibling)
+	lo, hi := KeyRange(sibling)
 	if after {
 		return &hi, true
 	}
 	return &lo, false
 }
 
-// Span returns the first and the last key that begin with path.
-func Span(path []byte) (first, last common.Hash) {
+// KeyRange returns the first and the last key that begin with path.
+func KeyRange(path []byte) (first, last common.Hash) {
 	for i := range last {
 		last[i] = 0xff
 	}
@@ -94,37 +94,36 @@ func (a *arena) clone(b []byte) []byte {
 	return a.free[from:len(a.free):len(a.free)]
 }
 
-// Want names a node whose subtree is wanted.
-type Want struct {
+// NodeRef identifies a node, and so the subtree below it.
+type NodeRef struct {
 	Owner common.Hash
 	Path  []byte
 	Hash  common.Hash
 }
 
-// Leaves are the leaves of one trie in a part of the key space, as a peer sent them, with
-// whatever trie nodes came along.
+// Leaves are leaves of one trie in a range of keys as a peer sent them, with the trie nodes of
+// their proof.
 type Leaves struct {
-	Origin common.Hash // the first key of the part
+	Origin common.Hash // first key of the range
 	Keys   []common.Hash
 	Values [][]byte
 	Proof  [][]byte
-	Whole  bool // there is nothing behind the last key
+	Whole  bool // no leaf of the trie is after the last key
 }
 
-// Lie is an error that shows that leaves are not those of the trie: wrong, missing, invented
-// or out of order.
-type Lie struct{ Detail string }
+// InvalidRangeError says that leaves are not those of the trie: wrong, missing, made up or out of
+// order. The peer that sent them is at fault.
+type InvalidRangeError struct{ Detail string }
 
-func (l *Lie) Error() string { return "leaves are not those of the trie: " + l.Detail }
+func (e *InvalidRangeError) Error() string { return "invalid range of leaves: " + e.Detail }
 
-// Piece is a part of a wanted subtree that is proved. Either all of it is known (Nodes,
-// children first), or only its topmost node (Blob) and some of what is under it (Below, in
-// key order).
+// Piece is a proved part of a subtree. Either all its nodes are known (Nodes, children first), or
+// only its top node (Blob) and some pieces below it (Below, in the order of their keys).
 type Piece struct {
 	Path     []byte
 	Nodes    []Node
-	Accounts []Account // of the account trie: the leaves under Nodes that have storage or code
-	Leaves   int       // under Nodes
+	Accounts []Account // in the account trie: the leaves below Nodes that have storage or code
+	Leaves   int       // below Nodes
 	Blob     []byte
 	Below    []*Piece
 }
@@ -136,22 +135,22 @@ type Account struct {
 	CodeHash common.Hash // zero if there is no code
 }
 
-// Match proves what the leaves tell about a wanted subtree. A part that the leaves cover is
-// rebuilt; it must have the hash that its parent names, and no other proof is needed. Where the
-// leaves end within a subtree, its node is looked for in the proof, and its children are
-// matched. nil means that nothing is proved. The error is a *[Lie], or wraps [ErrMalformed] when the
-// trie's root is not that of a state.
-func (l *Leaves) Match(want Want) (*Piece, error) {
+// Match proves as much of a wanted subtree as the leaves cover. A subtree that they cover is
+// rebuilt: it must have the hash that its parent has for it, and needs no other proof. Where the
+// leaves end within a subtree, its top node must be in the proof, and its children are matched.
+// The result is nil if nothing is proved. The error is an *[InvalidRangeError], or wraps
+// [ErrMalformed] if the root of the trie is not that of a state.
+func (l *Leaves) Match(ref NodeRef) (*Piece, error) {
 	m := matcher{Leaves: l, blobs: make(map[common.Hash][]byte, len(l.Proof))}
 	for _, blob := range l.Proof {
 		m.blobs[hashOf(blob)] = blob
 	}
 	for i := range l.Keys {
 		if l.Keys[i].Cmp(l.Origin) < 0 || i > 0 && l.Keys[i].Cmp(l.Keys[i-1]) <= 0 {
-			return nil, &Lie{fmt.Sprintf("key %d, %x, is out of order", i, l.Keys[i])}
+			return nil, &InvalidRangeError{fmt.Sprintf("key %d, %x, is out of order", i, l.Keys[i])}
 		}
 	}
-	return m.match(want)
+	return m.match(ref)
 }
 
 type matcher struct {
@@ -167,25 +166,25 @@ func (m *matcher) covers(first, last common.Hash) bool {
 	return m.Whole || len(m.Keys) > 0 && m.Keys[len(m.Keys)-1].Cmp(last) >= 0
 }
 
-func (m *matcher) match(want Want) (*Piece, error) {
-	first, last := Span(want.Path)
+func (m *matcher) match(ref NodeRef) (*Piece, error) {
+	first, last := KeyRange(ref.Path)
 	if m.covers(first, last) {
-		return m.rebuild(want, first, last)
+		return m.rebuild(ref, first, last)
 	}
-	blob, ok := m.blobs[want.Hash]
+	blob, ok := m.blobs[ref.Hash]
 	if !ok {
 		return nil, nil
 	}
 	children, err := Children(blob)
 	if err != nil {
-		return nil, fmt.Errorf("node %x at path %x of owner %x: %w", want.Hash, want.Path, want.Owner, err)
+		return nil, fmt.Errorf("node %x at path %x of owner %x: %w", ref.Hash, ref.Path, ref.Owner, err)
 	}
-	piece := &Piece{Path: want.Path, Blob: blob}
+	piece := &Piece{Path: ref.Path, Blob: blob}
 	for _, c := range children {
 		if c.Value != nil {
 			continue
 		}
-		below, err := m.match(Want{Owner: want.Owner, Path: slices.Concat(want.Path, c.Path), Hash: c.Hash})
+		below, err := m.match(NodeRef{Owner: ref.Owner, Path: slices.Concat(ref.Path, c.Path), Hash: c.Hash})
 		if err != nil {
 			return nil, err
 		}
@@ -196,22 +195,22 @@ func (m *matcher) match(want Want) (*Piece, error) {
 	return piece, nil
 }
 
-func (m *matcher) rebuild(want Want, first, last common.Hash) (*Piece, error) {
+func (m *matcher) rebuild(ref NodeRef, first, last common.Hash) (*Piece, error) {
 	from, _ := slices.BinarySearchFunc(m.Keys, first, common.Hash.Cmp)
 	to, found := slices.BinarySearchFunc(m.Keys, last, common.Hash.Cmp)
 	if found {
 		to++
 	}
 	keys, values := m.Keys[from:to], m.Values[from:to]
-	nodes, err := Rebuild(want.Owner, want.Path, keys, values)
+	nodes, err := Rebuild(ref.Owner, ref.Path, keys, values)
 	if err != nil {
-		return nil, &Lie{err.Error()}
+		return nil, &InvalidRangeError{err.Error()}
 	}
-	if len(nodes) == 0 || nodes[len(nodes)-1].Hash != want.Hash || len(nodes[len(nodes)-1].Path) != len(want.Path) {
-		return nil, &Lie{fmt.Sprintf("%d leaves do not make node %x at path %x of owner %x", len(keys), want.Hash, want.Path, want.Owner)}
+	if len(nodes) == 0 || nodes[len(nodes)-1].Hash != ref.Hash || len(nodes[len(nodes)-1].Path) != len(ref.Path) {
+		return nil, &InvalidRangeError{fmt.Sprintf("%d leaves do not make node %x at path %x of owner %x", len(keys), ref.Hash, ref.Path, ref.Owner)}
 	}
-	piece := &Piece{Path: want.Path, Nodes: nodes, Leaves: len(keys)}
-	if want.Owner != (common.Hash{}) {
+	piece := &Piece{Path: ref.Path, Nodes: nodes, Leaves: len(keys)}
+	if ref.Owner != (common.Hash{}) {
 		return piece, nil
 	}
 	for i, key := range keys {
@@ -226,8 +225,8 @@ func (m *matcher) rebuild(want Want, first, last common.Hash) (*Piece, error) {
 	return piece, nil
 }
 
-// total estimates the leaves of the whole trie from the density of these; 0 if they
-// are too few to tell.
+// total estimates the number of leaves of the whole trie from the density of these; 0 if they are
+// too few.
 func (l *Leaves) total() float64 {
 	if len(l.Keys) < 2 || l.Whole {
 		return 0

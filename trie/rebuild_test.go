@@ -16,17 +16,17 @@ import (
 )
 
 // whole is a trie of go-ethereum with all its nodes.
-type whole struct {
+type fullTrie struct {
 	keys   []common.Hash
 	values [][]byte
 	nodes  map[string]Node // by path
 	root   common.Hash
 }
 
-// newWhole makes a trie with extensions, embedded leaves and branches at all depths; of accounts
+// newFullTrie makes a trie with extensions, embedded leaves and branches at all depths; of accounts
 // or of slots.
-func newWhole(rng *rand.Rand, n int, accounts bool) *whole {
-	w := &whole{nodes: make(map[string]Node)}
+func newFullTrie(rng *rand.Rand, n int, accounts bool) *fullTrie {
+	w := &fullTrie{nodes: make(map[string]Node)}
 	for range n {
 		var key common.Hash
 		for i := range key {
@@ -65,7 +65,7 @@ func newWhole(rng *rand.Rand, n int, accounts bool) *whole {
 }
 
 // under returns the leaves whose keys begin with path.
-func (w *whole) under(path []byte) (keys []common.Hash, values [][]byte) {
+func (w *fullTrie) under(path []byte) (keys []common.Hash, values [][]byte) {
 	for i, key := range w.keys {
 		if bytes.HasPrefix(Nibbles(key), path) {
 			keys, values = append(keys, key), append(values, w.values[i])
@@ -74,7 +74,7 @@ func (w *whole) under(path []byte) (keys []common.Hash, values [][]byte) {
 	return keys, values
 }
 
-func (w *whole) prove(keys ...common.Hash) (proof [][]byte) {
+func (w *fullTrie) prove(keys ...common.Hash) (proof [][]byte) {
 	for _, key := range keys {
 		nibbles := Nibbles(key)
 		for depth := 0; ; {
@@ -95,7 +95,7 @@ func (w *whole) prove(keys ...common.Hash) (proof [][]byte) {
 func TestRebuild(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	for _, n := range []int{1, 2, 3, 17, 300} {
-		w := newWhole(rng, n, false)
+		w := newFullTrie(rng, n, false)
 		for at, want := range w.nodes {
 			keys, values := w.under([]byte(at))
 			nodes, err := Rebuild(common.Hash{1}, []byte(at), keys, values)
@@ -132,7 +132,7 @@ func TestRebuild(t *testing.T) {
 
 // proved collects a piece's nodes and checks each of them, and that parts that are not whole
 // are only what the leaves do not reach.
-func (w *whole) proved(t *testing.T, p *Piece, into map[string]bool) {
+func (w *fullTrie) proved(t *testing.T, p *Piece, into map[string]bool) {
 	t.Helper()
 	if p == nil {
 		return
@@ -157,8 +157,8 @@ func (w *whole) proved(t *testing.T, p *Piece, into map[string]bool) {
 // TestMatchCuts: an answer from anywhere to anywhere proves what it covers and claims nothing else.
 func TestMatchCuts(t *testing.T) {
 	rng := rand.New(rand.NewPCG(3, 4))
-	w := newWhole(rng, 150, true)
-	want := Want{Hash: w.root}
+	w := newFullTrie(rng, 150, true)
+	want := NodeRef{Hash: w.root}
 	for from := range w.keys {
 		for _, to := range []int{from, from + 1, from + rng.IntN(20), len(w.keys) - 1} {
 			to = min(to, len(w.keys)-1)
@@ -173,7 +173,7 @@ func TestMatchCuts(t *testing.T) {
 			nodes := make(map[string]bool)
 			w.proved(t, piece, nodes)
 			for path := range w.nodes { // what is wholly inside must have been proved
-				first, last := Span([]byte(path))
+				first, last := KeyRange([]byte(path))
 				if l.Origin.Cmp(first) <= 0 && last.Cmp(w.keys[to]) <= 0 && !nodes[path] {
 					t.Fatalf("%d to %d: node at path %x is covered, but not proved", from, to, path)
 				}
@@ -187,12 +187,12 @@ func TestMatchCuts(t *testing.T) {
 	}
 }
 
-// TestMatchLies: whatever is changed in the leaves is found; what a part proves stays true.
-func TestMatchLies(t *testing.T) {
+// TestMatchInvalid: whatever is changed in the leaves is found; what a part proves stays true.
+func TestMatchInvalid(t *testing.T) {
 	rng := rand.New(rand.NewPCG(5, 6))
-	w := newWhole(rng, 120, true)
-	want := Want{Hash: w.root}
-	lies := map[string]func(l *Leaves, i int){
+	w := newFullTrie(rng, 120, true)
+	want := NodeRef{Hash: w.root}
+	tampered := map[string]func(l *Leaves, i int){
 		"slot left out": func(l *Leaves, i int) {
 			l.Keys, l.Values = slices.Delete(l.Keys, i, i+1), slices.Delete(l.Values, i, i+1)
 		},
@@ -210,19 +210,19 @@ func TestMatchLies(t *testing.T) {
 		},
 		"before the origin": func(l *Leaves, _ int) { l.Origin, _ = increment(l.Keys[0]) },
 	}
-	for name, lie := range lies {
+	for name, invalid := range tampered {
 		for i := range len(w.keys) - 3 {
 			for _, cut := range []bool{false, true} {
 				l := Leaves{Keys: slices.Clone(w.keys), Values: slices.Clone(w.values), Whole: !cut}
-				if cut { // the lie is well before the end
+				if cut { // the change is well before the end
 					l.Proof = w.prove(common.Hash{}, w.keys[len(w.keys)-1])
 				}
-				lie(&l, i)
+				invalid(&l, i)
 				piece, err := l.Match(want)
-				if lie := (*Lie)(nil); errors.As(err, &lie) {
+				if invalid := (*InvalidRangeError)(nil); errors.As(err, &invalid) {
 					continue
 				}
-				// A leaf that a proved node holds itself may be left out without harm.
+				// A leaf that is embedded in a proved node may be left out without harm.
 				if err != nil || !cut {
 					t.Fatalf("%s, leaf %d, cut %v: %v", name, i, cut, err)
 				}
@@ -235,7 +235,7 @@ func TestMatchLies(t *testing.T) {
 		t.Fatalf("a part without proof: %v, %v", piece, err)
 	}
 	l = Leaves{Whole: true}
-	if _, err := l.Match(Want{Hash: crypto.Keccak256Hash(nil)}); err == nil {
+	if _, err := l.Match(NodeRef{Hash: crypto.Keccak256Hash(nil)}); err == nil {
 		t.Fatal("nothing was taken for a whole trie")
 	}
 }

@@ -15,8 +15,8 @@ import (
 	"github.com/ethereum/go-ethereum/triedb"
 )
 
-// ErrWrongBlob says that a source answered with bytes whose keccak256 is not the
-// wanted hash. Sources verify what they bring, so it is the source that is broken.
+// ErrWrongBlob says that a source returned bytes whose keccak256 is not the wanted hash.
+// Sources verify what they return, so the source has a bug.
 var ErrWrongBlob = errors.New("source returned bytes that do not have the wanted hash")
 
 // StateDatabase is the state under one root for one execution or one query. It
@@ -54,9 +54,8 @@ type account struct {
 	code  atomic.Bool         // its code was read
 }
 
-// Open returns the state under root. Reads look into store (nil: nothing is held)
-// and then ask source (nil: nobody can be asked). They end with ctx, which belongs
-// to the execution and not to this call.
+// Open returns the state under root. Reads go to store (nil: it is empty) and then to source
+// (nil: none). They end with ctx, which is that of the execution, not of this call.
 func Open(ctx context.Context, root common.Hash, store Store, source Source) *StateDatabase {
 	return &StateDatabase{
 		ctx:      ctx,
@@ -68,11 +67,11 @@ func Open(ctx context.Context, root common.Hash, store Store, source Source) *St
 	}
 }
 
-// Root returns the state root that the database stands on.
+// Root returns the state root.
 func (d *StateDatabase) Root() common.Hash { return d.root }
 
-// Err returns the error latch: the first failed read, nil if all were answered.
-// Whatever was concluded from this state counts only if Err is nil afterwards.
+// Err returns the error latch: the first failed read, nil if there was none. The result of an
+// execution counts only if Err is nil after it.
 func (d *StateDatabase) Err() error {
 	if err := d.latch.Load(); err != nil {
 		return *err
@@ -80,8 +79,8 @@ func (d *StateDatabase) Err() error {
 	return nil
 }
 
-// Fail sets the error latch from outside, so that an execution ends soon. It does
-// nothing if the latch is set already.
+// Fail sets the error latch, so that the execution ends soon. It does nothing if the latch is
+// already set.
 func (d *StateDatabase) Fail(err error) { _ = d.fail(err) }
 
 // fail sets the latch unless it is set, and returns what it holds.
@@ -90,7 +89,7 @@ func (d *StateDatabase) fail(err error) error {
 	return d.Err()
 }
 
-// check is the gate of every read.
+// check fails a read if the latch is set or the context has ended.
 func (d *StateDatabase) check() error {
 	if err := d.Err(); err != nil {
 		return err
@@ -190,16 +189,16 @@ func (d *StateDatabase) Type() state.DatabaseType { return state.TypeMPT }
 
 // Reader implements state.Database. The reader is safe for concurrent use.
 func (d *StateDatabase) Reader(root common.Hash) (state.Reader, error) {
-	if err := d.stands(root); err != nil {
+	if err := d.checkRoot(root); err != nil {
 		return nil, err
 	}
 	return reader{d}, nil
 }
 
-// stands refuses another root than the one that the database was opened for.
-func (d *StateDatabase) stands(root common.Hash) error {
+// checkRoot refuses another root than the one that the database was opened for.
+func (d *StateDatabase) checkRoot(root common.Hash) error {
 	if root != d.root {
-		return fmt.Errorf("state of root %x was opened, not of %x", d.root, root)
+		return fmt.Errorf("state root is %x, not %x", d.root, root)
 	}
 	return nil
 }
@@ -214,7 +213,7 @@ func (d *StateDatabase) Iteratee(common.Hash) (state.Iteratee, error) {
 // TrieDB implements state.Database: there is none.
 func (d *StateDatabase) TrieDB() *triedb.Database { return nil }
 
-// Commit implements state.Database and always fails: new nodes are had by Changes.
+// Commit implements state.Database and always fails: Changes returns the new nodes.
 func (d *StateDatabase) Commit(*state.StateUpdate) error {
 	return errors.New("a state that is fetched on demand is not committed: use Changes")
 }

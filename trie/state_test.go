@@ -20,7 +20,7 @@ import (
 // TestReader compares reads of everything, and of what does not exist, with
 // go-ethereum's, through an empty cache that the source fills.
 func TestReader(t *testing.T) {
-	w := newWorld(t, 300)
+	w := newStateWorld(t, 300)
 	want, err := state.New(w.root, w.db)
 	if err != nil {
 		t.Fatal(err)
@@ -73,7 +73,7 @@ func TestReader(t *testing.T) {
 // TestWholePathFault reads one key per empty cache: one fault for the account trie and
 // one for the storage trie, however deep they are.
 func TestWholePathFault(t *testing.T) {
-	w := newWorld(t, 300)
+	w := newStateWorld(t, 300)
 	for _, i := range []int{9, 39, 69, 120} {
 		cache := NewCache(64<<20, nil)
 		w.sink = cache
@@ -90,7 +90,7 @@ func TestWholePathFault(t *testing.T) {
 }
 
 // readAll reads everything once and returns the first error.
-func readAll(w *world, r state.Reader) error {
+func readAll(w *stateWorld, r state.Reader) error {
 	for _, addr := range w.addrs {
 		acct, err := r.Account(addr)
 		if err != nil {
@@ -107,20 +107,20 @@ func readAll(w *world, r state.Reader) error {
 // TestLatch fails or falsifies every k-th fetch: the first error is kept, and no
 // later read reaches the source.
 func TestLatch(t *testing.T) {
-	w := newWorld(t, 24)
+	w := newStateWorld(t, 24)
 	if err := readAll(w, mustReader(t, Open(t.Context(), w.root, nil, w))); err != nil {
 		t.Fatal(err)
 	}
 	total := w.count.Load()
-	for _, lie := range []bool{false, true} {
+	for _, invalid := range []bool{false, true} {
 		want := errBroken
-		if lie {
+		if invalid {
 			want = ErrWrongBlob
 		}
 		for k := int64(1); k <= total; k++ {
 			w.count.Store(0)
-			if w.failAt, w.lieAt = k, 0; lie {
-				w.failAt, w.lieAt = 0, k
+			if w.failAt, w.corruptAt = k, 0; invalid {
+				w.failAt, w.corruptAt = 0, k
 			}
 			d := Open(t.Context(), w.root, nil, w)
 			r := mustReader(t, d)
@@ -131,7 +131,7 @@ func TestLatch(t *testing.T) {
 			if w.count.Load() != k {
 				t.Fatalf("the source was asked %d times after fetch %d failed", w.count.Load()-k, k)
 			}
-			mustBeDead(t, d, r, w)
+			mustBeLatched(t, d, r, w)
 			if w.count.Load() != k {
 				t.Fatalf("the source was asked by a read after the latch")
 			}
@@ -139,8 +139,8 @@ func TestLatch(t *testing.T) {
 	}
 }
 
-// mustBeDead checks that all ways of reading d fail with its latch.
-func mustBeDead(t *testing.T, d *StateDatabase, r state.Reader, w *world) {
+// mustBeLatched checks that all ways of reading d fail with its latch.
+func mustBeLatched(t *testing.T, d *StateDatabase, r state.Reader, w *stateWorld) {
 	t.Helper()
 	latch := d.Err()
 	if _, err := r.Account(w.addrs[0]); !errors.Is(err, latch) {
@@ -173,7 +173,7 @@ func mustBeDead(t *testing.T, d *StateDatabase, r state.Reader, w *world) {
 
 // TestMissingCode is about Code, which cannot return an error.
 func TestMissingCode(t *testing.T) {
-	w := newWorld(t, 4)
+	w := newStateWorld(t, 4)
 	d := Open(t.Context(), w.root, nil, w)
 	r := mustReader(t, d)
 	for _, hash := range []common.Hash{{}, types.EmptyCodeHash} {
@@ -192,7 +192,7 @@ func TestMissingCode(t *testing.T) {
 
 // TestContextEnd cancels while a fetch is in flight, and before a read.
 func TestContextEnd(t *testing.T) {
-	w := newWorld(t, 8)
+	w := newStateWorld(t, 8)
 	why := errors.New("pivot")
 	ctx, cancel := context.WithCancelCause(t.Context())
 	d := Open(ctx, w.root, nil, hanging{})
@@ -226,9 +226,9 @@ func (hanging) FetchCode(ctx context.Context, _ common.Hash) ([]byte, error) {
 }
 
 // TestConcurrentReads reads everything from many goroutines (for -race), and checks
-// that a fault that hangs holds up nobody else.
+// that a fault that hangs blocks no other read.
 func TestConcurrentReads(t *testing.T) {
-	w := newWorld(t, 100)
+	w := newStateWorld(t, 100)
 	cache := NewCache(64<<20, nil)
 	w.sink = cache
 	d := Open(t.Context(), w.root, cache, w)
@@ -244,13 +244,13 @@ func TestConcurrentReads(t *testing.T) {
 	group.Wait()
 
 	ctx, cancel := context.WithCancel(t.Context())
-	held := hangingFor{world: w, addr: crypto.Keccak256Hash(w.addrs[0][:]), waiting: make(chan struct{})}
-	d = Open(ctx, w.root, nil, &held)
+	blocked := hangingFor{stateWorld: w, addr: crypto.Keccak256Hash(w.addrs[0][:]), waiting: make(chan struct{})}
+	d = Open(ctx, w.root, nil, &blocked)
 	r = mustReader(t, d)
 	group.Go(func() { _, _ = r.Account(w.addrs[0]) })
-	<-held.waiting
+	<-blocked.waiting
 	if _, err := r.Account(w.addrs[1]); err != nil {
-		t.Errorf("held up by another's fault: %v", err)
+		t.Errorf("blocked by another fault: %v", err)
 	}
 	cancel()
 	group.Wait()
@@ -258,7 +258,7 @@ func TestConcurrentReads(t *testing.T) {
 
 // hangingFor hangs on the faults of one account.
 type hangingFor struct {
-	*world
+	*stateWorld
 	addr    common.Hash
 	waiting chan struct{}
 	once    sync.Once
@@ -269,7 +269,7 @@ func (h *hangingFor) FetchNode(ctx context.Context, f Fault) ([]byte, error) {
 		h.once.Do(func() { close(h.waiting) })
 		return hanging{}.FetchNode(ctx, f)
 	}
-	return h.world.FetchNode(ctx, f)
+	return h.stateWorld.FetchNode(ctx, f)
 }
 
 // change makes the same random changes to a state: new and deleted slots and accounts,
@@ -298,7 +298,7 @@ func change(rng *rand.Rand, db *state.StateDB, addrs []common.Address) common.Ha
 // TestChanges changes the state through both databases and reads the new one from
 // nothing but the old one and what Changes returned.
 func TestChanges(t *testing.T) {
-	w := newWorld(t, 60)
+	w := newStateWorld(t, 60)
 	for seed := range uint64(20) {
 		want, err := state.New(w.root, w.db)
 		if err != nil {
@@ -356,7 +356,7 @@ func TestChanges(t *testing.T) {
 // TestProve proves present and absent keys with one fault, and compares with
 // go-ethereum's proofs.
 func TestProve(t *testing.T) {
-	w := newWorld(t, 200)
+	w := newStateWorld(t, 200)
 	theirs, err := w.db.OpenTrie(w.root)
 	if err != nil {
 		t.Fatal(err)
@@ -382,7 +382,7 @@ func TestProve(t *testing.T) {
 // TestOtherRoot refuses roots that the database was not opened for, and what it does
 // not do at all.
 func TestOtherRoot(t *testing.T) {
-	w := newWorld(t, 4)
+	w := newStateWorld(t, 4)
 	d := Open(t.Context(), w.root, nil, w)
 	_, err1 := d.Reader(common.Hash{1})
 	_, err2 := d.OpenTrie(common.Hash{1})

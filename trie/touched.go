@@ -11,12 +11,12 @@ import (
 	"github.com/ethereum/go-ethereum/rlp"
 )
 
-// Touched is what an execution read of the state that it stood on, by key: enough to ask
-// for all of it by path, knowing the state root only. As a hint from somebody else it can
-// be wrong in one way: it can lead to parts of that state that are not needed.
+// Touched is the set of keys that an execution read from its parent state. With the state root
+// it is enough to request all the trie nodes by path. As a hint from a peer it can do only one
+// kind of harm: fetch parts of the state that are not needed.
 type Touched struct {
 	Accounts []TouchedAccount // by address, increasing
-	Paths    [][]byte         // nodes of the account trie that lie on the way to none of them, see TouchedAccount
+	Paths    [][]byte         // of account trie nodes on the path to none of Accounts; see TouchedAccount
 }
 
 // TouchedAccount is what was read of an account. It may not exist.
@@ -24,18 +24,17 @@ type TouchedAccount struct {
 	Address common.Address
 	Code    bool          // its code was read
 	Slots   []common.Hash // increasing
-	// Paths lead to nodes of its storage trie that lie on the way to none of the slots: the
-	// siblings that deletions pulled up. In nibbles, increasing.
+	// Paths are those of storage trie nodes on the path to none of Slots: the siblings that
+	// deletions pulled up. In nibbles, increasing.
 	Paths [][]byte
 }
 
-// touches is what was read, in order and perhaps more than once: noting it is on the hot
-// path of every execution, so it is no more than an append. What accounts were read is known
-// anyway.
+// touches records reads in order, perhaps more than once: it is on the hot path of every execution,
+// so recording is no more than an append. The accounts that were read are in StateDatabase.accounts.
 type touches struct {
 	slots []touchedSlot
 	nodes []touchedNode // read by tries, not by the reader
-	paths []byte        // of the nodes, one behind the other
+	paths []byte        // of the nodes, concatenated
 }
 
 type touchedSlot struct {
@@ -46,7 +45,7 @@ type touchedSlot struct {
 
 type touchedNode struct {
 	owner common.Hash
-	end   int // of its path in touches.paths, which begins where the one before ends
+	end   int // of its path in touches.paths; it begins at the end of the one before
 }
 
 func (d *StateDatabase) touchSlot(s touchedSlot) {
@@ -73,8 +72,7 @@ func (d *StateDatabase) touchNode(owner common.Hash, path []byte) {
 	d.mu.Unlock()
 }
 
-// Touched returns what was read until now. It does not wait for anything and can be called
-// at any time.
+// Touched returns what was read so far. It does not block and may be called at any time.
 func (d *StateDatabase) Touched() *Touched {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
@@ -120,13 +118,13 @@ func (d *StateDatabase) Touched() *Touched {
 	return touched
 }
 
-// increasing sorts a list and takes out what is in it twice.
+// increasing sorts a list and removes duplicates.
 func increasing[T any](list []T, compare func(a, b T) int) []T {
 	slices.SortFunc(list, compare)
 	return slices.CompactFunc(list, func(a, b T) bool { return compare(a, b) == 0 })
 }
 
-// leadsToOne says whether path is the beginning of one of the keys, which increase.
+// leadsToOne says whether path is a prefix of one of the keys, which are sorted.
 func leadsToOne(keys []common.Hash, path []byte) bool {
 	var first common.Hash // the smallest key that path can lead to
 	for i, nibble := range path {
@@ -145,10 +143,10 @@ func (t *Touched) Keys() int {
 	return n
 }
 
-// Missing returns what store does not hold of it under a state root, as far as that can be
-// known: an account's code and storage are asked for once the account is held. It fetches
-// nothing. So with accounts that are not held it takes two turns to get everything: the
-// faults of the first, then those of the second with the codes.
+// Missing returns the nodes and codes under a state root that are not in store, as far as that is
+// known: an account's code and storage are known once the account is in the store. It fetches
+// nothing. So with missing accounts it takes two rounds: the accounts first, then their storage
+// and code.
 func (t *Touched) Missing(store Store, root common.Hash) (faults []Fault, codes []common.Hash, err error) {
 	known := make(map[common.Hash]bool) // codes
 	err = t.walk(store, root, touchedVisitor{
@@ -168,8 +166,8 @@ func (t *Touched) Missing(store Store, root common.Hash) (faults []Fault, codes 
 	return faults, codes, err
 }
 
-// Hashes returns the hashes of the trie nodes on the way to what was touched under a state
-// root, as far as store holds them, and of the codes: the witness metadata of devp2p's wit/0
+// Hashes returns the hashes of the trie nodes on the paths to what was touched under a state root,
+// as far as they are in store, and of the codes: the witness metadata of devp2p's wit/0
 // (caps/wit.md).
 func (t *Touched) Hashes(store Store, root common.Hash) (hashes []common.Hash, err error) {
 	known := make(map[common.Hash]bool)
@@ -180,17 +178,17 @@ func (t *Touched) Hashes(store Store, root common.Hash) (hashes []common.Hash, e
 		}
 	}
 	err = t.walk(store, root, touchedVisitor{
-		held:    add,
+		node:    add,
 		missing: func(*Fault) {},
 		code:    func(hash common.Hash) error { add(hash); return nil },
 	})
 	return hashes, err
 }
 
-// touchedVisitor is told what lies on the way to what was touched.
+// touchedVisitor is called with what is on the paths to the touched keys.
 type touchedVisitor struct {
-	held    func(common.Hash) // a node; may be nil
-	missing func(*Fault)      // where a way ends because a node is not held
+	node    func(common.Hash) // a node in the store; may be nil
+	missing func(*Fault)      // a missing node, where the path ends
 	code    func(common.Hash) error
 }
 
@@ -236,8 +234,8 @@ func (t *TouchedAccount) walk(store Store, root common.Hash, v touchedVisitor) e
 	return nil
 }
 
-// follow goes along key, which may be a part of one, through the nodes that are held. It
-// returns the value if it got there.
+// follow descends along key, which may be a prefix of one, through the nodes in the store. It returns
+// the value if it reaches it.
 func (v *touchedVisitor) follow(store Store, stateRoot, owner, hash common.Hash, key []byte) (value []byte, err error) {
 	if hash == types.EmptyRootHash {
 		return nil, nil
@@ -251,8 +249,8 @@ func (v *touchedVisitor) follow(store Store, stateRoot, owner, hash common.Hash,
 			v.missing(&Fault{Root: stateRoot, Owner: owner, Path: key[:depth:depth], Hash: hash, Key: key})
 			return nil, nil
 		}
-		if v.held != nil {
-			v.held(hash)
+		if v.node != nil {
+			v.node(hash)
 		}
 		if depth == len(key) {
 			return nil, nil

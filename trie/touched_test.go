@@ -15,7 +15,7 @@ import (
 
 // changeAtRandom reads, writes and deletes at random: slots above all, so that storage tries
 // shrink and pull siblings up.
-func changeAtRandom(t *testing.T, w *world, d *StateDatabase, seed uint64) common.Hash {
+func changeAtRandom(t *testing.T, w *stateWorld, d *StateDatabase, seed uint64) common.Hash {
 	t.Helper()
 	db, err := state.New(w.root, d)
 	if err != nil {
@@ -33,7 +33,7 @@ func changeAtRandom(t *testing.T, w *world, d *StateDatabase, seed uint64) commo
 		case 2:
 			db.GetState(addr, slotOf(random.IntN(600)))
 		case 3:
-			db.GetBalance(common.BigToAddress(slotOf(random.IntN(50)).Big())) // nobody
+			db.GetBalance(common.BigToAddress(slotOf(random.IntN(50)).Big())) // no such account
 		case 4:
 			if i%3 != 0 && db.Exist(addr) {
 				db.SelfDestruct(addr)
@@ -54,7 +54,7 @@ func changeAtRandom(t *testing.T, w *world, d *StateDatabase, seed uint64) commo
 	return root
 }
 
-// asked is a store that holds nothing and notes what it is asked for.
+// asked is an empty store that records the requested hashes.
 type asked struct {
 	mu     sync.Mutex
 	hashes map[common.Hash]bool
@@ -72,7 +72,7 @@ func (a *asked) Node(_ common.Hash, _ []byte, hash common.Hash) ([]byte, error) 
 func (a *asked) Code(hash common.Hash) ([]byte, error) { return a.note(hash) }
 
 // fill puts faults, with the way to their keys, and codes into a cache.
-func (w *world) fill(t *testing.T, cache *Cache, faults []Fault, codes []common.Hash) {
+func (w *stateWorld) fill(t *testing.T, cache *Cache, faults []Fault, codes []common.Hash) {
 	t.Helper()
 	for _, f := range faults {
 		nodes := Follow(f.Owner, f.Path, f.Hash, f.Key, w.onPath(f))
@@ -94,12 +94,12 @@ func (w *world) fill(t *testing.T, cache *Cache, faults []Fault, codes []common.
 	}
 }
 
-// TestTouched: what one execution touched is, fetched in two turns by somebody who has
+// TestTouched: what one execution touched is, fetched in two rounds by a node that has
 // nothing, all that another execution of the same needs; and its hashes are exactly those
 // of the nodes and codes that the first one read.
 func TestTouched(t *testing.T) {
-	w := newWorld(t, 300)
-	beside := 0
+	w := newStateWorld(t, 300)
+	siblings := 0
 	for seed := range uint64(20) {
 		store := &asked{hashes: make(map[common.Hash]bool)}
 		first := Open(t.Context(), w.root, store, w)
@@ -109,7 +109,7 @@ func TestTouched(t *testing.T) {
 			t.Fatalf("%d keys", n)
 		}
 		for _, account := range touched.Accounts {
-			beside += len(account.Paths)
+			siblings += len(account.Paths)
 		}
 
 		cache := NewCache(64<<20, nil)
@@ -123,7 +123,7 @@ func TestTouched(t *testing.T) {
 			}
 			w.fill(t, cache, faults, codes)
 		}
-		second := Open(t.Context(), w.root, cache, nil) // nobody to ask
+		second := Open(t.Context(), w.root, cache, nil) // no source
 		if again := changeAtRandom(t, w, second, seed); again != root {
 			t.Fatalf("root %x, then %x", root, again)
 		}
@@ -141,14 +141,14 @@ func TestTouched(t *testing.T) {
 			t.Errorf("%d hashes, %d were read", len(hashes), len(store.hashes))
 		}
 	}
-	if beside == 0 {
+	if siblings == 0 {
 		t.Error("no deletion pulled a sibling up: the test shows less than it says")
 	}
 }
 
 // TestTouchedConcurrently: nothing is lost when many goroutines read the same.
 func TestTouchedConcurrently(t *testing.T) {
-	w := newWorld(t, 60)
+	w := newStateWorld(t, 60)
 	d := Open(t.Context(), w.root, nil, w)
 	r := mustReader(t, d)
 	var readers sync.WaitGroup
@@ -185,7 +185,7 @@ func TestTouchedConcurrently(t *testing.T) {
 // TestTouchedOfElsewhere: keys that lead nowhere, under a root of something else or none,
 // are no harm.
 func TestTouchedOfElsewhere(t *testing.T) {
-	w := newWorld(t, 60)
+	w := newStateWorld(t, 60)
 	cache := NewCache(64<<20, nil)
 	touched := &Touched{
 		Accounts: []TouchedAccount{

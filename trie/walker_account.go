@@ -12,7 +12,7 @@ import (
 func hashOf(blob []byte) common.Hash { return crypto.Keccak256Hash(blob) }
 
 // decodeAccount reads the storage root and the code hash of an account (Yellow Paper, 4.1). It
-// decodes nothing else: there are hundreds of millions of them. The error wraps [ErrMalformed].
+// decodes nothing else: a state has hundreds of millions of accounts. The error wraps [ErrMalformed].
 func decodeAccount(key common.Hash, value []byte) (a Account, err error) {
 	bad := func() (Account, error) {
 		return Account{}, fmt.Errorf("account %x: %w", key, malformed("value %x", value))

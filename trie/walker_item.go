@@ -7,25 +7,25 @@ import (
 	"github.com/ethereum/go-ethereum/common"
 )
 
-// item is a wanted node of which the walker knows nothing yet but the hash.
+// item is a wanted node of which the walker knows only the hash.
 type item struct {
-	Want
+	NodeRef
 	parent *unit // nil for the root
 	index  int   // among the items of the parent
 	order  [2 * common.HashLength]byte
 
-	visited   bool    // looked up in Solid
-	bare      bool    // Solid has no node of this trie at or under the path
-	noStorage bool    // of the account trie: Solid has no storage of accounts under the path
-	total     float64 // of storage tries: estimated leaves of the whole trie; 0: unknown
-	old       []byte  // another version of the node that Solid had at the path: everything under it is there
+	visited   bool    // looked up in the store
+	empty     bool    // the store has no node of this trie at or below the path
+	noStorage bool    // in the account trie: the store has no storage of accounts below the path
+	total     float64 // in storage tries: estimated leaves of the whole trie; 0: unknown
+	previous  []byte  // the version of the node that the store had at the path: its whole subtree is there
 
-	place
-	split bool // somebody who was to have all of it refused
+	partRef
+	split bool // a peer that announced all of it refused: take it apart
 }
 
-// newItem places an item in the order of the walk: by the distance of its first key, upward, from the
-// seed. One that has keys on both sides of the seed comes first.
+// newItem returns an item with its position in the order of the walk: the distance of its first key, upward,
+// from the seed. An item with keys on both sides of the seed is first.
 func (w *Walker) newItem(it item) *item {
 	w.division.locate(&it)
 	w.arrange(&it)
@@ -35,13 +35,13 @@ func (w *Walker) newItem(it item) *item {
 func (w *Walker) arrange(it *item) {
 	account, slot := it.Owner, common.Hash{}
 	if it.account() {
-		first, last := Span(it.Path)
+		first, last := KeyRange(it.Path)
 		account = first
 		if first.Cmp(w.cfg.Seed) <= 0 && last.Cmp(w.cfg.Seed) >= 0 {
 			account = w.cfg.Seed
 		}
 	} else {
-		slot, _ = Span(it.Path)
+		slot, _ = KeyRange(it.Path)
 	}
 	borrow := 0
 	for i := common.HashLength - 1; i >= 0; i-- {
@@ -57,7 +57,7 @@ func (w *Walker) arrange(it *item) {
 
 func (it *item) account() bool { return it.Owner == (common.Hash{}) }
 
-// leaves estimates how many are under the item; 0: unknown.
+// leaves estimates the number of leaves below the item; 0: unknown.
 func (it *item) leaves(w *Walker) float64 {
 	n := it.total
 	if it.account() {
@@ -66,19 +66,19 @@ func (it *item) leaves(w *Walker) float64 {
 	return n * shareOf(it.Path)
 }
 
-// ranged says whether the item is needed as a range of leaves: Solid has nothing there that would
-// be fetched once more, an answer or two bring it, and it is not to be taken apart.
+// ranged says whether to request the item as a range of leaves: the store has nothing there that would
+// be fetched again, one or two responses contain it, and it is not to be taken apart.
 func (it *item) ranged(w *Walker) bool {
-	return !w.byNodes && it.bare && it.few(w) && !w.division.opened(it)
+	return !w.byNodes && it.empty && it.few(w) && !w.division.opened(it)
 }
 
-// few says whether an answer or two bring all leaves.
+// few says whether one or two responses contain all leaves.
 func (it *item) few(w *Walker) bool { return it.leaves(w) <= 2*float64(w.cfg.RangeLeaves) }
 
-// precedes says whether nothing lies between the keys of two items of one trie.
+// precedes says whether no key is between those of two items of one trie.
 func (it *item) precedes(next *item) bool {
-	_, last := Span(it.Path)
-	first, _ := Span(next.Path)
+	_, last := KeyRange(it.Path)
+	first, _ := KeyRange(next.Path)
 	if bytes.Compare(it.order[:], next.order[:]) < 0 && follows(last, first) {
 		return true
 	}
@@ -105,7 +105,7 @@ func follows(a, b common.Hash) bool {
 	return false
 }
 
-// shareOf is the part of the key space under a path.
+// shareOf returns the fraction of the key space that is below a path.
 func shareOf(path []byte) float64 {
 	share := 1.0
 	for range path {
@@ -131,16 +131,16 @@ func (q *itemQueue) Pop() any {
 	return it
 }
 
-// unit holds nodes that are known, while something under them is not complete.
+// unit is a set of known nodes that wait until everything below them is complete.
 type unit struct {
 	parent  *unit
-	index   int     // of the item that it was, among the items of the parent
+	index   int     // of its item, among the items of the parent
 	items   int     // that its nodes refer to
 	nodes   []Node  // children first
 	pending int     // items and codes that are not complete
 	share   float64 // of the account trie's key space, 0 in storage tries
-	left    float64 // of share: what no unit below has counted
-	place   place
+	left    float64 // of share: not yet counted by a unit below
+	part    partRef
 }
 
 func (u *unit) size() int {

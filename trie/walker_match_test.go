@@ -10,7 +10,7 @@ import (
 )
 
 // needs makes the need for the children of the root as the walker does, from the first to the last one given.
-func (w *whole) need(t *testing.T, kind NeedKind, owner common.Hash, from, to int) *Need {
+func (w *fullTrie) need(t *testing.T, kind NeedKind, owner common.Hash, from, to int) *Need {
 	t.Helper()
 	children, err := Children(w.nodes[""].Blob)
 	if err != nil {
@@ -18,16 +18,16 @@ func (w *whole) need(t *testing.T, kind NeedKind, owner common.Hash, from, to in
 	}
 	n := &Need{Kind: kind}
 	for _, c := range children[from : to+1] {
-		n.Wants = append(n.Wants, Want{Owner: owner, Path: c.Path, Hash: c.Hash})
+		n.Refs = append(n.Refs, NodeRef{Owner: owner, Path: c.Path, Hash: c.Hash})
 	}
-	n.Origin, _ = Span(n.Wants[0].Path)
-	_, n.Limit = Span(n.Wants[len(n.Wants)-1].Path)
+	n.Origin, _ = KeyRange(n.Refs[0].Path)
+	_, n.Limit = KeyRange(n.Refs[len(n.Refs)-1].Path)
 	return n
 }
 
 // answered are the leaves from origin to the first one at or above limit, and whether they end there
 // because the trie does.
-func (w *whole) answered(origin, limit common.Hash) (keys []common.Hash, values [][]byte, end bool) {
+func (w *fullTrie) answered(origin, limit common.Hash) (keys []common.Hash, values [][]byte, end bool) {
 	from, _ := slices.BinarySearchFunc(w.keys, origin, common.Hash.Cmp)
 	to, _ := slices.BinarySearchFunc(w.keys, limit, common.Hash.Cmp)
 	end = to == len(w.keys)
@@ -46,7 +46,7 @@ func proved(d *Delivery) (n int) {
 
 // TestNeedMatch: what a peer may leave out, and what it may not.
 func TestNeedMatch(t *testing.T) {
-	w := newWhole(rand.New(rand.NewPCG(5, 6)), 3000, false)
+	w := newFullTrie(rand.New(rand.NewPCG(5, 6)), 3000, false)
 	owner := common.Hash{1}
 	children, _ := Children(w.nodes[""].Blob)
 	last := len(children) - 1
@@ -56,11 +56,11 @@ func TestNeedMatch(t *testing.T) {
 	match := func(n *Need, keys []common.Hash, values, proof [][]byte) (*Delivery, error) {
 		return n.Match([][]common.Hash{keys}, [][][]byte{values}, proof)
 	}
-	lie := func(what string, err error) {
+	invalid := func(what string, err error) {
 		t.Helper()
-		var l *Lie
+		var l *InvalidRangeError
 		if !errors.As(err, &l) {
-			t.Errorf("%s: %v, want a lie", what, err)
+			t.Errorf("%s: %v, want a invalid", what, err)
 		}
 	}
 	for from := 0; from <= last; from++ {
@@ -83,7 +83,7 @@ func TestNeedMatch(t *testing.T) {
 	n := w.need(t, NeedSlots, owner, 2, 8)
 	keys, values, _ := w.answered(n.Origin, n.Limit)
 	for cut := range 6 { // exactly behind the leaves of one child more
-		_, edge := Span(n.Wants[cut].Path)
+		_, edge := KeyRange(n.Refs[cut].Path)
 		end, _ := slices.BinarySearchFunc(keys, edge, common.Hash.Cmp)
 		d, err := match(n, keys[:end], values[:end], w.prove(n.Origin, keys[end-1]))
 		if err != nil || proved(d) != cut || d.Pieces[cut] == nil || d.Pieces[cut+1] != nil {
@@ -93,20 +93,20 @@ func TestNeedMatch(t *testing.T) {
 		if cut > 0 && (err != nil || proved(d) != cut || d.Pieces[cut] != nil) {
 			t.Errorf("cut behind child %d without a proof: %d subtrees, %v", cut, proved(d), err)
 		} else if cut == 0 {
-			lie("cut behind the first child without a proof", err)
+			invalid("cut behind the first child without a proof", err)
 		}
 	}
 	if d, err := match(n, nil, nil, nil); err != nil || proved(d) != 0 {
 		t.Errorf("nothing: %v", err)
 	}
 	_, err := match(w.need(t, NeedSlots, owner, 0, last), keys, values, nil)
-	lie("a part as the whole trie", err)
+	invalid("a part as the whole trie", err)
 	_, err = match(n, w.keys, w.values, nil)
-	lie("leaves before the origin", err)
+	invalid("leaves before the origin", err)
 
 	// Whole storage tries: those of the wrong account, too many, or cut without a proof.
-	other := newWhole(rand.New(rand.NewPCG(7, 8)), 40, false)
-	n = &Need{Kind: NeedStorage, Wants: []Want{{Owner: owner, Hash: w.root}, {Owner: common.Hash{2}, Hash: other.root}}}
+	other := newFullTrie(rand.New(rand.NewPCG(7, 8)), 40, false)
+	n = &Need{Kind: NeedStorage, Refs: []NodeRef{{Owner: owner, Hash: w.root}, {Owner: common.Hash{2}, Hash: other.root}}}
 	if d, err := n.Match([][]common.Hash{w.keys, other.keys}, [][][]byte{w.values, other.values}, nil); err != nil || proved(d) != 2 {
 		t.Errorf("two storage tries: %v", err)
 	}
@@ -114,11 +114,11 @@ func TestNeedMatch(t *testing.T) {
 		t.Errorf("one of two storage tries: %v", err)
 	}
 	_, err = n.Match([][]common.Hash{other.keys, w.keys}, [][][]byte{other.values, w.values}, nil)
-	lie("storage of each other", err)
+	invalid("storage of each other", err)
 	_, err = n.Match([][]common.Hash{w.keys, other.keys, other.keys}, [][][]byte{w.values, other.values, other.values}, nil)
-	lie("three storage tries", err)
+	invalid("three storage tries", err)
 	_, err = n.Match([][]common.Hash{w.keys[:9], other.keys}, [][][]byte{w.values[:9], other.values}, nil)
-	lie("a part as a whole storage trie", err)
+	invalid("a part as a whole storage trie", err)
 	_, err = n.Match([][]common.Hash{{}, other.keys}, [][][]byte{{}, other.values}, nil)
-	lie("an empty storage trie", err)
+	invalid("an empty storage trie", err)
 }

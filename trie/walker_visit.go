@@ -9,8 +9,8 @@ import (
 	"github.com/ethereum/go-ethereum/common"
 )
 
-// visit looks an item up. It returns true if the item has to be fetched; otherwise it
-// is complete or its children are in the queue.
+// visit looks up an item. It returns true if the item must be fetched. Otherwise the item is
+// complete or its children are in the queue.
 func (w *Walker) visit(it *item) (missing bool, err error) {
 	if !it.visited {
 		it.visited = true
@@ -28,33 +28,33 @@ func (w *Walker) visit(it *item) (missing bool, err error) {
 	return false, w.open(it, blob, nil)
 }
 
-// inspect compares an item with what Solid has at its place, and invalidates that. Nothing
-// that is written later under the item is then under a node that vouches for something else.
+// inspect compares an item with the node that the store has at its path, and deletes a node with another hash
+// (rule 2 of the package comment).
 func (w *Walker) inspect(it *item) (complete bool, err error) {
-	if !it.bare {
-		blob, err := w.cfg.Solid.Node(it.Owner, it.Path)
+	if !it.empty {
+		blob, err := w.cfg.Complete.Node(it.Owner, it.Path)
 		if err != nil {
 			return false, err
 		}
 		switch {
 		case blob == nil:
-			path, ok, err := w.cfg.Solid.NextNode(it.Owner, it.Path)
+			path, ok, err := w.cfg.Complete.NextNode(it.Owner, it.Path)
 			if err != nil {
 				return false, err
 			}
-			it.bare = !ok || !bytes.HasPrefix(path, it.Path)
+			it.empty = !ok || !bytes.HasPrefix(path, it.Path)
 		case hashOf(blob) == it.Hash:
 			return true, w.keep(it)
 		default:
-			it.old = blob
+			it.previous = blob
 			if err := w.cfg.Writer.Delete(it.Owner, it.Path); err != nil {
 				return false, err
 			}
 		}
 	}
-	if it.account() && !it.noStorage && it.old == nil {
-		first, last := Span(it.Path)
-		owner, ok, err := w.cfg.Solid.NextOwner(first)
+	if it.account() && !it.noStorage && it.previous == nil {
+		first, last := KeyRange(it.Path)
+		owner, ok, err := w.cfg.Complete.NextOwner(first)
 		if err != nil {
 			return false, err
 		}
@@ -63,7 +63,7 @@ func (w *Walker) inspect(it *item) (complete bool, err error) {
 	return false, nil
 }
 
-// keep counts an item as complete that is so already.
+// keep counts an item that was complete before the walk.
 func (w *Walker) keep(it *item) error {
 	if it.account() {
 		w.progress.Share += shareOf(it.Path)
@@ -72,29 +72,29 @@ func (w *Walker) keep(it *item) error {
 	return w.settleAbove(it.parent, it)
 }
 
-// open turns an item into a unit: its node is known, its children become items. Pieces of
-// children that are proved are applied at once.
+// open turns an item whose node is known into a unit. Its children become items. Proved pieces of
+// children are applied at once.
 func (w *Walker) open(it *item, blob []byte, below []*Piece) error {
 	children, err := Children(blob)
 	if err != nil {
 		return fmt.Errorf("node %x at path %x of owner %x: %w", it.Hash, it.Path, it.Owner, err)
 	}
-	before, err := newBefore(it)
+	old, err := newPrevious(it)
 	if err != nil {
 		return err
 	}
 	u := w.newUnit(it, []Node{{Owner: it.Owner, Path: it.Path, Hash: it.Hash, Blob: blob}})
-	if err := w.clear(it, children, before); err != nil {
+	if err := w.clear(it, children, old); err != nil {
 		return err
 	}
 	for _, c := range children {
 		path := slices.Concat(it.Path, c.Path)
 		if c.Value != nil {
-			err = w.value(u, it, path, c.Value, before.value(c.Path))
+			err = w.value(u, it, path, c.Value, old.value(c.Path))
 		} else {
 			child := w.newItem(item{
-				Want: Want{Owner: it.Owner, Path: path, Hash: c.Hash}, parent: u, index: u.items,
-				bare: it.bare, noStorage: it.noStorage, total: it.total,
+				NodeRef: NodeRef{Owner: it.Owner, Path: path, Hash: c.Hash}, parent: u, index: u.items,
+				empty: it.empty, noStorage: it.noStorage, total: it.total,
 			})
 			u.items++
 			u.pending++
@@ -102,7 +102,7 @@ func (w *Walker) open(it *item, blob []byte, below []*Piece) error {
 				child.visited = true
 				err = w.apply(child, below[0])
 				below = below[1:]
-			} else if before.has(c) {
+			} else if old.has(c) {
 				err = w.keep(child)
 			} else {
 				heap.Push(&w.queue, child)
@@ -115,11 +115,11 @@ func (w *Walker) open(it *item, blob []byte, below []*Piece) error {
 	return w.settle(u)
 }
 
-// clear deletes what Solid has under an item and the node does not refer to: nodes between its
-// children, and after them, of the account trie, the storage of accounts that are not there.
-func (w *Walker) clear(it *item, children []Child, before *before) error {
+// clear deletes what the store has below an item and the node does not refer to (rule 4 of the package comment):
+// nodes between its children and then, in the account trie, the storage of accounts that do not exist.
+func (w *Walker) clear(it *item, children []Child, old *previous) error {
 	begin, end := append(slices.Clone(it.Path), 0), after(it.Path)
-	if from := begin; !it.bare {
+	if from := begin; !it.empty {
 		for i := 0; i <= len(children); i++ {
 			to := end
 			if i < len(children) {
@@ -128,7 +128,7 @@ func (w *Walker) clear(it *item, children []Child, before *before) error {
 				}
 				to = slices.Concat(it.Path, children[i].Path)
 			}
-			if bytes.Compare(from, to) < 0 && before.within(from, to) {
+			if bytes.Compare(from, to) < 0 && old.within(from, to) {
 				if err := w.cfg.Writer.DeleteNodes(it.Owner, from, to); err != nil {
 					return err
 				}
@@ -142,14 +142,14 @@ func (w *Walker) clear(it *item, children []Child, before *before) error {
 	from := begin
 	for _, c := range children {
 		to := slices.Concat(it.Path, c.Path)
-		if before.within(from, to) {
+		if old.within(from, to) {
 			if err := w.clearStorage(from, to); err != nil {
 				return err
 			}
 		}
 		from = after(to)
 	}
-	if !before.within(from, end) {
+	if !old.within(from, end) {
 		return nil
 	}
 	return w.clearStorage(from, end)
@@ -170,7 +170,7 @@ func after(path []byte) []byte {
 func (w *Walker) clearStorage(from, to []byte) error {
 	owner, ok := lowest(from)
 	for ok {
-		next, found, err := w.cfg.Solid.NextOwner(owner)
+		next, found, err := w.cfg.Complete.NextOwner(owner)
 		if err != nil {
 			return err
 		}
@@ -189,10 +189,10 @@ func (w *Walker) clearStorage(from, to []byte) error {
 // there is none.
 func lowest(path []byte) (key common.Hash, ok bool) {
 	if n := len(path); n > 0 && path[n-1] == 16 { // after all keys with the prefix before it
-		_, last := Span(path[:n-1])
+		_, last := KeyRange(path[:n-1])
 		return increment(last)
 	}
-	first, _ := Span(path)
+	first, _ := KeyRange(path)
 	return first, true
 }
 
@@ -207,7 +207,7 @@ func increment(key common.Hash) (common.Hash, bool) {
 	return key, false
 }
 
-// value handles a leaf in a node that was opened. old is what Solid had for the same key, nil for nothing.
+// value handles a leaf in an opened node. old is the value that the store had for the same key, nil for none.
 func (w *Walker) value(u *unit, it *item, path, value, old []byte) error {
 	if !it.account() {
 		w.progress.Slots++
@@ -217,7 +217,7 @@ func (w *Walker) value(u *unit, it *item, path, value, old []byte) error {
 		return fmt.Errorf("account at path %x: %w", path, ErrMalformed)
 	}
 	w.progress.Accounts++
-	key, _ := Span(path)
+	key, _ := KeyRange(path)
 	account, err := decodeAccount(key, value)
 	if err != nil {
 		return err
@@ -244,19 +244,19 @@ func (w *Walker) value(u *unit, it *item, path, value, old []byte) error {
 	return w.account(u, account, noStorage)
 }
 
-// account makes items of what an account refers to.
+// account makes items of the storage root and of the code of an account.
 func (w *Walker) account(u *unit, a Account, noStorage bool) error {
-	delete(w.division.sought, a.Key)
+	delete(w.division.hinted, a.Key)
 	if a.Storage != (common.Hash{}) {
 		u.pending++
-		heap.Push(&w.queue, w.newItem(item{Want: Want{Owner: a.Key, Hash: a.Storage}, parent: u, index: -1, bare: noStorage}))
+		heap.Push(&w.queue, w.newItem(item{NodeRef: NodeRef{Owner: a.Key, Hash: a.Storage}, parent: u, index: -1, empty: noStorage}))
 	}
 	if a.CodeHash == (common.Hash{}) || w.known[a.CodeHash] {
 		return nil
 	}
 	units, asked := w.waiting[a.CodeHash]
 	if !asked {
-		has, err := w.cfg.Solid.HasCode(a.CodeHash)
+		has, err := w.cfg.Complete.HasCode(a.CodeHash)
 		if err != nil {
 			return err
 		}
@@ -282,7 +282,7 @@ func (w *Walker) knowCode(hash common.Hash) {
 	w.known[hash] = true
 }
 
-// apply takes a piece that was proved of a visited item.
+// apply takes a proved piece of a visited item.
 func (w *Walker) apply(it *item, p *Piece) error {
 	if p.Nodes == nil {
 		return w.open(it, p.Blob, p.Below)
@@ -324,17 +324,17 @@ func (w *Walker) clearOrphans(path []byte, accounts []Account) error {
 }
 
 func (w *Walker) newUnit(it *item, nodes []Node) *unit {
-	u := &unit{parent: it.parent, index: it.index, nodes: nodes, pending: 1, place: it.place} // 1: it is being made
+	u := &unit{parent: it.parent, index: it.index, nodes: nodes, pending: 1, part: it.partRef} // 1: its maker settles it last
 	if it.account() {
 		u.share = shareOf(it.Path)
 		u.left = u.share
 	}
-	w.held += u.size()
+	w.buffered += u.size()
 	return u
 }
 
-// settle counts one thing that a unit waits for as done. A unit that waits for nothing more
-// is written, and its parent has one thing less to wait for.
+// settle counts one pending item or code of a unit as complete. A unit without pending ones is written,
+// and its parent is settled.
 func (w *Walker) settle(u *unit) error {
 	for {
 		u.pending--
@@ -346,11 +346,11 @@ func (w *Walker) settle(u *unit) error {
 				return err
 			}
 		}
-		w.held -= u.size()
+		w.buffered -= u.size()
 		w.progress.Nodes += uint64(len(u.nodes))
 		w.progress.Share += u.left
 		u.nodes = nil
-		w.division.settled(u.place)
+		w.division.settled(u.part)
 		if u.parent == nil {
 			return w.finish()
 		}
@@ -359,9 +359,9 @@ func (w *Walker) settle(u *unit) error {
 	}
 }
 
-// settleAbove settles the unit above an item that is complete, or the walk.
+// settleAbove settles the parent of a complete item, or ends the walk.
 func (w *Walker) settleAbove(u *unit, it *item) error {
-	w.division.settled(it.place)
+	w.division.settled(it.partRef)
 	if u == nil {
 		return w.finish()
 	}

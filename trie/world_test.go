@@ -22,29 +22,29 @@ import (
 var errBroken = errors.New("the test broke this fetch")
 
 // world is a state made by go-ethereum, and a Source for it.
-type world struct {
+type stateWorld struct {
 	db    state.Database
 	disk  interface{ Get([]byte) ([]byte, error) }
 	root  common.Hash
 	addrs []common.Address
 
-	sink   Sink  // filled with the rest of the path, if set
-	failAt int64 // the fetch that fails, counted from 1
-	lieAt  int64 // the fetch that is answered wrongly
-	count  atomic.Int64
-	faults sync.Map // path of owner -> Fault
+	sink      Sink  // filled with the rest of the path, if set
+	failAt    int64 // the fetch that fails, counted from 1
+	corruptAt int64 // the fetch that is answered wrongly
+	count     atomic.Int64
+	faults    sync.Map // path of owner -> Fault
 }
 
 var rules = params.Rules{IsEIP158: true, IsByzantium: true}
 
 func slotOf(i int) common.Hash { return common.BigToHash(uint256.NewInt(uint64(i)).ToBig()) }
 
-// newWorld makes accounts; every third has code, and storage of a size between one
+// newStateWorld makes accounts; every third has code, and storage of a size between one
 // slot and hundreds.
-func newWorld(t testing.TB, accounts int) *world {
+func newStateWorld(t testing.TB, accounts int) *stateWorld {
 	t.Helper()
 	disk := rawdb.NewMemoryDatabase()
-	w := &world{disk: disk}
+	w := &stateWorld{disk: disk}
 	w.db = state.NewDatabase(triedb.NewDatabase(disk, triedb.HashDefaults), state.NewCodeDB(disk))
 	db, err := state.New(types.EmptyRootHash, w.db)
 	if err != nil {
@@ -71,7 +71,7 @@ func newWorld(t testing.TB, accounts int) *world {
 	return w
 }
 
-func (w *world) FetchNode(_ context.Context, f Fault) ([]byte, error) {
+func (w *stateWorld) FetchNode(_ context.Context, f Fault) ([]byte, error) {
 	w.faults.Store(fmt.Sprintf("%x/%x", f.Owner, f.Path), f)
 	blob, err := w.disk.Get(f.Hash[:])
 	if err != nil {
@@ -80,7 +80,7 @@ func (w *world) FetchNode(_ context.Context, f Fault) ([]byte, error) {
 	switch w.count.Add(1) {
 	case w.failAt:
 		return nil, errBroken
-	case w.lieAt:
+	case w.corruptAt:
 		return append([]byte{}, blob[1:]...), nil
 	}
 	if w.sink != nil && f.Key != nil {
@@ -90,7 +90,7 @@ func (w *world) FetchNode(_ context.Context, f Fault) ([]byte, error) {
 }
 
 // onPath returns the nodes from the fault on down to its key.
-func (w *world) onPath(f Fault) map[common.Hash][]byte {
+func (w *stateWorld) onPath(f Fault) map[common.Hash][]byte {
 	blobs := make(map[common.Hash][]byte)
 	hash, depth := f.Hash, len(f.Path)
 	for {
@@ -107,7 +107,7 @@ func (w *world) onPath(f Fault) map[common.Hash][]byte {
 	}
 }
 
-func (w *world) FetchCode(_ context.Context, hash common.Hash) ([]byte, error) {
+func (w *stateWorld) FetchCode(_ context.Context, hash common.Hash) ([]byte, error) {
 	code := rawdb.ReadCode(w.disk.(interface {
 		Has([]byte) (bool, error)
 		Get([]byte) ([]byte, error)
@@ -115,7 +115,7 @@ func (w *world) FetchCode(_ context.Context, hash common.Hash) ([]byte, error) {
 	switch w.count.Add(1) {
 	case w.failAt:
 		return nil, errBroken
-	case w.lieAt:
+	case w.corruptAt:
 		return code[1:], nil
 	}
 	return code, nil

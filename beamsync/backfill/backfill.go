@@ -73,10 +73,10 @@ type Target struct {
 
 // BackfillConfig is what a [Backfill] works with. Busy, Blamer, Log and Registerer may be left out.
 type Config struct {
-	Solid  trie.Solid
-	Writer func() trie.SolidWriter // returns a new one; the last one is not used any more then
-	Local  trie.Local              // where nodes may be found and Source puts them: Hot
-	Source StateSource
+	Complete trie.CompleteStore
+	Writer   func() trie.CompleteWriter // returns a new one; the last one is not used any more then
+	Local    trie.Local                 // where nodes may be found and Source puts them: Hot
+	Source   StateSource
 
 	Recent func() (Target, bool) // the head's state; false: there is none yet
 	// Stands says whether a target is of use still: its block is canonical. nil: always.
@@ -93,7 +93,7 @@ type Config struct {
 	Registerer prometheus.Registerer
 }
 
-// Backfill collects the state that no block touched, until one state is complete in Solid. It is
+// Backfill collects the state that no block touched, until one state is complete in CompleteStore. It is
 // the shell around [trie.Walker]: it carries the walker's needs to peers, verifies what they answer and gives
 // it to the walker, which alone writes.
 //

@@ -126,7 +126,7 @@ func (s *leafState) prove(key common.Hash, proof [][]byte) [][]byte {
 	}
 }
 
-// solidMap is Solid and its writer in memory, for the account trie only.
+// solidMap is Complete and its writer in memory, for the account trie only.
 type solidMap struct{ nodes map[string][]byte }
 
 func (m *solidMap) Node(_ common.Hash, path []byte) ([]byte, error) {
@@ -238,7 +238,7 @@ func newBackfillBed(t *testing.T, root common.Hash, rate uint64, states []*leafS
 	bed.lies.Store(-1)
 	bed.target.Store(&Target{Root: root, Number: 204, Seed: common.Hash{0x77}})
 	bed.Backfill = New(Config{
-		Solid: bed.solid, Writer: func() trie.SolidWriter { return bed.solid }, Local: source, Source: source,
+		Complete: bed.solid, Writer: func() trie.CompleteWriter { return bed.solid }, Local: source, Source: source,
 		Recent: func() (Target, bool) {
 			target := bed.target.Load()
 			return *target, target.Root != (common.Hash{})

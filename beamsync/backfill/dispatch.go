@@ -72,7 +72,7 @@ func (w *walk) dispatch(ctx context.Context) (more bool, err error) {
 // ranges, it goes node by node, and says so once: that finds what is held locally, the whole state perhaps.
 // Others are asked for nodes if that lasts.
 func (w *walk) excuse(peer *rangePeer, now time.Time) (again bool) {
-	if w.waiting != "" || peer != nil || w.walker.Progress().Out > 0 {
+	if w.waiting != "" || peer != nil || w.walker.Progress().InFlight > 0 {
 		return false
 	}
 	switch all, empty, _ := w.b.peers.census(w.target.Root); {
@@ -99,8 +99,8 @@ func (w *walk) lookUp(ctx context.Context, need *trie.Need) {
 		w.moved = time.Now()
 	}
 	w.lookups++
-	faults := make([]trie.Fault, len(need.Wants))
-	for i, want := range need.Wants {
+	faults := make([]trie.Fault, len(need.Refs))
+	for i, want := range need.Refs {
 		faults[i] = trie.Fault{Root: w.target.Root, Owner: want.Owner, Path: want.Path, Hash: want.Hash}
 	}
 	w.wires.Add(1)

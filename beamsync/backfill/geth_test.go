@@ -217,7 +217,7 @@ func startNode(t *testing.T, dir string, recent func() (backfill.Target, bool), 
 	fetcher := fetch.New(fetch.Config{Local: d.Hot(), Blamer: n})
 	log := slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))
 	n.backfill = backfill.New(backfill.Config{
-		Solid: d.Solid(), Writer: func() trie.SolidWriter { return d.Solid().Writer() }, Local: d.Hot(), Source: fetcher.Session(sched.Background),
+		Complete: d.Complete(), Writer: func() trie.CompleteWriter { return d.Complete().Writer() }, Local: d.Hot(), Source: fetcher.Session(sched.Background),
 		Recent: recent, Blamer: n, Log: log,
 	})
 	for _, p := range peers {

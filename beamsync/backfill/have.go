@@ -58,7 +58,7 @@ type FellowPeer interface {
 	Have() Have
 	// Subtrees returns the leaves of subtrees, none of those that it does not have. A proof follows if the last
 	// list is cut.
-	Subtrees(ctx context.Context, wants []trie.Want, maxBytes uint64) (keys [][]common.Hash, values [][][]byte, proof [][]byte, err error)
+	Subtrees(ctx context.Context, wants []trie.NodeRef, maxBytes uint64) (keys [][]common.Hash, values [][][]byte, proof [][]byte, err error)
 	// ByteCodes returns codes; missing ones are left out.
 	ByteCodes(ctx context.Context, hashes []common.Hash, maxBytes uint64) ([][]byte, error)
 }

@@ -46,13 +46,13 @@ func (w *walk) freeData(now time.Time) (*rangePeer, time.Time) {
 // askData asks a peer for nodes by hash.
 func (w *walk) askData(ctx context.Context, p *rangePeer, need *trie.Need) {
 	w.b.data.take(p)
-	w.bucket.spend(nodeBytes * len(need.Wants))
+	w.bucket.spend(nodeBytes * len(need.Refs))
 	w.wires.Add(1)
 	go func() {
 		defer w.wires.Done()
 		r := &rangeResult{need: need, peer: p, data: true, began: time.Now()}
-		hashes := make([]common.Hash, len(need.Wants))
-		for i, want := range need.Wants {
+		hashes := make([]common.Hash, len(need.Refs))
+		for i, want := range need.Refs {
 			hashes[i] = want.Hash
 		}
 		limited, cancel := context.WithTimeout(ctx, rangeDeadline)
@@ -76,7 +76,7 @@ func matchData(hashes []common.Hash, blobs [][]byte) (nodes map[common.Hash][]by
 	for _, blob := range blobs {
 		hash := crypto.Keccak256Hash(blob)
 		if !wanted[hash] {
-			return nil, size, &trie.Lie{Detail: fmt.Sprintf("%d bytes with hash %x are no node that was asked for", len(blob), hash)}
+			return nil, size, &trie.InvalidRangeError{Detail: fmt.Sprintf("%d bytes with hash %x are no node that was asked for", len(blob), hash)}
 		}
 		nodes[hash] = blob
 		size += len(blob)
@@ -87,7 +87,7 @@ func matchData(hashes []common.Hash, blobs [][]byte) (nodes map[common.Hash][]by
 // takeData handles how a request for nodes by hash went.
 func (w *walk) takeData(ctx context.Context, r *rangeResult) error {
 	w.meter.bytes += uint64(r.bytes)
-	w.bucket.spend(r.bytes - nodeBytes*len(r.need.Wants))
+	w.bucket.spend(r.bytes - nodeBytes*len(r.need.Refs))
 	result := w.judgeData(ctx, r)
 	w.b.metrics.requests.WithLabelValues(r.need.Kind.String(), result).Inc()
 	if result == peer.ResultCancelled {
@@ -107,7 +107,7 @@ func (w *walk) takeData(ctx context.Context, r *rangeResult) error {
 
 // judgeData says how a request for nodes by hash ended, and blames the peer for what it did.
 func (w *walk) judgeData(ctx context.Context, r *rangeResult) (result string) {
-	var lie *trie.Lie
+	var lie *trie.InvalidRangeError
 	switch {
 	case errors.As(r.err, &lie):
 		if w.b.data.expel(r.peer.ID()) {
@@ -122,7 +122,7 @@ func (w *walk) judgeData(ctx context.Context, r *rangeResult) (result string) {
 		return peer.ResultOf(ctx, r.err)
 	case len(r.nodes) == 0:
 		return peer.ResultEmpty
-	case len(r.nodes) < len(r.need.Wants): // or some were wanted twice
+	case len(r.nodes) < len(r.need.Refs): // or some were wanted twice
 		return peer.ResultPartial
 	}
 	return peer.ResultOK

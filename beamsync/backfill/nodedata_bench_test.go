@@ -21,9 +21,9 @@ func BenchmarkBackfillByHash(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		solid := d.Solid()
+		solid := d.Complete()
 		fill := New(Config{
-			Solid: solid, Writer: func() trie.SolidWriter { return solid.Writer() }, Local: trie.NewCache(4<<20, d.Hot()),
+			Complete: solid, Writer: func() trie.CompleteWriter { return solid.Writer() }, Local: trie.NewCache(4<<20, d.Hot()),
 			Source: &nodeSource{held: make(map[common.Hash][]byte)}, Recent: func() (Target, bool) { return Target{Root: state.root, Number: 5}, true },
 		})
 		fill.Join(peer)

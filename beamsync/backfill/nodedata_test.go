@@ -127,7 +127,7 @@ func TestMatchData(t *testing.T) {
 	if nodes, size, err := matchData(hashes, [][]byte{b, a, b}); err != nil || len(nodes) != 2 || size != len(a)+2*len(b) {
 		t.Errorf("%d nodes of %d bytes, %v", len(nodes), size, err)
 	}
-	var lie *trie.Lie
+	var lie *trie.InvalidRangeError
 	if _, _, err := matchData(hashes[:1], [][]byte{a, b}); !errors.As(err, &lie) {
 		t.Errorf("what nobody asked for: %v", err)
 	}

@@ -97,7 +97,7 @@ func (m *meter) progress(target Target, w trie.WalkProgress, waiting string) Pro
 	p := Progress{
 		Root: target.Root, Number: target.Number, Share: w.Share, Waiting: waiting,
 		Accounts: m.base.Accounts + w.Accounts, Slots: m.base.Slots + w.Slots, Codes: m.base.Codes + w.Codes, Nodes: m.base.Nodes + w.Nodes,
-		Bytes: m.bytes, FellowBytes: m.fromFellows, Restarts: max(m.walks, 0), Inflight: w.Out,
+		Bytes: m.bytes, FellowBytes: m.fromFellows, Restarts: max(m.walks, 0), Inflight: w.InFlight,
 	}
 	now, done := time.Now(), w.Share-w.Kept
 	if n := len(m.samples); n == 0 || now.Sub(m.samples[n-1].at) >= sampleEvery {

@@ -82,10 +82,10 @@ func askRange(ctx context.Context, peer RangePeer, root common.Hash, need *trie.
 		return [][]common.Hash{k}, [][][]byte{v}, proof, err
 	}
 	if need.Kind == trie.NeedSlots {
-		return peer.StorageLeaves(ctx, root, []common.Hash{need.Wants[0].Owner}, need.Origin, need.Limit, rangeBytes)
+		return peer.StorageLeaves(ctx, root, []common.Hash{need.Refs[0].Owner}, need.Origin, need.Limit, rangeBytes)
 	}
-	accounts := make([]common.Hash, len(need.Wants))
-	for i, want := range need.Wants {
+	accounts := make([]common.Hash, len(need.Refs))
+	for i, want := range need.Refs {
 		accounts[i] = want.Owner
 	}
 	return peer.StorageLeaves(ctx, root, accounts, common.Hash{}, common.MaxHash, rangeBytes)
@@ -141,7 +141,7 @@ func (w *walk) take(ctx context.Context, r *rangeResult) error {
 	if err != nil {
 		return err
 	}
-	w.b.log.Debug("Range answered", "peer", r.peer.ID(), "kind", r.need.Kind.String(), "result", result, "wants", len(r.need.Wants),
+	w.b.log.Debug("Range answered", "peer", r.peer.ID(), "kind", r.need.Kind.String(), "result", result, "wants", len(r.need.Refs),
 		"origin", r.need.Origin, "bytes", r.bytes, "took", r.took.Round(time.Millisecond), "err", r.err)
 	if result == peer.ResultCancelled {
 		w.b.peers.release(r.peer)
@@ -167,7 +167,7 @@ func (w *walk) take(ctx context.Context, r *rangeResult) error {
 // judge says how a request for a range ended, and blames the peer for what it did. The error
 // is one that no peer is to blame for.
 func (w *walk) judge(ctx context.Context, r *rangeResult) (result string, err error) {
-	var lie *trie.Lie
+	var lie *trie.InvalidRangeError
 	switch {
 	case r.err == nil:
 	case errors.As(r.err, &lie):

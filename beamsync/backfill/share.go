@@ -41,7 +41,7 @@ func (w *walk) divide() {
 		return
 	}
 	for _, account := range w.b.swarm.large() {
-		w.walker.Seek(account)
+		w.walker.HintLargeTrie(account)
 	}
 	w.walker.Divide(s.division.mine)
 }
@@ -87,14 +87,14 @@ func (w *walk) askFellow(ctx context.Context, fellow *fellow, need *trie.Need) *
 			r.codes = len(codes)
 		}
 	} else {
-		r.keys, r.values, r.proof, r.err = fellow.Subtrees(limited, need.Wants, rangeBytes)
+		r.keys, r.values, r.proof, r.err = fellow.Subtrees(limited, need.Refs, rangeBytes)
 		r.bytes = sizeOf(r.keys, r.values, r.proof)
 	}
 	r.took = time.Since(r.began)
 	return r
 }
 
-// keepCodes keeps codes that were asked for. The error is a *[trie.Lie] if there are others.
+// keepCodes keeps codes that were asked for. The error is a *[trie.InvalidRangeError] if there are others.
 func (w *walk) keepCodes(need *trie.Need, codes [][]byte) (bytes int, err error) {
 	asked := make(map[common.Hash]bool, len(need.Codes))
 	for _, hash := range need.Codes {
@@ -104,7 +104,7 @@ func (w *walk) keepCodes(need *trie.Need, codes [][]byte) (bytes int, err error)
 		bytes += len(code)
 		hash := crypto.Keccak256Hash(code)
 		if !asked[hash] {
-			return bytes, &trie.Lie{Detail: fmt.Sprintf("code %x, which was not asked for", hash)}
+			return bytes, &trie.InvalidRangeError{Detail: fmt.Sprintf("code %x, which was not asked for", hash)}
 		}
 		if err := w.b.cfg.Local.PutCode(hash, code); err != nil {
 			return bytes, fmt.Errorf("keep code %x: %w", hash, err)
@@ -142,7 +142,7 @@ func (w *walk) takeShared(ctx context.Context, r *rangeResult) error {
 	}
 	result, err := w.judgeFellow(ctx, r, served, refused)
 	w.b.metrics.requests.WithLabelValues("fellow_"+r.need.Kind.String(), result).Inc()
-	w.b.log.Debug("Fellow answered", "peer", r.fellow.ID(), "kind", r.need.Kind.String(), "result", result, "wants", len(r.need.Wants),
+	w.b.log.Debug("Fellow answered", "peer", r.fellow.ID(), "kind", r.need.Kind.String(), "result", result, "wants", len(r.need.Refs),
 		"served", served, "refused", refused, "bytes", r.bytes, "took", r.took.Round(time.Millisecond), "err", r.err)
 	if err != nil {
 		return err
@@ -165,7 +165,7 @@ func (w *walk) takeShared(ctx context.Context, r *rangeResult) error {
 
 // judgeFellow says how a request to a fellow ended, and blames it for what it did. The error is one that it is not to blame for.
 func (w *walk) judgeFellow(ctx context.Context, r *rangeResult, served, refused int) (result string, err error) {
-	var lie *trie.Lie
+	var lie *trie.InvalidRangeError
 	switch {
 	case r.err == nil && served == 0:
 		return peer.ResultEmpty, nil
@@ -204,7 +204,7 @@ func (w *walk) meet(ctx context.Context) bool {
 
 // tell tells fellows what is complete on disk, if that is news.
 func (w *walk) tell() {
-	if w.b.swarm.tell(haveOf(w.target, w.b.swarm.begun(), w.walker.Whole()), time.Now()) && w.b.cfg.Announce != nil {
+	if w.b.swarm.tell(haveOf(w.target, w.b.swarm.begun(), w.walker.CompleteSlices()), time.Now()) && w.b.cfg.Announce != nil {
 		w.b.cfg.Announce()
 	}
 }
@@ -215,7 +215,7 @@ func (w *walk) share() {
 	w.tell()
 	s := &w.sharing
 	parked := w.walker.Parked()
-	if s.division == nil || len(parked) == 0 || w.walker.Progress().Out > 0 || w.waiting != "" {
+	if s.division == nil || len(parked) == 0 || w.walker.Progress().InFlight > 0 || w.waiting != "" {
 		s.idle = 0
 	} else if s.idle++; s.idle >= stealAfter {
 		stolen := s.division.steal(parked, min(1<<min(s.rounds, 8), maxStolen), s.idle >= patience)

@@ -180,14 +180,14 @@ func (r fullRequest) distance(seed common.Hash) common.Hash {
 type hostileLink struct {
 	nodeLink
 	active bool
-	reply  func(ctx context.Context, l nodeLink, wants []trie.Want) ([][]common.Hash, [][][]byte, error)
+	reply  func(ctx context.Context, l nodeLink, wants []trie.NodeRef) ([][]common.Hash, [][][]byte, error)
 }
 
 func (l hostileLink) Have() Have {
 	return Have{Number: 204, Since: 1, Active: l.active, Accounts: allSlices(), Large: []common.Hash{{1}, {2}}, LargeSlices: make([][32]byte, 2)}
 }
 
-func (l hostileLink) Subtrees(ctx context.Context, wants []trie.Want, _ uint64) ([][]common.Hash, [][][]byte, [][]byte, error) {
+func (l hostileLink) Subtrees(ctx context.Context, wants []trie.NodeRef, _ uint64) ([][]common.Hash, [][][]byte, [][]byte, error) {
 	keys, values, err := l.reply(ctx, l.nodeLink, wants)
 	return keys, values, nil, err
 }
@@ -206,28 +206,28 @@ func TestSwarmHostile(t *testing.T) {
 	for _, test := range []struct {
 		name  string
 		blame bool
-		reply func(ctx context.Context, l nodeLink, wants []trie.Want) ([][]common.Hash, [][][]byte, error)
+		reply func(ctx context.Context, l nodeLink, wants []trie.NodeRef) ([][]common.Hash, [][][]byte, error)
 	}{
-		{"lies", true, func(_ context.Context, _ nodeLink, wants []trie.Want) ([][]common.Hash, [][][]byte, error) {
+		{"lies", true, func(_ context.Context, _ nodeLink, wants []trie.NodeRef) ([][]common.Hash, [][][]byte, error) {
 			keys, values := none(len(wants))
 			for i, want := range wants {
-				first, _ := trie.Span(want.Path)
+				first, _ := trie.KeyRange(want.Path)
 				keys[i], values[i] = []common.Hash{first}, [][]byte{{1}}
 			}
 			return keys, values, nil
 		}},
-		{"stalls", false, func(ctx context.Context, _ nodeLink, _ []trie.Want) ([][]common.Hash, [][][]byte, error) {
+		{"stalls", false, func(ctx context.Context, _ nodeLink, _ []trie.NodeRef) ([][]common.Hash, [][][]byte, error) {
 			<-ctx.Done()
 			return nil, nil, ctx.Err()
 		}},
-		{"refuses", false, func(_ context.Context, _ nodeLink, wants []trie.Want) ([][]common.Hash, [][][]byte, error) {
+		{"refuses", false, func(_ context.Context, _ nodeLink, wants []trie.NodeRef) ([][]common.Hash, [][][]byte, error) {
 			keys, values := none(len(wants))
 			return keys, values, nil
 		}},
-		{"answers nothing", false, func(context.Context, nodeLink, []trie.Want) ([][]common.Hash, [][][]byte, error) {
+		{"answers nothing", false, func(context.Context, nodeLink, []trie.NodeRef) ([][]common.Hash, [][][]byte, error) {
 			return nil, nil, nil
 		}},
-		{"hangs up", false, func(_ context.Context, l nodeLink, _ []trie.Want) ([][]common.Hash, [][][]byte, error) {
+		{"hangs up", false, func(_ context.Context, l nodeLink, _ []trie.NodeRef) ([][]common.Hash, [][][]byte, error) {
 			l.from.Leave(l.to.id)
 			return nil, nil, fmt.Errorf("gone")
 		}},

@@ -262,7 +262,7 @@ func (s *wholeSource) PutCode(hash common.Hash, code []byte) error {
 	return nil
 }
 
-// wholeSolid is Solid and its writer in memory.
+// wholeSolid is Complete and its writer in memory.
 type wholeSolid struct {
 	source *wholeSource // has the codes
 	mu     sync.Mutex
@@ -332,7 +332,7 @@ func (m *wholeSolid) DeleteOwner(owner common.Hash) error {
 func (m *wholeSolid) Flush() error { return nil }
 
 // subtree is what a node gives away.
-func (m *wholeSolid) subtree(want trie.Want, maxBytes int) (keys []common.Hash, values, proof [][]byte) {
+func (m *wholeSolid) subtree(want trie.NodeRef, maxBytes int) (keys []common.Hash, values, proof [][]byte) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if crypto.Keccak256Hash(m.nodes[solidPlace(want.Owner, want.Path)]) != want.Hash {
@@ -355,7 +355,7 @@ func (m *wholeSolid) subtree(want trie.Want, maxBytes int) (keys []common.Hash, 
 			if maxBytes < 0 {
 				return false
 			}
-			key, _ := trie.Span(at)
+			key, _ := trie.KeyRange(at)
 			keys, values = append(keys, key), append(values, c.Value)
 			maxBytes -= common.HashLength + len(c.Value)
 		}
@@ -410,7 +410,7 @@ func (w *swarmWorld) start(id string, state *wholeState) *swarmNode {
 		solid: &wholeSolid{source: source, nodes: make(map[string][]byte)},
 	}
 	n.Backfill = New(Config{
-		Solid: n.solid, Writer: func() trie.SolidWriter { return n.solid }, Local: source, Source: source, Blamer: n,
+		Complete: n.solid, Writer: func() trie.CompleteWriter { return n.solid }, Local: source, Source: source, Blamer: n,
 		Recent: func() (Target, bool) { return Target{Root: state.root, Number: 204, Seed: common.Hash{0x77}}, true },
 		Self:   id, Busy: w.busy,
 		Announce: func() { w.announce(n) },
@@ -529,7 +529,7 @@ func (l nodeLink) trip(ctx context.Context, size int) error {
 	}
 }
 
-func (l nodeLink) Subtrees(ctx context.Context, wants []trie.Want, maxBytes uint64) (keys [][]common.Hash, values [][][]byte, proof [][]byte, err error) {
+func (l nodeLink) Subtrees(ctx context.Context, wants []trie.NodeRef, maxBytes uint64) (keys [][]common.Hash, values [][][]byte, proof [][]byte, err error) {
 	left := int(maxBytes)
 	for _, want := range wants {
 		if left <= 0 || len(proof) > 0 {

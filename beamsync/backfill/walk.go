@@ -16,7 +16,7 @@ type walk struct {
 	target  Target
 	meter   *meter
 	walker  *trie.Walker
-	writer  trie.SolidWriter
+	writer  trie.CompleteWriter
 	bucket  *bucket
 	results chan *rangeResult
 	wires   sync.WaitGroup
@@ -42,7 +42,7 @@ func (b *Backfill) walk(ctx context.Context, target Target, meter *meter) (compl
 		results: make(chan *rangeResult, 2*maxRanges+maxLookupCalls+2*maxShared), sharing: sharing{taken: make(map[trie.Part]bool)},
 	}
 	w.walker = trie.NewWalker(trie.WalkerConfig{
-		Root: target.Root, Seed: target.Seed, Solid: b.cfg.Solid, Writer: w.writer, Local: b.cfg.Local,
+		Root: target.Root, Seed: target.Seed, Complete: b.cfg.Complete, Writer: w.writer, Local: b.cfg.Local,
 	})
 	b.log.Info("Collecting the state", "root", target.Root, "number", target.Number, "seed", target.Seed, "walk", meter.walks)
 	ctx, cancel := context.WithCancel(ctx)
@@ -140,7 +140,7 @@ func (w *walk) outdated() bool {
 		return false
 	}
 	all, empty, _ := w.b.peers.census(w.target.Root)
-	unanswered := w.lookups > 0 && w.walker.Progress().Out == w.lookups && time.Since(w.moved) > rangeRetry
+	unanswered := w.lookups > 0 && w.walker.Progress().InFlight == w.lookups && time.Since(w.moved) > rangeRetry
 	var reason string
 	switch {
 	case outdated(w.target, recent):
@@ -159,7 +159,7 @@ func (w *walk) outdated() bool {
 // publish shows the progress, in the log every few seconds.
 func (w *walk) publish() {
 	done, waiting := w.walker.Progress(), w.waiting
-	if waiting == "" && done.Out == 0 && len(w.walker.Parked()) > 0 {
+	if waiting == "" && done.InFlight == 0 && len(w.walker.Parked()) > 0 {
 		waiting = "for what fellows collect"
 	}
 	p := w.meter.progress(w.target, done, waiting)

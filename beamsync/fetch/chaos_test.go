@@ -94,7 +94,7 @@ func nothingIsLeft(t *testing.T, seed uint64) {
 				case 2, 3:
 					fault = beamtest.RootFault(rng.IntN(beamtest.Contracts))
 					for range 1 + rng.IntN(4) {
-						fault.Riders = append(fault.Riders, crypto.Keccak256Hash(beamtest.SlotOf(rng.IntN(beamtest.SlotsEach)).Bytes()))
+						fault.StorageKeys = append(fault.StorageKeys, crypto.Keccak256Hash(beamtest.SlotOf(rng.IntN(beamtest.SlotsEach)).Bytes()))
 					}
 				}
 				faults = append(faults, fault)

@@ -155,7 +155,7 @@ func (r *reply) keepNodes(asks []ask, bag map[common.Hash][]byte, local trie.Loc
 		nodes := trie.Follow(a.fault.Owner, a.fault.Path, a.fault.Hash, a.fault.Key, bag)
 		if len(nodes) == 0 {
 			r.unsatisfied = append(r.unsatisfied, a.id)
-			if len(a.fault.Riders) > 0 && !r.byHash {
+			if len(a.fault.StorageKeys) > 0 && !r.byHash {
 				loose, r.barren[a.owner()] = true, true
 			}
 			continue
@@ -168,7 +168,7 @@ func (r *reply) keepNodes(asks []ask, bag map[common.Hash][]byte, local trie.Loc
 		if d.next != nil && d.depth == 0 {
 			r.cut = true
 		}
-		if len(a.fault.Riders) > 0 {
+		if len(a.fault.StorageKeys) > 0 {
 			ridden, err := d.ride(a, account, bag, local)
 			if err != nil {
 				return err

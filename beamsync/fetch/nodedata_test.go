@@ -25,7 +25,7 @@ func TestHashPeer(t *testing.T) {
 		}
 		for i := range beamtest.Contracts {
 			for s := range 20 {
-				faults[i].Riders = append(faults[i].Riders, crypto.Keccak256Hash(beamtest.SlotOf(s).Bytes()))
+				faults[i].StorageKeys = append(faults[i].StorageKeys, crypto.Keccak256Hash(beamtest.SlotOf(s).Bytes()))
 			}
 		}
 		session := r.Session(sched.Urgent)

@@ -34,7 +34,7 @@ func pathSets(asks []ask) (sets [][][]byte, paths int) {
 		seen[owner][string(path)] = true
 		paths++
 		if owner == (common.Hash{}) {
-			sets = append(sets, [][]byte{trie.CompactPath(path)})
+			sets = append(sets, [][]byte{trie.EncodePath(path)})
 		} else {
 			storage[owner] = append(storage[owner], path)
 		}
@@ -44,7 +44,7 @@ func pathSets(asks []ask) (sets [][][]byte, paths int) {
 		for n := len(a.fault.Path); n <= a.depth; n++ {
 			name(a.fault.Owner, a.prefix(n))
 		}
-		for _, key := range a.fault.Riders {
+		for _, key := range a.fault.StorageKeys {
 			nibbles, owner := trie.Nibbles(key), a.owner()
 			for n := range a.riderDepth + 1 {
 				name(owner, nibbles[:n])
@@ -55,7 +55,7 @@ func pathSets(asks []ask) (sets [][][]byte, paths int) {
 		set := [][]byte{owner.Bytes()}
 		slices.SortStableFunc(storage[owner], func(a, b []byte) int { return len(a) - len(b) })
 		for _, path := range storage[owner] {
-			set = append(set, trie.CompactPath(path))
+			set = append(set, trie.EncodePath(path))
 		}
 		sets = append(sets, set)
 	}

@@ -14,11 +14,11 @@ import (
 
 // ridersCost is the part of the cost that riders have.
 func (w *want) ridersCost() int {
-	if len(w.fault.Riders) == 0 {
+	if len(w.fault.StorageKeys) == 0 {
 		return 0
 	}
 	n := storageSetCost + w.riderDepth + 1
-	riders := slices.SortedFunc(slices.Values(w.fault.Riders), common.Hash.Cmp)
+	riders := slices.SortedFunc(slices.Values(w.fault.StorageKeys), common.Hash.Cmp)
 	for i, key := range riders[1:] {
 		shared := 0
 		for a, b := trie.Nibbles(key), trie.Nibbles(riders[i]); shared < w.riderDepth && a[shared] == b[shared]; shared++ {
@@ -36,7 +36,7 @@ func (d *delivery) ride(a *ask, value []byte, bag map[common.Hash][]byte, local 
 		return nil, nil //nolint:nilerr // a value that is no account is for its reader to find
 	}
 	owner := a.owner()
-	for _, key := range a.fault.Riders {
+	for _, key := range a.fault.StorageKeys {
 		rider := ask{depth: a.riderDepth, target: target{kind: sched.Node, fault: trie.Fault{
 			Root: a.fault.Root, Owner: owner, Hash: account.Root, Key: trie.Nibbles(key),
 		}}}

@@ -36,7 +36,7 @@ func (t *target) hash() common.Hash {
 
 func (t *target) key() wantKey {
 	var riders strings.Builder
-	for _, key := range t.fault.Riders {
+	for _, key := range t.fault.StorageKeys {
 		riders.Write(key[:])
 	}
 	return wantKey{t.fault.Root, t.fault.Owner, t.hash(), string(t.fault.Path), string(t.fault.Key), riders.String()}

@@ -13,7 +13,7 @@ type want struct {
 	id         sched.WantID
 	class      sched.Class
 	depth      int      // longest path asked for on the way to fault.Key, nibbles
-	riderDepth int      // the same for those of fault.Riders
+	riderDepth int      // the same for those of fault.StorageKeys
 	waiters    []waiter // never empty while the scheduler knows the want
 	sends      int      // requests it was in, hedges aside
 	cuts       int      // replies that lacked it and were cut
@@ -74,7 +74,7 @@ func (l *fetchLoop) want(ctx context.Context, c *call, t target, rounds int) (w 
 	if w == nil {
 		l.lastID++
 		w = &want{target: t, id: l.lastID, class: class, depth: l.depths.deepest(t.fault)}
-		if len(t.fault.Riders) > 0 {
+		if len(t.fault.StorageKeys) > 0 {
 			w.riderDepth = l.depths.riders(t.owner())
 		}
 		l.wants[w.id] = w

@@ -165,7 +165,7 @@ func fullOf(t *testing.T, disk *db.DB, state trie.Local, genesis *core.Genesis, 
 			}
 		}
 	}
-	walker := trie.NewWalker(trie.WalkerConfig{Root: root, Solid: disk.Solid(), Writer: disk.Solid().Writer(), Local: state})
+	walker := trie.NewWalker(trie.WalkerConfig{Root: root, Complete: disk.Complete(), Writer: disk.Complete().Writer(), Local: state})
 	walker.ByNodes(true)
 	for !walker.Done() {
 		if need, more, err := walker.Next(false, false); err != nil || need != nil || !more && !walker.Done() {

@@ -20,7 +20,7 @@ const (
 // fetchListed gets what the block's access list names: accounts with their storage in one trip;
 // then their codes and the siblings of what is deleted.
 func (r *collection) fetchListed(ctx context.Context) error {
-	guess := r.found.Guess()
+	guess := r.found.State()
 	reader, err := guess.Reader(r.parent.Root)
 	if err != nil {
 		return err
@@ -43,7 +43,7 @@ func (r *collection) fetchListed(ctx context.Context) error {
 		return err
 	}
 	for range listRounds {
-		guess := r.found.Guess()
+		guess := r.found.State()
 		reader, err := guess.Reader(r.parent.Root)
 		if err != nil {
 			return err
@@ -68,12 +68,12 @@ func (r *collection) fetchListed(ctx context.Context) error {
 func spread(faults []trie.Fault) []trie.Fault {
 	var all []trie.Fault
 	for _, fault := range faults {
-		riders := fault.Riders
+		riders := fault.StorageKeys
 		for len(riders) > maxRiders {
-			fault.Riders, riders = riders[:maxRiders:maxRiders], riders[maxRiders:]
+			fault.StorageKeys, riders = riders[:maxRiders:maxRiders], riders[maxRiders:]
 			all = append(all, fault)
 		}
-		fault.Riders = riders
+		fault.StorageKeys = riders
 		all = append(all, fault)
 	}
 	return all

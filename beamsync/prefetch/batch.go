@@ -103,9 +103,9 @@ func (r *collection) add(fault trie.Fault, likely bool, waits *[]*parcel) {
 	id := crypto.Keccak256Hash(fault.Hash[:], fault.Owner[:], fault.Key)
 	send := r.claim(id, waits)
 	var riders []common.Hash
-	if len(fault.Riders) > 0 {
+	if len(fault.StorageKeys) > 0 {
 		owner := fault.Account()
-		for _, key := range fault.Riders {
+		for _, key := range fault.StorageKeys {
 			if r.claim(crypto.Keccak256Hash(owner[:], trie.Nibbles(key)), nil) {
 				riders = append(riders, key)
 			}
@@ -116,11 +116,11 @@ func (r *collection) add(fault trie.Fault, likely bool, waits *[]*parcel) {
 	}
 	p := r.open
 	if at, there := p.place[id]; there {
-		p.wishes.faults[at].Riders = append(p.wishes.faults[at].Riders, riders...)
+		p.wishes.faults[at].StorageKeys = append(p.wishes.faults[at].StorageKeys, riders...)
 		return
 	}
 	p.place[id] = len(p.wishes.faults)
-	fault.Riders = riders
+	fault.StorageKeys = riders
 	p.wishes.faults = append(p.wishes.faults, fault)
 }
 
@@ -194,7 +194,7 @@ func (r *collection) holdsAny(missed wishes, parts bool) (bool, error) {
 		if parts {
 			fault.Key = nil
 		}
-		if mended, err := fault.Mended(r.store); mended || err != nil {
+		if mended, err := fault.Resolved(r.store); mended || err != nil {
 			return mended, err
 		}
 	}

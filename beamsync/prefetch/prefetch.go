@@ -18,7 +18,7 @@ type Speculator interface {
 	LikelySlots(to common.Address, input []byte) []common.Hash // slots, of a contract whose code is not known
 	SpeculateGroup(ctx context.Context, spec evm.Speculation, group []int)
 	SpeculateBlock(ctx context.Context, spec evm.Speculation)
-	SpeculateRoot(block *types.Block, parent *types.Header, guess *trie.Guess)
+	SpeculateRoot(block *types.Block, parent *types.Header, guess *trie.PartialState)
 }
 
 // Ancestors finds headers for BLOCKHASH: Header wherever they are, Held without blocking.

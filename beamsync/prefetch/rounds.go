@@ -33,7 +33,7 @@ type wishes struct {
 	likelyCodes []common.Hash
 }
 
-func (w *wishes) add(guess *trie.Guess) {
+func (w *wishes) add(guess *trie.PartialState) {
 	faults, codes := guess.Missing()
 	w.faults = append(w.faults, faults...)
 	w.codes = append(w.codes, codes...)
@@ -64,8 +64,8 @@ type collection struct {
 	headers Ancestors
 	session Hinter
 	senders []common.Address
-	found   *trie.Findings // in the parent's state
-	cores   chan struct{}  // a token for each run at a time
+	found   *trie.LookupCache // in the parent's state
+	cores   chan struct{}     // a token for each run at a time
 
 	mu    sync.Mutex
 	asked map[common.Hash]*parcel // none is sent twice
@@ -77,7 +77,7 @@ func newCollection(c *Prefetcher, block *types.Block, parent *types.Header, head
 	return &collection{
 		Prefetcher: c, block: block, parent: parent, headers: headers, session: session,
 		senders: c.spec.Senders(block),
-		found:   trie.Explore(parent.Root, c.store),
+		found:   trie.NewLookupCache(parent.Root, c.store),
 		cores:   make(chan struct{}, runtime.GOMAXPROCS(0)),
 		asked:   make(map[common.Hash]*parcel),
 	}
@@ -164,7 +164,7 @@ func (r *collection) repeat(ctx context.Context, eager bool, run func(evm.Specul
 // speculation begins one run on what is held now.
 func (r *collection) speculation(manner evm.Mode, missed *wishes) evm.Speculation {
 	return evm.Speculation{
-		Block: r.block, Parent: r.parent, State: r.found.Guess(), Mode: manner,
+		Block: r.block, Parent: r.parent, State: r.found.State(), Mode: manner,
 		LocalHeader: func(hash common.Hash, number uint64) *types.Header {
 			header := r.headers.Held(hash)
 			if header == nil && missed.below == nil {

@@ -34,7 +34,7 @@ func (r *collection) namedKeys() wishes {
 		add(withdrawal.Address)
 	}
 	// A guess does the looking up: it notes what is missing of each.
-	guess := r.found.Guess()
+	guess := r.found.State()
 	reader, err := guess.Reader(r.parent.Root)
 	if err != nil {
 		return wishes{}

@@ -76,7 +76,7 @@ func (e *touchedEncoder) item(content []byte) {
 func (e *touchedEncoder) paths(paths [][]byte) {
 	list := e.List()
 	for _, path := range paths {
-		e.item(trie.CompactPath(path))
+		e.item(trie.EncodePath(path))
 	}
 	e.ListEnd(list)
 }
@@ -207,7 +207,7 @@ func (d *touchedDecoder) paths(buf []byte) (paths [][]byte, rest []byte, err err
 	return paths, rest, nil
 }
 
-// nibblePath undoes trie.CompactPath, for paths shorter than a key.
+// nibblePath undoes trie.EncodePath, for paths shorter than a key.
 func nibblePath(compact []byte) (path []byte, ok bool) {
 	if len(compact) == 0 || len(compact) > trie.KeyLen/2 || compact[0] > 0x1f || compact[0] > 0 && compact[0] < 0x10 {
 		return nil, false

@@ -61,7 +61,7 @@ func (c onlyGenesis) Oldest() uint64 { return 0 }
 type allOf struct{ *witnessfile.File }
 
 func (s allOf) State(root common.Hash) p2p.State {
-	if held := trie.Hold(s.File, nil, root); root == s.PreRoot && held != nil {
+	if held := trie.OpenServed(s.File, nil, root); root == s.PreRoot && held != nil {
 		return held
 	}
 	return nil

@@ -51,7 +51,7 @@ func (a *app) commands() []*cli.Command {
 	return []*cli.Command{
 		command("run", "Run the node (the default)", " ", a.run),
 		command("init", "Make the datadir that of the network in a genesis JSON file", "GENESIS", a.init),
-		command("import", "Execute blocks from RLP files (.gz too) on the state held", "FILE...", a.importBlocks),
+		command("import", "Execute blocks from RLP files (.gz too) on the stored state", "FILE...", a.importBlocks),
 		command("dumpconfig", "Print the configuration as TOML, as --config reads it", " ", a.dumpConfig),
 		{
 			Name: "version", Usage: "Print the version", OnUsageError: usageError, HideHelpCommand: true,
@@ -66,7 +66,7 @@ func (a *app) commands() []*cli.Command {
 		{
 			Name: "db", Usage: "Look into the databases", OnUsageError: usageError, HideHelpCommand: true,
 			Subcommands: []*cli.Command{
-				command("stats", "Print what the databases hold", " ", a.stats),
+				command("stats", "Print the size of each kind of data in the databases", " ", a.stats),
 				command("verify", "Read the whole state of a full node and compare every trie node with its hash", " ", a.verify),
 			},
 			Action: func(c *cli.Context) error {
@@ -92,7 +92,7 @@ func arguments(c *cli.Context, low, high int) error {
 	return nil
 }
 
-// configured does something with the configuration, and a log until it is done.
+// configured calls do with the configuration and a logger, which it closes afterwards.
 func (a *app) configured(do func(*config.Config, *slog.Logger) error) error {
 	cfg, err := config.Load(a.flags, a.lookup)
 	if err != nil {
@@ -128,8 +128,8 @@ func (a *app) run(c *cli.Context) error {
 // blocks in work.
 const beyondCaches = 768
 
-// limitMemory makes the garbage collector hurry once the process grows beyond its caches, half of them again, and what
-// is not cached. Left alone it lets the heap double: with 670 MB in use the process took 2 GB.
+// limitMemory sets the memory limit of the garbage collector: one and a half times the caches, and memory outside of
+// them. Without a limit it lets the heap double: with 670 MB in use the process took 2 GB.
 func limitMemory(cacheMB int) { debug.SetMemoryLimit(int64(cacheMB*3/2+beyondCaches) << 20) }
 
 func (a *app) init(c *cli.Context) error {
@@ -164,12 +164,12 @@ func (a *app) dumpConfig(c *cli.Context) error {
 	return err
 }
 
-func (a *app) stats(c *cli.Context) error { return a.look(c, node.Stats) }
+func (a *app) stats(c *cli.Context) error { return a.inspect(c, node.Stats) }
 
-func (a *app) verify(c *cli.Context) error { return a.look(c, node.Verify) }
+func (a *app) verify(c *cli.Context) error { return a.inspect(c, node.Verify) }
 
 // look prints something about the databases.
-func (a *app) look(c *cli.Context, print func(context.Context, *config.Config, io.Writer) error) error {
+func (a *app) inspect(c *cli.Context, print func(context.Context, *config.Config, io.Writer) error) error {
 	if err := arguments(c, 0, 0); err != nil {
 		return err
 	}

@@ -115,7 +115,7 @@ func TestErrorsAreOneLine(t *testing.T) {
 
 func TestVersionAndHelp(t *testing.T) {
 	stdout, stderr, code := sunbeam(t, "version")
-	if code != 0 || !strings.Contains(stdout, "Version: v") || !strings.Contains(stdout, "go-ethereum: v1.17.8") && !strings.Contains(stdout, "go-ethereum: unknown") {
+	if code != 0 || !strings.Contains(stdout, "Version: v") || !strings.Contains(stdout, "go-ethereum: v1.17.10") && !strings.Contains(stdout, "go-ethereum: unknown") {
 		t.Errorf("exit %d: %s%s", code, stdout, stderr)
 	}
 	stdout, _, code = sunbeam(t, "--help")
@@ -159,13 +159,13 @@ func run(t *testing.T, args ...string) (*exec.Cmd, *bytes.Buffer) {
 	up, ended := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(ended)
-		told := false
+		started := false
 		buffer := make([]byte, 4096)
 		for {
 			n, err := reader.Read(buffer)
 			log.Write(buffer[:n])
-			if !told && strings.Contains(log.String(), "Sunbeam is running") {
-				told = true
+			if !started && strings.Contains(log.String(), "Sunbeam is running") {
+				started = true
 				close(up)
 			}
 			if err != nil {
@@ -191,7 +191,7 @@ func TestSignalsStopTheNode(t *testing.T) {
 	}
 	for _, signal := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM} {
 		cmd, _ := run(t, "--datadir", dir)
-		// Another one on the same datadir is told so.
+		// Another one on the same datadir gets an error.
 		_, stderr, code := sunbeam(t, "--datadir", dir)
 		if code != 1 || !strings.Contains(stderr, "in use") || !strings.Contains(stderr, dir) || strings.Contains(stderr, "goroutine") {
 			t.Errorf("second instance: exit %d, %s", code, stderr)

@@ -92,7 +92,7 @@ type BackfillResult struct {
 	Disk       int64   `json:"diskBytes"` // of the node, at its end
 	Kills      int     `json:"kills"`
 
-	db.Verdict
+	db.StateReport
 }
 
 // Backfill lets a fresh node become full from geths while their chain grows, has stock geth do
@@ -180,7 +180,7 @@ func (r *race) run(ctx context.Context) error {
 		return err
 	}
 	res := r.result
-	res.Full, res.Verdict, res.Verified = beam.full, beam.verdict, beam.verdict.Complete()
+	res.Full, res.StateReport, res.Verified = beam.full, beam.verdict, beam.verdict.Complete()
 	res.Seconds, res.StateAfter, res.FirstValidSeconds = beam.seconds, beam.stateAfter, beam.firstValid()
 	res.Bytes, res.RSS, res.CPU, res.PeersCPU, res.Disk = beam.bytes, beam.rss, beam.cpu, beam.peersCPU, beam.disk
 	res.Blocks, res.Valid = len(beam.records), beam.valid()

@@ -36,7 +36,7 @@ type lap struct {
 	disk       int64
 	kills      int
 	faults     uint64 // bytes that executions asked for
-	verdict    db.Verdict
+	verdict    db.StateReport
 
 	mu      sync.Mutex
 	records []judged

@@ -17,7 +17,7 @@ func (r *BackfillResult) table(out io.Writer, opts *BackfillOptions) {
 		fmt.Fprintf(out, "%-10s %9.1f %9.1f %9.1f %9.1f %9d\n", opts.Versus, r.GethSeconds, float64(r.GethBytes)/1e6, r.GethCPU, r.GethPeers, r.GethRSS/1e6)
 		fmt.Fprintf(out, "ratio %.2f in time, %.2f in bytes\n", r.Ratio, float64(r.Bytes)/float64(r.GethBytes))
 	}
-	fmt.Fprintf(out, "full: %v, one state complete after %.1f s; %s\n", r.Full, r.StateAfter, r.Verdict)
+	fmt.Fprintf(out, "full: %v, one state complete after %.1f s; %s\n", r.Full, r.StateAfter, r.StateReport)
 	fmt.Fprintf(out, "%d of %d blocks VALID, the first after %.1f s; newPayload to VALID p50 %.3f s, p95 %.3f s", r.Valid, r.Blocks, r.FirstValidSeconds, r.P50, r.P95)
 	if opts.Alone {
 		fmt.Fprintf(out, "; without backfill %.3f s, %.3f s", r.P50Alone, r.P95Alone)

@@ -10,7 +10,7 @@ import (
 )
 
 // verify traverses the state in a datadir that nobody uses.
-func verify(ctx context.Context, dir string) (verdict db.Verdict, err error) {
+func verify(ctx context.Context, dir string) (verdict db.StateReport, err error) {
 	d, err := db.Open(dir, db.Options{CacheMB: 64, Handles: 256, ReadOnly: true})
 	if err != nil {
 		return verdict, err

@@ -200,9 +200,9 @@ func (c *crowd) requests() map[string]int {
 
 // memberState is the state as a member serves it.
 type memberState struct {
-	*trie.Held // of one request
-	crowd      *crowd
-	member     *member
+	*trie.ServedState // of one request
+	crowd             *crowd
+	member            *member
 }
 
 func (s memberState) State(root common.Hash) p2p.State {
@@ -210,14 +210,14 @@ func (s memberState) State(root common.Hash) p2p.State {
 	if s.member.kind == emptyPeer || root != file.PreRoot {
 		return nil
 	}
-	if s.Held = trie.Hold(file, nil, root); s.Held == nil {
+	if s.ServedState = trie.OpenServed(file, nil, root); s.ServedState == nil {
 		return nil
 	}
 	return s
 }
 
 func (s memberState) TrieNode(owner common.Hash, path []byte) []byte {
-	return s.answer(s.Held.TrieNode(owner, path))
+	return s.answer(s.ServedState.TrieNode(owner, path))
 }
 
 func (s memberState) Code(hash common.Hash) []byte {

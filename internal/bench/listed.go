@@ -121,7 +121,7 @@ func (a *attempt) missingAccounts(l *listing) (faults []trie.Fault, err error) {
 		if account.owner != (common.Hash{}) {
 			continue
 		}
-		_, missing, err := trie.Probe(a.store, a.file.PreRoot, common.Hash{}, a.file.PreRoot, account.key)
+		_, missing, err := trie.Lookup(a.store, a.file.PreRoot, common.Hash{}, a.file.PreRoot, account.key)
 		if err != nil {
 			return nil, err
 		}
@@ -146,7 +146,7 @@ func (a *attempt) missingSlots(l *listing) (faults []trie.Fault, err error) {
 			}
 			roots[slot.owner] = root
 		}
-		_, missing, err := trie.Probe(a.store, a.file.PreRoot, slot.owner, root, slot.key)
+		_, missing, err := trie.Lookup(a.store, a.file.PreRoot, slot.owner, root, slot.key)
 		if err != nil {
 			return nil, err
 		}
@@ -158,7 +158,7 @@ func (a *attempt) missingSlots(l *listing) (faults []trie.Fault, err error) {
 }
 
 func storageRoot(store trie.Store, stateRoot, owner common.Hash) (common.Hash, error) {
-	value, _, err := trie.Probe(store, stateRoot, common.Hash{}, stateRoot, owner)
+	value, _, err := trie.Lookup(store, stateRoot, common.Hash{}, stateRoot, owner)
 	if err != nil || value == nil {
 		return common.Hash{}, err
 	}

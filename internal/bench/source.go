@@ -41,7 +41,7 @@ func (s *source) note(faults []trie.Fault, codes []common.Hash) {
 	for _, fault := range faults {
 		if fault.Key != nil {
 			s.asked[stateKey{fault.Owner, keyHash(fault.Key)}] = true
-			for _, key := range fault.Riders {
+			for _, key := range fault.StorageKeys {
 				s.asked[stateKey{fault.Account(), key}] = true
 			}
 		}

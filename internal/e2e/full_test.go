@@ -174,7 +174,7 @@ func takeOver(t *testing.T, w *demo.Network, dir string) {
 
 // completeState traverses the state in a datadir that nobody uses, and wants all of it to be there and nothing
 // beside it.
-func completeState(t *testing.T, dir string) db.Verdict {
+func completeState(t *testing.T, dir string) db.StateReport {
 	t.Helper()
 	d, err := db.Open(dir, db.Options{ReadOnly: true})
 	if err != nil {

@@ -83,7 +83,7 @@ func (b beam) status() beamStatus {
 		History: b.history.Progress(),
 	}
 	if full := b.states.full.Load(); full != nil {
-		share, done := full.Flat()
+		share, done := full.FlatProgress()
 		status.Phase, status.Flat = phaseFull, &flatStatus{share, done}
 	} else if b.backfill != nil {
 		progress := b.backfill.Progress()

@@ -22,13 +22,13 @@ func (n *Node) newBackfill(registerer prometheus.Registerer) error {
 	if err != nil {
 		return err
 	}
-	solid := n.store.Solid()
+	solid := n.store.Complete()
 	n.backfill = backfill.New(backfill.Config{
-		Solid:  solid,
-		Writer: func() trie.SolidWriter { return solid.Writer() },
-		Local:  trie.NewCache(walkCache, n.store.Hot()),
-		Source: n.fetcher.Session(sched.Background),
-		Recent: n.backfillTarget,
+		Complete: solid,
+		Writer:   func() trie.CompleteWriter { return solid.Writer() },
+		Local:    trie.NewCache(walkCache, n.store.Hot()),
+		Source:   n.fetcher.Session(sched.Background),
+		Recent:   n.backfillTarget,
 		Stands: func(target backfill.Target) bool {
 			header := n.chain.HeaderByNumber(target.Number)
 			return header != nil && header.Root == target.Root

@@ -22,7 +22,7 @@ func TestBackfillOfLocalState(t *testing.T) {
 		t.Fatalf("not complete: %+v", n.backfill.Progress())
 	}
 	head := n.chain.CurrentHeader()
-	root, err := n.store.Solid().Root()
+	root, err := n.store.Complete().Root()
 	check(t, err)
 	if done, _ := n.backfill.Root(); done != head.Root || root != head.Root {
 		t.Errorf("complete is %s, on disk %s, want that of the head %s", done, root, head.Root)

@@ -181,7 +181,7 @@ func TestFull(t *testing.T) {
 // wholeState wants all leaves of a block's state to be reachable.
 func wholeState(t *testing.T, n *running, block *types.Block) {
 	t.Helper()
-	held := trie.Hold(n.stateAt(block.Root()), nil, block.Root())
+	held := trie.OpenServed(n.stateAt(block.Root()), nil, block.Root())
 	if held == nil {
 		t.Fatalf("no state of block %d", block.NumberU64())
 	}

@@ -50,9 +50,9 @@ type Node struct {
 	store    *db.DB
 	chain    *chain.Chain
 	cache    *trie.Cache
-	local    trie.Local   // the cache, then Hot, then Solid
-	places   *trie.Places // of nodes that peers may ask for by hash
-	states   fullStates   // of a full node
+	local    trie.Local      // the cache, then Hot, then Complete
+	places   *trie.PathIndex // of nodes that peers may ask for by hash
+	states   fullStates      // of a full node
 	fetcher  *fetch.Fetcher
 	importer *importer.Importer
 	backfill *backfill.Backfill // nil if it is not wanted
@@ -96,8 +96,8 @@ func (n *Node) open(registerer prometheus.Registerer, given *network) (err error
 		// What a disk that fails could not read looks as if it were not there.
 		return errors.Join(cmp.Or(n.store.Err(), err), n.Close())
 	}
-	n.cache = trie.NewCache(n.cfg.Store.CacheMB/2<<20, trie.WithSolid(n.store.Hot(), n.store.Solid()))
-	n.local, n.places = n.cache, trie.NewPlaces()
+	n.cache = trie.NewCache(n.cfg.Store.CacheMB/2<<20, trie.Overlay(n.store.Hot(), n.store.Complete()))
+	n.local, n.places = n.cache, trie.NewPathIndex()
 	if err := n.openStates(); err != nil {
 		return errors.Join(err, n.Close())
 	}

@@ -13,11 +13,11 @@ type served struct{ *Node }
 
 // State implements p2p.StateBackend.
 func (s served) State(root common.Hash) p2p.State {
-	var flat trie.Flat
+	var flat trie.FlatState
 	if full := s.states.full.Load(); full != nil && full.Has(root) {
 		flat = full.Leaves(root)
 	}
-	if held := trie.Hold(trie.Passing(s.stateAt(root)), flat, root); held != nil {
+	if held := trie.OpenServed(trie.WithoutFill(s.stateAt(root)), flat, root); held != nil {
 		return held
 	}
 	return nil
@@ -25,7 +25,7 @@ func (s served) State(root common.Hash) p2p.State {
 
 // Code implements p2p.StateBackend.
 func (s served) Code(hash common.Hash) []byte {
-	code, err := trie.Passing(s.local).Code(hash)
+	code, err := trie.WithoutFill(s.local).Code(hash)
 	if err != nil {
 		return nil
 	}
@@ -35,17 +35,17 @@ func (s served) Code(hash common.Hash) []byte {
 // Data implements p2p.DataBackend: what the memory cache and Hot have, and codes; beyond that, what
 // Solid or a full node's states have at a place that an answer before this one led to.
 func (s served) Data(hash common.Hash) []byte {
-	at, known := s.places.Of(hash)
+	at, known := s.places.Lookup(hash)
 	if !known && s.begins(hash) {
-		at, known = trie.Place{Root: hash}, true
+		at, known = trie.NodePath{Root: hash}, true
 	}
-	store := trie.Passing(s.stateAt(at.Root))
+	store := trie.WithoutFill(s.stateAt(at.Root))
 	blob, err := store.Node(at.Owner, []byte(at.Path), hash)
 	if err != nil || len(blob) == 0 {
 		return s.Code(hash)
 	}
 	if known {
-		s.places.Opened(at, blob)
+		s.places.AddChildren(at, blob)
 	}
 	return blob
 }

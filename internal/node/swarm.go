@@ -20,7 +20,7 @@ type fellow struct{ *p2p.Peer }
 func (f fellow) Have() backfill.Have { return backfill.Have(f.Peer.Have()) }
 
 // Subtrees implements beamsync.FellowPeer.
-func (f fellow) Subtrees(ctx context.Context, wants []trie.Want, maxBytes uint64) (keys [][]common.Hash, values [][][]byte, proof [][]byte, err error) {
+func (f fellow) Subtrees(ctx context.Context, wants []trie.NodeRef, maxBytes uint64) (keys [][]common.Hash, values [][][]byte, proof [][]byte, err error) {
 	subtrees := make([]p2p.Subtree, len(wants))
 	for i, want := range wants {
 		subtrees[i] = p2p.Subtree(want)
@@ -33,7 +33,7 @@ type swarm struct{ *Node }
 
 // Subtree implements p2p.Swarm.
 func (s swarm) Subtree(owner common.Hash, path []byte, hash common.Hash, maxBytes int) (keys []common.Hash, values, proof [][]byte) {
-	keys, values, proof, err := s.store.Solid().Subtree(owner, path, hash, maxBytes)
+	keys, values, proof, err := s.store.Complete().Subtree(owner, path, hash, maxBytes)
 	if err != nil {
 		s.log.Debug("Subtree not served", "owner", owner, "err", err)
 		return nil, nil, nil

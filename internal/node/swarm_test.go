@@ -37,7 +37,7 @@ func TestSwarmServing(t *testing.T) {
 	if have := s.Have(); !full(have) {
 		t.Errorf("as a full node, tells %+v", have)
 	}
-	blob, err := n.store.Solid().Node(common.Hash{}, nil)
+	blob, err := n.store.Complete().Node(common.Hash{}, nil)
 	check(t, err)
 	root := crypto.Keccak256Hash(blob)
 	keys, values, proof := s.Subtree(common.Hash{}, nil, root, 1<<20)

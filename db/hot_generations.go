@@ -13,7 +13,7 @@ import (
 	"github.com/ethereum/go-ethereum/ethdb/memorydb"
 )
 
-// directories keeps every generation in a directory of its own, named by its number.
+// directories is a generationStore on disk: each generation is in a directory named by its number.
 type directories struct {
 	root string
 	opts Options
@@ -45,7 +45,7 @@ func (d directories) open(number uint64) (ethdb.KeyValueStore, string, error) {
 			return nil, "", fmt.Errorf("create generation of the hot store: %w", err)
 		}
 	} else if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
-		return memorydb.New(), path, nil // never filled: nothing to read
+		return memorydb.New(), path, nil // never written
 	}
 	kv, err := openEngine(path, "eth/db/beam-hot/", d.opts, d.opts.CacheMB/4, d.opts.Handles/4)
 	return kv, path, err
@@ -58,13 +58,13 @@ func (d directories) remove(number uint64) error {
 	return nil
 }
 
-// memory keeps generations in memory, each until it is removed.
-type memory struct{}
+// memoryGenerations is a generationStore in memory.
+type memoryGenerations struct{}
 
-func (memory) list() ([]uint64, error) { return nil, nil }
+func (memoryGenerations) list() ([]uint64, error) { return nil, nil }
 
-func (memory) open(number uint64) (ethdb.KeyValueStore, string, error) {
+func (memoryGenerations) open(number uint64) (ethdb.KeyValueStore, string, error) {
 	return memorydb.New(), fmt.Sprintf("beam-hot/%d (memory)", number), nil
 }
 
-func (memory) remove(uint64) error { return nil }
+func (memoryGenerations) remove(uint64) error { return nil }

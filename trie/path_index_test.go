@@ -11,39 +11,39 @@ import (
 	"github.com/ethereum/go-ethereum/rlp"
 )
 
-// TestPlaces walks a state by hash from its root: each node is where the one above it led to, in
-// storage tries too. Who walks depth first, as geth's scheduler does, asks last for what it knew first; yet
-// the index need not be larger than what is known and not asked for.
-func TestPlaces(t *testing.T) {
-	w := newWorld(t, 200)
+// TestPathIndex walks a state by hash from its root: each node is at the path that its parent gave, in
+// storage tries too. A depth-first walk, as geth's scheduler does it, requests last what it learnt first.
+// Even then the index need not be larger than the number of nodes that are known and not requested.
+func TestPathIndex(t *testing.T) {
+	w := newStateWorld(t, 200)
 	first := func(int) int { return 0 }
 	last := func(n int) int { return n - 1 }
-	walkByHash(t, w, NewPlaces(), first)
-	nodes, most := walkByHash(t, w, NewPlaces(), last)
+	walkByHash(t, w, NewPathIndex(), first)
+	nodes, most := walkByHash(t, w, NewPathIndex(), last)
 	if most > nodes/5 {
-		t.Fatalf("%d of %d nodes are open at once: no test", most, nodes)
+		t.Fatalf("%d of %d nodes are known at once: the test shows nothing", most, nodes)
 	}
-	walkByHash(t, w, newPlaces(most, 1), last)
+	walkByHash(t, w, newPathIndex(most, 1), last)
 }
 
-// walkByHash asks for the nodes of a state one by one, next for which of those that are open, and returns how many
-// there are and how many were open at most.
-func walkByHash(t *testing.T, w *world, places *Places, next func(open int) int) (nodes, most int) {
+// walkByHash requests the nodes of a state one by one; next chooses among the known ones. It returns the number
+// of nodes, and the largest number that were known and not requested.
+func walkByHash(t *testing.T, w *stateWorld, index *PathIndex, next func(open int) int) (nodes, most int) {
 	t.Helper()
 	reader, err := w.db.TrieDB().NodeReader(w.root)
 	if err != nil {
 		t.Fatal(err)
 	}
 	open, slots := []common.Hash{w.root}, 0
-	owners := make(map[common.Hash]common.Hash) // who refers to a storage root; of several, the last
+	owners := make(map[common.Hash]common.Hash) // account that refers to a storage root; the last of several
 	for ; len(open) > 0; nodes++ {
 		most = max(most, len(open))
 		i := next(len(open))
 		hash := open[i]
 		open = slices.Delete(open, i, i+1)
-		at, ok := places.Of(hash)
+		at, ok := index.Lookup(hash)
 		if !ok && hash != w.root {
-			t.Fatalf("no place of %x", hash)
+			t.Fatalf("no path of %x", hash)
 		}
 		if owner, ok := owners[hash]; ok && (at.Owner != owner || at.Path != "") {
 			t.Errorf("storage of %x is at %+v", owner, at)
@@ -53,7 +53,7 @@ func walkByHash(t *testing.T, w *world, places *Places, next func(open int) int)
 		if err != nil || crypto.Keccak256Hash(blob) != hash {
 			t.Fatalf("node %x at %x of %x: %v", hash, at.Path, at.Owner, err)
 		}
-		places.Opened(at, blob)
+		index.AddChildren(at, blob)
 		children, err := Children(blob)
 		if err != nil {
 			t.Fatal(err)
@@ -69,7 +69,7 @@ func walkByHash(t *testing.T, w *world, places *Places, next func(open int) int)
 				t.Fatalf("no account: %x", c.Value)
 			case account.Root != types.EmptyRootHash:
 				open = append(open, account.Root)
-				owners[account.Root], _ = Span(append([]byte(at.Path), c.Path...))
+				owners[account.Root], _ = KeyRange(append([]byte(at.Path), c.Path...))
 			}
 		}
 	}
@@ -79,13 +79,13 @@ func walkByHash(t *testing.T, w *world, places *Places, next func(open int) int)
 	return nodes, most
 }
 
-// TestPlacesOfNothing: what is no node, or no account, leads nowhere and does no harm.
-func TestPlacesOfNothing(t *testing.T) {
-	places := NewPlaces()
+// TestPathIndexMalformed: blobs that are not nodes, or leaves that are not accounts, add nothing.
+func TestPathIndexMalformed(t *testing.T) {
+	index := NewPathIndex()
 	for _, blob := range [][]byte{nil, {}, {0xc0}, bytes.Repeat([]byte{0xff}, 40), {0xc2, 0x20, 0x01}} {
-		places.Opened(Place{}, blob)
+		index.AddChildren(NodePath{}, blob)
 	}
-	if n := places.open.Len(); n != 0 {
-		t.Errorf("%d places", n)
+	if n := index.pending.Len(); n != 0 {
+		t.Errorf("%d paths", n)
 	}
 }

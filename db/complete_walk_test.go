@@ -22,22 +22,22 @@ import (
 )
 
 // world is a small state that changes, with all its versions.
-type world struct {
+type stateWorld struct {
 	rng      *rand.Rand
 	pool     []common.Hash // keys, of accounts and of slots
-	accounts map[common.Hash]*worldAccount
+	accounts map[common.Hash]*stateAccount
 	codes    map[common.Hash][]byte
 	blobs    map[common.Hash][]byte // nodes of all versions
 	versions []*version
 }
 
-type worldAccount struct {
+type stateAccount struct {
 	balance uint64
 	code    common.Hash
 	slots   map[common.Hash][]byte
 }
 
-// version is one state: its leaves and all that a database with nothing but it would hold.
+// version is one state: its leaves and all entries of a database with only this state.
 type version struct {
 	root    common.Hash
 	leaves  map[common.Hash][]leaf // by owner, sorted
@@ -50,10 +50,10 @@ type leaf struct {
 	value []byte
 }
 
-func newWorld(seed uint64) *world {
-	w := &world{
+func newStateWorld(seed uint64) *stateWorld {
+	w := &stateWorld{
 		rng:      rand.New(rand.NewPCG(seed, 1)),
-		accounts: make(map[common.Hash]*worldAccount), codes: make(map[common.Hash][]byte), blobs: make(map[common.Hash][]byte),
+		accounts: make(map[common.Hash]*stateAccount), codes: make(map[common.Hash][]byte), blobs: make(map[common.Hash][]byte),
 	}
 	// Few nibbles at the front, so that keys share them; some keys differ at the very end only,
 	// so that short leaves are embedded.
@@ -73,16 +73,16 @@ func newWorld(seed uint64) *world {
 	return w
 }
 
-func (w *world) key() common.Hash { return w.pool[w.rng.IntN(len(w.pool))] }
+func (w *stateWorld) key() common.Hash { return w.pool[w.rng.IntN(len(w.pool))] }
 
 // change makes a new version out of some changes.
-func (w *world) change(n int) *version {
+func (w *stateWorld) change(n int) *version {
 	for range n {
 		key := w.key()
 		a := w.accounts[key]
 		switch {
 		case a == nil:
-			a = &worldAccount{slots: make(map[common.Hash][]byte)}
+			a = &stateAccount{slots: make(map[common.Hash][]byte)}
 			w.accounts[key] = a
 		case w.rng.IntN(4) == 0 && len(w.accounts) > 1:
 			delete(w.accounts, key)
@@ -132,11 +132,11 @@ func (w *world) change(n int) *version {
 	return v
 }
 
-func (w *world) build(v *version, owner common.Hash, list []leaf) common.Hash {
+func (w *stateWorld) build(v *version, owner common.Hash, list []leaf) common.Hash {
 	slices.SortFunc(list, func(a, b leaf) int { return a.key.Cmp(b.key) })
 	st := gethtrie.NewStackTrie(func(path []byte, hash common.Hash, blob []byte) {
 		w.blobs[hash] = bytes.Clone(blob)
-		v.entries[string(solidKey(owner, path))] = bytes.Clone(blob)
+		v.entries[string(nodeKey(owner, path))] = bytes.Clone(blob)
 	})
 	for _, l := range list {
 		if err := st.Update(l.key[:], l.value); err != nil {
@@ -148,7 +148,7 @@ func (w *world) build(v *version, owner common.Hash, list []leaf) common.Hash {
 }
 
 // prove adds the nodes on the way to a key, as go-ethereum's servers do.
-func (w *world) prove(root, key common.Hash, proof [][]byte) [][]byte {
+func (w *stateWorld) prove(root, key common.Hash, proof [][]byte) [][]byte {
 	nibbles := trie.Nibbles(key)
 	for {
 		blob := w.blobs[root]
@@ -163,7 +163,7 @@ func (w *world) prove(root, key common.Hash, proof [][]byte) [][]byte {
 
 // serve answers a range as go-ethereum does: the last leaf is the first at or above the limit, or
 // the one that crosses the size.
-func (w *world) serve(v *version, owner, origin, limit common.Hash, size int) (keys []common.Hash, values [][]byte, cut bool) {
+func (w *stateWorld) serve(v *version, owner, origin, limit common.Hash, size int) (keys []common.Hash, values [][]byte, cut bool) {
 	for _, l := range v.leaves[owner] {
 		if l.key.Cmp(origin) < 0 {
 			continue
@@ -189,7 +189,7 @@ type answer struct {
 	proof  [][]byte
 }
 
-func (w *world) answer(v *version, n *trie.Need, size int) (a answer) {
+func (w *stateWorld) answer(v *version, n *trie.Need, size int) (a answer) {
 	if n.Kind == trie.NeedAccounts {
 		keys, values, _ := w.serve(v, common.Hash{}, n.Origin, n.Limit, size)
 		a.proof = w.prove(v.root, n.Origin, nil)
@@ -199,7 +199,7 @@ func (w *world) answer(v *version, n *trie.Need, size int) (a answer) {
 		a.keys, a.values = [][]common.Hash{keys}, [][][]byte{values}
 		return a
 	}
-	for _, want := range n.Wants {
+	for _, want := range n.Refs {
 		limit := common.MaxHash
 		if n.Kind == trie.NeedSlots {
 			limit = n.Limit
@@ -234,7 +234,7 @@ func (l local) Code(common.Hash) ([]byte, error) { return nil, errors.New("not a
 
 // run is one life of a node: one walker until it is done, killed or its disk fails.
 type run struct {
-	w      *world
+	w      *stateWorld
 	v      *version
 	disk   ethdb.KeyValueStore
 	hot    local
@@ -242,12 +242,12 @@ type run struct {
 	out    []*trie.Need
 }
 
-func (w *world) begin(t *testing.T, v *version, disk ethdb.KeyValueStore, hot local, limit int) *run {
-	solid := openOn(t, kept{disk}).Solid()
-	writer := solid.Writer()
+func (w *stateWorld) begin(t *testing.T, v *version, disk ethdb.KeyValueStore, hot local, limit int) *run {
+	complete := openOn(t, keptOpen{disk}).Complete()
+	writer := complete.Writer()
 	writer.limit = limit
 	return &run{w: w, v: v, disk: disk, hot: hot, walker: trie.NewWalker(trie.WalkerConfig{
-		Root: v.root, Seed: w.key(), Solid: solid, Writer: writer, Local: hot, RangeLeaves: 1 + w.rng.IntN(20),
+		Root: v.root, Seed: w.key(), Complete: complete, Writer: writer, Local: hot, RangeLeaves: 1 + w.rng.IntN(20),
 	})}
 }
 
@@ -258,7 +258,7 @@ func (r *run) step() error {
 	case 0:
 		r.divide()
 	case 1:
-		r.walker.Seek(r.w.key())
+		r.walker.HintLargeTrie(r.w.key())
 	case 2:
 		r.walker.ByNodes(rng.IntN(2) == 0)
 	case 3, 4:
@@ -283,14 +283,14 @@ func (r *run) step() error {
 		return nil
 	case need.Kind == trie.NeedNodes && rng.IntN(2) == 0:
 		nodes := make(map[common.Hash][]byte)
-		for _, want := range need.Wants {
+		for _, want := range need.Refs {
 			if rng.IntN(8) > 0 {
 				nodes[want.Hash] = r.w.blobs[want.Hash]
 			}
 		}
 		return r.walker.Give(need, nodes)
 	case need.Kind == trie.NeedNodes:
-		for _, want := range need.Wants {
+		for _, want := range need.Refs {
 			if rng.IntN(8) > 0 {
 				if crypto.Keccak256Hash(r.w.blobs[want.Hash]) != want.Hash {
 					return fmt.Errorf("wants node %x of no version", want.Hash)
@@ -328,13 +328,13 @@ func (r *run) divide() {
 }
 
 // subtrees answers as a fellow does: some subtrees whole, some not at all, and the last one cut perhaps.
-func (w *world) subtrees(v *version, n *trie.Need) (a answer) {
-	for _, want := range n.Wants {
+func (w *stateWorld) subtrees(v *version, n *trie.Need) (a answer) {
+	for _, want := range n.Refs {
 		var (
 			keys   []common.Hash
 			values [][]byte
 		)
-		first, last := trie.Span(want.Path)
+		first, last := trie.KeyRange(want.Path)
 		for _, l := range v.leaves[want.Owner] {
 			if l.key.Cmp(first) >= 0 && l.key.Cmp(last) <= 0 {
 				keys, values = append(keys, l.key), append(values, l.value)
@@ -357,11 +357,11 @@ func (w *world) subtrees(v *version, n *trie.Need) (a answer) {
 }
 
 // promised checks that under every node there is everything, and nothing else.
-func promised(t *testing.T, disk ethdb.KeyValueStore) {
+func checkComplete(t *testing.T, disk ethdb.KeyValueStore) {
 	t.Helper()
 	wanted := make(map[string]bool) // keys that some node refers to
 	has := func(owner common.Hash, path []byte, hash common.Hash, of []byte) {
-		key := solidKey(owner, path)
+		key := nodeKey(owner, path)
 		wanted[string(key)] = true
 		blob, _ := disk.Get(key)
 		if blob == nil || crypto.Keccak256Hash(blob) != hash {
@@ -399,7 +399,7 @@ func promised(t *testing.T, disk ethdb.KeyValueStore) {
 			if err := rlp.DecodeBytes(c.Value, &account); err != nil {
 				t.Fatal(err)
 			}
-			key, _ := trie.Span(at)
+			key, _ := trie.KeyRange(at)
 			if account.Root != types.EmptyRootHash {
 				has(key, nil, account.Root, it.Key())
 			}
@@ -412,7 +412,7 @@ func promised(t *testing.T, disk ethdb.KeyValueStore) {
 		if wanted[key] {
 			continue
 		}
-		// Nobody refers to it: then no node above it may be there.
+		// Unreferenced: then no node above it may be stored.
 		var above []string
 		if key[0] == 'O' {
 			nibbles := trie.Nibbles(common.Hash([]byte(key[1:33])))
@@ -431,7 +431,7 @@ func promised(t *testing.T, disk ethdb.KeyValueStore) {
 	}
 }
 
-// equals checks that there is one version in the path scheme and nothing beside it.
+// equals checks that there is one version in the path scheme and no other node.
 func equals(t *testing.T, disk ethdb.KeyValueStore, v *version) {
 	t.Helper()
 	got := make(map[string][]byte)
@@ -453,7 +453,7 @@ func equals(t *testing.T, disk ethdb.KeyValueStore, v *version) {
 }
 
 // TestWalkProperties drives random states through changes, walks, crashes, disks that fail and
-// reorgs, and checks Solid's promise after each step.
+// reorgs, and checks Complete's promise after each step.
 func TestWalkProperties(t *testing.T) {
 	for seed := range uint64(8) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) { walkProperties(t, seed) })
@@ -461,7 +461,7 @@ func TestWalkProperties(t *testing.T) {
 }
 
 func walkProperties(t *testing.T, seed uint64) {
-	w := newWorld(seed)
+	w := newStateWorld(seed)
 	w.change(40)
 	disk, hot := memorydb.New(), local{}
 	var completed int
@@ -498,7 +498,7 @@ func walkProperties(t *testing.T, seed uint64) {
 			}
 			if kv.writes > writes {
 				writes = kv.writes
-				promised(t, disk)
+				checkComplete(t, disk)
 			}
 			if p := r.walker.Progress(); p.Share < share || p.Share > 1 {
 				t.Fatalf("share went from %g to %g", share, p.Share)
@@ -509,7 +509,7 @@ func walkProperties(t *testing.T, seed uint64) {
 		if r.walker.Done() {
 			completed++
 			equals(t, disk, v)
-			if p := r.walker.Progress(); p.Share < 0.999999 || p.Held != 0 || p.Queued != 0 {
+			if p := r.walker.Progress(); p.Share < 0.999999 || p.Buffered != 0 || p.Queued != 0 {
 				t.Fatalf("done at %+v", p)
 			}
 		}
@@ -525,7 +525,7 @@ func walkProperties(t *testing.T, seed uint64) {
 	if completed == 0 {
 		t.Error("no walk came to its end: this tests nothing")
 	}
-	if root, err := openOn(t, kept{disk}).Solid().Root(); err != nil || root != v.root {
+	if root, err := openOn(t, keptOpen{disk}).Complete().Root(); err != nil || root != v.root {
 		t.Errorf("root %x, %v", root, err)
 	}
 }

@@ -21,8 +21,8 @@ import (
 // siblings that a deletion pulls up, which no key leads to. Reads and proofs,
 // however, may be the first to come along, and walk with the whole key first.
 //
-// Writing to a storage trie never returns an error, the latch has it: StateDB writes
-// storage tries concurrently, and keeps their errors in a field without a lock.
+// Writes to a storage trie never return an error but set the latch: StateDB writes storage
+// tries concurrently, and keeps their errors in a field without a lock.
 type stateTrie struct {
 	*gethtrie.StateTrie
 	db    *StateDatabase
@@ -58,16 +58,16 @@ func (t *stateTrie) Prove(key []byte, proof ethdb.KeyValueWriter) error {
 
 // UpdateStorage implements state.Trie. It always returns nil; see stateTrie.
 func (t *stateTrie) UpdateStorage(addr common.Address, slot, value []byte) error {
-	return t.write(func() error { return t.StateTrie.UpdateStorage(addr, slot, value) })
+	return t.latchError(func() error { return t.StateTrie.UpdateStorage(addr, slot, value) })
 }
 
 // DeleteStorage implements state.Trie. It always returns nil; see stateTrie.
 func (t *stateTrie) DeleteStorage(addr common.Address, slot []byte) error {
-	return t.write(func() error { return t.StateTrie.DeleteStorage(addr, slot) })
+	return t.latchError(func() error { return t.StateTrie.DeleteStorage(addr, slot) })
 }
 
-// write makes one change unless the latch is set, and latches its error.
-func (t *stateTrie) write(change func() error) error {
+// latchError makes one change unless the latch is set. An error of the change sets the latch.
+func (t *stateTrie) latchError(change func() error) error {
 	if t.db.check() == nil {
 		if err := change(); err != nil {
 			t.db.Fail(err)
@@ -86,7 +86,7 @@ func (t *stateTrie) UpdateContractCode(_ common.Address, hash common.Hash, code 
 
 // OpenTrie implements state.Database. The trie is tracked for Changes.
 func (d *StateDatabase) OpenTrie(root common.Hash) (state.Trie, error) {
-	if err := d.stands(root); err != nil {
+	if err := d.checkRoot(root); err != nil {
 		return nil, err
 	}
 	return d.open(gethtrie.StateTrieID(root))
@@ -96,7 +96,7 @@ func (d *StateDatabase) OpenTrie(root common.Hash) (state.Trie, error) {
 // called concurrently for different accounts, so (see stateTrie) a read that fails sets
 // the latch only, and what is returned then is a trie whose reads all fail with it.
 func (d *StateDatabase) OpenStorageTrie(stateRoot common.Hash, addr common.Address, root common.Hash, _ state.Trie) (state.Trie, error) {
-	if err := d.stands(stateRoot); err != nil {
+	if err := d.checkRoot(stateRoot); err != nil {
 		return nil, err
 	}
 	id := gethtrie.StorageTrieID(stateRoot, crypto.Keccak256Hash(addr[:]), root)
@@ -150,8 +150,7 @@ func (d *StateDatabase) Changes() ([]Node, map[common.Hash][]byte, error) {
 	return nodes, maps.Clone(d.codes), nil
 }
 
-// Finish ends an execution: it is Changes, because StateDB and what it knows of the block are not
-// needed for it.
+// Finish ends an execution. It is Changes: it needs neither the StateDB nor the number of the block.
 func (d *StateDatabase) Finish(*state.StateDB, params.Rules, uint64) ([]Node, map[common.Hash][]byte, error) {
 	return d.Changes()
 }

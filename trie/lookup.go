@@ -7,27 +7,27 @@ import (
 	"github.com/ethereum/go-ethereum/core/types"
 )
 
-// Probe looks for a key's value as far as the store goes. If a node is missing on the way, it
-// returns the fault that would go on from there. Nothing is fetched.
-func Probe(store Store, stateRoot, owner, root, key common.Hash) (value []byte, missing *Fault, err error) {
+// Lookup reads the value of a key from the store. If a node on the path is missing, it returns the
+// fault for that node. It fetches nothing.
+func Lookup(store Store, stateRoot, owner, root, key common.Hash) (value []byte, missing *Fault, err error) {
 	if root == types.EmptyRootHash || root == (common.Hash{}) {
 		return nil, nil, nil
 	}
-	return probe(store, &Fault{Root: stateRoot, Owner: owner, Hash: root, Key: Nibbles(key)})
+	return lookupFrom(store, &Fault{Root: stateRoot, Owner: owner, Hash: root, Key: Nibbles(key)})
 }
 
-// Mended says whether the node that was missing is held by now, and all on the way to the key with it.
-func (f *Fault) Mended(store Store) (bool, error) {
+// Resolved says whether the missing node is in the store now, with all other nodes on the path to the key.
+func (f *Fault) Resolved(store Store) (bool, error) {
 	if f.Key == nil {
 		blob, err := store.Node(f.Owner, f.Path, f.Hash)
 		return len(blob) > 0, err
 	}
-	_, missing, err := probe(store, f)
+	_, missing, err := lookupFrom(store, f)
 	return missing == nil && err == nil, err
 }
 
-// probe goes on from a fault.
-func probe(store Store, from *Fault) (value []byte, missing *Fault, err error) {
+// lookupFrom continues a lookup at the node of a fault.
+func lookupFrom(store Store, from *Fault) (value []byte, missing *Fault, err error) {
 	owner, nibbles := from.Owner, from.Key
 	for depth, hash := len(from.Path), from.Hash; ; {
 		blob, err := store.Node(owner, nibbles[:depth:depth], hash)

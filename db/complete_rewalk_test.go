@@ -13,47 +13,47 @@ import (
 	"github.com/sunbeam-eth/sunbeam/trie"
 )
 
-// counted counts what is looked up in Solid, and the ranges that are deleted.
+// counted counts what is looked up in Complete, and the ranges that are deleted.
 type counted struct {
-	trie.Solid
-	trie.SolidWriter
+	trie.CompleteStore
+	trie.CompleteWriter
 	lookups, deletes int
 }
 
 func (c *counted) Node(owner common.Hash, path []byte) ([]byte, error) {
 	c.lookups++
-	return c.Solid.Node(owner, path)
+	return c.CompleteStore.Node(owner, path)
 }
 
 func (c *counted) NextNode(owner common.Hash, from []byte) ([]byte, bool, error) {
 	c.lookups++
-	return c.Solid.NextNode(owner, from)
+	return c.CompleteStore.NextNode(owner, from)
 }
 
 func (c *counted) NextOwner(from common.Hash) (common.Hash, bool, error) {
 	c.lookups++
-	return c.Solid.NextOwner(from)
+	return c.CompleteStore.NextOwner(from)
 }
 
 func (c *counted) HasCode(hash common.Hash) (bool, error) {
 	c.lookups++
-	return c.Solid.HasCode(hash)
+	return c.CompleteStore.HasCode(hash)
 }
 
 func (c *counted) DeleteNodes(owner common.Hash, from, to []byte) error {
 	c.deletes++
-	return c.SolidWriter.DeleteNodes(owner, from, to)
+	return c.CompleteWriter.DeleteNodes(owner, from, to)
 }
 
 func (c *counted) DeleteOwner(owner common.Hash) error {
 	c.deletes++
-	return c.SolidWriter.DeleteOwner(owner)
+	return c.CompleteWriter.DeleteOwner(owner)
 }
 
 // TestRewalk: a complete state that blocks have changed becomes the new one without a look at what
 // did not change.
 func TestRewalk(t *testing.T) {
-	w := newWorld(11)
+	w := newStateWorld(11)
 	for range 1000 {
 		w.pool = append(w.pool, common.Hash(slices.Concat(w.key().Bytes()[:1], randomBytes(w, 31))))
 	}
@@ -68,9 +68,9 @@ func TestRewalk(t *testing.T) {
 		rawdb.WriteCode(disk, hash, code)
 	}
 	walk := func(v *version) *counted {
-		solid := openOn(t, kept{disk}).Solid()
-		c := &counted{Solid: solid, SolidWriter: solid.Writer()}
-		walker := trie.NewWalker(trie.WalkerConfig{Root: v.root, Seed: w.key(), Solid: c, Writer: c, Local: hot})
+		complete := openOn(t, keptOpen{disk}).Complete()
+		c := &counted{CompleteStore: complete, CompleteWriter: complete.Writer()}
+		walker := trie.NewWalker(trie.WalkerConfig{Root: v.root, Seed: w.key(), Complete: c, Writer: c, Local: hot})
 		walker.ByNodes(true)
 		for !walker.Done() {
 			need, more, err := walker.Next(true, true)
@@ -78,7 +78,7 @@ func TestRewalk(t *testing.T) {
 				t.Fatal(err)
 			}
 			if need != nil || !more && !walker.Done() {
-				t.Fatal(errors.New("all is held, and yet something is needed"))
+				t.Fatal(errors.New("a need although all nodes are local"))
 			}
 		}
 		equals(t, disk, v)
@@ -106,7 +106,7 @@ func TestRewalk(t *testing.T) {
 	}
 }
 
-func randomBytes(w *world, n int) []byte {
+func randomBytes(w *stateWorld, n int) []byte {
 	b := make([]byte, n)
 	for i := range b {
 		b[i] = byte(w.rng.IntN(256))

@@ -8,27 +8,27 @@ import (
 	"github.com/ethereum/go-ethereum/crypto"
 )
 
-// onlyRoot is a Solid with one node.
-type onlyRoot struct {
-	Solid
+// rootOnly is a CompleteStore with one node.
+type rootOnly struct {
+	CompleteStore
 	blob []byte
 }
 
-func (o onlyRoot) Node(owner common.Hash, path []byte) ([]byte, error) {
+func (o rootOnly) Node(owner common.Hash, path []byte) ([]byte, error) {
 	if owner != (common.Hash{}) || len(path) > 0 {
 		return nil, nil
 	}
 	return o.blob, nil
 }
 
-func TestWithSolid(t *testing.T) {
+func TestOverlay(t *testing.T) {
 	blob, other := []byte("complete"), []byte("elsewhere")
 	hash, otherHash := crypto.Keccak256Hash(blob), crypto.Keccak256Hash(other)
 	cache := NewCache(1<<20, nil)
 	if err := cache.PutNodes([]Node{{Hash: otherHash, Blob: other}}); err != nil {
 		t.Fatal(err)
 	}
-	local := WithSolid(cache, onlyRoot{blob: blob})
+	local := Overlay(cache, rootOnly{blob: blob})
 	for _, test := range []struct {
 		owner common.Hash
 		path  []byte
@@ -36,8 +36,8 @@ func TestWithSolid(t *testing.T) {
 		want  []byte
 	}{
 		{hash: hash, want: blob},
-		{hash: otherHash, want: other},      // the local store comes first, and knows no paths
-		{hash: common.Hash{1}},              // Solid's node at the path has another hash
+		{hash: otherHash, want: other},      // the local store comes first and ignores paths
+		{hash: common.Hash{1}},              // the complete store has another node at the path
 		{path: []byte{1}, hash: hash},       // nothing at that path
 		{owner: common.Hash{1}, hash: hash}, // nor of that owner
 		{owner: common.Hash{1}, hash: otherHash, want: other},

@@ -16,7 +16,7 @@ import (
 
 // holes is the store of a world that lacks nodes.
 type holes struct {
-	*world
+	*stateWorld
 	missing map[common.Hash]bool
 }
 
@@ -31,7 +31,7 @@ func (h holes) Node(_ common.Hash, _ []byte, hash common.Hash) ([]byte, error) {
 func (h holes) Code(common.Hash) ([]byte, error) { return nil, nil }
 
 // leavesOf are all leaves of a trie, as the trie has them.
-func (w *world) leavesOf(t testing.TB, id *gethtrie.ID) (keys []common.Hash, values [][]byte) {
+func (w *stateWorld) leavesOf(t testing.TB, id *gethtrie.ID) (keys []common.Hash, values [][]byte) {
 	t.Helper()
 	tr, err := gethtrie.New(id, w.db.TrieDB())
 	if err != nil {
@@ -43,13 +43,13 @@ func (w *world) leavesOf(t testing.TB, id *gethtrie.ID) (keys []common.Hash, val
 	return keys, values
 }
 
-// holdPart is what is held after nodes on the way to some keys are gone.
-func (w *world) holdPart(t testing.TB, rng *rand.Rand, gone int) *Held {
+// servePart returns the state without some nodes on the paths to some keys.
+func (w *stateWorld) servePart(t testing.TB, rng *rand.Rand, gone int) *ServedState {
 	t.Helper()
 	store := holes{w, make(map[common.Hash]bool)}
 	for range gone {
 		addr := w.addrs[rng.IntN(len(w.addrs))]
-		whole := Hold(holes{world: w}, nil, w.root)
+		whole := OpenServed(holes{stateWorld: w}, nil, w.root)
 		owner := crypto.Keccak256Hash(addr[:])
 		nodes := whole.Prove(common.Hash{}, owner)
 		if slots := whole.Prove(owner, crypto.Keccak256Hash(slotOf(rng.IntN(512)).Bytes())); len(slots) > 0 && rng.IntN(2) == 0 {
@@ -59,18 +59,18 @@ func (w *world) holdPart(t testing.TB, rng *rand.Rand, gone int) *Held {
 			store.missing[crypto.Keccak256Hash(nodes[i])] = true
 		}
 	}
-	return Hold(store, nil, w.root)
+	return OpenServed(store, nil, w.root)
 }
 
-// TestHeldRanges: whatever is missing, the leaves that are told are the next ones, nothing is
+// TestServedRanges: whatever is missing, the returned leaves are the next ones, nothing is
 // left out or made up, and the two proofs show it to go-ethereum's verifier and to our own.
-func TestHeldRanges(t *testing.T) {
-	w := newWorld(t, 300)
+func TestServedRanges(t *testing.T) {
+	w := newStateWorld(t, 300)
 	rng := rand.New(rand.NewPCG(1, 1))
 	accounts, values := w.leavesOf(t, gethtrie.StateTrieID(w.root))
 	var cut, ended, nothing int
 	for range 400 {
-		held := w.holdPart(t, rng, rng.IntN(12))
+		served := w.servePart(t, rng, rng.IntN(12))
 		owner, root := common.Hash{}, w.root
 		keys, want := accounts, values
 		if i := rng.IntN(len(accounts)); rng.IntN(2) == 0 {
@@ -96,20 +96,20 @@ func TestHeldRanges(t *testing.T) {
 		}
 		enough := 1 + rng.IntN(200)
 		var got []common.Hash
-		var told [][]byte
-		done := held.Leaves(owner, origin, func(key common.Hash, value []byte) bool {
-			got, told = append(got, key), append(told, value)
+		var values [][]byte
+		done := served.Leaves(owner, origin, func(key common.Hash, value []byte) bool {
+			got, values = append(got, key), append(values, value)
 			return len(got) < enough
 		})
 		for i := range got {
 			if owner == (common.Hash{}) {
-				full, err := types.FullAccountRLP(told[i])
+				full, err := types.FullAccountRLP(values[i])
 				if err != nil {
 					t.Fatal(err)
 				}
-				told[i] = full
+				values[i] = full
 			}
-			if got[i] != keys[from+i] || !bytes.Equal(told[i], want[from+i]) {
+			if got[i] != keys[from+i] || !bytes.Equal(values[i], want[from+i]) {
 				t.Fatalf("leaf %d behind %x is %x", i, origin, got[i])
 			}
 		}
@@ -121,7 +121,7 @@ func TestHeldRanges(t *testing.T) {
 			nothing++
 			continue
 		}
-		checkRange(t, held, owner, root, origin, got, told, whole)
+		checkRange(t, served, owner, root, origin, got, values, whole)
 		if whole {
 			ended++
 		} else if !done {
@@ -134,11 +134,11 @@ func TestHeldRanges(t *testing.T) {
 	}
 }
 
-func checkRange(t *testing.T, held *Held, owner, root, origin common.Hash, keys []common.Hash, values [][]byte, whole bool) {
+func checkRange(t *testing.T, served *ServedState, owner, root, origin common.Hash, keys []common.Hash, values [][]byte, whole bool) {
 	t.Helper()
-	proof := held.Prove(owner, origin)
+	proof := served.Prove(owner, origin)
 	if len(keys) > 0 {
-		proof = append(proof, held.Prove(owner, keys[len(keys)-1])...)
+		proof = append(proof, served.Prove(owner, keys[len(keys)-1])...)
 	}
 	db := memorydb.New()
 	for _, blob := range proof {
@@ -158,20 +158,20 @@ func checkRange(t *testing.T, held *Held, owner, root, origin common.Hash, keys 
 		t.Fatalf("%d leaves from %x of %x: not the end", len(keys), origin, owner)
 	}
 	leaves := Leaves{Origin: origin, Keys: keys, Values: values, Proof: proof, Whole: whole}
-	if piece, err := leaves.Match(Want{Owner: owner, Hash: root}); err != nil || piece == nil {
+	if piece, err := leaves.Match(NodeRef{Owner: owner, Hash: root}); err != nil || piece == nil {
 		t.Fatalf("%d leaves from %x of %x: our verifier says %v, %v", len(keys), origin, owner, piece, err)
 	}
 }
 
-// TestHeldNodes: nodes are those of go-ethereum's trie in any order of asking, or absent.
-func TestHeldNodes(t *testing.T) {
-	w := newWorld(t, 200)
+// TestServedNodes: nodes are those of go-ethereum's trie in any order of asking, or absent.
+func TestServedNodes(t *testing.T) {
+	w := newStateWorld(t, 200)
 	rng := rand.New(rand.NewPCG(2, 2))
 	tr, err := gethtrie.New(gethtrie.StateTrieID(w.root), w.db.TrieDB())
 	if err != nil {
 		t.Fatal(err)
 	}
-	whole, part := Hold(holes{world: w}, nil, w.root), w.holdPart(t, rng, 40)
+	whole, part := OpenServed(holes{stateWorld: w}, nil, w.root), w.servePart(t, rng, 40)
 	absent := 0
 	for range 3000 {
 		addr := w.addrs[rng.IntN(len(w.addrs))]
@@ -179,7 +179,7 @@ func TestHeldNodes(t *testing.T) {
 		if len(path) > 0 && rng.IntN(4) == 0 {
 			path[len(path)-1] = byte(rng.IntN(16))
 		}
-		want, _, err := tr.GetNode(CompactPath(path))
+		want, _, err := tr.GetNode(EncodePath(path))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -196,8 +196,8 @@ func TestHeldNodes(t *testing.T) {
 	if absent < 100 {
 		t.Errorf("only %d nodes were absent", absent)
 	}
-	if Hold(holes{w, map[common.Hash]bool{w.root: true}}, nil, w.root) != nil {
-		t.Error("held a state without its root")
+	if OpenServed(holes{w, map[common.Hash]bool{w.root: true}}, nil, w.root) != nil {
+		t.Error("a state without its root node is served")
 	}
 }
 
@@ -217,10 +217,10 @@ func (f flatList) Leaves(_, origin common.Hash, each func(common.Hash, []byte) b
 	return !f.breaks
 }
 
-// TestHeldFlat: leaves come from where they come fastest, and from the nodes if that fails
+// TestServedFlat: leaves come from where they come fastest, and from the nodes if that fails
 // before the first one.
-func TestHeldFlat(t *testing.T) {
-	w := newWorld(t, 30)
+func TestServedFlat(t *testing.T) {
+	w := newStateWorld(t, 30)
 	keys, values := w.leavesOf(t, gethtrie.StateTrieID(w.root))
 	for i := range values {
 		values[i] = slim(t, values[i])
@@ -235,7 +235,7 @@ func TestHeldFlat(t *testing.T) {
 		"breaks at the key": {flatList{nil, nil, true}, len(keys), true},
 	} {
 		var got int
-		done := Hold(holes{world: w}, test.flat, w.root).Leaves(common.Hash{}, common.Hash{}, func(key common.Hash, value []byte) bool {
+		done := OpenServed(holes{stateWorld: w}, test.flat, w.root).Leaves(common.Hash{}, common.Hash{}, func(key common.Hash, value []byte) bool {
 			if key != keys[got] || !bytes.Equal(value, values[got]) {
 				t.Fatalf("%s: leaf %d is %x", name, got, key)
 			}

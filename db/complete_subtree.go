@@ -10,21 +10,21 @@ import (
 	"github.com/sunbeam-eth/sunbeam/trie"
 )
 
-// Subtree returns the leaves under the node at a path of a trie, if that node has this hash; no
-// keys if it has not. They are of one moment, whatever is written meanwhile, and there are no
-// more of them than one beyond maxBytes, counted with their keys. If more follow, proof has
-// the nodes on the way from there to the last leaf.
-func (s *Solid) Subtree(owner common.Hash, path []byte, hash common.Hash, maxBytes int) (keys []common.Hash, values, proof [][]byte, err error) {
-	prefix := solidPrefix(owner)
+// Subtree returns the leaves below the node at a path of a trie if that node has this hash, and no keys
+// otherwise. They are read from a snapshot, so concurrent writes do not matter. Leaves are counted
+// with their keys; the one that exceeds maxBytes is the last. If more follow, proof has the nodes
+// on the path from the top node to the last leaf.
+func (s *Complete) Subtree(owner common.Hash, path []byte, hash common.Hash, maxBytes int) (keys []common.Hash, values, proof [][]byte, err error) {
+	prefix := nodePrefix(owner)
 	it := s.disk.NewIterator(prefix, path) // of a snapshot
 	defer it.Release()
-	type place struct {
+	type entry struct {
 		path  []byte
-		value []byte // of a leaf within the node above; nil: a node
+		value []byte // of a leaf in its parent node; nil: a node
 	}
 	var (
-		next = []place{{path: path}} // in the order of the keys, last one first
-		line []trie.Node             // from the first node to the last one that was met
+		next = []entry{{path: path}} // a stack: the last one is the next key
+		line []trie.Node             // the nodes from the top down to the last one read
 		size int
 	)
 	for len(next) > 0 {
@@ -37,7 +37,7 @@ func (s *Solid) Subtree(owner common.Hash, path []byte, hash common.Hash, maxByt
 			if len(at.path) != trie.KeyLen {
 				return nil, nil, nil, nil // not the trie of a state
 			}
-			key, _ := trie.Span(at.path)
+			key, _ := trie.KeyRange(at.path)
 			keys, values = append(keys, key), append(values, at.value)
 			if size += len(key) + len(at.value); size > maxBytes && len(next) > 0 {
 				for _, node := range line {
@@ -47,7 +47,7 @@ func (s *Solid) Subtree(owner common.Hash, path []byte, hash common.Hash, maxByt
 			}
 			continue
 		}
-		// What is complete is stored in the order of this walk, and nothing is in between.
+		// A complete subtree is stored in the order of this walk, without other keys in between.
 		if !it.Next() || !bytes.Equal(it.Key()[len(prefix):], at.path) {
 			return nil, nil, nil, s.check(it)
 		}
@@ -57,11 +57,11 @@ func (s *Solid) Subtree(owner common.Hash, path []byte, hash common.Hash, maxByt
 		}
 		children, err := trie.Children(blob)
 		if err != nil {
-			return nil, nil, nil, nil // a rotten node is no node
+			return nil, nil, nil, nil // a corrupt node
 		}
 		line = append(line, trie.Node{Path: at.path, Blob: blob})
 		for _, c := range slices.Backward(children) {
-			next = append(next, place{slices.Concat(at.path, c.Path), c.Value})
+			next = append(next, entry{slices.Concat(at.path, c.Path), c.Value})
 		}
 	}
 	return keys, values, nil, nil

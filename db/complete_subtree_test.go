@@ -16,7 +16,7 @@ import (
 )
 
 // holding returns a store in which a version is complete.
-func (v *version) holding(t *testing.T) *Solid {
+func (v *version) complete(t *testing.T) *Complete {
 	t.Helper()
 	disk := memorydb.New()
 	for key, blob := range v.entries {
@@ -24,30 +24,30 @@ func (v *version) holding(t *testing.T) *Solid {
 			t.Fatal(err)
 		}
 	}
-	return openOn(t, kept{disk}).Solid()
+	return openOn(t, keptOpen{disk}).Complete()
 }
 
 // TestSubtree reads each node's subtree whole and cut, and compares it with the leaves that were put in.
 func TestSubtree(t *testing.T) {
-	w := newWorld(3)
+	w := newStateWorld(3)
 	v := w.change(200)
-	solid := v.holding(t)
+	complete := v.complete(t)
 	cuts := 0
 	for owner, list := range v.leaves {
 		for key := range v.entries {
-			path, ok := bytes.CutPrefix([]byte(key), solidPrefix(owner))
+			path, ok := bytes.CutPrefix([]byte(key), nodePrefix(owner))
 			if !ok || owner == (common.Hash{}) && key[0] != 'A' {
 				continue
 			}
-			blob, err := solid.Node(owner, path)
+			blob, err := complete.Node(owner, path)
 			if err != nil || blob == nil {
 				t.Fatal(err)
 			}
-			first, last := trie.Span(path)
+			first, last := trie.KeyRange(path)
 			want := slices.DeleteFunc(slices.Clone(list), func(l leaf) bool { return l.key.Cmp(first) < 0 || l.key.Cmp(last) > 0 })
-			need := &trie.Need{Kind: trie.NeedSubtrees, Wants: []trie.Want{{Owner: owner, Path: path, Hash: crypto.Keccak256Hash(blob)}}}
+			need := &trie.Need{Kind: trie.NeedSubtrees, Refs: []trie.NodeRef{{Owner: owner, Path: path, Hash: crypto.Keccak256Hash(blob)}}}
 			for _, size := range []int{0, 100, 1 << 20} {
-				keys, values, proof, err := solid.Subtree(owner, path, crypto.Keccak256Hash(blob), size)
+				keys, values, proof, err := complete.Subtree(owner, path, crypto.Keccak256Hash(blob), size)
 				if err != nil || len(keys) == 0 {
 					t.Fatalf("%d keys, %v", len(keys), err)
 				}
@@ -66,25 +66,25 @@ func TestSubtree(t *testing.T) {
 				if err != nil || d.Pieces[0] == nil {
 					t.Fatalf("not proved: %v", err)
 				}
-				lies(t, need, keys, values, proof)
+				checkTampered(t, need, keys, values, proof)
 			}
-			if keys, _, _, err := solid.Subtree(owner, path, common.Hash{1}, 1000); err != nil || len(keys) > 0 {
+			if keys, _, _, err := complete.Subtree(owner, path, common.Hash{1}, 1000); err != nil || len(keys) > 0 {
 				t.Fatalf("%d keys of another node, %v", len(keys), err)
 			}
 		}
 	}
-	if keys, _, _, err := solid.Subtree(common.Hash{9}, nil, common.Hash{1}, 1000); err != nil || len(keys) > 0 || cuts == 0 {
-		t.Fatalf("%d keys of nobody, %v; %d were cut", len(keys), err, cuts)
+	if keys, _, _, err := complete.Subtree(common.Hash{9}, nil, common.Hash{1}, 1000); err != nil || len(keys) > 0 || cuts == 0 {
+		t.Fatalf("%d keys of an unknown owner, %v; %d were cut", len(keys), err, cuts)
 	}
 }
 
-// lies checks that no change of a whole subtree is believed.
-func lies(t *testing.T, need *trie.Need, keys []common.Hash, values, proof [][]byte) {
+// tampered checks that no change of a whole subtree is believed.
+func checkTampered(t *testing.T, need *trie.Need, keys []common.Hash, values, proof [][]byte) {
 	t.Helper()
 	if proof != nil {
 		return
 	}
-	var lie *trie.Lie
+	var invalid *trie.InvalidRangeError
 	for name, change := range map[string]func(){
 		"value":   func() { values[0] = append(bytes.Clone(values[0]), 1) },
 		"missing": func() { keys, values = keys[1:], values[1:] },
@@ -94,18 +94,18 @@ func lies(t *testing.T, need *trie.Need, keys []common.Hash, values, proof [][]b
 		keys, values = slices.Clone(keys), slices.Clone(values)
 		change()
 		d, err := need.Match([][]common.Hash{keys}, [][][]byte{values}, nil)
-		if err == nil && d.Refused == 1 && len(keys) == 0 { // nothing at all is no lie
-		} else if !errors.As(err, &lie) {
+		if err == nil && d.Refused == 1 && len(keys) == 0 { // an empty list is a refusal
+		} else if !errors.As(err, &invalid) {
 			t.Fatalf("%s: %v", name, err)
 		}
 		keys, values = oldKeys, oldValues
 	}
-	if _, err := need.Match([][]common.Hash{keys, keys}, [][][]byte{values, values}, nil); !errors.As(err, &lie) {
+	if _, err := need.Match([][]common.Hash{keys, keys}, [][][]byte{values, values}, nil); !errors.As(err, &invalid) {
 		t.Fatalf("more subtrees than asked for: %v", err)
 	}
 }
 
-// TestWalkShared walks with somebody who has the state, or one that differs a little, and brings what
+// TestWalkShared walks with a swarm peer that has the state, or a slightly different one, and brings what
 // is left to it; who brings what changes at random.
 func TestWalkShared(t *testing.T) {
 	for seed := range uint64(8) {
@@ -114,9 +114,9 @@ func TestWalkShared(t *testing.T) {
 }
 
 func walkShared(t *testing.T, seed uint64) {
-	w := newWorld(seed)
+	w := newStateWorld(seed)
 	v := w.change(300)
-	fellow := v.holding(t)
+	fellow := v.complete(t)
 	if seed%2 == 1 {
 		v = w.change(5)
 	}
@@ -130,7 +130,7 @@ func walkShared(t *testing.T, seed uint64) {
 		if steps%50 == 0 {
 			salt := byte(w.rng.IntN(256))
 			r.walker.Divide(func(p trie.Part) bool { return p.Slice^p.Owner[1]^salt > 200 })
-			r.walker.Seek(w.key())
+			r.walker.HintLargeTrie(w.key())
 		}
 		if parked := r.walker.Parked(); len(parked) > 0 && w.rng.IntN(3) == 0 {
 			need := r.walker.Shared(parked[w.rng.IntN(len(parked)):])
@@ -144,7 +144,7 @@ func walkShared(t *testing.T, seed uint64) {
 				continue
 			}
 			var a answer
-			for _, want := range need.Wants {
+			for _, want := range need.Refs {
 				keys, values, proof, err := fellow.Subtree(want.Owner, want.Path, want.Hash, w.rng.IntN(1000))
 				if err != nil {
 					t.Fatal(err)
@@ -169,11 +169,11 @@ func walkShared(t *testing.T, seed uint64) {
 		}
 	}
 	equals(t, disk, v)
-	promised(t, disk)
+	checkComplete(t, disk)
 	if shared == 0 || (refused > 0) != (seed%2 == 1) {
 		t.Errorf("%d leaves shared, %d subtrees refused", shared, refused)
 	}
-	whole := r.walker.Whole()
+	whole := r.walker.CompleteSlices()
 	accounts := whole[common.Hash{}]
 	for _, l := range v.leaves[common.Hash{}] {
 		if !accounts.Has(l.key[0]) {
@@ -181,9 +181,9 @@ func walkShared(t *testing.T, seed uint64) {
 		}
 	}
 	if len(whole) > 1 {
-		t.Errorf("%d large tries are told of although all is complete", len(whole)-1)
+		t.Errorf("%d large tries are announced although all is complete", len(whole)-1)
 	}
-	if p := r.walker.Progress(); p.Share < 0.999999 || p.Held != 0 || p.Queued != 0 {
+	if p := r.walker.Progress(); p.Share < 0.999999 || p.Buffered != 0 || p.Queued != 0 {
 		t.Errorf("done at %+v", p)
 	}
 }

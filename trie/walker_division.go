@@ -9,18 +9,18 @@ import (
 	"github.com/ethereum/go-ethereum/common"
 )
 
-// Part is a piece of a state that nodes of our own kind divide among themselves: the accounts whose
-// hashes begin with a byte, with their storage and code, or the slots whose hashes do in one large
-// storage trie. Tries are large from four range requests on.
+// Part is a piece of a state that the Sunbeam nodes of a swarm divide among themselves: the accounts whose
+// hashes begin with one byte, with their storage and code, or the slots of one large storage trie whose
+// hashes do. A trie is large if it takes four range requests or more.
 type Part struct {
 	Owner common.Hash // of the large storage trie; zero: accounts
 	Slice byte
 }
 
 const (
-	partDepth  = 2  // nibbles that name a slice
-	largeTries = 4  // range requests that a storage trie takes which has parts of its own
-	maxSought  = 64 // accounts that others say to have large tries
+	partDepth  = 2  // nibbles in the path of a slice
+	largeTries = 4  // range requests from which on a storage trie has parts of its own
+	maxHints   = 64 // accounts with large tries as announced by swarm peers
 )
 
 // Slices has a bit for each slice, the first one being the highest of the first byte.
@@ -32,26 +32,26 @@ func (s *Slices) Has(slice byte) bool { return s[slice/8]&(0x80>>(slice%8)) != 0
 // Add puts a slice into the set.
 func (s *Slices) Add(slice byte) { s[slice/8] |= 0x80 >> (slice % 8) }
 
-// division is what the walker knows of parts. Items in parts that others are to bring are parked:
-// they leave the queue until Divide says otherwise or [Walker.Shared] asks for them.
+// division is the state of the walk by parts. Items in parts that swarm peers are to deliver are parked:
+// they are not in the queue until Divide assigns the part to this node or [Walker.Shared] takes them.
 type division struct {
-	mine   func(Part) bool // whether anybody may be asked for a part; nil: for all, nobody else is there
-	parked map[Part]*parking
-	open   map[Part]int            // items that are not complete
-	whole  map[common.Hash]*Slices // that are complete, by owner
-	large  map[common.Hash]bool    // accounts with large tries; true: seen here, not only told
-	sought map[common.Hash][]byte  // of these, which are not found yet: their nibbles
+	mine      func(Part) bool // whether a part is assigned to this node; nil: all are, there is no swarm
+	parked    map[Part]*parking
+	open      map[Part]int            // items that are not complete
+	completed map[common.Hash]*Slices // complete ones, by owner
+	large     map[common.Hash]bool    // accounts with large tries; true: seen in the walk, not only announced
+	hinted    map[common.Hash][]byte  // those of large that are not found yet: their nibbles
 }
 
-// place is where an item or a unit is among the parts.
-type place struct {
+// partRef says which part an item or a unit belongs to.
+type partRef struct {
 	part    Part
 	path    []byte
-	wide    bool // of several parts
-	counted bool // among the open ones of its part
+	wide    bool // spans several parts
+	counted bool // in division.open
 }
 
-// parking is what is needed of one part.
+// parking is the parked items and codes of one part.
 type parking struct {
 	items []*item
 	codes []common.Hash
@@ -59,12 +59,12 @@ type parking struct {
 
 func newDivision() division {
 	return division{
-		parked: make(map[Part]*parking), open: make(map[Part]int), whole: make(map[common.Hash]*Slices),
-		large: make(map[common.Hash]bool), sought: make(map[common.Hash][]byte),
+		parked: make(map[Part]*parking), open: make(map[Part]int), completed: make(map[common.Hash]*Slices),
+		large: make(map[common.Hash]bool), hinted: make(map[common.Hash][]byte),
 	}
 }
 
-// locate says of which part an item is.
+// locate assigns an item to its part.
 func (d *division) locate(it *item) {
 	if it.counted {
 		return
@@ -91,27 +91,27 @@ func (d *division) close(p Part) {
 }
 
 func (d *division) complete(p Part) {
-	if d.whole[p.Owner] == nil {
-		d.whole[p.Owner] = new(Slices)
+	if d.completed[p.Owner] == nil {
+		d.completed[p.Owner] = new(Slices)
 	}
-	d.whole[p.Owner].Add(p.Slice)
+	d.completed[p.Owner].Add(p.Slice)
 }
 
 // settled counts an item as complete.
-func (d *division) settled(at place) {
+func (d *division) settled(at partRef) {
 	switch {
 	case at.counted:
 		d.close(at.part)
 	case at.wide:
-		first, last := Span(at.path)
+		first, last := KeyRange(at.path)
 		for slice := int(first[0]); slice <= int(last[0]); slice++ {
 			d.complete(Part{at.part.Owner, byte(slice)})
 		}
 	}
 }
 
-// opened says whether an item must be taken apart node by node, because it is of several parts or
-// on the way to an account that others found to be large.
+// opened says whether an item must be taken apart node by node, because it spans several parts or is on
+// the path to an account that a swarm peer announced as large.
 func (d *division) opened(it *item) bool {
 	if d.mine == nil {
 		return false
@@ -122,7 +122,7 @@ func (d *division) opened(it *item) bool {
 	if !it.account() {
 		return false
 	}
-	for _, key := range d.sought {
+	for _, key := range d.hinted {
 		if bytes.HasPrefix(key, it.Path) {
 			return true
 		}
@@ -130,10 +130,10 @@ func (d *division) opened(it *item) bool {
 	return false
 }
 
-// parks says whether an item is for others to bring.
+// parks says whether an item is for swarm peers to deliver.
 func (w *Walker) parks(it *item) bool {
 	d := &w.division
-	return d.mine != nil && it.bare && it.few(w) && !d.opened(it) && !d.mine(it.part)
+	return d.mine != nil && it.empty && it.few(w) && !d.opened(it) && !d.mine(it.part)
 }
 
 func (d *division) parking(p Part) *parking {
@@ -159,8 +159,8 @@ func (w *Walker) parkCode(account, code common.Hash) bool {
 	return true
 }
 
-// claimCode lets anybody be asked for a code that waits for others as part of something else: what is ours must not
-// wait for what is theirs, or they might wait for each other.
+// claimCode unparks a code that a part of this node needs too. A part of this node must not wait for a part of a
+// peer: the peer could be waiting for this node.
 func (w *Walker) claimCode(account, code common.Hash) {
 	d := &w.division
 	if d.mine == nil || !d.mine(Part{Slice: account[0]}) {
@@ -176,7 +176,7 @@ func (w *Walker) claimCode(account, code common.Hash) {
 	}
 }
 
-// unpark lets anybody be asked for a part again.
+// unpark puts the items and codes of a part back into the queues.
 func (w *Walker) unpark(part Part) {
 	p := w.division.parked[part]
 	if p == nil {
@@ -189,8 +189,8 @@ func (w *Walker) unpark(part Part) {
 	w.codes = append(w.codes, p.codes...)
 }
 
-// Divide says which parts anybody may be asked for; what is needed of the others waits for Shared. nil
-// means that there is nobody to share with: then the walk is in the order of keys.
+// Divide sets which parts are assigned to this node. Items of the other parts wait for Shared. nil means
+// that there is no swarm: the whole walk is in the order of keys.
 func (w *Walker) Divide(mine func(Part) bool) {
 	w.division.mine = mine
 	for part := range w.division.parked {
@@ -200,11 +200,11 @@ func (w *Walker) Divide(mine func(Part) bool) {
 	}
 }
 
-// Parked returns the parts of which something waits for others, in the order of the walk.
+// Parked returns the parts with parked items or codes, in the order of the walk.
 func (w *Walker) Parked() []Part {
 	items := make([]item, 0, len(w.division.parked))
 	for p := range w.division.parked {
-		it := item{place: place{part: p}, Want: Want{Owner: p.Owner, Path: []byte{p.Slice >> 4, p.Slice & 15}}}
+		it := item{partRef: partRef{part: p}, NodeRef: NodeRef{Owner: p.Owner, Path: []byte{p.Slice >> 4, p.Slice & 15}}}
 		w.arrange(&it)
 		items = append(items, it)
 	}
@@ -216,8 +216,8 @@ func (w *Walker) Parked() []Part {
 	return parts
 }
 
-// Shared returns something that is needed of these parts and waits for others; nil if there is nothing. It
-// is of kind NeedCodes or NeedSubtrees, and goes back as other needs do.
+// Shared returns a need of parked codes or items of these parts; nil if there are none. It is of kind
+// NeedCodes or NeedSubtrees, and returns to the walker as other needs do.
 func (w *Walker) Shared(parts []Part) *Need {
 	d := &w.division
 	need := &Need{Kind: NeedCodes}
@@ -229,7 +229,7 @@ func (w *Walker) Shared(parts []Part) *Need {
 		}
 	}
 	if len(need.Codes) > 0 {
-		w.out++
+		w.inFlight++
 		return need
 	}
 	need.Kind = NeedSubtrees
@@ -238,7 +238,7 @@ func (w *Walker) Shared(parts []Part) *Need {
 		p := d.parked[part]
 		for p != nil && len(p.items) > 0 && len(need.items) < maxSubtrees && leaves <= float64(w.cfg.RangeLeaves) {
 			leaves += p.items[0].leaves(w)
-			need.items, need.Wants = append(need.items, p.items[0]), append(need.Wants, p.items[0].Want)
+			need.items, need.Refs = append(need.items, p.items[0]), append(need.Refs, p.items[0].NodeRef)
 			p.items = p.items[1:]
 		}
 		d.tidy(part)
@@ -246,11 +246,11 @@ func (w *Walker) Shared(parts []Part) *Need {
 	if len(need.items) == 0 {
 		return nil
 	}
-	w.out++
+	w.inFlight++
 	return need
 }
 
-// tidy forgets a parking that is empty.
+// tidy deletes an empty parking.
 func (d *division) tidy(part Part) {
 	if p := d.parked[part]; p != nil && len(p.items)+len(p.codes) == 0 {
 		delete(d.parked, part)
@@ -259,24 +259,24 @@ func (d *division) tidy(part Part) {
 
 // matchSubtrees is Match for NeedSubtrees.
 func (n *Need) matchSubtrees(keys [][]common.Hash, values [][][]byte, proof [][]byte) (*Delivery, error) {
-	if len(keys) > len(n.Wants) {
-		return nil, &Lie{fmt.Sprintf("%d subtrees, %d were asked for", len(keys), len(n.Wants))}
+	if len(keys) > len(n.Refs) {
+		return nil, &InvalidRangeError{fmt.Sprintf("%d subtrees, %d were asked for", len(keys), len(n.Refs))}
 	}
-	d := &Delivery{Pieces: make([]*Piece, len(n.Wants)), totals: make([]float64, len(n.Wants)), refused: make([]bool, len(n.Wants))}
+	d := &Delivery{Pieces: make([]*Piece, len(n.Refs)), totals: make([]float64, len(n.Refs)), refused: make([]bool, len(n.Refs))}
 	for i := range keys {
 		if d.refused[i] = len(keys[i]) == 0; d.refused[i] {
 			d.Refused++
 			continue
 		}
-		first, last := Span(n.Wants[i].Path)
+		first, last := KeyRange(n.Refs[i].Path)
 		if keys[i][len(keys[i])-1].Cmp(last) > 0 {
-			return nil, &Lie{fmt.Sprintf("key %x is not under path %x", keys[i][len(keys[i])-1], n.Wants[i].Path)}
+			return nil, &InvalidRangeError{fmt.Sprintf("key %x is not under path %x", keys[i][len(keys[i])-1], n.Refs[i].Path)}
 		}
 		leaves := Leaves{Origin: first, Keys: keys[i], Values: values[i], Whole: true}
 		if i == len(keys)-1 && len(proof) > 0 {
 			leaves.Whole, leaves.Proof = false, proof
 		}
-		piece, err := leaves.Match(n.Wants[i])
+		piece, err := leaves.Match(n.Refs[i])
 		if err != nil {
 			return nil, err
 		}
@@ -286,24 +286,24 @@ func (n *Need) matchSubtrees(keys [][]common.Hash, values [][][]byte, proof [][]
 	return d, nil
 }
 
-// Seek tells that others found an account's storage trie to be large. Nobody has to believe it: the
-// way to the account is taken apart, and its trie, so that it can be divided as well.
-func (w *Walker) Seek(account common.Hash) {
+// HintLargeTrie says that a swarm peer announced the storage trie of an account as large. The claim need not be
+// true: the path to the account and its trie are taken apart node by node, so that the trie can be divided too.
+func (w *Walker) HintLargeTrie(account common.Hash) {
 	d := &w.division
-	if _, known := d.large[account]; known || len(d.large) >= maxSought {
+	if _, known := d.large[account]; known || len(d.large) >= maxHints {
 		return
 	}
 	d.large[account] = false
-	d.sought[account] = Nibbles(account)
+	d.hinted[account] = Nibbles(account)
 	w.unpark(Part{Slice: account[0]})
 }
 
-// Whole returns the slices that are complete, by the owner of their trie: zero for accounts, and large
-// tries, whose set may be empty. A flush of the writer makes it durable.
-func (w *Walker) Whole() map[common.Hash]Slices {
+// CompleteSlices returns the complete slices by owner: the zero hash for accounts, and each large storage trie, whose
+// set may be empty. They are durable after a flush of the writer.
+func (w *Walker) CompleteSlices() map[common.Hash]Slices {
 	d := &w.division
 	whole := map[common.Hash]Slices{{}: {}}
-	for owner, set := range d.whole {
+	for owner, set := range d.completed {
 		whole[owner] = *set
 	}
 	accounts := whole[common.Hash{}]

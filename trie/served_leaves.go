@@ -8,15 +8,15 @@ import (
 	"github.com/ethereum/go-ethereum/rlp"
 )
 
-// Leaves calls each with the leaves at origin and after it, of the account trie or of the owner's
-// storage trie, in order, until each returns false. done is false if the next leaf is not
-// held, or a node on the way to it: then nothing is known about what follows, and nothing
-// may be concluded. Otherwise each has seen all that there is, or said that it has enough.
+// Leaves calls each with the leaves at and after origin, in the account trie or in the owner's storage
+// trie, in order of their keys, until each returns false. done is false if a node on the path to the
+// next leaf is not in the store: then nothing is known about the rest of the range. Otherwise each
+// has been called for all leaves, or has returned false.
 //
-// An account's value is in the slim encoding of snap/1 (devp2p, caps/snap.md), a slot's is that in
-// the trie. An account that does not exist has no storage. The way to every leaf that
-// each has seen, and the one to origin if done or if there was a leaf, is held ([Held.Prove]).
-func (h *Held) Leaves(owner, origin common.Hash, each func(key common.Hash, value []byte) bool) (done bool) {
+// Values of accounts have the slim encoding of snap/1 (devp2p, caps/snap.md); those of slots are as
+// in the trie. An account that does not exist has no storage. For every leaf that each was called
+// with, and for origin if done or if there was a leaf, [ServedState.Prove] has a proof.
+func (h *ServedState) Leaves(owner, origin common.Hash, each func(key common.Hash, value []byte) bool) (done bool) {
 	root := h.root
 	if owner != (common.Hash{}) {
 		var known bool
@@ -38,24 +38,24 @@ func (h *Held) Leaves(owner, origin common.Hash, each func(key common.Hash, valu
 		}
 	}
 	w := leafWalk{store: h.store, owner: owner, from: Nibbles(origin), each: each}
-	held, _ := w.node(root[:], 0)
-	return held
+	ok, _ := w.node(root[:], 0)
+	return ok
 }
 
-// leafWalk goes through leaves from node to node, without garbage: a peer may ask for 20,000 at once.
+// leafWalk iterates over the leaves of a trie without allocations: a peer may ask for 20,000 at once.
 type leafWalk struct {
 	store Store
 	owner common.Hash
-	from  []byte // nibbles of the first key that is wanted
+	from  []byte // nibbles of the first wanted key
 	each  func(key common.Hash, value []byte) bool
-	path  [KeyLen]byte // of where it is
+	path  [KeyLen]byte // of the current node
 }
 
-// node goes through what is under the node at path[:depth], given by its hash or, if it is embedded, itself. held is
-// false if something is missing, or cannot be in the trie of a state; over is true if that was so or each has enough.
-func (w *leafWalk) node(ref []byte, depth int) (held, over bool) {
+// node visits the subtree of the node at path[:depth]. ref is its hash or, if it is embedded, its encoding. ok is
+// false if a node is missing or cannot be in the trie of a state; over is true if ok is false or each returned false.
+func (w *leafWalk) node(ref []byte, depth int) (ok, over bool) {
 	if bytes.Compare(w.path[:depth], w.from[:depth]) < 0 {
-		return true, false // all of it comes before
+		return true, false // all keys are below the first wanted one
 	}
 	if len(ref) == common.HashLength {
 		blob, err := w.store.Node(w.owner, w.path[:depth:depth], common.Hash(ref))
@@ -82,15 +82,15 @@ func (w *leafWalk) node(ref []byte, depth int) (held, over bool) {
 			continue
 		}
 		w.path[depth] = byte(i)
-		if held, over = w.node(child, depth+1); over {
-			return held, true
+		if ok, over = w.node(child, depth+1); over {
+			return ok, true
 		}
 	}
 	return true, false
 }
 
-// leaf tells of the one at path.
-func (w *leafWalk) leaf(value []byte) (held, over bool) {
+// leaf calls each with the leaf at path.
+func (w *leafWalk) leaf(value []byte) (ok, over bool) {
 	if bytes.Compare(w.path[:], w.from) < 0 {
 		return true, false
 	}
@@ -100,12 +100,12 @@ func (w *leafWalk) leaf(value []byte) (held, over bool) {
 			return false, true
 		}
 	}
-	key, _ := Span(w.path[:])
+	key, _ := KeyRange(w.path[:])
 	return true, !w.each(key, value)
 }
 
-// slimAccount takes what an account without storage or without code need not say out of its encoding (devp2p,
-// caps/snap.md). ok is false if it is none.
+// slimAccount translates the encoding of an account in the trie to the slim one, in which the hashes of no
+// storage and of no code are empty (devp2p, caps/snap.md). ok is false if full does not encode an account.
 func slimAccount(full []byte) (slim []byte, ok bool) {
 	list, rest, err := rlp.SplitList(full)
 	if err != nil || len(rest) > 0 {

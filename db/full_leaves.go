@@ -9,17 +9,18 @@ import (
 	"github.com/sunbeam-eth/sunbeam/trie"
 )
 
-// Leaves goes through the leaves of a state without their trie: go-ethereum keeps them, once
-// it has derived them from the tries ([Full.Flat]).
-func (f *Full) Leaves(root common.Hash) trie.Flat { return flat{f.tdb, root} }
+// Leaves returns the flat state under root. It is available once go-ethereum has derived it from the
+// tries ([Full.FlatProgress]).
+func (f *Full) Leaves(root common.Hash) trie.FlatState { return flatState{f.tdb, root} }
 
-type flat struct {
+// flatState reads the flat state of Full.
+type flatState struct {
 	tdb  *triedb.Database
 	root common.Hash
 }
 
-// Leaves implements trie.Flat. What the iterators return is theirs.
-func (f flat) Leaves(owner, origin common.Hash, each func(key common.Hash, value []byte) bool) (done bool) {
+// Leaves implements trie.FlatState. The iterators reuse their buffers.
+func (f flatState) Leaves(owner, origin common.Hash, each func(key common.Hash, value []byte) bool) (done bool) {
 	if owner == (common.Hash{}) {
 		it, err := f.tdb.AccountIterator(f.root, origin)
 		if err != nil {
