@@ -53,7 +53,7 @@ FUZZ := -fuzztime 1m -fuzzminimizetime 1s
 fuzz:
 	$(GO) test ./trie -run '^$$' -fuzz FuzzDescend $(FUZZ)
 	$(GO) test ./trie -run '^$$' -fuzz FuzzMatch $(FUZZ)
-	$(GO) test ./trie -run '^$$' -fuzz FuzzHeld $(FUZZ)
+	$(GO) test ./trie -run '^$$' -fuzz FuzzServed $(FUZZ)
 	$(GO) test ./p2p -run '^$$' -fuzz FuzzIncoming $(FUZZ)
 	$(GO) test ./p2p -run '^$$' -fuzz FuzzReplies $(FUZZ)
 	$(GO) test ./beamsync/witness -run '^$$' -fuzz FuzzDecodeTouched $(FUZZ)

@@ -81,7 +81,7 @@ var options = []option{ //nolint:gochecknoglobals // never written
 	{flag: "rpc.batch-request-limit", key: "RPC.BatchRequestLimit", usage: "Requests in a batch", check: between(1, 1<<30), category: catAPI},
 	{flag: "rpc.batch-response-max-size", key: "RPC.BatchResponseMaxSize", usage: "Bytes that the answers to a batch may have", check: between(1, 1<<40), category: catAPI},
 
-	{flag: "beacon.api", key: "Beacon.API", usage: "Beacon node URL: follow the head without a consensus client (forks up to Fulu). Can be given several times", check: httpURL, category: catBeacon},
+	{flag: "beacon.api", key: "Beacon.API", usage: "Beacon node URL: follow the head without a consensus client. Can be given several times", check: httpURL, category: catBeacon},
 	{flag: "beacon.api.header", key: "Beacon.Headers", usage: `HTTP header for the beacon node, as "key:value". Can be given several times`, check: httpHeader, category: catBeacon, secret: true},
 	{flag: "beacon.checkpoint", key: "Beacon.Checkpoint", usage: "Weak subjectivity checkpoint: a finalized beacon block root", check: hash32, category: catBeacon},
 	{flag: "beacon.checkpoint.file", key: "Beacon.CheckpointFile", usage: "File that the checkpoint is read from and kept in", check: checkpointFile, category: catBeacon},

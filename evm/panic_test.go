@@ -108,7 +108,7 @@ func TestSpeculationStops(t *testing.T) {
 	run := func(ctx context.Context) int64 {
 		store := &countingStore{File: file}
 		executor.SpeculateBlock(ctx, evm.Speculation{
-			Block: file.Block, Parent: file.Parent, State: trie.OpenPartial(file.PreRoot, store), Mode: evm.ModePlaceholder,
+			Block: file.Block, Parent: file.Parent, State: trie.NewLookupCache(file.PreRoot, store).State(), Mode: evm.ModePlaceholder,
 			LocalHeader: func(common.Hash, uint64) *types.Header { return nil },
 		})
 		return store.nodes.Load()

@@ -77,7 +77,7 @@ func BenchmarkServe(b *testing.B) {
 	}
 }
 
-// BenchmarkOwnWork is how long a block takes while 50 peers ask for all that they can. The block is
+// BenchmarkOwnWork measures a block while 50 peers send maximal requests. The block is
 // work for all processors, as speculation makes it: as much hashing as takes some 40 ms.
 func BenchmarkOwnWork(b *testing.B) {
 	state := newBigState(b, 50_000, 10_000)
@@ -119,9 +119,9 @@ func BenchmarkOwnWork(b *testing.B) {
 // flood lets 50 peers send maximal requests until it is stopped.
 func flood(b *testing.B, state bigState, gate *Gate, served *atomic.Int64) (stop func()) {
 	var running sync.WaitGroup
-	var ends []*hostile
+	var ends []*rawPeer
 	for i := range 50 {
-		h := newHostile(b, 71, state.testChain, PeerConfig{NetworkID: 7, Chain: state.testChain, State: state, Gate: gate})
+		h := newRawPeer(b, 71, state.testChain, PeerConfig{NetworkID: 7, Chain: state.testChain, State: state, Gate: gate})
 		ends = append(ends, h)
 		query, err := rlp.EncodeToBytes(state.wideQuery(byte(i)))
 		if err != nil {
@@ -140,11 +140,11 @@ func flood(b *testing.B, state bigState, gate *Gate, served *atomic.Int64) (stop
 			}
 		})
 		running.Go(func() {
-			for !h.peer.isGone() {
+			for !h.peer.isDone() {
 				select {
 				case wake <- struct{}{}:
-					say(h.snap, snap.GetTrieNodesMsg, rlp.RawValue(query))
-				case <-h.peer.gone:
+					send(h.snap, snap.GetTrieNodesMsg, rlp.RawValue(query))
+				case <-h.peer.done:
 				}
 			}
 		})

@@ -14,9 +14,9 @@ import (
 
 // go-ethereum's values for its discovery sources (eth/backend.go).
 const (
-	mixTimeout     = 100 * time.Millisecond // how long one source may hold up the others
+	mixTimeout     = 100 * time.Millisecond // how long one source may delay the others
 	sourceBuffer   = 32                     // candidates fetched ahead
-	recordRequests = 16                     // discv4 node records asked for at once
+	recordRequests = 16                     // discv4 node records requested at once
 )
 
 // ethENR is the "eth" entry of a node record (EIP-2124, devp2p enr-entries/eth.md).
@@ -34,10 +34,10 @@ type snapENR struct {
 
 func (snapENR) ENRKey() string { return "snap" }
 
-// forkEntry is our entry at the current head.
+// forkEntry is the "eth" entry at the current head.
 func forkEntry(chain ChainBackend) *ethENR { return &ethENR{ForkID: forkid.NewIDWithChain(chain)} }
 
-// sameChain accepts nodes whose record names a fork id compatible with the chain.
+// sameChain accepts nodes whose record has a fork id compatible with the chain.
 func sameChain(chain ChainBackend) func(*enode.Node) bool {
 	filter := forkid.NewFilter(chain)
 	return func(n *enode.Node) bool {
@@ -62,9 +62,9 @@ func (h *Host) addSources(server *gethp2p.Server, mix *enode.FairMix) error {
 		add(it)
 	}
 	if v4 := server.DiscoveryV4(); v4 != nil {
-		// Nodes found by v4 come without their record, which has the fork id.
+		// discv4 finds nodes without their record, which has the fork id.
 		record := func(_ context.Context, n *enode.Node) *enode.Node {
-			n, _ = v4.RequestENR(n) // nil when it does not answer: skipped
+			n, _ = v4.RequestENR(n) // nil without an answer: the filter skips it
 			return n
 		}
 		add(enode.AsyncFilter(v4.RandomNodes(), record, recordRequests))

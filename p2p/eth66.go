@@ -10,13 +10,13 @@ import (
 	"github.com/ethereum/go-ethereum/rlp"
 )
 
-// What eth/66 says in a form of its own, the status aside. Its request ids, headers, bodies
-// and pooled transactions are those of later versions.
+// Messages whose encoding in eth/66 differs from that in later versions, except the status.
+// Request ids, headers, bodies and pooled transactions are the same.
 
-// receipts66 is one exchange of receipts, in consensus encoding with their blooms. These are computed,
-// as for later versions.
+// receipts66 requests receipts in consensus encoding. It computes the blooms instead of
+// trusting those sent, as for later versions.
 func (p *Peer) receipts66(ctx context.Context, hashes []common.Hash) ([]types.Receipts, error) {
-	lists, err := askList[rlp.RawList[*types.Receipt]](ctx, p, msgGetReceipts, msgReceipts, len(hashes), func(id uint64) any {
+	lists, err := queryList[rlp.RawList[*types.Receipt]](ctx, p, msgGetReceipts, msgReceipts, len(hashes), func(id uint64) any {
 		return &eth.GetReceiptsPacket69{RequestId: id, GetReceiptsRequest: hashes}
 	})
 	if err != nil {
@@ -38,7 +38,7 @@ func (p *Peer) receipts66(ctx context.Context, hashes []common.Hash) ([]types.Re
 	return blocks, nil
 }
 
-// serveReceipts66 answers like go-ethereum's last server of this version.
+// serveReceipts66 answers as go-ethereum's last server of this version did.
 func (p *Peer) serveReceipts66(query *eth.GetReceiptsPacket69) (any, error) {
 	var out batch
 	for _, hash := range query.GetReceiptsRequest {
@@ -66,15 +66,15 @@ func (p *Peer) serveReceipts66(query *eth.GetReceiptsPacket69) (any, error) {
 	return &receiptsReply69{RequestID: query.RequestId, List: out.items}, nil
 }
 
-// announced66 takes an announcement of transactions that tells neither types nor sizes.
+// announced66 handles an announcement of transactions without types and sizes.
 func (p *Peer) announced66(in incoming) error {
 	var hashes rlp.RawList[common.Hash]
 	if err := rlp.DecodeBytes(in.payload, &hashes); err != nil {
-		return p.blame(KindMalformed, fmt.Errorf("%s: %w", in.msg, err))
+		return p.disconnect(KindMalformed, fmt.Errorf("%s: %w", in.msg, err))
 	}
 	list, err := hashes.Items()
 	if err != nil {
-		return p.blame(KindMalformed, fmt.Errorf("%s: %w", in.msg, err))
+		return p.disconnect(KindMalformed, fmt.Errorf("%s: %w", in.msg, err))
 	}
 	if p.cfg.Transactions != nil {
 		p.cfg.Transactions.Announced(p, nil, nil, list[:min(len(list), maxPooled)])

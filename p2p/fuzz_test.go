@@ -49,8 +49,8 @@ func (c emptyChain) Leaves(_, origin common.Hash, each func(common.Hash, []byte)
 func (c emptyChain) Code(hash common.Hash) []byte { return hash[:] }
 func (c emptyChain) Data(hash common.Hash) []byte { return hash[:] }
 
-// FuzzIncoming feeds any message of any kind to a peer: it is taken, or it is the peer's
-// fault; nothing panics.
+// FuzzIncoming feeds any message of any kind to a peer: it is accepted, or it is a protocol
+// error; nothing panics.
 func FuzzIncoming(f *testing.F) {
 	chain := newEmptyChain()
 	seed := func(m message, packet any) {
@@ -82,7 +82,7 @@ func FuzzIncoming(f *testing.F) {
 	seed(msgGetSubtrees, &getSubtreesPacket{1, []wireSubtree{{Path: []byte{0x11}, Hash: common.Hash{1}}, {Hash: common.Hash{2}}, {Hash: common.Hash{3}}}, 1 << 20})
 	seed(msgHave, &havePacket{Number: 1, Large: []largePacket{{}}})
 	fuzzSwarm := newTestSwarm()
-	fuzzSwarm.told = nil // nobody listens
+	fuzzSwarm.onHave = nil // no test reads it
 	f.Fuzz(func(t *testing.T, kind, version uint8, payload []byte) {
 		p := NewPeer(Link{ID: "fuzz", Version: uint(version)}, PeerConfig{Chain: chain, State: chain, Data: chain, Witnesses: testWitnesses{}, Swarm: fuzzSwarm})
 		m := messages[kind%uint8(messageCount)]
@@ -97,9 +97,9 @@ func FuzzIncoming(f *testing.F) {
 			}
 		default:
 		}
-		var fault *Fault
-		if err != nil && !errors.As(err, &fault) {
-			t.Fatalf("%s: %v is not the peer's fault", in.msg, err)
+		var violation *ProtocolError
+		if err != nil && !errors.As(err, &violation) {
+			t.Fatalf("%s: %v is no protocol error", in.msg, err)
 		}
 	})
 }
@@ -121,7 +121,7 @@ func (a answering) WriteMsg(msg gethp2p.Msg) error {
 	return nil
 }
 
-// FuzzReplies answers each of our requests with any fields behind the request id.
+// FuzzReplies answers each request with any fields after the request id.
 func FuzzReplies(f *testing.F) {
 	chain := newEmptyChain()
 	seed := func(m message, fields ...any) {
@@ -162,18 +162,18 @@ func FuzzReplies(f *testing.F) {
 			if err != nil {
 				panic(err)
 			}
-			p.flights.deliver(id, expect, payload)
+			p.inFlight.deliver(id, expect, payload)
 		}}
 		p = NewPeer(Link{ID: "fuzz", Version: uint(version), Eth: stream, Snap: stream, Wit: stream, Beam: stream}, PeerConfig{Chain: chain})
 		err := askFor(ctx, p, expect)
-		var fault *Fault
-		if err != nil && !errors.As(err, &fault) && !errors.Is(err, errors.ErrUnsupported) {
-			t.Fatalf("%s: %v is not the peer's fault", expect, err)
+		var violation *ProtocolError
+		if err != nil && !errors.As(err, &violation) && !errors.Is(err, errors.ErrUnsupported) {
+			t.Fatalf("%s: %v is no protocol error", expect, err)
 		}
 	})
 }
 
-// askFor makes the request that expects a message.
+// askFor sends the request that expects a message.
 func askFor(ctx context.Context, p *Peer, expect message) (err error) {
 	two := []common.Hash{{1}, {2}}
 	switch expect { //nolint:exhaustive // only responses are expected

@@ -14,7 +14,7 @@ import (
 	"github.com/ethereum/go-ethereum/p2p/enode"
 )
 
-// gethEth and gethSnap are what go-ethereum's own protocol handlers want of a node.
+// gethEth and gethSnap are the backends of go-ethereum's own protocol handlers.
 type (
 	gethEth  struct{ chain *core.BlockChain }
 	gethSnap struct{ chain *core.BlockChain }
@@ -32,7 +32,7 @@ func (b gethSnap) RunPeer(peer *snap.Peer, h snap.Handler) error { return h(peer
 func (b gethSnap) PeerInfo(enode.ID) any                         { return nil }
 func (b gethSnap) Handle(*snap.Peer, snap.Packet) error          { return nil }
 
-// connectGeth runs one of our peers against go-ethereum's handlers on the test chain.
+// connectGeth runs a Peer against go-ethereum's handlers on the test chain.
 func connectGeth(t testing.TB, version uint, chain testChain) (client *Peer, ethErr, snapErr chan error) {
 	t.Helper()
 	ethOurs, ethTheirs := gethp2p.MsgPipe()
@@ -76,7 +76,7 @@ func connectGeth(t testing.TB, version uint, chain testChain) (client *Peer, eth
 
 func TestAgainstGeth(t *testing.T) {
 	chain := newTestChain(t)
-	for _, version := range spokenEth() {
+	for _, version := range offeredEth() {
 		if version == eth66 { // go-ethereum has forgotten it: see package e2e for geth v1.10
 			continue
 		}
@@ -167,7 +167,7 @@ func TestGethLimits(t *testing.T) {
 	t.Logf("1400 distinct paths of depth 3: %d entries", len(nodes))
 }
 
-// TestGethDisconnects: what go-ethereum does not forgive.
+// TestGethDisconnects: go-ethereum disconnects for an empty path set.
 func TestGethDisconnects(t *testing.T) {
 	chain := newTestChain(t)
 	p, _, snapErr := connectGeth(t, 71, chain)
@@ -176,11 +176,11 @@ func TestGethDisconnects(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := <-snapErr; err == nil {
-		t.Fatal("an empty path set was forgiven")
+		t.Fatal("go-ethereum accepted an empty path set")
 	}
 	<-p.Done()
 	if _, err := p.ByteCodes(testContext(t), []common.Hash{{}}, 1); err == nil {
-		t.Fatal("request to a peer that is gone")
+		t.Fatal("request to a disconnected peer")
 	}
 }
 

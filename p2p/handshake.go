@@ -14,17 +14,17 @@ import (
 )
 
 const (
-	// handshakeTimeout is how long both statuses may take (go-ethereum's value).
+	// handshakeTimeout limits the exchange of both statuses (go-ethereum's value).
 	handshakeTimeout = 5 * time.Second
-	// rangeStep is by how many blocks our range must move before peers are told: an
-	// update per epoch at most (EIP-7642).
+	// rangeStep is how many blocks the range must move before it is announced again: at most
+	// one update per epoch (EIP-7642).
 	rangeStep = 32
 )
 
-// handshake exchanges statuses (EIP-7642). A mismatch ends the peer.
+// handshake exchanges statuses (EIP-7642). A mismatch disconnects the peer.
 func (p *Peer) handshake(ctx context.Context, tasks *sync.WaitGroup) {
 	timeout := time.AfterFunc(handshakeTimeout, func() {
-		_ = p.blame(KindTimeout, fmt.Errorf("no handshake within %v", handshakeTimeout))
+		_ = p.disconnect(KindTimeout, fmt.Errorf("no handshake within %v", handshakeTimeout))
 	})
 	defer timeout.Stop()
 
@@ -38,12 +38,12 @@ func (p *Peer) handshake(ctx context.Context, tasks *sync.WaitGroup) {
 		}
 	})
 	if err := p.readStatus(); err != nil {
-		p.fail(err) // unless it was blamed for it
+		p.fail(err) // no effect after a protocol error
 		return
 	}
 	select {
-	case <-sent: // our status must be the first message that we send
-	case <-p.gone:
+	case <-sent: // the status must be the first message sent
+	case <-p.done:
 	}
 }
 
@@ -57,7 +57,7 @@ type status66 struct {
 	ForkID          forkid.ID
 }
 
-// status is what we say of ourselves, in the form of the link's version.
+// status is the local status in the encoding of the link's version.
 func (p *Peer) status() any {
 	chain := p.cfg.Chain
 	if p.link.Version >= eth.ETH69 {
@@ -71,8 +71,8 @@ func (p *Peer) status() any {
 			LatestBlockHash: p.announced.LatestBlockHash,
 		}
 	}
-	// After the merge every block has the terminal total difficulty (EIP-3675), which says
-	// nothing; before it, peers choose by it whom to sync from, and we have nothing for them.
+	// After the merge every block has the terminal total difficulty (EIP-3675). Before the
+	// merge peers select their sync source by it, and this node has no chain for them.
 	td := chain.Config().TerminalTotalDifficulty
 	if td == nil {
 		td = new(big.Int)
@@ -87,8 +87,8 @@ func (p *Peer) status() any {
 	}
 }
 
-// decodeStatus reads the other end's status. That of eth/66 does not tell the head's
-// number, which is 0 then; its node has all blocks.
+// decodeStatus decodes the other end's status. A status of eth/66 has no head number, which
+// is 0 then, and implies that the peer has all blocks.
 func decodeStatus(version uint, payload []byte) (status *eth.StatusPacket, err error) {
 	if version >= eth.ETH69 {
 		status = new(eth.StatusPacket)
@@ -104,7 +104,7 @@ func decodeStatus(version uint, payload []byte) (status *eth.StatusPacket, err e
 	}, nil
 }
 
-// learnHead finds out the number of the head that a status of eth/66 named.
+// learnHead requests the header of the head in a status of eth/66, which has no number.
 func (p *Peer) learnHead(ctx context.Context) {
 	_, hash := p.Head()
 	headers, err := p.Headers(ctx, hash, 1, false)
@@ -120,7 +120,7 @@ func (p *Peer) readStatus() error {
 		return err
 	}
 	if msg.Code != eth.StatusMsg {
-		return p.blame(KindInvalid, fmt.Errorf("message %#02x before the status", msg.Code))
+		return p.disconnect(KindInvalid, fmt.Errorf("message %#02x before the status", msg.Code))
 	}
 	_, payload, err := p.payload(protoEth, msg)
 	if err != nil {
@@ -128,10 +128,10 @@ func (p *Peer) readStatus() error {
 	}
 	status, err := decodeStatus(p.link.Version, payload)
 	if err != nil {
-		return p.blame(KindMalformed, fmt.Errorf("status: %w", err))
+		return p.disconnect(KindMalformed, fmt.Errorf("status: %w", err))
 	}
 	if err := p.compatible(status); err != nil {
-		return p.blame(KindIncompatible, err)
+		return p.disconnect(KindIncompatible, err)
 	}
 	announced := &eth.BlockRangeUpdatePacket{
 		EarliestBlock:   status.EarliestBlock,
@@ -139,7 +139,7 @@ func (p *Peer) readStatus() error {
 		LatestBlockHash: status.LatestBlockHash,
 	}
 	if err := announced.Validate(); err != nil {
-		return p.blame(KindInvalid, fmt.Errorf("status: %w", err))
+		return p.disconnect(KindInvalid, fmt.Errorf("status: %w", err))
 	}
 	p.remote.Store(announced)
 	return nil
@@ -161,7 +161,7 @@ func (p *Peer) compatible(status *eth.StatusPacket) error {
 	return nil
 }
 
-// currentRange is what we have, as the protocol announces it.
+// currentRange is the block range that the node announces.
 func (p *Peer) currentRange() eth.BlockRangeUpdatePacket {
 	head := p.cfg.Chain.CurrentHeader()
 	return eth.BlockRangeUpdatePacket{
@@ -171,15 +171,15 @@ func (p *Peer) currentRange() eth.BlockRangeUpdatePacket {
 	}
 }
 
-// announceRange tells the peer what we have if that changed enough, or if what it was
-// told last is more than we have.
+// announceRange sends the block range if it moved by rangeStep, or if the last announced range
+// has blocks that the node no longer has.
 func (p *Peer) announceRange(ctx context.Context) error {
 	if p.link.Version < eth.ETH69 {
 		return nil
 	}
-	told, now := p.announced, p.currentRange()
-	due := now.LatestBlock < told.LatestBlock || now.EarliestBlock > told.EarliestBlock ||
-		now.LatestBlock-told.LatestBlock >= rangeStep || told.EarliestBlock-now.EarliestBlock >= rangeStep
+	last, now := p.announced, p.currentRange()
+	due := now.LatestBlock < last.LatestBlock || now.EarliestBlock > last.EarliestBlock ||
+		now.LatestBlock-last.LatestBlock >= rangeStep || last.EarliestBlock-now.EarliestBlock >= rangeStep
 	if !due {
 		return nil
 	}
@@ -187,14 +187,14 @@ func (p *Peer) announceRange(ctx context.Context) error {
 	return p.write(ctx, msgBlockRangeUpdate, &now)
 }
 
-// updateRange takes the other end's announcement.
+// updateRange handles the other end's announced block range.
 func (p *Peer) updateRange(payload []byte) error {
 	update := new(eth.BlockRangeUpdatePacket)
 	if err := rlp.DecodeBytes(payload, update); err != nil {
-		return p.blame(KindMalformed, fmt.Errorf("%s: %w", msgBlockRangeUpdate, err))
+		return p.disconnect(KindMalformed, fmt.Errorf("%s: %w", msgBlockRangeUpdate, err))
 	}
 	if err := update.Validate(); err != nil {
-		return p.blame(KindInvalid, fmt.Errorf("%s: %w", msgBlockRangeUpdate, err))
+		return p.disconnect(KindInvalid, fmt.Errorf("%s: %w", msgBlockRangeUpdate, err))
 	}
 	p.remote.Store(update)
 	return nil

@@ -15,7 +15,7 @@ import (
 	gethp2p "github.com/ethereum/go-ethereum/p2p"
 )
 
-// status is what the test chain's node says of itself.
+// status is the status of the test chain's node.
 func (c testChain) status(version uint) *eth.StatusPacket {
 	head := c.CurrentHeader()
 	return &eth.StatusPacket{
@@ -32,11 +32,11 @@ func TestHandshakeMismatch(t *testing.T) {
 		return s
 	}
 	tests := []struct {
-		name string
-		code uint64
-		say  any
-		kind Kind
-		text string
+		name   string
+		code   uint64
+		packet any
+		kind   Kind
+		text   string
 	}{
 		{"network", eth.StatusMsg, status(func(s *eth.StatusPacket) { s.NetworkID = 8 }), KindIncompatible, "network id 8, want 7"},
 		{"version", eth.StatusMsg, status(func(s *eth.StatusPacket) { s.ProtocolVersion = 70 }), KindIncompatible, "status for eth/70"},
@@ -60,9 +60,9 @@ func TestHandshakeMismatch(t *testing.T) {
 			over := make(chan error, 1)
 			go func() { over <- p.Run(testContext(t)) }()
 			go func() { _ = gethp2p.ExpectMsg(theirs, eth.StatusMsg, chain.status(71)) }()
-			say(theirs, test.code, test.say)
+			send(theirs, test.code, test.packet)
 			err := <-over
-			faultOf(t, err, test.kind)
+			wantProtocolError(t, err, test.kind)
 			if !strings.Contains(err.Error(), test.text) || left {
 				t.Errorf("error %q, left %v", err, left)
 			}
@@ -79,7 +79,7 @@ func TestHandshakeTimeout(t *testing.T) {
 		ours, _ := gethp2p.MsgPipe()
 		start := time.Now()
 		err := NewPeer(Link{ID: "silent", Version: 69, Eth: ours}, PeerConfig{NetworkID: 7, Chain: chain}).Run(t.Context())
-		faultOf(t, err, KindTimeout)
+		wantProtocolError(t, err, KindTimeout)
 		equal(t, "time", time.Since(start), handshakeTimeout)
 	})
 }
@@ -106,7 +106,7 @@ type movingChain struct {
 func (c *movingChain) CurrentHeader() *types.Header { return c.head }
 func (c *movingChain) Oldest() uint64               { return c.oldest }
 
-// TestBlockRange: peers are told our range when it moved by an epoch or shrank.
+// TestBlockRange: the range is announced when it has moved by an epoch or shrunk.
 func TestBlockRange(t *testing.T) {
 	chain := newTestChain(t)
 	moving := &movingChain{testChain: chain, head: chain.Header(chain.hash(10))}

@@ -21,22 +21,22 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// servingSlots is how many requests of peers are worked on at once, over all peers: on a quarter
-// of the processors. The rest is for the node's own blocks, however many peers ask.
+// servingSlots is how many requests the node serves at once, over all peers: on a quarter of the
+// processors. The rest is for the node's own blocks, however many peers send requests.
 func servingSlots() int { return max(1, runtime.GOMAXPROCS(0)/4) }
 
 // Config is what a Host needs. PrivateKey, Chain and Log are required.
 type Config struct {
 	PrivateKey    *ecdsa.PrivateKey
-	Name          string           // client name told to peers
+	Name          string           // client name sent to peers
 	ListenAddr    string           // host:port for TCP, and UDP unless DiscoveryAddr is set; empty: do not listen
 	DiscoveryAddr string           // host:port for UDP
-	MaxPeers      int              // connections in total; 0 refuses all but static peers' dials
+	MaxPeers      int              // connections in total; 0 refuses all peers
 	NAT           nat.Interface    // nil: none
 	NetRestrict   *netutil.Netlist // nil: all networks
 	NoDiscovery   bool             // neither v4, v5 nor DNS
 	Bootnodes     []*enode.Node    // for v4 and v5
-	StaticNodes   []*enode.Node    // connected to and reconnected
+	StaticNodes   []*enode.Node    // always connected
 	DNS           []string         // enrtree:// URLs of node lists
 	NodeDatabase  string           // directory of the database of seen nodes; empty: in memory
 
@@ -45,11 +45,10 @@ type Config struct {
 	State        StateBackend // may be nil: no state is served
 	Data         DataBackend  // may be nil: no state is served by hash
 	Witnesses    Witnesses    // may be nil: wit/0 is not offered, and beam/2 only with Data or Swarm
-	Swarm        Swarm        // may be nil: no subtree is served, nothing is told
+	Swarm        Swarm        // may be nil: no subtree is served, no Have is sent
 	Transactions Transactions // may be nil: transactions are dropped
 
-	// Busy says whether the node's own work wants the processors, so that serving steps back;
-	// may be nil.
+	// Busy reports whether the node executes a block now, so that serving waits; may be nil.
 	Busy func() bool
 
 	// OnJoin and OnLeave are called once per connection and should return soon.
@@ -60,12 +59,12 @@ type Config struct {
 
 // Host is the devp2p server of a node with all its peers.
 type Host struct {
-	cfg       Config
-	log       *slog.Logger
-	peerCfg   PeerConfig
-	meetings  meetings
-	headMoved chan struct{} // capacity 1
-	started   chan struct{} // closed once the server listens
+	cfg          Config
+	log          *slog.Logger
+	peerCfg      PeerConfig
+	pendingLinks pendingLinks
+	headMoved    chan struct{} // capacity 1
+	started      chan struct{} // closed once the server listens
 
 	mu     sync.Mutex
 	server *gethp2p.Server  // nil until started
@@ -89,7 +88,7 @@ func New(cfg Config) (*Host, error) {
 	if err != nil {
 		return nil, fmt.Errorf("p2p: DNS node list: %w", err)
 	}
-	lists.Close() // it was only to check the URLs
+	lists.Close() // only checks the URLs
 	metrics, err := NewMetrics(cfg.Registerer)
 	if err != nil {
 		return nil, fmt.Errorf("p2p: %w", err)
@@ -124,7 +123,7 @@ func (h *Host) Run(ctx context.Context) error {
 		Logger: gethlog.NewLogger(h.log.Handler()),
 	}}
 	err := server.Start()
-	defer server.Stop() // also what a failed start left behind
+	defer server.Stop() // also releases what a failed start leaves open
 	if err != nil {
 		return fmt.Errorf("start p2p server: %w", err)
 	}
@@ -145,14 +144,15 @@ func (h *Host) Run(ctx context.Context) error {
 	return nil
 }
 
-// checkNodeDatabase opens the database of seen nodes, because the server's error would not say that it was that.
+// checkNodeDatabase opens the database of seen nodes, because the server's error does not name
+// its path.
 func checkNodeDatabase(path string) error {
 	if path == "" {
 		return nil
 	}
 	seen, err := enode.OpenDB(path)
 	if err != nil {
-		return fmt.Errorf("open database of seen nodes %s: %w (remove it: they are found anew)", path, err)
+		return fmt.Errorf("open database of seen nodes %s: %w (remove it: discovery finds the nodes again)", path, err)
 	}
 	seen.Close()
 	return nil
@@ -161,7 +161,7 @@ func checkNodeDatabase(path string) error {
 // Started is closed once the host listens and Self is complete.
 func (h *Host) Started() <-chan struct{} { return h.started }
 
-// Self is our node record; before the start it has no address.
+// Self is the local node record; before the start it has no address.
 func (h *Host) Self() *enode.Node {
 	if server := h.running(); server != nil {
 		return server.Self()
@@ -169,7 +169,7 @@ func (h *Host) Self() *enode.Node {
 	return enode.NewV4(&h.cfg.PrivateKey.PublicKey, net.IPv4zero, 0, 0)
 }
 
-// Peers returns the peers that joined and did not leave yet.
+// Peers returns the connected peers.
 func (h *Host) Peers() []*Peer {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -200,34 +200,23 @@ func (h *Host) RemovePeer(node *enode.Node) {
 	}
 }
 
-// Drop disconnects the peer with an id, if there is one, because of what it delivered.
+// Drop disconnects the peer with an id, if there is one, because of the data that it sent.
 func (h *Host) Drop(id string, reason error) {
 	if p := h.peer(id); p != nil {
 		p.Drop(reason)
 	}
 }
 
-// MakeRoom disconnects the peer with an id, which is of no use, if another one could come in its place. Peers that somebody
-// asked for stay, and so do nodes of our own kind: what they do not have yet they will. It returns whether it did.
-func (h *Host) MakeRoom(id string) bool {
-	p := h.peer(id)
-	if p == nil || p.link.Kept || p.link.Beam != nil || !h.crowded(p) {
-		return false
-	}
-	p.fail(gethp2p.DiscUselessPeer)
-	return true
-}
-
-// HeadChanged tells the host that the chain's head moved: the node record follows forks,
-// peers are told our block range. It does not wait.
+// HeadChanged signals that the chain's head moved: the host updates the fork id in the node
+// record and announces the block range. It does not block.
 func (h *Host) HeadChanged() {
 	select {
 	case h.headMoved <- struct{}{}:
-	default: // a look at the head is due already
+	default: // already signalled
 	}
 }
 
-// SwarmChanged tells all peers of our own kind what we have of the state. It does not wait.
+// SwarmChanged sends the local Have to all other Sunbeam nodes. It does not block.
 func (h *Host) SwarmChanged() {
 	for _, p := range h.Peers() {
 		p.SwarmChanged()
@@ -238,7 +227,7 @@ func (h *Host) followHead(ctx context.Context, node *enode.LocalNode) {
 	for {
 		select {
 		case <-h.headMoved:
-			node.Set(forkEntry(h.cfg.Chain)) // does nothing when it is the same
+			node.Set(forkEntry(h.cfg.Chain)) // no effect if it is the same
 			for _, p := range h.Peers() {
 				p.HeadChanged()
 			}

@@ -19,7 +19,6 @@ import (
 	"github.com/ethereum/go-ethereum/core/forkid"
 	"github.com/ethereum/go-ethereum/core/types"
 	"github.com/ethereum/go-ethereum/crypto"
-	gethp2p "github.com/ethereum/go-ethereum/p2p"
 	"github.com/ethereum/go-ethereum/p2p/enode"
 	"github.com/ethereum/go-ethereum/p2p/enr"
 	"github.com/ethereum/go-ethereum/params"
@@ -88,7 +87,7 @@ func receive[T any](t testing.TB, what string, ch <-chan T) T {
 	}
 }
 
-// TestBadNodeDatabase: what cannot be opened is named.
+// TestBadNodeDatabase: the error has the path of the database.
 func TestBadNodeDatabase(t *testing.T) {
 	cfg, _, _ := hostConfig(t, newTestChain(t))
 	cfg.NodeDatabase = filepath.Join(t.TempDir(), "nodes")
@@ -134,7 +133,7 @@ func TestHosts(t *testing.T) {
 		t.Error(err)
 	}
 
-	// Both are told when a peer goes, and requests in flight fail.
+	// Both hosts report the disconnect, and requests in flight fail.
 	stopServer()
 	equal(t, "peer that left", receive(t, "leave", clientLeft).ID(), p.ID())
 	equal(t, "peer that left", receive(t, "leave", serverLeft).ID(), atServer.ID())
@@ -192,7 +191,7 @@ func TestAddDropRemove(t *testing.T) {
 	receive(t, "leave after RemovePeer", left)
 	receive(t, "leave at the server", serverLeft)
 
-	server.Drop("nobody", errors.New("no such peer"))
+	server.Drop("unknown", errors.New("no such peer"))
 	cancel()
 	if err := receive(t, "end", over); err != nil {
 		t.Fatal(err)
@@ -210,11 +209,11 @@ func TestDrop(t *testing.T) {
 	server.Drop(p.ID(), errors.New("wrong bytes"))
 	equal(t, "dropped peer", receive(t, "leave", serverLeft).ID(), p.ID())
 	receive(t, "leave at the client", clientLeft)
-	faultOf(t, p.err, KindDropped)
-	equal(t, "faults", testutil.ToFloat64(p.cfg.Metrics.faults.WithLabelValues("dropped")), 1)
+	wantProtocolError(t, p.err, KindDropped)
+	equal(t, "protocol errors", testutil.ToFloat64(p.cfg.Metrics.protocolErrors.WithLabelValues("dropped")), 1)
 }
 
-// TestOtherNetwork: a host of another network is not joined by either side.
+// TestOtherNetwork: hosts of different networks do not connect.
 func TestOtherNetwork(t *testing.T) {
 	chain := newTestChain(t)
 	lines := make(logLines, 1000)
@@ -227,7 +226,7 @@ func TestOtherNetwork(t *testing.T) {
 	clientCfg.StaticNodes = []*enode.Node{server.Self()}
 	clientCfg.Log = log
 	startHost(t, clientCfg)
-	// Whoever reads the other's status first disconnects.
+	// The host that reads the other's status first disconnects.
 	for !strings.Contains(receive(t, "log line about the network", lines), "incompatible: network id") {
 	}
 	if len(serverJoined)+len(clientJoined) > 0 {
@@ -235,7 +234,7 @@ func TestOtherNetwork(t *testing.T) {
 	}
 }
 
-// logLines hands log lines on, as far as there is room.
+// logLines passes log lines on until the channel is full.
 type logLines chan string
 
 func (l logLines) Write(line []byte) (int, error) {
@@ -246,7 +245,7 @@ func (l logLines) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
-func TestNewRefuses(t *testing.T) {
+func TestNewInvalidConfig(t *testing.T) {
 	chain := newTestChain(t)
 	for want, change := range map[string]func(*Config){
 		"no node key":   func(c *Config) { c.PrivateKey = nil },
@@ -369,59 +368,4 @@ func TestDiscovery(t *testing.T) {
 	startHost(t, cfg)
 	p := receive(t, "peer found by discovery", joined)
 	equal(t, "peer", p.ID(), boot.Self().ID().String())
-}
-
-// TestStatelessSlots: peers without snap do not take the places of those with it.
-func TestStatelessSlots(t *testing.T) {
-	chain := newTestChain(t)
-	cfg, _, _ := hostConfig(t, chain)
-	h, err := New(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for i := range statelessSlack + 1 {
-		equal(t, "refuses", h.manyStateless(), false)
-		h.peers[string(rune('a'+i))] = NewPeer(Link{}, h.peerCfg)
-	}
-	equal(t, "refuses", h.manyStateless(), true)
-	rw, _ := gethp2p.MsgPipe()
-	h.peers["with snap"] = NewPeer(Link{Snap: rw}, h.peerCfg)
-	equal(t, "refuses", h.manyStateless(), false)
-}
-
-// TestMakeRoom: who is of no use goes when others could come, but nobody whom somebody asked for, and no node of our own kind.
-func TestMakeRoom(t *testing.T) {
-	chain := newTestChain(t)
-	rw, _ := gethp2p.MsgPipe()
-	for _, test := range []struct {
-		what   string
-		links  []Link // who else is there
-		link   Link
-		leaves bool
-	}{
-		{"places are free", make([]Link, 4), Link{}, false},
-		{"no place is free", make([]Link, 5), Link{}, true},
-		{"one more may be dialed", []Link{{}, {Dialed: true, Kept: true}}, Link{Dialed: true}, false},
-		{"no more may be dialed", []Link{{}, {Dialed: true}}, Link{Dialed: true}, true},
-		{"but others may come", []Link{{Dialed: true}, {Dialed: true}}, Link{}, false},
-		{"asked for", make([]Link, 5), Link{Kept: true}, false},
-		{"of our own kind", make([]Link, 5), Link{Beam: rw}, false},
-	} {
-		cfg, _, _ := hostConfig(t, chain)
-		cfg.MaxPeers = 6
-		h, err := New(cfg)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for i, link := range test.links {
-			h.peers[string(rune('a'+i))] = NewPeer(link, h.peerCfg)
-		}
-		p := NewPeer(test.link, h.peerCfg)
-		h.peers["useless"] = p
-		equal(t, test.what, h.MakeRoom("useless"), test.leaves)
-		equal(t, test.what+", gone", p.isGone(), test.leaves)
-		if test.leaves {
-			equal(t, test.what, disconnectReason(p.err), gethp2p.DiscUselessPeer)
-		}
-	}
 }

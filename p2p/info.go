@@ -7,7 +7,7 @@ import (
 	"github.com/ethereum/go-ethereum/p2p/enode"
 )
 
-// EthInfo is what admin_peers shows of a peer's eth side: go-ethereum's fields and ours.
+// EthInfo is the eth entry of a peer in admin_peers: go-ethereum's fields and our own.
 type EthInfo struct {
 	Version    uint        `json:"version"`
 	Earliest   uint64      `json:"earliestBlock"`
@@ -16,13 +16,12 @@ type EthInfo struct {
 	Latency    string      `json:"latency,omitempty"` // moving average, such as "31ms"
 }
 
-// SatelliteInfo is what admin_peers and admin_nodeInfo show of snap, wit and beam.
+// SatelliteInfo is the entry of snap, wit and beam in admin_peers and admin_nodeInfo.
 type SatelliteInfo struct {
 	Version uint `json:"version"`
 }
 
-// PeersInfo is the content of admin_peers: all connections, also those that still shake
-// hands.
+// PeersInfo is the result of admin_peers: all connections, including those in the handshake.
 func (h *Host) PeersInfo() []*gethp2p.PeerInfo {
 	if server := h.running(); server != nil {
 		return server.PeersInfo()
@@ -30,7 +29,7 @@ func (h *Host) PeersInfo() []*gethp2p.PeerInfo {
 	return []*gethp2p.PeerInfo{}
 }
 
-// NodeInfo is the content of admin_nodeInfo.
+// NodeInfo is the result of admin_nodeInfo.
 func (h *Host) NodeInfo() *gethp2p.NodeInfo {
 	if server := h.running(); server != nil {
 		return server.NodeInfo()
@@ -48,7 +47,7 @@ func (h *Host) ethInfo() any {
 	}
 }
 
-// peerInfo and satelliteInfo return nil, which means "handshake", before the peer joined.
+// peerInfo and satelliteInfo return nil, which means "handshake", before the peer has joined.
 func (h *Host) peerInfo(id enode.ID) any {
 	p := h.peer(id.String())
 	if p == nil {

@@ -7,11 +7,11 @@ import (
 	"github.com/ethereum/go-ethereum/eth/protocols/snap"
 )
 
-// Limits of the protocols. The wire limit is devp2p's custom for eth and snap, the others
-// are those of go-ethereum's servers (eth/protocols/{eth,snap}/handler.go).
+// Limits of the protocols. The message limit is the usual one of eth and snap, the others are
+// those of go-ethereum's servers (eth/protocols/{eth,snap}/handler.go).
 const (
 	maxMessageSize = 10 << 20 // bytes, any message
-	maxIncoming    = 2 << 20  // bytes of a message that nobody asked for; a tenth is seen in practice
+	maxIncoming    = 2 << 20  // bytes of a message that is no response; real ones stay below a tenth
 	softReplySize  = 2 << 20  // bytes after which no further item is added to a reply
 	maxLookups     = 1024     // headers, bodies, receipts, access lists, codes, trie nodes
 	maxPooled      = 4096     // transactions per request or announcement
@@ -31,7 +31,8 @@ const (
 
 const protocolCount = int(protoBeam) + 1
 
-// satellite is a protocol that runs beside eth and never alone.
+// satellite is a protocol that runs on a connection with eth, never alone (devp2p
+// caps/snap.md calls snap a "dependent satellite of eth").
 type satellite struct {
 	protocol protocol
 	name     string
@@ -39,7 +40,7 @@ type satellite struct {
 	length   uint64 // number of message codes
 }
 
-// satellites are those that we speak, one version of each.
+// satellites lists the supported ones, one version of each.
 //
 //nolint:gochecknoglobals // a constant table
 var satellites = []satellite{
@@ -48,7 +49,7 @@ var satellites = []satellite{
 	{protoBeam, beamName, beamVersion, beamLength},
 }
 
-// String returns the protocol's name and, of a satellite, its version.
+// String returns the protocol's name, for a satellite with its version.
 func (p protocol) String() string {
 	for _, s := range satellites {
 		if s.protocol == p {
@@ -61,8 +62,8 @@ func (p protocol) String() string {
 // eth66 is the last version of eth with GetNodeData; go-ethereum has dropped it.
 const eth66 = 66
 
-// ethVersions are the versions of eth that we speak, with their number of message codes.
-// eth/67, eth/68 and eth/72 are missing on purpose, see the package documentation.
+// ethVersions maps the supported versions of eth to their number of message codes. The package
+// documentation says why eth/67, eth/68 and eth/72 are not supported.
 //
 //nolint:gochecknoglobals // a constant table
 var ethVersions = map[uint]uint64{eth.ETH71: 20, eth.ETH70: 18, eth.ETH69: 18, eth66: 17}
@@ -110,17 +111,17 @@ const (
 
 const messageCount = int(msgHave) + 1
 
-// role says what is done with a message that comes in.
+// role is how a peer handles an incoming message.
 type role int
 
 const (
 	roleHandshake role = iota // only as the first message
-	roleGossip                // queued, dropped when the queue is full
-	roleRange                 // taken at once
-	roleHave                  // taken at once
+	roleGossip                // queued, dropped if the queue is full
+	roleRange                 // handled at once
+	roleHave                  // handled at once
 	roleRequest               // queued, answered
-	roleResponse              // handed to the caller that waits for it
-	roleIgnored               // of no use any more
+	roleResponse              // passed to the waiting caller
+	roleIgnored               // obsolete
 )
 
 type messageKind struct {
@@ -132,7 +133,7 @@ type messageKind struct {
 	last     uint // 0: all from first on
 }
 
-// messages is what each kind of message is on the wire.
+// messages describes each kind of message on the wire.
 //
 //nolint:gochecknoglobals // a constant table
 var messages = [messageCount]messageKind{
@@ -173,7 +174,7 @@ var messages = [messageCount]messageKind{
 	msgHave:                  {"have", protoBeam, haveCode, roleHave, 0, 0},
 }
 
-// String returns the message's name as metrics and errors spell it.
+// String returns the message's name as metrics and errors show it.
 func (m message) String() string { return messages[m].name }
 
 // lookup finds the message with a code in a protocol; version is that of eth.

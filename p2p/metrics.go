@@ -10,18 +10,18 @@ import (
 
 // Metrics are the package's counters, shared by all peers of a node.
 type Metrics struct {
-	received  [messageCount]prometheus.Counter // bytes by message, before compression
-	sent      [messageCount]prometheus.Counter
-	requests  *prometheus.CounterVec   // by message and outcome
-	seconds   *prometheus.HistogramVec // by message
-	served    *prometheus.CounterVec   // by message
-	items     *prometheus.CounterVec   // by message
-	empty     *prometheus.CounterVec   // by message
-	faults    *prometheus.CounterVec   // by kind
-	dropped   prometheus.Counter       // gossip that found the queue full
-	throttled prometheus.Counter       // requests that waited for the pace of their peer
-	eth       prometheus.Gauge
-	snap      prometheus.Gauge
+	received       [messageCount]prometheus.Counter // bytes by message, before compression
+	sent           [messageCount]prometheus.Counter
+	requests       *prometheus.CounterVec   // by message and outcome
+	seconds        *prometheus.HistogramVec // by message
+	served         *prometheus.CounterVec   // by message
+	items          *prometheus.CounterVec   // by message
+	empty          *prometheus.CounterVec   // by message
+	protocolErrors *prometheus.CounterVec   // by kind
+	dropped        prometheus.Counter       // gossip dropped because the queue was full
+	rateLimited    prometheus.Counter       // requests delayed by the rate limit of their peer
+	eth            prometheus.Gauge
+	snap           prometheus.Gauge
 }
 
 // Outcomes of a request, as beam_p2p_requests_total labels them.
@@ -31,7 +31,7 @@ const (
 	outcomeGone      = "gone"
 )
 
-// NewMetrics registers the package's metrics; without a registerer they only count.
+// NewMetrics registers the package's metrics. reg may be nil.
 func NewMetrics(reg prometheus.Registerer) (*Metrics, error) {
 	bytes := func(name, help string) *prometheus.CounterVec {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, []string{"message"})
@@ -47,13 +47,13 @@ func NewMetrics(reg prometheus.Registerer) (*Metrics, error) {
 			Buckets: prometheus.ExponentialBuckets(0.001, 2, 14),
 		}, []string{"message"}),
 		served: bytes("beam_p2p_served_total", "Requests of peers that were answered, by message."),
-		items:  bytes("beam_p2p_served_items_total", "Headers, bodies, leaves, nodes, codes and so on in the answers, by message of the request."),
-		empty:  bytes("beam_p2p_served_empty_total", "Requests of peers that were answered with nothing, because it is not held, by message."),
-		throttled: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "beam_p2p_throttled_total", Help: "Requests of peers that had to wait because the peer made too many a second.",
+		items:  bytes("beam_p2p_served_items_total", "Items (headers, bodies, leaves, nodes, codes) sent in answers, by message of the request."),
+		empty:  bytes("beam_p2p_served_empty_total", "Requests of peers that got an empty answer because the node lacks the data, by message."),
+		rateLimited: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "beam_p2p_rate_limited_total", Help: "Requests of peers delayed because the peer exceeded its rate limit.",
 		}),
-		faults: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "beam_p2p_faults_total", Help: "Peers disconnected for a fault, by kind.",
+		protocolErrors: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "beam_p2p_protocol_errors_total", Help: "Peers disconnected for a protocol error, by kind.",
 		}, []string{"kind"}),
 		dropped: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "beam_p2p_dropped_gossip_total", Help: "Transaction messages dropped because the peer's queue was full.",
@@ -70,12 +70,12 @@ func NewMetrics(reg prometheus.Registerer) (*Metrics, error) {
 		m.sent[i] = sent.WithLabelValues(i.String())
 	}
 	for k := range Kind(kindCount) {
-		m.faults.WithLabelValues(k.String())
+		m.protocolErrors.WithLabelValues(k.String())
 	}
 	if reg == nil {
 		return m, nil
 	}
-	for _, c := range []prometheus.Collector{received, sent, m.requests, m.seconds, m.served, m.items, m.empty, m.faults, m.dropped, m.throttled, m.eth, m.snap} {
+	for _, c := range []prometheus.Collector{received, sent, m.requests, m.seconds, m.served, m.items, m.empty, m.protocolErrors, m.dropped, m.rateLimited, m.eth, m.snap} {
 		if err := reg.Register(c); err != nil {
 			return nil, err
 		}
@@ -83,7 +83,7 @@ func NewMetrics(reg prometheus.Registerer) (*Metrics, error) {
 	return m, nil
 }
 
-// requested counts the end of one request of ours.
+// requested counts a request that has ended.
 func (m *Metrics) requested(msg message, outcome string, took time.Duration) {
 	m.requests.WithLabelValues(msg.String(), outcome).Inc()
 	if outcome == outcomeOK {
@@ -91,7 +91,7 @@ func (m *Metrics) requested(msg message, outcome string, took time.Duration) {
 	}
 }
 
-// answered counts an answer to a peer, and what is in it.
+// answered counts an answer to a peer and its items.
 func (m *Metrics) answered(msg message, packet any) {
 	m.served.WithLabelValues(msg.String()).Inc()
 	if n := itemsIn(packet); n > 0 {
@@ -101,7 +101,7 @@ func (m *Metrics) answered(msg message, packet any) {
 	}
 }
 
-// itemsIn counts what a reply holds. Empty entries are none.
+// itemsIn counts the items of a reply without empty entries.
 func itemsIn(packet any) (n int) {
 	switch reply := packet.(type) {
 	case *eth.BlockHeadersRLPPacket:
@@ -144,7 +144,7 @@ func itemsIn(packet any) (n int) {
 	return n
 }
 
-// joined and left keep the peer gauges.
+// joined and left update the peer gauges.
 func (m *Metrics) joined(p *Peer) { m.count(p, 1) }
 func (m *Metrics) left(p *Peer)   { m.count(p, -1) }
 

@@ -10,33 +10,31 @@ import (
 	"github.com/ethereum/go-ethereum/rlp"
 )
 
-// State by hash: GetNodeData and NodeData of eth/66, the transport that Beam Sync was made
-// for. On links of a later eth the same two messages travel between nodes of our own kind
-// in beam/2.
+// State by hash: GetNodeData and NodeData of eth/66, the transport that Beam Sync was designed
+// for. On links with a later eth, Sunbeam nodes exchange the same two messages in beam/2.
 //
-// An answer holds nodes and codes in any order; what the server does not have is left out
-// without a trace. So it says nothing but what its hashes say.
+// An answer has nodes and codes in any order and omits what the server lacks. Callers can
+// only match items by their hash.
 const (
 	getNodeDataCode = 0x0d // in eth/66
 	nodeDataCode    = 0x0e
 
-	// MaxNodeData is how many hashes are asked for at once. go-ethereum's server ends its
-	// answer there, at 2 MiB, or after twice as many lookups
+	// MaxNodeData is how many hashes a request may have. go-ethereum's server ends its answer
+	// after as many items, at 2 MiB, or after twice as many lookups
 	// (v1.10.26, eth/protocols/eth/handler.go).
 	MaxNodeData = 1024
-	// maxDataLookups is how many hashes of one request we look up.
+	// maxDataLookups limits the lookups for one request.
 	maxDataLookups = 2 * MaxNodeData
-	// maxDataTime is how long we look up for one request.
-	maxDataTime = 2 * time.Second
+	// maxDataLookupTime limits the time of the lookups for one request.
+	maxDataLookupTime = 2 * time.Second
 )
 
-// errNoNodeData is returned by state requests by hash to a peer that cannot answer them.
+// errNoNodeData is the error of requests by hash to a peer that cannot answer them.
 var errNoNodeData = fmt.Errorf("peer speaks neither eth/66 nor beam/2: %w", errors.ErrUnsupported)
 
-// DataBackend is the state that we serve by hash: whatever part of it is held. It is called
-// concurrently.
+// DataBackend is the local state that the node serves by hash. It is called concurrently.
 type DataBackend interface {
-	// Data returns the trie node or contract code with a hash, nil when it is not held.
+	// Data returns the trie node or contract code with a hash, nil if it is missing.
 	Data(hash common.Hash) []byte
 }
 
@@ -45,7 +43,7 @@ type (
 		ID     uint64
 		Hashes []common.Hash
 	}
-	getNodeDataQuery struct { // the same, to be counted before it is decoded
+	getNodeDataRequest struct { // the same, counted before it is decoded
 		ID     uint64
 		Hashes rlp.RawList[common.Hash]
 	}
@@ -55,15 +53,12 @@ type (
 	}
 )
 
-// ServesNodeData says whether state may be asked for by hash.
+// ServesNodeData reports whether the peer answers requests by hash.
 func (p *Peer) ServesNodeData() bool { return p.link.Version == eth66 || p.link.Beam != nil }
 
-// Fellow says whether the peer is a node of our own kind: it speaks beam/2.
-func (p *Peer) Fellow() bool { return p.link.Beam != nil }
-
-// NodeData asks for trie nodes and codes by hash, at most [MaxNodeData]. The reply has no
-// more entries, in any order; what is missing is left out, as is what is beyond the peer's
-// limits: match by keccak256. A peer that speaks neither eth/66 nor beam/2 returns
+// NodeData requests trie nodes and codes by hash, at most [MaxNodeData]. The reply has no more
+// entries than hashes, in any order. It omits what the peer lacks or what exceeds its limits:
+// match by keccak256. For a peer without eth/66 and beam/2 the error is
 // errors.ErrUnsupported.
 func (p *Peer) NodeData(ctx context.Context, hashes []common.Hash) ([][]byte, error) {
 	if !p.ServesNodeData() {
@@ -76,18 +71,18 @@ func (p *Peer) NodeData(ctx context.Context, hashes []common.Hash) ([][]byte, er
 	if p.link.Version != eth66 {
 		request, response = msgBeamGetNodeData, msgBeamNodeData
 	}
-	return askList[[]byte](ctx, p, request, response, len(hashes), func(id uint64) any {
+	return queryList[[]byte](ctx, p, request, response, len(hashes), func(id uint64) any {
 		return &getNodeDataPacket{id, hashes}
 	})
 }
 
-// serveNodeData answers with what is held, up to the limits.
-func (p *Peer) serveNodeData(query *getNodeDataQuery) (any, error) {
+// serveNodeData answers with the local items up to the limits.
+func (p *Peer) serveNodeData(query *getNodeDataRequest) (any, error) {
 	reply := &nodeDataPacket{ID: query.ID}
 	if p.cfg.Data == nil {
 		return reply, nil
 	}
-	deadline := time.Now().Add(maxDataTime)
+	deadline := time.Now().Add(maxDataLookupTime)
 	size, lookups := 0, 0
 	for it := query.Hashes.ContentIterator(); it.Next(); lookups++ {
 		if size >= softReplySize || len(reply.Blobs) >= MaxNodeData || lookups >= maxDataLookups || time.Now().After(deadline) {
@@ -95,7 +90,7 @@ func (p *Peer) serveNodeData(query *getNodeDataQuery) (any, error) {
 		}
 		var hash common.Hash
 		if err := rlp.DecodeBytes(it.Value(), &hash); err != nil {
-			return nil, p.blame(KindMalformed, fmt.Errorf("hash %d: %w", lookups, err))
+			return nil, p.disconnect(KindMalformed, fmt.Errorf("hash %d: %w", lookups, err))
 		}
 		if blob := p.cfg.Data.Data(hash); len(blob) > 0 {
 			reply.Blobs = append(reply.Blobs, blob)

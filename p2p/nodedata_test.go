@@ -13,7 +13,7 @@ import (
 	gethp2p "github.com/ethereum/go-ethereum/p2p"
 )
 
-// status66 is what a node that speaks eth/66 says of the test chain.
+// status66 is the status of the test chain over eth/66.
 func (c testChain) status66() *status66 {
 	return &status66{
 		ProtocolVersion: eth66, NetworkID: 7, TD: big.NewInt(1), Head: c.CurrentHeader().Hash(),
@@ -21,7 +21,7 @@ func (c testChain) status66() *status66 {
 	}
 }
 
-// checkNodeData asks for nodes and codes by hash, some of which nobody has.
+// checkNodeData requests nodes and codes by hash, some of which do not exist.
 func checkNodeData(t *testing.T, p *Peer, chain testChain) {
 	t.Helper()
 	root := chain.CurrentHeader().Root
@@ -35,7 +35,7 @@ func checkNodeData(t *testing.T, p *Peer, chain testChain) {
 		t.Errorf("got %x", blobs)
 	}
 	if blobs, err = p.NodeData(testContext(t), []common.Hash{{1}}); err != nil || len(blobs) != 0 {
-		t.Errorf("nothing of what was asked for: %x, %v", blobs, err)
+		t.Errorf("nothing of what was requested: %x, %v", blobs, err)
 	}
 }
 
@@ -44,16 +44,16 @@ func TestNodeData(t *testing.T) {
 	c := connect(t, eth66, false, chain.serving(), chain.serving())
 	checkNodeData(t, c.client, chain)
 	checkNodeData(t, c.server, chain)
-	if !c.client.ServesNodeData() || c.client.Fellow() {
-		t.Error("an eth/66 peer serves node data and is no fellow")
+	if !c.client.ServesNodeData() || c.client.ServesSubtrees() {
+		t.Error("an eth/66 peer serves node data and is no Sunbeam node")
 	}
 
 	cfg := chain.serving()
 	cfg.Witnesses = testWitnesses{}
 	c = connect(t, 71, false, cfg, cfg)
 	checkNodeData(t, c.client, chain)
-	if !c.client.ServesNodeData() || !c.client.Fellow() {
-		t.Error("a peer with beam/2 serves node data and is a fellow")
+	if !c.client.ServesNodeData() || !c.client.ServesSubtrees() {
+		t.Error("a peer with beam/2 serves node data and is a Sunbeam node")
 	}
 
 	c = connect(t, 71, true, chain.serving(), chain.serving())
@@ -96,7 +96,7 @@ func TestNodeDataLimits(t *testing.T) {
 			lookups := 0
 			cfg := chain.serving()
 			cfg.Data = countingData{test.size, &lookups}
-			h := newHostile(t, eth66, chain, cfg)
+			h := newRawPeer(t, eth66, chain, cfg)
 			hashes := make([]common.Hash, test.hashes+test.absent)
 			for i := range hashes {
 				hashes[i] = common.BigToHash(big.NewInt(int64(i)))
@@ -104,7 +104,7 @@ func TestNodeDataLimits(t *testing.T) {
 					hashes[i][0] = 0xff
 				}
 			}
-			say(h.eth, getNodeDataCode, &getNodeDataPacket{9, hashes})
+			send(h.eth, getNodeDataCode, &getNodeDataPacket{9, hashes})
 			msg, err := h.eth.ReadMsg()
 			if err != nil || msg.Code != nodeDataCode {
 				t.Fatalf("message %#x, %v", msg.Code, err)
@@ -120,18 +120,18 @@ func TestNodeDataLimits(t *testing.T) {
 	}
 }
 
-// TestNodeDataExcess: more than was asked for is the peer's fault.
+// TestNodeDataExcess: more items than requested are a protocol error.
 func TestNodeDataExcess(t *testing.T) {
 	chain := newTestChain(t)
-	h := newHostile(t, eth66, chain, chain.serving())
+	h := newRawPeer(t, eth66, chain, chain.serving())
 	result := make(chan error, 1)
 	go func() {
 		_, err := h.peer.NodeData(testContext(t), []common.Hash{{1}})
 		result <- err
 	}()
-	id := request(t, h.eth, getNodeDataCode)
-	say(h.eth, nodeDataCode, &nodeDataPacket{id, [][]byte{{1}, {2}}})
-	faultOf(t, <-result, KindExcess)
+	id := readRequest(t, h.eth, getNodeDataCode)
+	send(h.eth, nodeDataCode, &nodeDataPacket{id, [][]byte{{1}, {2}}})
+	wantProtocolError(t, <-result, KindExcess)
 }
 
 // TestStatus66: the status of eth/66 in both directions, and what ends a connection.
@@ -163,21 +163,21 @@ func TestStatus66(t *testing.T) {
 			}()
 			s := chain.status66()
 			test.change(s)
-			say(theirs, eth.StatusMsg, s)
-			faultOf(t, <-over, test.kind)
+			send(theirs, eth.StatusMsg, s)
+			wantProtocolError(t, <-over, test.kind)
 		})
 	}
 }
 
-// TestBlockNewsIgnored: what a node from before the merge may say does no harm.
-func TestBlockNewsIgnored(t *testing.T) {
+// TestBlockAnnouncementsIgnored: block announcements from before the merge are ignored.
+func TestBlockAnnouncementsIgnored(t *testing.T) {
 	chain := newTestChain(t)
 	txs := pool{chain.Block(chain.hash(9)).Transactions()[0], make(chan announcement, 1), nil}
 	cfg := chain.serving()
 	cfg.Transactions = txs
-	h := newHostile(t, eth66, chain, cfg)
-	say(h.eth, eth.NewBlockHashesMsg, []any{[]any{common.Hash{1}, uint64(5)}})
-	say(h.eth, eth.NewBlockMsg, []any{})
-	say(h.eth, eth.NewPooledTransactionHashesMsg, []common.Hash{{3}})
+	h := newRawPeer(t, eth66, chain, cfg)
+	send(h.eth, eth.NewBlockHashesMsg, []any{[]any{common.Hash{1}, uint64(5)}})
+	send(h.eth, eth.NewBlockMsg, []any{})
+	send(h.eth, eth.NewPooledTransactionHashesMsg, []common.Hash{{3}})
 	equal(t, "announced", receive(t, "announcement", txs.announced), announcement{hashes: []common.Hash{{3}}})
 }

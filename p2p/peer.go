@@ -20,21 +20,21 @@ import (
 
 // Link is one agreed connection.
 type Link struct {
-	ID      string                // names the connection: the other end's node id in hex
+	ID      string                // of the connection: the other end's node id in hex
 	Version uint                  // of eth: 66, 69, 70 or 71
-	Dialed  bool                  // by us
-	Kept    bool                  // somebody asked for this very connection: static or trusted
+	Dialed  bool                  // outbound
+	Pinned  bool                  // a static or trusted peer
 	Eth     gethp2p.MsgReadWriter // stream of eth, nothing sent or read yet
-	Snap    gethp2p.MsgReadWriter // stream of snap/1, nil when it was not agreed on
-	Wit     gethp2p.MsgReadWriter // stream of wit/0, likewise
-	Beam    gethp2p.MsgReadWriter // stream of beam/2, likewise
+	Snap    gethp2p.MsgReadWriter // stream of snap/1, nil without it
+	Wit     gethp2p.MsgReadWriter // stream of wit/0, nil without it
+	Beam    gethp2p.MsgReadWriter // stream of beam/2, nil without it
 
-	// Close ends all streams for the given reason and unblocks their readers and
-	// writers. If nil, the streams are closed that are an io.Closer (gethp2p.MsgPipe).
+	// Close ends all streams for the given reason and unblocks their readers and writers.
+	// If nil, the peer closes the streams that are an io.Closer (gethp2p.MsgPipe).
 	Close func(reason gethp2p.DiscReason)
 }
 
-// stream returns a protocol's stream, nil when it was not agreed on.
+// stream returns a protocol's stream, nil without it.
 func (l *Link) stream(proto protocol) gethp2p.MsgReadWriter { return *l.slot(proto) }
 
 func (l *Link) slot(proto protocol) *gethp2p.MsgReadWriter {
@@ -50,16 +50,16 @@ func (l *Link) slot(proto protocol) *gethp2p.MsgReadWriter {
 	return &l.Eth
 }
 
-// PeerConfig is what the peers of a node have in common.
+// PeerConfig is the configuration that all peers of a node share.
 type PeerConfig struct {
 	NetworkID    uint64
 	Chain        ChainBackend
 	State        StateBackend // may be nil: no state is served
 	Data         DataBackend  // may be nil: no state is served by hash
-	Witnesses    Witnesses    // may be nil: no block is known
-	Swarm        Swarm        // may be nil: no subtree is served, nothing is told
+	Witnesses    Witnesses    // may be nil: no witness is served
+	Swarm        Swarm        // may be nil: no subtree is served, no Have is sent
 	Transactions Transactions // may be nil: transactions are dropped
-	Gate         *Gate        // may be nil: serving is not bounded over peers
+	Gate         *Gate        // may be nil: no limit over all peers
 	Metrics      *Metrics     // may be nil
 	Log          *slog.Logger // may be nil
 
@@ -67,27 +67,27 @@ type PeerConfig struct {
 	OnJoin, OnLeave func(*Peer)
 }
 
-// Peer is one connection to another node. Run drives it; the request methods may be
-// called from OnJoin on, concurrently, and fail with ErrPeerGone when it is over.
+// Peer is one connection to another node. Run drives it. The request methods may be called
+// concurrently from OnJoin on, and fail with ErrPeerGone after the connection has ended.
 type Peer struct {
-	link    Link
-	cfg     PeerConfig
-	log     *slog.Logger
-	flights flights
+	link     Link
+	cfg      PeerConfig
+	log      *slog.Logger
+	inFlight pendingRequests
 
-	remote    atomic.Pointer[eth.BlockRangeUpdatePacket] // newest range announced to us
-	announced eth.BlockRangeUpdatePacket                 // newest range announced by us; serving goroutine
-	headMoved chan struct{}                              // capacity 1
-	have      atomic.Pointer[Have]                       // newest one told to us
-	haveMoved chan struct{}                              // capacity 1
-	queue     chan incoming                              // to the serving goroutine
-	queued    atomic.Int64                               // bytes in queue
-	pace      *rate.Limiter                              // of answers
-	writing   chan struct{}                              // capacity 1: the turn to write
+	remote      atomic.Pointer[eth.BlockRangeUpdatePacket] // newest range that the peer announced
+	announced   eth.BlockRangeUpdatePacket                 // newest range that was sent to the peer; serving goroutine
+	headMoved   chan struct{}                              // capacity 1
+	have        atomic.Pointer[Have]                       // newest Have of the peer
+	haveChanged chan struct{}                              // capacity 1
+	queue       chan incoming                              // to the serving goroutine
+	queued      atomic.Int64                               // bytes in queue
+	limiter     *rate.Limiter                              // of answers
+	writeLock   chan struct{}                              // capacity 1: full while a message is written
 
 	once sync.Once
-	gone chan struct{} // closed when the peer is over
-	err  error         // why; set before gone is closed
+	done chan struct{} // closed when the connection has ended
+	err  error         // the reason; set before done is closed
 }
 
 // incoming is a message for the serving goroutine.
@@ -96,7 +96,7 @@ type incoming struct {
 	payload []byte
 }
 
-// NewPeer makes a peer of a link. It starts nothing.
+// NewPeer creates a peer for a link. It starts nothing.
 func NewPeer(link Link, cfg PeerConfig) *Peer {
 	if cfg.Metrics == nil {
 		cfg.Metrics, _ = NewMetrics(nil) // cannot fail without a registerer
@@ -105,25 +105,25 @@ func NewPeer(link Link, cfg PeerConfig) *Peer {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	return &Peer{
-		link:      link,
-		cfg:       cfg,
-		log:       cfg.Log.With("peer", fmt.Sprintf("%.16s", link.ID)),
-		headMoved: make(chan struct{}, 1),
-		haveMoved: make(chan struct{}, 1),
-		queue:     make(chan incoming, maxQueued),
-		pace:      rate.NewLimiter(maxPace, paceBurst),
-		writing:   make(chan struct{}, 1),
-		gone:      make(chan struct{}),
+		link:        link,
+		cfg:         cfg,
+		log:         cfg.Log.With("peer", fmt.Sprintf("%.16s", link.ID)),
+		headMoved:   make(chan struct{}, 1),
+		haveChanged: make(chan struct{}, 1),
+		queue:       make(chan incoming, maxQueued),
+		limiter:     rate.NewLimiter(maxRequestRate, requestBurst),
+		writeLock:   make(chan struct{}, 1),
+		done:        make(chan struct{}),
 	}
 }
 
-// ID names the connection; for connections of a Host it is the node id in hex.
+// ID is the id of the connection; for connections of a Host the node id in hex.
 func (p *Peer) ID() string { return p.link.ID }
 
 // Version is the agreed version of eth.
 func (p *Peer) Version() uint { return p.link.Version }
 
-// ServesState says whether snap/1 was agreed on.
+// ServesState reports whether the peer supports snap/1.
 func (p *Peer) ServesState() bool { return p.link.Snap != nil }
 
 // Head is the newest block that the peer announced.
@@ -134,7 +134,7 @@ func (p *Peer) Head() (number uint64, hash common.Hash) {
 	return 0, common.Hash{}
 }
 
-// Earliest is the oldest block whose body and receipts the peer announced to have.
+// Earliest is the oldest block whose body and receipts the peer announced.
 func (p *Peer) Earliest() uint64 {
 	if r := p.remote.Load(); r != nil {
 		return r.EarliestBlock
@@ -144,25 +144,25 @@ func (p *Peer) Earliest() uint64 {
 
 // Latency is a moving average of the time from a request to its response, zero before the
 // first one.
-func (p *Peer) Latency() time.Duration { return p.flights.measured() }
+func (p *Peer) Latency() time.Duration { return p.inFlight.measured() }
 
-// Done is closed when the peer is over.
-func (p *Peer) Done() <-chan struct{} { return p.gone }
+// Done is closed when the connection has ended.
+func (p *Peer) Done() <-chan struct{} { return p.done }
 
-// Drop ends the peer because of what it delivered.
-func (p *Peer) Drop(reason error) { _ = p.blame(KindDropped, reason) }
+// Drop disconnects the peer because of the data that it sent.
+func (p *Peer) Drop(reason error) { _ = p.disconnect(KindDropped, reason) }
 
-// HeadChanged tells the peer that the chain's head moved. It does not wait.
+// HeadChanged signals that the chain's head moved. It does not block.
 func (p *Peer) HeadChanged() {
 	select {
 	case p.headMoved <- struct{}{}:
-	default: // a look at the head is due already
+	default: // already signalled
 	}
 }
 
-// Run shakes hands and then serves and delivers until ctx ends (nil), the other end
-// breaks the protocol (*Fault) or the connection is over (ErrPeerGone). The link is
-// closed when it returns.
+// Run does the handshake, then serves requests and delivers responses until ctx ends (nil),
+// the other end violates the protocol (*ProtocolError) or the connection ends (ErrPeerGone).
+// It returns with the link closed.
 func (p *Peer) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -171,12 +171,12 @@ func (p *Peer) Run(ctx context.Context) error {
 	var tasks sync.WaitGroup
 	defer tasks.Wait()
 	tasks.Go(func() {
-		<-p.gone
-		cancel() // ends waits of the serving goroutine
+		<-p.done
+		cancel() // unblocks the serving goroutine
 		p.closeLink()
 	})
 	p.handshake(ctx, &tasks)
-	if p.isGone() {
+	if p.isDone() {
 		return p.result()
 	}
 	for proto := range protocol(protocolCount) {
@@ -195,7 +195,7 @@ func (p *Peer) Run(ctx context.Context) error {
 	if p.cfg.OnJoin != nil {
 		p.cfg.OnJoin(p)
 	}
-	<-p.gone
+	<-p.done
 	if p.cfg.OnLeave != nil {
 		p.cfg.OnLeave(p)
 	}
@@ -204,43 +204,43 @@ func (p *Peer) Run(ctx context.Context) error {
 	return p.result()
 }
 
-// fail ends the peer; the first reason counts. It does not wait.
+// fail ends the connection; the first reason counts. It does not block.
 func (p *Peer) fail(err error) {
 	p.once.Do(func() {
 		p.err = err
-		close(p.gone)
+		close(p.done)
 	})
 }
 
-// blame ends the peer for a fault and returns it.
-func (p *Peer) blame(kind Kind, err error) *Fault {
-	fault := &Fault{Peer: p.link.ID, Kind: kind, Err: err}
-	p.cfg.Metrics.faults.WithLabelValues(kind.String()).Inc()
-	p.fail(fault)
-	return fault
+// disconnect ends the connection for a protocol error and returns that.
+func (p *Peer) disconnect(kind Kind, err error) *ProtocolError {
+	violation := &ProtocolError{Peer: p.link.ID, Kind: kind, Err: err}
+	p.cfg.Metrics.protocolErrors.WithLabelValues(kind.String()).Inc()
+	p.fail(violation)
+	return violation
 }
 
-func (p *Peer) isGone() bool {
+func (p *Peer) isDone() bool {
 	select {
-	case <-p.gone:
+	case <-p.done:
 		return true
 	default:
 		return false
 	}
 }
 
-// goneError is what requests return once the peer is gone. It does not wrap the reason:
-// a fault is blamed on one request only.
+// goneError is the error of requests after the connection has ended. It does not wrap the
+// reason: only one request returns a protocol error.
 func (p *Peer) goneError() error { return fmt.Errorf("%w (%s)", ErrPeerGone, p.err.Error()) }
 
-// result is what Run returns, once gone is closed.
+// result is the result of Run after done is closed.
 func (p *Peer) result() error {
-	var fault *Fault
+	var violation *ProtocolError
 	switch {
 	case errors.Is(p.err, errStopped):
 		return nil
-	case errors.As(p.err, &fault):
-		return fault
+	case errors.As(p.err, &violation):
+		return violation
 	}
 	return p.goneError()
 }
@@ -252,12 +252,12 @@ func (p *Peer) closeLink() {
 	}
 	for proto := range protocol(protocolCount) {
 		if c, ok := p.link.stream(proto).(io.Closer); ok {
-			c.Close() // a pipe's close cannot fail
+			c.Close() // of a pipe: cannot fail
 		}
 	}
 }
 
-// read takes messages off a stream until the peer is over.
+// read reads messages from a stream until the connection ends.
 func (p *Peer) read(proto protocol, rw gethp2p.MsgReadWriter) {
 	for {
 		msg, err := rw.ReadMsg()
@@ -271,7 +271,7 @@ func (p *Peer) read(proto protocol, rw gethp2p.MsgReadWriter) {
 	}
 }
 
-// receive hands one message on. It never waits for anything but the message's bytes.
+// receive dispatches one message. It blocks for nothing but the message's bytes.
 func (p *Peer) receive(proto protocol, msg gethp2p.Msg) error {
 	m, payload, err := p.payload(proto, msg)
 	if err != nil {
@@ -281,14 +281,14 @@ func (p *Peer) receive(proto protocol, msg gethp2p.Msg) error {
 	case roleResponse:
 		id, err := requestID(payload)
 		if err != nil {
-			return p.blame(KindMalformed, fmt.Errorf("%s: %w", m, err))
+			return p.disconnect(KindMalformed, fmt.Errorf("%s: %w", m, err))
 		}
-		if !p.flights.deliver(id, m, payload) {
-			return p.blame(KindUnrequested, fmt.Errorf("%s with request id %d", m, id))
+		if !p.inFlight.deliver(id, m, payload) {
+			return p.disconnect(KindUnrequested, fmt.Errorf("%s with request id %d", m, id))
 		}
 	case roleRequest:
 		if !p.enqueue(incoming{m, payload}) {
-			return p.blame(KindFlood, fmt.Errorf("%s: more than %d requests or %d bytes waiting", m, maxQueued, maxQueuedBytes))
+			return p.disconnect(KindFlood, fmt.Errorf("%s: more than %d requests or %d bytes queued", m, maxQueued, maxQueuedBytes))
 		}
 	case roleGossip:
 		if !p.enqueue(incoming{m, payload}) {
@@ -297,26 +297,26 @@ func (p *Peer) receive(proto protocol, msg gethp2p.Msg) error {
 	case roleRange:
 		return p.updateRange(payload)
 	case roleHave:
-		return p.hear(payload)
+		return p.handleHave(payload)
 	case roleHandshake:
-		return p.blame(KindUnknownMessage, fmt.Errorf("%s after the handshake", m))
+		return p.disconnect(KindUnknownMessage, fmt.Errorf("%s after the handshake", m))
 	case roleIgnored:
 	}
 	return nil
 }
 
-// payload reads a message of a known kind and size.
+// payload reads a message after checking its code and size.
 func (p *Peer) payload(proto protocol, msg gethp2p.Msg) (message, []byte, error) {
 	m, ok := lookup(proto, p.link.Version, msg.Code)
 	if !ok {
-		return 0, nil, p.blame(KindUnknownMessage, fmt.Errorf("message %#02x in %s beside eth/%d", msg.Code, proto, p.link.Version))
+		return 0, nil, p.disconnect(KindUnknownMessage, fmt.Errorf("unknown message %#02x in %s with eth/%d", msg.Code, proto, p.link.Version))
 	}
 	limit := uint32(maxIncoming)
 	if messages[m].role == roleResponse {
 		limit = maxMessageSize
 	}
 	if msg.Size > limit {
-		return 0, nil, p.blame(KindOversize, fmt.Errorf("%s of %d bytes", m, msg.Size))
+		return 0, nil, p.disconnect(KindOversize, fmt.Errorf("%s of %d bytes", m, msg.Size))
 	}
 	payload := make([]byte, msg.Size)
 	if _, err := io.ReadFull(msg.Payload, payload); err != nil {
@@ -327,7 +327,7 @@ func (p *Peer) payload(proto protocol, msg gethp2p.Msg) (message, []byte, error)
 	return m, payload, nil
 }
 
-// requestID reads the first field of a request or response.
+// requestID decodes the first field of a request or response.
 func requestID(payload []byte) (uint64, error) {
 	fields, _, err := rlp.SplitList(payload)
 	if err != nil {
@@ -337,8 +337,8 @@ func requestID(payload []byte) (uint64, error) {
 	return id, err
 }
 
-// write sends one message. It waits for its turn as long as ctx, then for the transport,
-// which gives up on its own (20 s in go-ethereum's) or when the peer is over.
+// write sends one message. It waits for other writers until ctx ends, then for the transport,
+// which has a time limit (20 s in go-ethereum's) and ends with the connection.
 func (p *Peer) write(ctx context.Context, m message, packet any) error {
 	payload, err := rlp.EncodeToBytes(packet)
 	if err != nil {
@@ -351,17 +351,17 @@ func (p *Peer) write(ctx context.Context, m message, packet any) error {
 		return err
 	}
 	select {
-	case p.writing <- struct{}{}:
-		defer func() { <-p.writing }()
+	case p.writeLock <- struct{}{}:
+		defer func() { <-p.writeLock }()
 	case <-ctx.Done():
 		return ctx.Err()
-	case <-p.gone:
+	case <-p.done:
 		return p.goneError()
 	}
 	msg := gethp2p.Msg{Code: messages[m].code, Size: uint32(len(payload)), Payload: bytes.NewReader(payload)}
 	if err := p.link.stream(messages[m].protocol).WriteMsg(msg); err != nil {
 		p.fail(err)
-		<-p.gone
+		<-p.done
 		return p.goneError()
 	}
 	p.cfg.Metrics.sent[m].Add(float64(len(payload)))

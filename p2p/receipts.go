@@ -9,7 +9,7 @@ import (
 	"github.com/ethereum/go-ethereum/rlp"
 )
 
-// receiptsPacket70 is a reply with receipts in the form that they have since eth/69 (EIP-7642):
+// receiptsPacket70 is a reply with receipts as eth/69 and later encode them (EIP-7642):
 // [tx-type, status, gas, logs] without bloom.
 type receiptsPacket70 struct {
 	RequestID           uint64
@@ -17,7 +17,7 @@ type receiptsPacket70 struct {
 	List                rlp.RawList[rlp.RawList[eth.Receipt]]
 }
 
-// toReceipts makes a block's receipts of their network form, blooms included.
+// toReceipts converts a block's receipts from network encoding and computes their blooms.
 func toReceipts(raw []eth.Receipt) (types.Receipts, error) {
 	receipts := make(types.Receipts, len(raw))
 	for i := range raw {
@@ -52,9 +52,8 @@ func toReceipt(raw *eth.Receipt) (*types.Receipt, error) {
 	return r, nil
 }
 
-// encodeReceipts encodes a block's receipts from index first on, as many as fit into
-// limit bytes. incomplete says that some were left out. The list is nil when not even the
-// first fits.
+// encodeReceipts encodes a block's receipts from index first on, as many as fit in limit
+// bytes. incomplete means that some do not fit. The list is nil if the first does not fit.
 func encodeReceipts(receipts types.Receipts, first uint64, limit int) (list rlp.RawValue, incomplete bool, err error) {
 	var out rlp.RawList[eth.Receipt]
 	for i := first; i < uint64(len(receipts)); i++ {

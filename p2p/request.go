@@ -9,10 +9,10 @@ import (
 	"github.com/ethereum/go-ethereum/rlp"
 )
 
-// exchange sends a request and waits for its response's payload. build makes the packet
-// for the request id. It fails with ctx's error or ErrPeerGone.
+// exchange sends a request and waits for the payload of the response. build makes the packet
+// for a request id. The error is ctx's or ErrPeerGone.
 func (p *Peer) exchange(ctx context.Context, request, response message, build func(id uint64) any) ([]byte, error) {
-	id, fl := p.flights.add(response)
+	id, fl := p.inFlight.add(response)
 	payload, err := p.await(ctx, request, build(id), id, fl)
 	outcome := outcomeOK
 	switch {
@@ -28,24 +28,25 @@ func (p *Peer) exchange(ctx context.Context, request, response message, build fu
 	return payload, nil
 }
 
-func (p *Peer) await(ctx context.Context, request message, packet any, id uint64, fl *flight) ([]byte, error) {
+func (p *Peer) await(ctx context.Context, request message, packet any, id uint64, fl *pendingRequest) ([]byte, error) {
 	if err := p.write(ctx, request, packet); err != nil {
-		p.flights.forget(id)
+		p.inFlight.forget(id)
 		return nil, err
 	}
 	select {
 	case payload := <-fl.reply:
 		return payload, nil
 	case <-ctx.Done():
-		p.flights.abandon(id)
+		p.inFlight.abandon(id)
 		return nil, ctx.Err()
-	case <-p.gone:
+	case <-p.done:
 		return nil, p.goneError()
 	}
 }
 
-// ask is an exchange whose response is decoded. Beside the exchange's errors it returns the peer's faults.
-func ask[Reply any](ctx context.Context, p *Peer, request, response message, build func(id uint64) any) (*Reply, error) {
+// query is an exchange whose response is decoded. Its errors are those of the exchange and
+// *ProtocolError.
+func query[Reply any](ctx context.Context, p *Peer, request, response message, build func(id uint64) any) (*Reply, error) {
 	payload, err := p.exchange(ctx, request, response, build)
 	if err != nil {
 		return nil, err
@@ -53,38 +54,38 @@ func ask[Reply any](ctx context.Context, p *Peer, request, response message, bui
 	return decode[Reply](p, response, payload)
 }
 
-// listPacket is a response that has nothing but items, which can be counted before they are decoded.
+// listPacket is a response with a single list, which is counted before it is decoded.
 type listPacket[T any] struct {
 	ID    uint64
 	Items rlp.RawList[T]
 }
 
-// askList asks for a list of no more than limit items.
-func askList[T any](ctx context.Context, p *Peer, request, response message, limit int, build func(id uint64) any) ([]T, error) {
-	reply, err := ask[listPacket[T]](ctx, p, request, response, build)
+// queryList requests a list of at most limit items.
+func queryList[T any](ctx context.Context, p *Peer, request, response message, limit int, build func(id uint64) any) ([]T, error) {
+	reply, err := query[listPacket[T]](ctx, p, request, response, build)
 	if err != nil {
 		return nil, err
 	}
 	return items(p, response, &reply.Items, limit)
 }
 
-// decode decodes a whole message; failing to is the peer's fault.
+// decode decodes a whole message; failure is a protocol error.
 func decode[T any](p *Peer, msg message, payload []byte) (*T, error) {
 	v := new(T)
 	if err := rlp.DecodeBytes(payload, v); err != nil {
-		return nil, p.blame(KindMalformed, fmt.Errorf("%s: %w", msg, err))
+		return nil, p.disconnect(KindMalformed, fmt.Errorf("%s: %w", msg, err))
 	}
 	return v, nil
 }
 
-// items decodes a list after checking that it has no more items than it may have.
+// items decodes a list of at most limit items.
 func items[T any](p *Peer, msg message, list *rlp.RawList[T], limit int) ([]T, error) {
 	if list.Len() > limit {
-		return nil, p.blame(KindExcess, fmt.Errorf("%s: %d items, asked for %d", msg, list.Len(), limit))
+		return nil, p.disconnect(KindExcess, fmt.Errorf("%s: %d items, limit %d", msg, list.Len(), limit))
 	}
 	v, err := list.Items()
 	if err != nil {
-		return nil, p.blame(KindMalformed, fmt.Errorf("%s: %w", msg, err))
+		return nil, p.disconnect(KindMalformed, fmt.Errorf("%s: %w", msg, err))
 	}
 	return v, nil
 }

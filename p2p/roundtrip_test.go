@@ -14,11 +14,11 @@ import (
 	gethtrie "github.com/ethereum/go-ethereum/trie"
 )
 
-// TestRoundTrips runs every request between two of our peers and checks the answers
-// against the chain behind the server.
+// TestRoundTrips runs every request between two Peers and checks the answers against the
+// server's chain.
 func TestRoundTrips(t *testing.T) {
 	chain := newTestChain(t)
-	for _, version := range spokenEth() {
+	for _, version := range offeredEth() {
 		c := connect(t, version, true, chain.serving(), chain.serving())
 		checkChainRequests(t, c.client, chain)
 		checkStateRequests(t, c.client, chain)
@@ -29,15 +29,14 @@ func TestRoundTrips(t *testing.T) {
 		}
 		number, hash := c.client.Head()
 		for end := time.Now().Add(5 * time.Second); number == 0 && version == eth66 && time.Now().Before(end); number, hash = c.client.Head() {
-			time.Sleep(time.Millisecond) // the status of eth/66 does not tell it
+			time.Sleep(time.Millisecond) // the status of eth/66 does not have it
 		}
 		equal(t, "head number", number, uint64(testBlocks))
 		equal(t, "head hash", hash, chain.hash(testBlocks))
 	}
 }
 
-// checkChainRequests asks any peer that serves the test chain for headers, bodies and
-// receipts.
+// checkChainRequests requests headers, bodies and receipts of the test chain.
 func checkChainRequests(t *testing.T, p *Peer, chain testChain) {
 	t.Helper()
 	ctx := testContext(t)
@@ -140,7 +139,7 @@ func checkStateRequests(t *testing.T, p *Peer, chain testChain) {
 	if err != nil || len(nodes) != 0 {
 		t.Fatalf("unknown root: %d nodes, %v", len(nodes), err)
 	}
-	if _, err := p.TrieNodes(ctx, root, [][][]byte{{}}, 2<<20); err == nil || p.isGone() {
+	if _, err := p.TrieNodes(ctx, root, [][][]byte{{}}, 2<<20); err == nil || p.isDone() {
 		t.Fatalf("an empty path set must fail here and not at the peer: %v", err)
 	}
 }
@@ -149,18 +148,18 @@ func checkStateRequests(t *testing.T, p *Peer, chain testChain) {
 // place, the others empty, and the path ends within the prefixes.
 func checkPath(t *testing.T, what string, chain testChain, root, owner, key common.Hash, nodes [][]byte) {
 	t.Helper()
-	held := 0
+	found := 0
 	for depth, node := range nodes {
 		want := chain.nodeOf(root, owner, hexKey(key)[:depth])
 		if !bytes.Equal(node, want) {
 			t.Fatalf("%s node at depth %d: got %x, want %x", what, depth, node, want)
 		}
 		if len(node) > 0 {
-			held++
+			found++
 		}
 	}
-	if held < 2 || len(nodes[len(nodes)-1]) != 0 {
-		t.Fatalf("%s: %d of %d nodes held; the test wants a whole path of some length", what, held, len(nodes))
+	if found < 2 || len(nodes[len(nodes)-1]) != 0 {
+		t.Fatalf("%s: %d of %d nodes found; the test needs a complete path of at least 2 nodes", what, found, len(nodes))
 	}
 }
 
@@ -233,9 +232,9 @@ type announcement struct {
 	hashes []common.Hash
 }
 
-// pool records what it is told and holds nothing but one transaction.
+// pool records announced and received transactions and has one transaction.
 type pool struct {
-	held      *types.Transaction
+	stored    *types.Transaction
 	announced chan announcement
 	received  chan []*types.Transaction
 }
@@ -247,8 +246,8 @@ func (p pool) Announced(_ *Peer, kinds []byte, sizes []uint32, hashes []common.H
 }
 
 func (p pool) Pooled(hash common.Hash) (enc rlp.RawValue) {
-	if hash == p.held.Hash() {
-		enc, _ = rlp.EncodeToBytes(p.held)
+	if hash == p.stored.Hash() {
+		enc, _ = rlp.EncodeToBytes(p.stored)
 	}
 	return enc
 }

@@ -9,23 +9,23 @@ import (
 )
 
 const (
-	// maxQueued bounds the messages of a peer that wait to be served. Honest peers keep a
-	// few dozen requests in flight.
+	// maxQueued limits the queued messages of a peer. Honest peers have a few dozen requests
+	// in flight.
 	maxQueued = 256
-	// maxQueuedBytes bounds their bytes. One message always fits.
+	// maxQueuedBytes limits their bytes. One message always fits.
 	maxQueuedBytes = 2 * maxIncoming
-	// gossipShare is the part of both that gossip may take: what peers say unasked, much and often,
-	// must not make their next request one too many.
+	// gossipShare is the part of both limits that gossip may use, one in two: frequent gossip
+	// must leave room for requests.
 	gossipShare = 2
 
-	// maxPace is how many requests of a peer are answered per second; those above wait. A peer
-	// that keeps 16 in flight over 50 ms makes 320, and each may be for 1024 nodes.
-	maxPace = 500
-	// paceBurst is how many of them may come at once.
-	paceBurst = 500
+	// maxRequestRate is how many requests of a peer are answered per second; further ones wait.
+	// A peer with 16 requests in flight at 50 ms sends 320, each for up to 1024 nodes.
+	maxRequestRate = 500
+	// requestBurst is how many requests may arrive at once.
+	requestBurst = 500
 )
 
-// enqueue queues a message for the serving goroutine; false when there is no room.
+// enqueue queues a message for the serving goroutine. It returns false if the queue is full.
 func (p *Peer) enqueue(in incoming) bool {
 	count, bytes, size := maxQueued, int64(maxQueuedBytes), int64(len(in.payload))
 	if messages[in.msg].role == roleGossip {
@@ -44,7 +44,7 @@ func (p *Peer) enqueue(in incoming) bool {
 	}
 }
 
-// serve works on what the peer sent, one message after another, until ctx ends.
+// serve handles the queued messages, one after another, until ctx ends.
 func (p *Peer) serve(ctx context.Context) {
 	for {
 		var err error
@@ -53,34 +53,34 @@ func (p *Peer) serve(ctx context.Context) {
 			p.queued.Add(-int64(len(in.payload)))
 			if messages[in.msg].role == roleGossip {
 				err = p.gossip(in)
-			} else if err = p.keepPace(ctx); err == nil {
+			} else if err = p.limitRate(ctx); err == nil {
 				err = p.answer(ctx, in)
 			}
 		case <-p.headMoved:
 			err = p.announceRange(ctx)
-		case <-p.haveMoved:
+		case <-p.haveChanged:
 			err = p.announceHave(ctx)
 		case <-ctx.Done():
 			return
 		}
 		if err != nil {
-			p.fail(err) // unless it was blamed for it, or is gone already
+			p.fail(err) // no effect after a protocol error
 			return
 		}
 	}
 }
 
-// keepPace waits until one more request of this peer may be answered.
-func (p *Peer) keepPace(ctx context.Context) error {
-	if p.pace.Allow() {
+// limitRate waits until the rate limit allows one more request.
+func (p *Peer) limitRate(ctx context.Context) error {
+	if p.limiter.Allow() {
 		return nil
 	}
-	p.cfg.Metrics.throttled.Inc()
-	return p.pace.Wait(ctx)
+	p.cfg.Metrics.rateLimited.Inc()
+	return p.limiter.Wait(ctx)
 }
 
-// answer replies to one request. The gate is held while the backends work, not while the
-// reply is written.
+// answer replies to one request. It holds the gate while it reads the backends, not while it
+// writes the reply.
 func (p *Peer) answer(ctx context.Context, in incoming) error {
 	if err := p.cfg.Gate.enter(ctx); err != nil {
 		return err
@@ -99,7 +99,7 @@ func (p *Peer) answer(ctx context.Context, in incoming) error {
 
 // reply builds the response to a request.
 func (p *Peer) reply(in incoming) (message, any, error) {
-	switch in.msg { //nolint:exhaustive // only requests are answered
+	switch in.msg { //nolint:exhaustive // only requests have a reply
 	case msgGetBlockHeaders:
 		return build(p, in, msgBlockHeaders, p.serveHeaders)
 	case msgGetBlockBodies:
@@ -135,7 +135,7 @@ func (p *Peer) reply(in incoming) (message, any, error) {
 	case msgGetSubtrees:
 		return build(p, in, msgSubtrees, p.serveSubtrees)
 	default:
-		return 0, nil, fmt.Errorf("no answer to %s", in.msg)
+		return 0, nil, fmt.Errorf("no handler for %s", in.msg)
 	}
 }
 
@@ -149,14 +149,14 @@ func build[Q any](p *Peer, in incoming, reply message, respond func(*Q) (any, er
 	return reply, packet, err
 }
 
-// batch collects the items of a reply up to the soft limit; a last item may cross it, but
-// not the limit of a message.
+// batch collects the items of a reply up to the soft limit. The last item may exceed it, but
+// not the message limit.
 type batch struct {
 	items []rlp.RawValue
 	size  int // bytes
 }
 
-// replyOverhead is more than the request id and list headers of a reply take.
+// replyOverhead is an upper bound for the request id and list headers of a reply, in bytes.
 const replyOverhead = 64
 
 func (b *batch) full() bool { return b.size >= softReplySize || len(b.items) >= maxLookups }

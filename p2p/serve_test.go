@@ -74,7 +74,7 @@ func randomHeaderQuery(rng *rand.Rand, hash func() common.Hash) *eth.GetBlockHea
 		query.Skip = math.MaxUint64 - rng.Uint64N(200)
 	}
 	query.Origin.Number = rng.Uint64N(testBlocks + 5)
-	if query.Reverse { // go-ethereum starts at the head when asked for ancestors of what it lacks
+	if query.Reverse { // go-ethereum starts at the head when requested ancestors of what it lacks
 		query.Origin.Number = min(query.Origin.Number, testBlocks)
 	}
 	if rng.IntN(2) == 0 {
@@ -131,7 +131,7 @@ func TestServeStateLikeGeth(t *testing.T) {
 	}
 }
 
-// randomPathSet leaves out what we answer in our own way: terminated paths, accounts
+// randomPathSet omits what go-ethereum answers differently: terminated paths, accounts
 // without storage and embedded nodes.
 func randomPathSet(rng *rand.Rand, storer common.Hash) snap.TrieNodePathSet {
 	path := func() []byte {

@@ -29,7 +29,7 @@ import (
 )
 
 // bigState is a state with accounts, codes, small storage tries and one that takes many
-// replies, as a StateBackend that may have holes.
+// replies, as a StateBackend with optional gaps.
 type bigState struct {
 	testChain
 	disk  ethdb.Database // by hash
@@ -72,8 +72,8 @@ func newBigState(t testing.TB, accounts, slots int) bigState {
 }
 
 func (s bigState) State(root common.Hash) State {
-	if held := trie.OpenServed(byHash{s}, nil, root); held != nil {
-		return held
+	if state := trie.OpenServed(byHash{s}, nil, root); state != nil {
+		return state
 	}
 	return nil
 }
@@ -91,7 +91,7 @@ func (s byHash) Node(_ common.Hash, _ []byte, hash common.Hash) ([]byte, error) 
 	return rawdb.ReadLegacyTrieNode(s.disk, hash), nil
 }
 
-// syncing is go-ethereum's snap sync as the other end of our peers.
+// syncing is go-ethereum's snap sync as the other end of Peers.
 type syncing struct {
 	snap.Syncer
 	chain *core.BlockChain
@@ -119,10 +119,10 @@ func (s syncing) Handle(peer *snap.Peer, packet snap.Packet) error {
 	return nil
 }
 
-// join connects go-ethereum's syncer to one of our peers that serves a state.
+// join connects go-ethereum's syncer to a Peer that serves a state.
 func (s syncing) join(t *testing.T, name string, serving bigState) {
 	t.Helper()
-	h := newHostile(t, 71, serving.testChain, PeerConfig{NetworkID: 7, Chain: serving.testChain, State: serving, Gate: NewGate(1, nil)})
+	h := newRawPeer(t, 71, serving.testChain, PeerConfig{NetworkID: 7, Chain: serving.testChain, State: serving, Gate: NewGate(1, nil)})
 	peer := snap.NewPeer(snap.SNAP1, gethp2p.NewPeer(enode.ID(crypto.Keccak256Hash([]byte(name))), name, nil), h.snap)
 	over := make(chan struct{})
 	go func() {
@@ -139,9 +139,9 @@ func (s syncing) join(t *testing.T, name string, serving bigState) {
 	}
 }
 
-// TestSnapSyncFromUs lets go-ethereum's snap sync take a whole state from our server, and from one that
-// has it beside one that has only parts of it.
-func TestSnapSyncFromUs(t *testing.T) {
+// TestServesGethSnapSync lets go-ethereum's snap sync fetch a whole state from a Peer, and from a
+// Peer with the whole state and another with parts of it.
+func TestServesGethSnapSync(t *testing.T) {
 	accounts, slots := 20_000, 40_000
 	if testing.Short() {
 		accounts, slots = 800, 8000

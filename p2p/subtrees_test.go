@@ -16,21 +16,21 @@ import (
 
 // testSwarm has the subtrees of hashes 1 (two slots), 2 (two accounts) and 3 (cut).
 type testSwarm struct {
-	have atomic.Pointer[Have]
-	told chan Have
+	have   atomic.Pointer[Have]
+	onHave chan Have
 }
 
 func newTestSwarm() *testSwarm {
-	s := &testSwarm{told: make(chan Have, 16)}
+	s := &testSwarm{onHave: make(chan Have, 16)}
 	s.have.Store(&Have{Number: 7, Root: common.Hash{7}, Since: 3, Active: true, Accounts: [32]byte{0x80}, Large: []common.Hash{{5}}, LargeSlices: [][32]byte{{1}}})
 	return s
 }
 
 func (s *testSwarm) Have() Have { return *s.have.Load() }
 
-func (s *testSwarm) Told(p *Peer) {
-	if s.told != nil {
-		s.told <- p.Have()
+func (s *testSwarm) OnHave(p *Peer) {
+	if s.onHave != nil {
+		s.onHave <- p.Have()
 	}
 }
 
@@ -75,16 +75,16 @@ func TestSubtreeRoundTrips(t *testing.T) {
 	if keys, _, _, err = c.client.Subtrees(ctx, []Subtree{{owner, nil, common.Hash{1}}}, 0); err != nil || len(keys) != 0 {
 		t.Errorf("%d lists in no bytes, %v", len(keys), err)
 	}
-	// What each has is told at once, and again when it changes.
-	equal(t, "told to the client", receive(t, "have", here.told), there.Have())
-	equal(t, "told to the server", receive(t, "have", there.told), here.Have())
+	// Each side announces its Have at once, and again when it changes.
+	equal(t, "Have at the client", receive(t, "have", here.onHave), there.Have())
+	equal(t, "Have at the server", receive(t, "have", there.onHave), here.Have())
 	there.have.Store(&Have{Number: 8})
 	c.server.SwarmChanged()
-	equal(t, "told to the client", receive(t, "have", here.told).Number, 8)
+	equal(t, "Have at the client", receive(t, "have", here.onHave).Number, 8)
 	equal(t, "what is kept", c.client.Have().Number, 8)
 }
 
-// TestSubtreesUnsupported: without the capability nothing is sent or told, without a backend nothing is had.
+// TestSubtreesUnsupported: without beam/2 no message is sent, without a backend nothing is served.
 func TestSubtreesUnsupported(t *testing.T) {
 	chain := newTestChain(t)
 	c := connect(t, 71, true, chain.serving(), chain.serving())
@@ -101,7 +101,7 @@ func TestSubtreesUnsupported(t *testing.T) {
 	equal(t, "have", c.client.Have().Number, 0)
 }
 
-func TestSubtreeFaults(t *testing.T) {
+func TestSubtreeProtocolErrors(t *testing.T) {
 	chain := newTestChain(t)
 	large := repeat(largePacket{}, maxLarge+1)
 	for _, test := range []struct {
@@ -120,26 +120,26 @@ func TestSubtreeFaults(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			swarm := newTestSwarm()
-			h := newHostile(t, 71, chain, swarm.serving(chain))
+			h := newRawPeer(t, 71, chain, swarm.serving(chain))
 			go func() { // it tells what it has
 				if msg, err := h.beam.ReadMsg(); err == nil {
 					_ = msg.Discard()
 				}
 			}()
-			say(h.beam, test.code, test.packet)
-			faultOf(t, <-h.over, test.kind)
+			send(h.beam, test.code, test.packet)
+			wantProtocolError(t, <-h.over, test.kind)
 		})
 	}
 }
 
-func TestSubtreeReplyFaults(t *testing.T) {
+func TestSubtreeInvalidReplies(t *testing.T) {
 	chain := newTestChain(t)
 	slot := func(key byte) *snap.StorageData { return &snap.StorageData{Hash: common.Hash{key}, Body: []byte{1}} }
 	list := func(slots ...*snap.StorageData) []*snap.StorageData { return slots }
 	for _, test := range []struct {
-		name string
-		say  []any // fields behind the request id
-		kind Kind
+		name   string
+		fields []any // fields behind the request id
+		kind   Kind
 	}{
 		{"too many lists", []any{[][]*snap.StorageData{list(), list(), list()}, []string{}}, KindExcess},
 		{"no order", []any{[][]*snap.StorageData{list(), list(slot(2), slot(1))}, []string{}}, KindInvalid},
@@ -149,20 +149,20 @@ func TestSubtreeReplyFaults(t *testing.T) {
 		{"no proof", []any{[][]*snap.StorageData{}}, KindMalformed},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			h := newHostile(t, 71, chain, PeerConfig{NetworkID: 7, Chain: chain})
-			asked := make(chan error, 1)
+			h := newRawPeer(t, 71, chain, PeerConfig{NetworkID: 7, Chain: chain})
+			result := make(chan error, 1)
 			go func() {
 				_, _, _, err := h.peer.Subtrees(testContext(t), []Subtree{{}, {Owner: common.Hash{1}}}, 1000)
-				asked <- err
+				result <- err
 			}()
-			say(h.beam, subtreesCode, append([]any{request(t, h.beam, getSubtreesCode)}, test.say...))
-			faultOf(t, <-asked, test.kind)
-			faultOf(t, <-h.over, test.kind)
+			send(h.beam, subtreesCode, append([]any{readRequest(t, h.beam, getSubtreesCode)}, test.fields...))
+			wantProtocolError(t, <-result, test.kind)
+			wantProtocolError(t, <-h.over, test.kind)
 		})
 	}
 }
 
-// slowSwarm takes a while for each subtree.
+// slowSwarm is slow for each subtree.
 type slowSwarm struct {
 	*testSwarm
 	looked atomic.Int64
@@ -170,7 +170,7 @@ type slowSwarm struct {
 
 func (s *slowSwarm) Subtree(common.Hash, []byte, common.Hash, int) ([]common.Hash, [][]byte, [][]byte) {
 	s.looked.Add(1)
-	time.Sleep(maxSubtreeAge / 4)
+	time.Sleep(maxSubtreeTime / 4)
 	return nil, nil, nil
 }
 
@@ -184,7 +184,7 @@ func TestSubtreeLimits(t *testing.T) {
 	}
 	serve := func(s Swarm, bytes uint64) int {
 		p := NewPeer(Link{ID: "x", Version: 71}, PeerConfig{Swarm: s})
-		reply, err := p.serveSubtrees(&getSubtreesQuery{ID: 1, Wants: list, Bytes: bytes})
+		reply, err := p.serveSubtrees(&getSubtreesRequest{ID: 1, Subtrees: list, Bytes: bytes})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -194,6 +194,6 @@ func TestSubtreeLimits(t *testing.T) {
 	equal(t, "looked for in few bytes", serve(swarm, 10*subtreeCost), 10)
 	slow := &slowSwarm{testSwarm: swarm}
 	if n := serve(slow, 1<<30); n > 6 || int64(n) != slow.looked.Load() {
-		t.Errorf("%d answered, %d looked for in %v", n, slow.looked.Load(), maxSubtreeAge)
+		t.Errorf("%d answered, %d looked for in %v", n, slow.looked.Load(), maxSubtreeTime)
 	}
 }

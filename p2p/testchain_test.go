@@ -36,7 +36,7 @@ var (
 	testEmitter = common.HexToAddress("0x106106") // contract that logs
 )
 
-// testChain is go-ethereum's chain as our backends: the oracle is what serves.
+// testChain is go-ethereum's chain as the backends of a Peer: the oracle serves.
 type testChain struct {
 	*core.BlockChain
 	slots [2]common.Hash // of testStorer, whose leaves are embedded in their parent
@@ -51,7 +51,7 @@ func (c testChain) Oldest() uint64                             { return 0 }
 func (c testChain) Code(hash common.Hash) []byte               { return c.ContractCodeWithPrefix(hash) }
 func (c testChain) hash(number uint64) common.Hash             { return c.GetCanonicalHash(number) }
 
-// nodeOf is go-ethereum's answer to what is at a path.
+// nodeOf is the node at a path according to go-ethereum.
 func (c testChain) nodeOf(root, owner common.Hash, path []byte) []byte {
 	id := gethtrie.StateTrieID(root)
 	if owner != (common.Hash{}) {
@@ -76,14 +76,14 @@ func (c testChain) nodeOf(root, owner common.Hash, path []byte) []byte {
 	return blob
 }
 
-// State is our own implementation over go-ethereum's store.
+// State is package trie's implementation over go-ethereum's store.
 func (c testChain) State(root common.Hash) State {
 	reader, err := c.TrieDB().NodeReader(root)
 	if err != nil {
 		return nil
 	}
-	if held := trie.OpenServed(layers{reader}, nil, root); held != nil {
-		return held
+	if state := trie.OpenServed(layers{reader}, nil, root); state != nil {
+		return state
 	}
 	return nil
 }
@@ -216,7 +216,7 @@ func (c testChain) serving() PeerConfig {
 	return PeerConfig{NetworkID: 7, Chain: c, State: c, Data: c, Gate: NewGate(2, nil)}
 }
 
-// connected is two of our peers with a pipe per protocol between them.
+// connected is two Peers with a pipe per protocol between them.
 type connected struct {
 	client, server       *Peer
 	clientErr, serverErr chan error // results of Run
@@ -274,10 +274,10 @@ func connect(t testing.TB, version uint, withSnap bool, client, server PeerConfi
 	return c
 }
 
-// faultOf fails the test unless err is a fault of that kind.
-func faultOf(t testing.TB, err error, kind Kind) {
+// wantProtocolError fails the test unless err is a protocol error of that kind.
+func wantProtocolError(t testing.TB, err error, kind Kind) {
 	t.Helper()
-	var fault *Fault
+	var fault *ProtocolError
 	if !errors.As(err, &fault) {
 		t.Fatalf("got %v, want a fault %q", err, kind)
 	}

@@ -13,13 +13,13 @@ import (
 
 // Messages about pooled transactions (devp2p, eth.md).
 
-// SendTransactions sends transactions unasked. Those with blobs must not be (EIP-4844).
+// SendTransactions broadcasts transactions. Blob transactions must not be broadcast (EIP-4844).
 func (p *Peer) SendTransactions(ctx context.Context, txs []*types.Transaction) error {
 	return p.write(ctx, msgTransactions, txs)
 }
 
-// AnnounceTransactions tells which transactions are in our pool: types, sizes (bytes, network
-// encoding) and hashes, lists of one length. Over eth/66 only the hashes are told.
+// AnnounceTransactions announces pooled transactions: types, sizes (bytes, network encoding) and
+// hashes, lists of one length. Over eth/66 it sends only the hashes.
 func (p *Peer) AnnounceTransactions(ctx context.Context, kinds []byte, sizes []uint32, hashes []common.Hash) error {
 	if p.link.Version == eth66 {
 		return p.write(ctx, msgPooledHashes, hashes)
@@ -27,14 +27,14 @@ func (p *Peer) AnnounceTransactions(ctx context.Context, kinds []byte, sizes []u
 	return p.write(ctx, msgPooledHashes, &eth.NewPooledTransactionHashesPacket71{Types: kinds, Sizes: sizes, Hashes: hashes})
 }
 
-// PooledTransactions asks for transactions that the peer announced. Missing ones are left
-// out of the reply. Blob transactions come with a sidecar that fits their hashes; whether its proofs
-// are good is the pool's business.
+// PooledTransactions requests transactions that the peer announced. The reply omits missing
+// ones. Blob transactions have a sidecar whose commitments match their hashes; the pool verifies
+// its proofs.
 func (p *Peer) PooledTransactions(ctx context.Context, hashes []common.Hash) ([]*types.Transaction, error) {
 	if len(hashes) == 0 {
 		return nil, nil
 	}
-	txs, err := askList[*types.Transaction](ctx, p, msgGetPooledTransactions, msgPooledTransactions, len(hashes), func(id uint64) any {
+	txs, err := queryList[*types.Transaction](ctx, p, msgGetPooledTransactions, msgPooledTransactions, len(hashes), func(id uint64) any {
 		return &eth.GetPooledTransactionsPacket{RequestId: id, GetPooledTransactionsRequest: hashes}
 	})
 	if err != nil {
@@ -43,16 +43,17 @@ func (p *Peer) PooledTransactions(ctx context.Context, hashes []common.Hash) ([]
 	return txs, p.checkTransactions(msgPooledTransactions, txs, checkSidecar)
 }
 
-// checkTransactions blames the peer for a transaction that check refuses or that is there twice.
+// checkTransactions disconnects the peer for a duplicate or for a transaction that check
+// rejects.
 func (p *Peer) checkTransactions(msg message, txs []*types.Transaction, check func(*types.Transaction) error) error {
 	seen := make(map[common.Hash]struct{}, len(txs))
 	for _, tx := range txs {
 		err := check(tx)
 		if _, twice := seen[tx.Hash()]; twice && err == nil {
-			err = errors.New("is there twice")
+			err = errors.New("duplicate")
 		}
 		if err != nil {
-			return p.blame(KindInvalid, fmt.Errorf("%s: transaction %x: %w", msg, tx.Hash(), err))
+			return p.disconnect(KindInvalid, fmt.Errorf("%s: transaction %x: %w", msg, tx.Hash(), err))
 		}
 		seen[tx.Hash()] = struct{}{}
 	}
@@ -65,7 +66,7 @@ func checkSidecar(tx *types.Transaction) error {
 	}
 	sidecar := tx.BlobTxSidecar()
 	if sidecar == nil {
-		return errors.New("has blobs and came without them")
+		return errors.New("blob transaction without sidecar")
 	}
 	if len(sidecar.Blobs) != len(tx.BlobHashes()) {
 		return fmt.Errorf("%d blobs for %d hashes", len(sidecar.Blobs), len(tx.BlobHashes()))
@@ -75,12 +76,12 @@ func checkSidecar(tx *types.Transaction) error {
 
 func checkWithoutBlobs(tx *types.Transaction) error {
 	if tx.Type() == types.BlobTxType {
-		return errors.New("has blobs and was sent unasked")
+		return errors.New("broadcast blob transaction")
 	}
 	return nil
 }
 
-// gossip takes news of pooled transactions.
+// gossip handles broadcast and announced transactions.
 func (p *Peer) gossip(in incoming) error {
 	if in.msg == msgTransactions {
 		return p.transactions(in.payload)
@@ -93,7 +94,7 @@ func (p *Peer) gossip(in incoming) error {
 		return err
 	}
 	if len(ann.Types) != len(ann.Hashes) || len(ann.Sizes) != len(ann.Hashes) {
-		return p.blame(KindInvalid, fmt.Errorf("%s: %d hashes, %d types, %d sizes", in.msg, len(ann.Hashes), len(ann.Types), len(ann.Sizes)))
+		return p.disconnect(KindInvalid, fmt.Errorf("%s: %d hashes, %d types, %d sizes", in.msg, len(ann.Hashes), len(ann.Types), len(ann.Sizes)))
 	}
 	if p.cfg.Transactions != nil {
 		n := min(len(ann.Hashes), maxPooled)
@@ -105,7 +106,7 @@ func (p *Peer) gossip(in incoming) error {
 func (p *Peer) transactions(payload []byte) error {
 	var list rlp.RawList[*types.Transaction]
 	if err := rlp.DecodeBytes(payload, &list); err != nil {
-		return p.blame(KindMalformed, fmt.Errorf("%s: %w", msgTransactions, err))
+		return p.disconnect(KindMalformed, fmt.Errorf("%s: %w", msgTransactions, err))
 	}
 	txs, err := items(p, msgTransactions, &list, maxGossiped)
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -17,19 +18,15 @@ import (
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/core/types"
 	"github.com/ethereum/go-ethereum/crypto"
-	"github.com/holiman/uint256"
 	bls "github.com/protolambda/bls12-381-util"
-	"github.com/protolambda/zrnt/eth2/beacon/altair"
-	zrnt "github.com/protolambda/zrnt/eth2/beacon/common"
-	"github.com/protolambda/zrnt/eth2/beacon/deneb"
-	"github.com/protolambda/zrnt/eth2/beacon/electra"
-	"github.com/protolambda/zrnt/eth2/configs"
-	"github.com/protolambda/ztyp/tree"
-	"github.com/protolambda/ztyp/view"
+	"golang.org/x/time/rate"
 )
 
-// The version whose light client objects this file makes; Fulu's are the same.
-const beaconFork = "electra"
+// gloasEpoch is the epoch of the Gloas fork: the one after the chain's first head.
+const gloasEpoch = (bparams.SyncPeriodLength+64)/bparams.EpochLength + 1
+
+// envelopePath is where Gloas's execution blocks are, by beacon block.
+const envelopePath = "/eth/v1/beacon/execution_payload_envelopes/"
 
 // beaconAPI is a beacon node as far as a light client sees it. Committees, signatures,
 // proofs and blocks are real: whoever follows it must verify all of them. Only the state
@@ -42,18 +39,12 @@ type beaconAPI struct {
 	headSlot   uint64
 
 	mu       sync.Mutex
-	blocks   map[common.Hash]*electra.BeaconBlock
-	payloads map[common.Hash]payloadProof // by beacon block
-	chain    []common.Hash                // beacon blocks in order
-	last     common.Hash                  // the last of them, zero if none
-	final    common.Hash                  // finalized beacon block
+	blocks   map[common.Hash]*beaconBlock
+	parents  []common.Hash // parents of the beacon blocks whose execution blocks are there, in order
+	last     common.Hash   // the newest beacon block, zero if none
+	final    common.Hash   // the finalized beacon block, zero if none
 	streams  map[chan string]bool
 	requests []string
-}
-
-type payloadProof struct {
-	header *deneb.ExecutionPayloadHeader
-	branch []common.Hash
 }
 
 // committee signs with four keys, each of which has 128 seats.
@@ -139,19 +130,18 @@ func newBeaconAPI(t *testing.T) *beaconAPI {
 	api := &beaconAPI{
 		committees: [2]*committee{newCommittee(t, 1), newCommittee(t, 2)},
 		headSlot:   bparams.SyncPeriodLength + 64,
-		blocks:     make(map[common.Hash]*electra.BeaconBlock),
-		payloads:   make(map[common.Hash]payloadProof),
+		blocks:     make(map[common.Hash]*beaconBlock),
 		streams:    make(map[chan string]bool),
 	}
 	api.config = bparams.ChainConfig{
-		GenesisTime:           uint64(time.Now().Unix()) - 12*(api.headSlot+16),
+		GenesisTime:           uint64(time.Now().Unix()) - 12*(gloasEpoch+1)*bparams.EpochLength,
 		GenesisValidatorsRoot: common.Hash{0x42},
 	}
-	api.config.AddFork("GENESIS", 0, []byte{0, 0, 0, 1}).AddFork("ELECTRA", 0, []byte{5, 0, 0, 1})
+	api.config.AddFork("GENESIS", 0, []byte{0, 0, 0, 1}).AddFork("ELECTRA", 0, []byte{5, 0, 0, 1}).AddFork("GLOAS", gloasEpoch, []byte{7, 0, 0, 1})
 
 	state := leaves{
-		bparams.StateIndexSyncCommittee(beaconFork):     api.committees[0].serialized.Root(),
-		bparams.StateIndexNextSyncCommittee(beaconFork): api.committees[1].serialized.Root(),
+		bparams.StateIndexSyncCommittee(forkElectra):     api.committees[0].serialized.Root(),
+		bparams.StateIndexNextSyncCommittee(forkElectra): api.committees[1].serialized.Root(),
 	}
 	api.checkpoint = btypes.Header{Slot: 320, ProposerIndex: 1, StateRoot: state.node(1)}
 	api.config.Checkpoint = api.checkpoint.Hash()
@@ -176,20 +166,20 @@ func newBeaconAPI(t *testing.T) *beaconAPI {
 		if r.PathValue("root") != api.config.Checkpoint.Hex() {
 			return nil
 		}
-		return map[string]any{"version": beaconFork, "data": map[string]any{
+		return map[string]any{"version": forkElectra, "data": map[string]any{
 			"header":                        map[string]any{"beacon": headerJSON(api.checkpoint)},
 			"current_sync_committee":        &api.committees[0].serialized,
-			"current_sync_committee_branch": state.branch(bparams.StateIndexSyncCommittee(beaconFork)),
+			"current_sync_committee_branch": state.branch(bparams.StateIndexSyncCommittee(forkElectra)),
 		}}
 	})
 	serve("/eth/v1/beacon/light_client/updates", func(r *http.Request) any {
 		if r.FormValue("start_period") != "0" {
 			return nil
 		}
-		return []any{map[string]any{"version": beaconFork, "data": map[string]any{
+		return []any{map[string]any{"version": forkElectra, "data": map[string]any{
 			"attested_header":            map[string]any{"beacon": headerJSON(api.checkpoint)},
 			"next_sync_committee":        &api.committees[1].serialized,
-			"next_sync_committee_branch": state.branch(bparams.StateIndexNextSyncCommittee(beaconFork)),
+			"next_sync_committee_branch": state.branch(bparams.StateIndexNextSyncCommittee(forkElectra)),
 			"sync_aggregate":             api.committees[0].sign(t, api.signingRoot(t, api.checkpoint)),
 			"signature_slot":             fmt.Sprint(api.checkpoint.Slot + 1),
 		}}}
@@ -200,7 +190,7 @@ func newBeaconAPI(t *testing.T) *beaconAPI {
 		if r.PathValue("id") != "head" {
 			return nil
 		}
-		header := api.header(api.last)
+		header := api.blocks[api.last].header
 		return map[string]any{"finalized": false, "data": map[string]any{
 			"root": header.Hash(), "canonical": true,
 			"header": map[string]any{"message": headerJSON(header), "signature": "0x"},
@@ -211,7 +201,14 @@ func newBeaconAPI(t *testing.T) *beaconAPI {
 		if block == nil {
 			return nil
 		}
-		return map[string]any{"version": beaconFork, "data": map[string]any{"message": block}}
+		return map[string]any{"version": block.fork, "data": map[string]any{"message": block.message}}
+	})
+	serve(envelopePath+"{root}", func(r *http.Request) any {
+		block := api.blocks[common.HexToHash(r.PathValue("root"))]
+		if block == nil || block.envelope == nil {
+			return nil
+		}
+		return map[string]any{"version": block.fork, "data": map[string]any{"message": block.envelope}}
 	})
 	mux.HandleFunc("GET /eth/v1/events", api.stream)
 	server := httptest.NewServer(mux)
@@ -221,58 +218,87 @@ func newBeaconAPI(t *testing.T) *beaconAPI {
 	return api
 }
 
+// asked are the paths that were requested.
+func (api *beaconAPI) asked() []string {
+	api.mu.Lock()
+	defer api.mu.Unlock()
+	return slices.Clone(api.requests)
+}
+
 func (api *beaconAPI) signingRoot(t *testing.T, header btypes.Header) common.Hash {
 	root, err := api.config.Forks.SigningRoot(header.Epoch(), header.Hash())
 	check(t, err)
 	return root
 }
 
-// roots are the beacon blocks that the execution blocks stand on: EIP-4788's roots.
+// roots are the parent beacon block roots (EIP-4788) of the execution blocks: of those that
+// are there, and of the next.
 func (api *beaconAPI) roots() []common.Hash {
 	api.mu.Lock()
 	defer api.mu.Unlock()
-	return append([]common.Hash{{}}, api.chain...)
+	return append(slices.Clone(api.parents), api.last)
 }
 
-// extend puts an execution block into a beacon block at the head and tells the followers.
-func (api *beaconAPI) extend(t *testing.T, block *types.Block) {
+// enterGloas makes the next beacon block the first of the Gloas fork.
+func (api *beaconAPI) enterGloas() {
 	api.mu.Lock()
 	defer api.mu.Unlock()
+	api.headSlot = gloasEpoch*bparams.EpochLength - 1
+}
+
+// extend adds a beacon block for an execution block and notifies the followers. With
+// finalize its parent becomes final.
+func (api *beaconAPI) extend(t *testing.T, block *types.Block, finalize bool) {
+	t.Helper()
+	api.mu.Lock()
+	defer api.mu.Unlock()
+	api.add(t, block, finalize, false)
+	api.parents = append(api.parents, *block.BeaconRoot())
+}
+
+// withhold adds a beacon block of Gloas whose builder does not publish the execution block.
+// It returns the path of the envelope that is not there.
+func (api *beaconAPI) withhold(t *testing.T, block *types.Block) string {
+	t.Helper()
+	api.mu.Lock()
+	defer api.mu.Unlock()
+	api.add(t, block, false, true)
+	return envelopePath + api.last.Hex()
+}
+
+func (api *beaconAPI) add(t *testing.T, block *types.Block, finalize, withheld bool) {
+	t.Helper()
 	if *block.BeaconRoot() != api.last {
-		t.Fatalf("block %d stands on beacon block %s, the head is %s", block.NumberU64(), block.BeaconRoot(), api.last)
+		t.Fatalf("block %d has parent beacon root %s, the head is %s", block.NumberU64(), block.BeaconRoot(), api.last)
 	}
 	api.headSlot++
-	body := electra.BeaconBlockBody{
-		SyncAggregate:    altair.SyncAggregate{SyncCommitteeBits: make([]byte, bparams.SyncCommitteeBitmaskSize)},
-		ExecutionPayload: *payloadOf(t, block),
+	if finalize {
+		api.final = api.last
 	}
-	finalized := api.final
-	state := leaves{bparams.StateIndexFinalBlock(beaconFork): finalized}
-	beacon := &electra.BeaconBlock{
-		Slot: zrnt.Slot(api.headSlot), ParentRoot: zrnt.Root(api.last), StateRoot: zrnt.Root(state.node(1)), Body: body,
+	fork := api.config.ForkNameAtSlot(api.headSlot)
+	state := leaves{bparams.StateIndexFinalBlock(fork): api.final}
+	header := btypes.Header{Slot: api.headSlot, ParentRoot: api.last, StateRoot: state.node(1)}
+	var beacon *beaconBlock
+	if fork == forkGloas {
+		beacon = newGloasBlock(t, header, block, withheld)
+	} else {
+		beacon = newElectraBlock(t, header, block)
 	}
-	root := common.Hash(beacon.HashTreeRoot(configs.Mainnet, tree.GetHashFn()))
-	api.blocks[root] = beacon
-	api.payloads[root] = provePayload(t, &beacon.Body)
-	api.last, api.chain = root, append(api.chain, root)
-	if api.final == (common.Hash{}) {
-		api.final = root
-	}
-	// A client takes five events at once and one per second after that: so no "head" events,
-	// which announce nothing that is signed, and finality once, as it is once an epoch.
-	updates := map[string]any{"light_client_optimistic_update": api.optimistic(t)}
-	if len(api.chain) == 2 {
-		updates["light_client_finality_update"] = api.finality(t)
-	}
-	events := ""
-	for name, update := range updates {
+	api.last = beacon.header.Hash()
+	api.blocks[api.last] = beacon
+	// No "head" events: they announce nothing that is signed. Finality goes first: the client
+	// does not send a head to the engine again for it.
+	event := func(name string, update any) {
 		data, err := json.Marshal(update)
 		check(t, err)
-		events += fmt.Sprintf("event: %s\ndata: %s\n\n", name, data)
+		for stream := range api.streams {
+			stream <- fmt.Sprintf("event: %s\ndata: %s\n\n", name, data)
+		}
 	}
-	for stream := range api.streams {
-		stream <- events
+	if finalize {
+		event("light_client_finality_update", api.finality(t))
 	}
+	event("light_client_optimistic_update", api.optimistic(t))
 }
 
 func (api *beaconAPI) stream(w http.ResponseWriter, r *http.Request) {
@@ -282,24 +308,22 @@ func (api *beaconAPI) stream(w http.ResponseWriter, r *http.Request) {
 	api.mu.Unlock()
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.(http.Flusher).Flush()
+	// A client takes five events at once, of which three are its own first questions, and one
+	// per second after that (go-ethereum, beacon/light/request). It ignores the others.
+	pace := rate.NewLimiter(rate.Every(1100*time.Millisecond), 2)
 	for {
 		select {
-		case events := <-stream:
-			if _, err := w.Write([]byte(events)); err != nil {
+		case event := <-stream:
+			if pace.Wait(r.Context()) != nil {
+				return
+			}
+			if _, err := w.Write([]byte(event)); err != nil {
 				return
 			}
 			w.(http.Flusher).Flush()
 		case <-r.Context().Done():
 			return
 		}
-	}
-}
-
-func (api *beaconAPI) header(root common.Hash) btypes.Header {
-	h := api.blocks[root].Header(configs.Mainnet)
-	return btypes.Header{
-		Slot: uint64(h.Slot), ProposerIndex: uint64(h.ProposerIndex), ParentRoot: common.Hash(h.ParentRoot),
-		StateRoot: common.Hash(h.StateRoot), BodyRoot: common.Hash(h.BodyRoot),
 	}
 }
 
@@ -311,81 +335,29 @@ func headerJSON(h btypes.Header) any {
 	}
 }
 
-// withPayload is a LightClientHeader (consensus-specs, capella/light-client/sync-protocol.md).
-func (api *beaconAPI) withPayload(root common.Hash) map[string]any {
-	header := api.header(root)
-	return map[string]any{"beacon": headerJSON(header), "execution": api.payloads[root].header, "execution_branch": api.payloads[root].branch}
-}
-
 func (api *beaconAPI) optimistic(t *testing.T) any {
-	header := api.header(api.last)
-	return map[string]any{"version": beaconFork, "data": map[string]any{
-		"attested_header": api.withPayload(api.last),
-		"sync_aggregate":  api.committees[1].sign(t, api.signingRoot(t, header)),
-		"signature_slot":  fmt.Sprint(header.Slot + 1),
+	last := api.blocks[api.last]
+	return map[string]any{"version": last.fork, "data": map[string]any{
+		"attested_header": last.lightHeader(t, last.fork),
+		"sync_aggregate":  api.committees[1].sign(t, api.signingRoot(t, last.header)),
+		"signature_slot":  fmt.Sprint(last.header.Slot + 1),
 	}}
 }
 
-// finality is nil until a block stands on the finalized one.
+// finality is nil until a block is final.
 func (api *beaconAPI) finality(t *testing.T) any {
-	if api.final == api.last || api.final == (common.Hash{}) {
+	final, last := api.blocks[api.final], api.blocks[api.last]
+	if final == nil {
 		return nil
 	}
-	header := api.header(api.last)
-	state := leaves{bparams.StateIndexFinalBlock(beaconFork): api.final}
-	return map[string]any{"version": beaconFork, "data": map[string]any{
-		"attested_header":  api.withPayload(api.last),
-		"finalized_header": api.withPayload(api.final),
-		"finality_branch":  state.branch(bparams.StateIndexFinalBlock(beaconFork)),
-		"sync_aggregate":   api.committees[1].sign(t, api.signingRoot(t, header)),
-		"signature_slot":   fmt.Sprint(header.Slot + 1),
+	index := bparams.StateIndexFinalBlock(last.fork)
+	return map[string]any{"version": last.fork, "data": map[string]any{
+		"attested_header":  last.lightHeader(t, last.fork),
+		"finalized_header": final.lightHeader(t, last.fork),
+		"finality_branch":  leaves{index: api.final}.branch(index),
+		"sync_aggregate":   api.committees[1].sign(t, api.signingRoot(t, last.header)),
+		"signature_slot":   fmt.Sprint(last.header.Slot + 1),
 	}}
-}
-
-// payloadOf is the block as consensus clients carry it.
-func payloadOf(t *testing.T, block *types.Block) *deneb.ExecutionPayload {
-	h := block.Header()
-	base, overflow := uint256.FromBig(h.BaseFee)
-	if overflow {
-		t.Fatal("base fee")
-	}
-	payload := &deneb.ExecutionPayload{
-		ParentHash: tree.Root(h.ParentHash), FeeRecipient: zrnt.Eth1Address(h.Coinbase), StateRoot: zrnt.Bytes32(h.Root),
-		ReceiptsRoot: zrnt.Bytes32(h.ReceiptHash), LogsBloom: zrnt.LogsBloom(h.Bloom), PrevRandao: zrnt.Bytes32(h.MixDigest),
-		BlockNumber: view.Uint64View(h.Number.Uint64()), GasLimit: view.Uint64View(h.GasLimit), GasUsed: view.Uint64View(h.GasUsed),
-		Timestamp: zrnt.Timestamp(h.Time), ExtraData: zrnt.ExtraData(h.Extra), BaseFeePerGas: view.Uint256View(*base),
-		BlockHash: tree.Root(block.Hash()), BlobGasUsed: view.Uint64View(*h.BlobGasUsed), ExcessBlobGas: view.Uint64View(*h.ExcessBlobGas),
-		Withdrawals: zrnt.Withdrawals{},
-	}
-	for _, tx := range block.Transactions() {
-		raw, err := tx.MarshalBinary()
-		check(t, err)
-		payload.Transactions = append(payload.Transactions, zrnt.Transaction(raw))
-	}
-	return payload
-}
-
-// provePayload finds the proof of the payload in the body's own hashing: it notes every
-// pair that is hashed on the way to the body's root.
-func provePayload(t *testing.T, body *electra.BeaconBlockBody) payloadProof {
-	type step struct{ sibling, parent common.Hash }
-	steps := make(map[common.Hash]step)
-	plain := tree.GetHashFn()
-	root := common.Hash(body.HashTreeRoot(configs.Mainnet, func(a, b tree.Root) tree.Root {
-		parent := plain(a, b)
-		steps[common.Hash(a)] = step{common.Hash(b), common.Hash(parent)}
-		steps[common.Hash(b)] = step{common.Hash(a), common.Hash(parent)}
-		return parent
-	}))
-	proof := payloadProof{header: body.ExecutionPayload.Header(configs.Mainnet)}
-	for at := common.Hash(proof.header.HashTreeRoot(plain)); at != root; {
-		next, ok := steps[at]
-		if !ok || len(proof.branch) > 4 {
-			t.Fatal("payload is not in the body")
-		}
-		proof.branch, at = append(proof.branch, next.sibling), next.parent
-	}
-	return proof
 }
 
 func keccak(b []byte) common.Hash { return crypto.Keccak256Hash(b) }

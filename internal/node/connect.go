@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"time"
 
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/core/types"
@@ -105,9 +104,6 @@ func (n *Node) connect(registerer prometheus.Registerer, gatherer prometheus.Gat
 	}
 	if light != nil {
 		n.light = &lightClient{config: *light, engine: n.rpc.EngineClient(), log: n.log}
-		if fork := n.chain.Config().AmsterdamTime; fork != nil { // the same fork's execution side
-			n.light.gloas = time.Unix(int64(*fork), 0)
-		}
 	}
 	return nil
 }

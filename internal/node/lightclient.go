@@ -16,14 +16,11 @@ const lightClientPatience = 2 * time.Second
 
 // lightClient follows the beacon chain by sync committee signatures and drives our own
 // Engine API, so that the node needs no consensus client beside it. It is go-ethereum's
-// blsync, which in v1.17.8 knows forks up to Fulu: it does not follow a Gloas chain.
+// blsync, which in v1.17.10 follows chains up to Gloas.
 type lightClient struct {
 	config bparams.ClientConfig
 	engine *gethrpc.Client // the in-process client of our Engine API
 	log    *slog.Logger
-
-	// gloas is when the chain leaves what the light client knows, zero if never.
-	gloas time.Time
 }
 
 // Run follows the chain until ctx ends.
@@ -34,9 +31,6 @@ func (l *lightClient) Run(ctx context.Context) error {
 		return err
 	}
 	l.log.Info("Beacon light client started", "api", l.config.Apis, "checkpoint", l.config.Checkpoint)
-	if !l.gloas.IsZero() {
-		l.log.Warn("The beacon light client cannot follow the chain from its Gloas fork on: use a consensus client then", "fork", l.gloas.UTC())
-	}
 	<-ctx.Done()
 	stopped := make(chan error, 1)
 	go func() { stopped <- client.Stop() }()

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -228,19 +229,15 @@ func payload(ctx context.Context, client *gethrpc.Client, block *types.Block) er
 // the blocks and mark head and finalized.
 func TestFollowsHeadByLightClient(t *testing.T) {
 	api := newBeaconAPI(t)
-	genesis := pragueGenesis()
-	extend := func(n int) *types.Block {
-		blocks := blocksOn(t, genesis, n, func(i int, _ []*types.Block) common.Hash { return api.roots()[i] })
-		api.extend(t, blocks[n-1])
-		return blocks[n-1]
-	}
-	first := extend(1)
-	cfg := withGenesis(t, localConfig(t), genesis)
+	blocks := beaconBlocks{api, gloasGenesis()}
+	first := blocks.extend(t, 1, false)
+	cfg := withGenesis(t, localConfig(t), blocks.genesis)
 	cfg.Beacon.API = []string{api.url}
 	cfg.Beacon.Checkpoint = api.config.Checkpoint.Hex()
 	cfg.Beacon.GenesisTime, cfg.Beacon.GenesisValidatorsRoot = api.config.GenesisTime, api.config.GenesisValidatorsRoot.Hex()
 	cfg.Beacon.ChainConfig = filepath.Join(t.TempDir(), "config.yaml")
-	check(t, os.WriteFile(cfg.Beacon.ChainConfig, []byte("GENESIS_FORK_VERSION: 0x00000001\nELECTRA_FORK_VERSION: 0x05000001\nELECTRA_FORK_EPOCH: 0\n"), 0o600))
+	check(t, os.WriteFile(cfg.Beacon.ChainConfig, []byte("GENESIS_FORK_VERSION: 0x00000001\nELECTRA_FORK_VERSION: 0x05000001\nELECTRA_FORK_EPOCH: 0\n"+
+		"GLOAS_FORK_VERSION: 0x07000001\nGLOAS_FORK_EPOCH: "+strconv.Itoa(gloasEpoch)+"\n"), 0o600))
 
 	node := start(t, cfg)
 	await := func(want *types.Block) {
@@ -257,10 +254,22 @@ func TestFollowsHeadByLightClient(t *testing.T) {
 		}
 	}
 	await(first)
-	await(extend(2))
-	await(extend(3))
-	if finalized := node.chain.Finalized(); finalized == nil || finalized.Hash() != first.Hash() {
-		t.Errorf("finalized %v, want block 1", finalized)
+	finalized := func(want *types.Block) {
+		t.Helper()
+		if got := node.chain.Finalized(); got == nil || got.Hash() != want.Hash() {
+			t.Errorf("finalized %v, want block %d", got, want.NumberU64())
+		}
 	}
+	second := blocks.extend(t, 2, true)
+	await(second)
+	finalized(first)
+	api.enterGloas()
+	third := blocks.extend(t, 3, true)
+	await(third)
+	finalized(second)
+	api.withhold(t, blocks.next(t, 4))
+	await(blocks.extend(t, 4, false))
+	await(blocks.extend(t, 5, true))
+	finalized(third)
 	node.stop(t)
 }

@@ -57,8 +57,8 @@ func (s swarm) Have() p2p.Have {
 	return p2p.Have(s.backfill.Have())
 }
 
-// Told implements p2p.Swarm.
-func (s swarm) Told(p *p2p.Peer) {
+// OnHave implements p2p.Swarm.
+func (s swarm) OnHave(p *p2p.Peer) {
 	if s.backfill != nil {
 		s.backfill.Told(fellow{p})
 	}

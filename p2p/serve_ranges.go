@@ -7,30 +7,31 @@ import (
 	"github.com/ethereum/go-ethereum/eth/protocols/snap"
 )
 
-// Ranges of leaves with proofs, as snap/1 wants them (devp2p, caps/snap.md, and what go-ethereum's
-// server makes of it). A node that beams has gaps: a range ends with the last leaf before
-// the first one, and the proof of its two ends says that more follows. If already the first
-// leaf is not held, the reply is as if the root were unknown: empty, without a proof.
+// Ranges of leaves with proofs of snap/1 (devp2p caps/snap.md, and the behavior of go-ethereum's
+// server). During Beam Sync the local state has gaps: a range ends with the last leaf before
+// the first gap, and the proof of its ends shows that more leaves follow. If the first leaf is
+// missing, the reply is the same as for an unknown root: empty, without a proof.
 
 // accountTrie is the owner of the account trie. No account has this hash.
 //
 //nolint:gochecknoglobals // a constant
 var accountTrie common.Hash
 
-// rangeSlack is by how many percent the slots of a reply may exceed what was asked for, so that a
-// storage trie which almost fits needs no proof (go-ethereum's value).
+// rangeSlack is how many percent the slots of a reply may exceed the requested size, so that a
+// storage trie that almost fits needs no proof (go-ethereum's value).
 const rangeSlack = 10
 
-// serveAccountRange answers GetAccountRange: the accounts from origin on, up to and with the first
-// at or above limit, or the one that crosses the bytes asked for. There is one at least, if
-// there is one at or after origin. None, with the proof of origin, says that none follows.
+// serveAccountRange answers GetAccountRange: the accounts from origin up to and including the
+// first one at or above limit, or the one that exceeds the requested size. The reply has at
+// least one account if one exists at or after origin. An empty reply with the proof of origin
+// means that none follows.
 func (p *Peer) serveAccountRange(query *snap.GetAccountRangePacket) (any, error) {
 	reply := &snap.AccountRangePacket{ID: query.ID}
 	state := p.state(query.Root)
 	if state == nil {
 		return reply, nil
 	}
-	part := leafRange{origin: query.Origin, limit: query.Limit, maxBytes: min(query.Bytes, softReplySize), deadline: time.Now().Add(maxTrieTime)}
+	part := leafRange{origin: query.Origin, limit: query.Limit, maxBytes: min(query.Bytes, softReplySize), deadline: time.Now().Add(maxTrieLookupTime)}
 	var accounts []*snap.AccountData
 	done := state.Leaves(accountTrie, query.Origin, func(key common.Hash, value []byte) bool {
 		accounts = append(accounts, &snap.AccountData{Hash: key, Body: value})
@@ -45,10 +46,10 @@ func (p *Peer) serveAccountRange(query *snap.GetAccountRangePacket) (any, error)
 	return reply, nil
 }
 
-// serveStorageRanges answers GetStorageRanges: all slots of one account after another, without a
-// proof. The last list may be cut: by the limit (of the first account only), by the bytes asked for,
-// by what is not held. Then it comes with the proof of its ends, as does a list that does not begin at zero. Accounts
-// without slots have no list.
+// serveStorageRanges answers GetStorageRanges: all slots of one account after another, without
+// a proof. The last list may end early: at the limit (of the first account only), at the
+// requested size, or before a missing leaf. Then the reply has the proof of its ends, and also
+// for a list that does not begin at zero. Accounts without slots have no list.
 func (p *Peer) serveStorageRanges(query *snap.GetStorageRangesPacket) (any, error) {
 	reply := &snap.StorageRangesPacket{ID: query.ID}
 	state := p.state(query.Root)
@@ -56,7 +57,7 @@ func (p *Peer) serveStorageRanges(query *snap.GetStorageRangesPacket) (any, erro
 		return reply, nil
 	}
 	maxBytes := min(query.Bytes, softReplySize)
-	part := leafRange{limit: common.MaxHash, maxBytes: maxBytes, deadline: time.Now().Add(maxTrieTime)}
+	part := leafRange{limit: common.MaxHash, maxBytes: maxBytes, deadline: time.Now().Add(maxTrieLookupTime)}
 	if len(query.Origin) > 0 {
 		part.origin = common.BytesToHash(query.Origin)
 	}
@@ -76,7 +77,7 @@ func (p *Peer) serveStorageRanges(query *snap.GetStorageRangesPacket) (any, erro
 			continue
 		}
 		if len(slots) == 0 && !whole {
-			break // the first slot is not held, or there was no time for it
+			break // the first slot is missing, or the time limit was reached
 		}
 		if proof := part.prove(state, account); proof != nil {
 			reply.Proof = proof
@@ -89,7 +90,7 @@ func (p *Peer) serveStorageRanges(query *snap.GetStorageRangesPacket) (any, erro
 	return reply, nil
 }
 
-// leafRange is the part of a trie that a reply holds, under its limits.
+// leafRange is the part of a trie in a reply, with its limits.
 type leafRange struct {
 	origin, limit common.Hash
 	maxBytes      uint64
@@ -102,7 +103,7 @@ type leafRange struct {
 
 func (r *leafRange) late() bool { return time.Now().After(r.deadline) }
 
-// add counts a leaf. It returns false if it should be the last one.
+// add counts a leaf. It returns false if no further leaf fits.
 func (r *leafRange) add(key common.Hash, value []byte) bool {
 	r.size += uint64(common.HashLength + len(value))
 	r.count++
@@ -110,7 +111,7 @@ func (r *leafRange) add(key common.Hash, value []byte) bool {
 	return key.Cmp(r.limit) < 0 && !r.late()
 }
 
-// slots reads one storage trie. It is whole if nothing follows the last slot.
+// slots reads one storage trie. whole means that no slot follows the last one.
 func (r *leafRange) slots(state State, account common.Hash) (slots []*snap.StorageData, whole bool) {
 	r.count = 0
 	hardLimit, cut := r.maxBytes+r.maxBytes*rangeSlack/100, false
@@ -125,7 +126,7 @@ func (r *leafRange) slots(state State, account common.Hash) (slots []*snap.Stora
 	return slots, done && !cut
 }
 
-// prove returns the proof of both ends of the last trie's part, each node once.
+// prove returns the proof of both ends of the last trie's leaves, each node once.
 func (r *leafRange) prove(state State, owner common.Hash) [][]byte {
 	proof := state.Prove(owner, r.origin)
 	if proof == nil || r.count == 0 {

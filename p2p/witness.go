@@ -9,16 +9,16 @@ import (
 	"github.com/ethereum/go-ethereum/rlp"
 )
 
-// Two satellites carry what the execution of a block read of its parent's state, as a hint
-// for nodes that do not have that state yet. Nobody can verify such a hint before the block
-// is executed, so it must never be more than a reason to ask for something.
+// Two satellites carry which parts of the parent's state the execution of a block reads, as a
+// hint for nodes without that state. A hint cannot be verified before the block is executed, so
+// it only selects what to request.
 //
 // wit/0 is that of the devp2p specifications (caps/wit.md): hashes of trie nodes and codes.
-// Polygon's later versions of wit carry something else; devp2p agrees on equal versions
-// only, so they do not meet.
+// Polygon's later versions of wit carry something else; devp2p agrees on equal versions only,
+// so they do not conflict.
 //
-// beam/2 is our own (docs/wit.md): keys, as asking for state by path wants them, and state
-// by hash (nodedata.go), and whole subtrees (subtrees.go).
+// beam/2 is Sunbeam's own (docs/wit.md): the keys of the accounts and slots read, state by hash
+// (nodedata.go), and whole subtrees (subtrees.go).
 const (
 	witName    = "wit"
 	witVersion = 0
@@ -39,27 +39,25 @@ const (
 )
 
 const (
-	// maxWitnessHashes is what fits a reply of 2 MiB; the largest blocks of mainnet need a
-	// tenth of it.
+	// maxWitnessHashes fit in a reply of 2 MiB; the largest mainnet blocks need a tenth.
 	maxWitnessHashes = softReplySize / 33
-	// MaxWitnessKeys is the largest encoding of a block's keys that is sent or taken, in
-	// bytes.
+	// MaxWitnessKeys limits the encoding of a block's keys, in bytes.
 	MaxWitnessKeys = softReplySize
 )
 
 var (
-	errNoWit  = fmt.Errorf("peer does not speak wit/0: %w", errors.ErrUnsupported)
-	errNoBeam = fmt.Errorf("peer does not speak beam/2: %w", errors.ErrUnsupported)
+	errNoWit  = fmt.Errorf("peer does not support wit/0: %w", errors.ErrUnsupported)
+	errNoBeam = fmt.Errorf("peer does not support beam/2: %w", errors.ErrUnsupported)
 )
 
-// Witnesses tells what executed blocks read. It is called concurrently and knows recent
-// blocks only: for others both methods return nil. Both promise no more than a hint.
+// Witnesses has the state reads of recent blocks, as hints. It is called concurrently. For other
+// blocks both methods return nil.
 type Witnesses interface {
-	// WitnessHashes returns the hashes of the trie nodes and codes that executing the block
-	// needed (caps/wit.md).
+	// WitnessHashes returns the hashes of the trie nodes and codes that the execution of the
+	// block needs (caps/wit.md).
 	WitnessHashes(block common.Hash) []common.Hash
-	// WitnessKeys returns the keys that executing the block read: an RLP list of at most
-	// MaxWitnessKeys bytes, whose contents are not this package's concern.
+	// WitnessKeys returns the keys that the execution of the block reads: an RLP list of at
+	// most MaxWitnessKeys bytes, which this package does not decode.
 	WitnessKeys(block common.Hash) rlp.RawValue
 }
 
@@ -78,43 +76,43 @@ type (
 	}
 )
 
-// ServesWitnessHashes says whether wit/0 was agreed on.
+// ServesWitnessHashes reports whether the peer supports wit/0.
 func (p *Peer) ServesWitnessHashes() bool { return p.link.Wit != nil }
 
-// ServesWitnessKeys says whether beam/2 was agreed on.
+// ServesWitnessKeys reports whether the peer supports beam/2.
 func (p *Peer) ServesWitnessKeys() bool { return p.link.Beam != nil }
 
-// WitnessHashes asks for the hashes of the trie nodes and codes that executing a block
-// needed (wit/0); none if the peer does not know. A peer without wit/0 returns
+// WitnessHashes requests the hashes of the trie nodes and codes that the execution of a block
+// needs (wit/0); none if the peer lacks them. For a peer without wit/0 the error is
 // errors.ErrUnsupported.
 func (p *Peer) WitnessHashes(ctx context.Context, block common.Hash) ([]common.Hash, error) {
 	if p.link.Wit == nil {
 		return nil, errNoWit
 	}
-	return askList[common.Hash](ctx, p, msgGetWitnessHashes, msgWitnessHashes, maxWitnessHashes, func(id uint64) any {
+	return queryList[common.Hash](ctx, p, msgGetWitnessHashes, msgWitnessHashes, maxWitnessHashes, func(id uint64) any {
 		return &getWitnessPacket{id, block}
 	})
 }
 
-// WitnessKeys asks for the keys that executing a block read (beam/2): an RLP list of at
-// most MaxWitnessKeys bytes that is not looked into, nil if the peer does not know. A peer
-// without beam/2 returns errors.ErrUnsupported.
+// WitnessKeys requests the keys that the execution of a block reads (beam/2): an RLP list of at
+// most MaxWitnessKeys bytes that is not decoded, nil if the peer lacks it. For a peer without
+// beam/2 the error is errors.ErrUnsupported.
 func (p *Peer) WitnessKeys(ctx context.Context, block common.Hash) (rlp.RawValue, error) {
 	if p.link.Beam == nil {
 		return nil, errNoBeam
 	}
-	reply, err := ask[witnessKeysPacket](ctx, p, msgGetWitnessKeys, msgWitnessKeys, func(id uint64) any {
+	reply, err := query[witnessKeysPacket](ctx, p, msgGetWitnessKeys, msgWitnessKeys, func(id uint64) any {
 		return &getWitnessPacket{id, block}
 	})
 	if err != nil {
 		return nil, err
 	}
 	if len(reply.Keys) > MaxWitnessKeys {
-		return nil, p.blame(KindExcess, fmt.Errorf("%s: %d bytes", msgWitnessKeys, len(reply.Keys)))
+		return nil, p.disconnect(KindExcess, fmt.Errorf("%s: %d bytes, limit %d", msgWitnessKeys, len(reply.Keys), MaxWitnessKeys))
 	}
 	content, _, err := rlp.SplitList(reply.Keys)
 	if err != nil {
-		return nil, p.blame(KindMalformed, fmt.Errorf("%s: %w", msgWitnessKeys, err))
+		return nil, p.disconnect(KindMalformed, fmt.Errorf("%s: %w", msgWitnessKeys, err))
 	}
 	if len(content) == 0 {
 		return nil, nil

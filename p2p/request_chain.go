@@ -12,17 +12,17 @@ import (
 )
 
 const (
-	// maxReplyItems bounds the transactions or receipts that are decoded from one reply:
-	// decoded, small ones take some fifty times their bytes. Honest replies (2 MiB and
-	// the block that crosses it, 21000 gas a transaction) stay far below.
+	// maxReplyItems limits the transactions or receipts decoded from one reply: small ones
+	// take about fifty times their encoded size in memory. Honest replies (2 MiB and the block
+	// that exceeds it, 21000 gas a transaction) stay far below.
 	maxReplyItems = 1 << 17
-	// maxReceiptRounds is how often the rest of one block's receipts is asked for: no
-	// block has 16 times the bytes that a reply can hold.
+	// maxReceiptRounds limits the further requests for one block's receipts: no block has 16
+	// times the receipts that fit in a reply.
 	maxReceiptRounds = 16
 )
 
-// Headers asks for up to amount headers (servers stop at 1024) from origin on, which
-// comes first: downward to its ancestors when reverse is set, upward otherwise.
+// Headers requests up to amount headers (servers stop at 1024) beginning with origin:
+// descending if reverse is set, ascending otherwise.
 func (p *Peer) Headers(ctx context.Context, origin common.Hash, amount int, reverse bool) ([]*types.Header, error) {
 	if amount <= 0 {
 		return nil, nil
@@ -32,7 +32,7 @@ func (p *Peer) Headers(ctx context.Context, origin common.Hash, amount int, reve
 	})
 }
 
-// HeadersByNumber is Headers on the peer's canonical chain, upward from a number.
+// HeadersByNumber requests headers of the peer's canonical chain, ascending from a number.
 func (p *Peer) HeadersByNumber(ctx context.Context, origin uint64, amount int) ([]*types.Header, error) {
 	if amount <= 0 {
 		return nil, nil
@@ -43,17 +43,17 @@ func (p *Peer) HeadersByNumber(ctx context.Context, origin uint64, amount int) (
 }
 
 func (p *Peer) queryHeaders(ctx context.Context, query *eth.GetBlockHeadersRequest) ([]*types.Header, error) {
-	return askList[*types.Header](ctx, p, msgGetBlockHeaders, msgBlockHeaders, int(query.Amount), func(id uint64) any {
+	return queryList[*types.Header](ctx, p, msgGetBlockHeaders, msgBlockHeaders, int(query.Amount), func(id uint64) any {
 		return &eth.GetBlockHeadersPacket{RequestId: id, GetBlockHeadersRequest: query}
 	})
 }
 
-// Bodies asks for the bodies of blocks. Missing ones end the reply early.
+// Bodies requests the bodies of blocks. The reply ends before the first missing one.
 func (p *Peer) Bodies(ctx context.Context, hashes []common.Hash) ([]*types.Body, error) {
 	if len(hashes) == 0 {
 		return nil, nil
 	}
-	raw, err := askList[eth.BlockBody](ctx, p, msgGetBlockBodies, msgBlockBodies, len(hashes), func(id uint64) any {
+	raw, err := queryList[eth.BlockBody](ctx, p, msgGetBlockBodies, msgBlockBodies, len(hashes), func(id uint64) any {
 		return &eth.GetBlockBodiesPacket{RequestId: id, GetBlockBodiesRequest: hashes}
 	})
 	if err != nil {
@@ -70,7 +70,7 @@ func (p *Peer) Bodies(ctx context.Context, hashes []common.Hash) ([]*types.Body,
 	return bodies, nil
 }
 
-// body decodes one body with no more than room transactions.
+// body decodes one body with at most room transactions.
 func (p *Peer) body(raw *eth.BlockBody, room int) (*types.Body, error) {
 	txs, err := items(p, msgBlockBodies, &raw.Transactions, room)
 	if err != nil {
@@ -91,9 +91,9 @@ func (p *Peer) body(raw *eth.BlockBody, room int) (*types.Body, error) {
 	return body, nil
 }
 
-// Receipts asks for the receipts of whole blocks; only consensus fields and Type are set.
-// Missing ones end the reply early. A block whose receipts exceed one message is
-// collected by further requests (eth/70, EIP-7975).
+// Receipts requests the receipts of whole blocks; only consensus fields and Type are set. The
+// reply ends before the first missing block. Receipts of a block that exceed one message take
+// further requests (eth/70, EIP-7975).
 func (p *Peer) Receipts(ctx context.Context, hashes []common.Hash) ([]types.Receipts, error) {
 	if len(hashes) == 0 {
 		return nil, nil
@@ -109,7 +109,7 @@ func (p *Peer) Receipts(ctx context.Context, hashes []common.Hash) ([]types.Rece
 		case err != nil:
 			return nil, err
 		case len(more) == 0:
-			return blocks[:last], nil // it lost the block
+			return blocks[:last], nil // the peer no longer has the block
 		}
 		blocks[last] = append(blocks[last], more[0]...)
 		if !incomplete {
@@ -119,11 +119,11 @@ func (p *Peer) Receipts(ctx context.Context, hashes []common.Hash) ([]types.Rece
 			break
 		}
 	}
-	return nil, p.blame(KindExcess, fmt.Errorf("%s: block %x still incomplete after %d receipts", msgReceipts, hashes[last], len(blocks[last])))
+	return nil, p.disconnect(KindExcess, fmt.Errorf("%s: block %x still incomplete after %d receipts", msgReceipts, hashes[last], len(blocks[last])))
 }
 
-// receipts is one exchange: receipts of blocks, those of the first from index first on.
-// incomplete says that the last list goes on.
+// receipts is one exchange: receipts of blocks, of the first block from index first on.
+// incomplete means that the last list is not complete.
 func (p *Peer) receipts(ctx context.Context, hashes []common.Hash, first int) (blocks []types.Receipts, incomplete bool, err error) {
 	if p.link.Version < eth.ETH69 {
 		blocks, err = p.receipts66(ctx, hashes)
@@ -142,24 +142,24 @@ func (p *Peer) receipts(ctx context.Context, hashes []common.Hash, first int) (b
 		}
 		room -= len(raw)
 		if blocks[i], err = toReceipts(raw); err != nil {
-			return nil, false, p.blame(KindMalformed, fmt.Errorf("%s: block %d: %w", msgReceipts, i, err))
+			return nil, false, p.disconnect(KindMalformed, fmt.Errorf("%s: block %d: %w", msgReceipts, i, err))
 		}
 	}
 	if n := len(blocks); incomplete && (n == 0 || len(blocks[n-1]) == 0) {
-		return nil, false, p.blame(KindInvalid, fmt.Errorf("%s: incomplete without any receipt", msgReceipts))
+		return nil, false, p.disconnect(KindInvalid, fmt.Errorf("%s: incomplete without any receipt", msgReceipts))
 	}
 	return blocks, incomplete, nil
 }
 
-// receiptLists is the exchange of receipts over eth/69 or later.
+// receiptLists is one exchange of receipts over eth/69 or later.
 func (p *Peer) receiptLists(ctx context.Context, hashes []common.Hash, first int) (lists []rlp.RawList[eth.Receipt], incomplete bool, err error) {
 	if p.link.Version < eth.ETH70 {
-		lists, err = askList[rlp.RawList[eth.Receipt]](ctx, p, msgGetReceipts, msgReceipts, len(hashes), func(id uint64) any {
+		lists, err = queryList[rlp.RawList[eth.Receipt]](ctx, p, msgGetReceipts, msgReceipts, len(hashes), func(id uint64) any {
 			return &eth.GetReceiptsPacket69{RequestId: id, GetReceiptsRequest: hashes}
 		})
 		return lists, false, err
 	}
-	reply, err := ask[receiptsPacket70](ctx, p, msgGetReceipts, msgReceipts, func(id uint64) any {
+	reply, err := query[receiptsPacket70](ctx, p, msgGetReceipts, msgReceipts, func(id uint64) any {
 		return &eth.GetReceiptsPacket70{RequestId: id, FirstBlockReceiptIndex: uint64(first), GetReceiptsRequest: hashes}
 	})
 	if err != nil {
@@ -169,8 +169,8 @@ func (p *Peer) receiptLists(ctx context.Context, hashes []common.Hash, first int
 	return lists, reply.LastBlockIncomplete, err
 }
 
-// AccessLists asks for block access lists (eth/71, EIP-8159): the RLP of each, nil where
-// the peer has none. A peer below eth/71 returns errors.ErrUnsupported.
+// AccessLists requests block access lists (eth/71, EIP-8159): the RLP of each, nil if the peer
+// has none. For a peer below eth/71 the error is errors.ErrUnsupported.
 func (p *Peer) AccessLists(ctx context.Context, hashes []common.Hash) ([]rlp.RawValue, error) {
 	if p.link.Version < eth.ETH71 {
 		return nil, fmt.Errorf("%s over eth/%d: %w", msgGetAccessLists, p.link.Version, errors.ErrUnsupported)
@@ -178,7 +178,7 @@ func (p *Peer) AccessLists(ctx context.Context, hashes []common.Hash) ([]rlp.Raw
 	if len(hashes) == 0 {
 		return nil, nil
 	}
-	lists, err := askList[rlp.RawValue](ctx, p, msgGetAccessLists, msgAccessLists, len(hashes), func(id uint64) any {
+	lists, err := queryList[rlp.RawValue](ctx, p, msgGetAccessLists, msgAccessLists, len(hashes), func(id uint64) any {
 		return &eth.GetBlockAccessListsPacket{RequestId: id, GetBlockAccessListsRequest: hashes}
 	})
 	if err != nil {
@@ -188,9 +188,9 @@ func (p *Peer) AccessLists(ctx context.Context, hashes []common.Hash) ([]rlp.Raw
 		kind, content, _, err := rlp.Split(list)
 		switch {
 		case err != nil || (kind != rlp.List && len(content) != 0):
-			return nil, p.blame(KindMalformed, fmt.Errorf("%s: entry %d is not a list", msgAccessLists, i))
+			return nil, p.disconnect(KindMalformed, fmt.Errorf("%s: entry %d is not a list", msgAccessLists, i))
 		case kind != rlp.List:
-			lists[i] = nil // the empty string says that there is none; an empty list is one
+			lists[i] = nil // the empty string means no list; an empty list is one
 		}
 	}
 	return lists, nil

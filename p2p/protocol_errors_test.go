@@ -17,22 +17,22 @@ import (
 	"github.com/ethereum/go-ethereum/rlp"
 )
 
-// hostile is the raw other end of one of our peers, after the handshake.
-type hostile struct {
+// rawPeer is the other end of a Peer after the handshake: tests send and read any message.
+type rawPeer struct {
 	peer      *Peer
 	eth, snap *gethp2p.MsgPipeRW
 	wit, beam *gethp2p.MsgPipeRW
-	over      chan error // result of the peer's Run
+	over      chan error // result of the Peer's Run
 }
 
-func newHostile(t testing.TB, version uint, chain testChain, cfg PeerConfig) *hostile {
+func newRawPeer(t testing.TB, version uint, chain testChain, cfg PeerConfig) *rawPeer {
 	t.Helper()
 	ethOurs, ethTheirs := gethp2p.MsgPipe()
 	snapOurs, snapTheirs := gethp2p.MsgPipe()
 	witOurs, witTheirs := gethp2p.MsgPipe()
 	beamOurs, beamTheirs := gethp2p.MsgPipe()
-	h := &hostile{eth: ethTheirs, snap: snapTheirs, wit: witTheirs, beam: beamTheirs, over: make(chan error, 1)}
-	h.peer = NewPeer(Link{ID: "hostile", Version: version, Eth: ethOurs, Snap: snapOurs, Wit: witOurs, Beam: beamOurs}, cfg)
+	h := &rawPeer{eth: ethTheirs, snap: snapTheirs, wit: witTheirs, beam: beamTheirs, over: make(chan error, 1)}
+	h.peer = NewPeer(Link{ID: "raw", Version: version, Eth: ethOurs, Snap: snapOurs, Wit: witOurs, Beam: beamOurs}, cfg)
 	ctx, cancel := context.WithCancel(t.Context())
 	go func() { h.over <- h.peer.Run(ctx); close(h.over) }()
 	t.Cleanup(func() {
@@ -50,15 +50,15 @@ func newHostile(t testing.TB, version uint, chain testChain, cfg PeerConfig) *ho
 	if err := gethp2p.Send(h.eth, eth.StatusMsg, status); err != nil {
 		t.Fatalf("send status: %v", err)
 	}
-	if version == eth66 { // it asks for the number of the head that was told
-		id := request(t, h.eth, eth.GetBlockHeadersMsg)
-		say(h.eth, eth.BlockHeadersMsg, []any{id, []uint{}})
+	if version == eth66 { // it requests the header of the announced head
+		id := readRequest(t, h.eth, eth.GetBlockHeadersMsg)
+		send(h.eth, eth.BlockHeadersMsg, []any{id, []uint{}})
 	}
 	return h
 }
 
-// request reads the next message of the peer and returns its request id.
-func request(t testing.TB, rw *gethp2p.MsgPipeRW, code uint64) uint64 {
+// readRequest reads the next message of the peer and returns its request id.
+func readRequest(t testing.TB, rw *gethp2p.MsgPipeRW, code uint64) uint64 {
 	t.Helper()
 	msg, err := rw.ReadMsg()
 	if err != nil || msg.Code != code {
@@ -75,11 +75,11 @@ func request(t testing.TB, rw *gethp2p.MsgPipeRW, code uint64) uint64 {
 	return id
 }
 
-// say sends a message that may get the sender disconnected meanwhile.
-func say(rw *gethp2p.MsgPipeRW, code uint64, packet any) { _ = gethp2p.Send(rw, code, packet) }
+// send sends a message. The peer may disconnect during it.
+func send(rw *gethp2p.MsgPipeRW, code uint64, packet any) { _ = gethp2p.Send(rw, code, packet) }
 
-// TestProtocolFaults: messages that end the peer at once.
-func TestProtocolFaults(t *testing.T) {
+// TestProtocolErrors: messages that end the connection at once.
+func TestProtocolErrors(t *testing.T) {
 	chain := newTestChain(t)
 	tx := chain.Block(chain.hash(9)).Transactions()[0]
 	raw := func(s string) rlp.RawValue { return common.FromHex(s) }
@@ -125,19 +125,19 @@ func TestProtocolFaults(t *testing.T) {
 		{"malformed announcement", 71, false, eth.NewPooledTransactionHashesMsg, []any{[]byte{1}}, KindMalformed},
 		{"too many transactions", 71, false, eth.TransactionsMsg, repeat(tx, maxGossiped+1), KindExcess},
 		{"transaction sent twice", 71, false, eth.TransactionsMsg, repeat(tx, 2), KindInvalid},
-		{"blob transaction sent unasked", 71, false, eth.TransactionsMsg, []*types.Transaction{types.NewTx(&types.BlobTx{})}, KindInvalid},
+		{"blob transaction broadcast", 71, false, eth.TransactionsMsg, []*types.Transaction{types.NewTx(&types.BlobTx{})}, KindInvalid},
 		{"malformed transactions", 71, false, eth.TransactionsMsg, []any{[]uint{1}}, KindMalformed},
 		{"transactions that are no list", 71, false, eth.TransactionsMsg, "abc", KindMalformed},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			h := newHostile(t, test.version, chain, chain.serving())
+			h := newRawPeer(t, test.version, chain, chain.serving())
 			rw := h.eth
 			if test.snap {
 				rw = h.snap
 			}
-			say(rw, test.code, test.packet)
-			faultOf(t, <-h.over, test.kind)
+			send(rw, test.code, test.packet)
+			wantProtocolError(t, <-h.over, test.kind)
 		})
 	}
 }
@@ -150,9 +150,9 @@ func repeat[T any](v T, n int) []T {
 	return out
 }
 
-// TestReplyFaults: faulty responses to requests in flight. Only the request concerned
-// carries the blame.
-func TestReplyFaults(t *testing.T) {
+// TestInvalidReplies: invalid responses to requests in flight. Only the request concerned
+// returns a protocol error.
+func TestInvalidReplies(t *testing.T) {
 	chain := newTestChain(t)
 	ctx := testContext(t)
 	header := chain.CurrentHeader()
@@ -174,12 +174,12 @@ func TestReplyFaults(t *testing.T) {
 	slots := func(p *Peer) error { _, err := p.StorageRanges(ctx, common.Hash{}, two, nil, nil, 1); return err }
 	account := func(b byte) *snap.AccountData { return &snap.AccountData{Hash: common.Hash{b}, Body: []byte{0xc0}} }
 	tests := []struct {
-		name string
-		ask  func(*Peer) error
-		snap bool
-		code uint64 // of the request; the response's is the next one
-		say  []any  // fields of the response behind the id
-		kind Kind
+		name    string
+		request func(*Peer) error
+		snap    bool
+		code    uint64 // of the request; the response's is the next one
+		fields  []any  // fields of the response after the id
+		kind    Kind
 	}{
 		{"headers", headers, false, eth.GetBlockHeadersMsg, []any{[]*types.Header{header, header, header}}, KindExcess},
 		{"header", headers, false, eth.GetBlockHeadersMsg, []any{[]any{[]uint{1}}}, KindMalformed},
@@ -206,115 +206,115 @@ func TestReplyFaults(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			h := newHostile(t, 71, chain, PeerConfig{NetworkID: 7, Chain: chain})
+			h := newRawPeer(t, 71, chain, PeerConfig{NetworkID: 7, Chain: chain})
 			rw, reply := h.eth, test.code+1
 			if test.snap {
 				rw = h.snap
 			}
-			asked := make(chan error, 1)
-			go func() { asked <- test.ask(h.peer) }()
-			id := request(t, rw, test.code)
+			result := make(chan error, 1)
+			go func() { result <- test.request(h.peer) }()
+			id := readRequest(t, rw, test.code)
 			bystander := make(chan error, 1)
 			go func() { _, err := h.peer.Headers(ctx, common.Hash{}, 1, true); bystander <- err }()
-			request(t, h.eth, eth.GetBlockHeadersMsg)
+			readRequest(t, h.eth, eth.GetBlockHeadersMsg)
 
-			say(rw, reply, append([]any{id}, test.say...))
-			faultOf(t, <-asked, test.kind)
-			faultOf(t, <-h.over, test.kind)
+			send(rw, reply, append([]any{id}, test.fields...))
+			wantProtocolError(t, <-result, test.kind)
+			wantProtocolError(t, <-h.over, test.kind)
 			err := <-bystander
-			var fault *Fault
-			if !errors.Is(err, ErrPeerGone) || !errors.Is(err, net.ErrClosed) || errors.As(err, &fault) {
+			var violation *ProtocolError
+			if !errors.Is(err, ErrPeerGone) || !errors.Is(err, net.ErrClosed) || errors.As(err, &violation) {
 				t.Errorf("bystander: %v", err)
 			}
 		})
 	}
 }
 
-// TestDribblingReceipts: a peer that never completes a block is not asked for ever.
-func TestDribblingReceipts(t *testing.T) {
+// TestReceiptsNeverComplete: requests end for a peer that never completes a block's receipts.
+func TestReceiptsNeverComplete(t *testing.T) {
 	chain := newTestChain(t)
-	h := newHostile(t, 70, chain, PeerConfig{NetworkID: 7, Chain: chain})
-	asked := make(chan error, 1)
-	go func() { _, err := h.peer.Receipts(testContext(t), []common.Hash{{1}, {2}}); asked <- err }()
+	h := newRawPeer(t, 70, chain, PeerConfig{NetworkID: 7, Chain: chain})
+	result := make(chan error, 1)
+	go func() { _, err := h.peer.Receipts(testContext(t), []common.Hash{{1}, {2}}); result <- err }()
 	for range maxReceiptRounds + 1 {
-		id := request(t, h.eth, eth.GetReceiptsMsg)
-		say(h.eth, eth.ReceiptsMsg, []any{id, true, [][]eth.Receipt{{{PostStateOrStatus: []byte{1}, Logs: []byte{0xc0}}}}})
+		id := readRequest(t, h.eth, eth.GetReceiptsMsg)
+		send(h.eth, eth.ReceiptsMsg, []any{id, true, [][]eth.Receipt{{{PostStateOrStatus: []byte{1}, Logs: []byte{0xc0}}}}})
 	}
-	faultOf(t, <-asked, KindExcess)
+	wantProtocolError(t, <-result, KindExcess)
 }
 
-// TestResponseIDs: a response counts once, for the message that was asked for; one that
-// comes after its request was given up is dropped without blame.
+// TestResponseIDs: a response counts once, for the requested message. A late one is dropped and
+// is no protocol error.
 func TestResponseIDs(t *testing.T) {
 	chain := newTestChain(t)
 	empty := func(id uint64) any { return []any{id, []uint{}} }
 
 	t.Run("duplicate", func(t *testing.T) {
-		h := newHostile(t, 71, chain, PeerConfig{NetworkID: 7, Chain: chain})
-		asked := make(chan error, 1)
-		go func() { _, err := h.peer.Headers(testContext(t), common.Hash{}, 1, true); asked <- err }()
-		id := request(t, h.eth, eth.GetBlockHeadersMsg)
-		say(h.eth, eth.BlockHeadersMsg, empty(id))
-		if err := <-asked; err != nil {
+		h := newRawPeer(t, 71, chain, PeerConfig{NetworkID: 7, Chain: chain})
+		result := make(chan error, 1)
+		go func() { _, err := h.peer.Headers(testContext(t), common.Hash{}, 1, true); result <- err }()
+		id := readRequest(t, h.eth, eth.GetBlockHeadersMsg)
+		send(h.eth, eth.BlockHeadersMsg, empty(id))
+		if err := <-result; err != nil {
 			t.Fatal(err)
 		}
-		say(h.eth, eth.BlockHeadersMsg, empty(id))
-		faultOf(t, <-h.over, KindUnrequested)
+		send(h.eth, eth.BlockHeadersMsg, empty(id))
+		wantProtocolError(t, <-h.over, KindUnrequested)
 	})
 	t.Run("other message", func(t *testing.T) {
-		h := newHostile(t, 71, chain, PeerConfig{NetworkID: 7, Chain: chain})
+		h := newRawPeer(t, 71, chain, PeerConfig{NetworkID: 7, Chain: chain})
 		go func() { _, _ = h.peer.Headers(testContext(t), common.Hash{}, 1, true) }()
-		id := request(t, h.eth, eth.GetBlockHeadersMsg)
-		say(h.eth, eth.BlockBodiesMsg, empty(id))
-		faultOf(t, <-h.over, KindUnrequested)
+		id := readRequest(t, h.eth, eth.GetBlockHeadersMsg)
+		send(h.eth, eth.BlockBodiesMsg, empty(id))
+		wantProtocolError(t, <-h.over, KindUnrequested)
 	})
 	t.Run("late", func(t *testing.T) {
-		h := newHostile(t, 71, chain, PeerConfig{NetworkID: 7, Chain: chain})
+		h := newRawPeer(t, 71, chain, PeerConfig{NetworkID: 7, Chain: chain})
 		ctx, cancel := context.WithCancel(t.Context())
-		asked := make(chan error, 1)
-		go func() { _, err := h.peer.Headers(ctx, common.Hash{}, 1, true); asked <- err }()
-		id := request(t, h.eth, eth.GetBlockHeadersMsg)
+		result := make(chan error, 1)
+		go func() { _, err := h.peer.Headers(ctx, common.Hash{}, 1, true); result <- err }()
+		id := readRequest(t, h.eth, eth.GetBlockHeadersMsg)
 		cancel()
-		if err := <-asked; !errors.Is(err, context.Canceled) {
+		if err := <-result; !errors.Is(err, context.Canceled) {
 			t.Fatal(err)
 		}
-		say(h.eth, eth.BlockHeadersMsg, []any{id, "not even decoded"})
+		send(h.eth, eth.BlockHeadersMsg, []any{id, "not even decoded"})
 
-		go func() { _, err := h.peer.Headers(t.Context(), common.Hash{}, 1, true); asked <- err }()
-		say(h.eth, eth.BlockHeadersMsg, empty(request(t, h.eth, eth.GetBlockHeadersMsg)))
-		if err := <-asked; err != nil {
+		go func() { _, err := h.peer.Headers(t.Context(), common.Hash{}, 1, true); result <- err }()
+		send(h.eth, eth.BlockHeadersMsg, empty(readRequest(t, h.eth, eth.GetBlockHeadersMsg)))
+		if err := <-result; err != nil {
 			t.Fatalf("request after a late response: %v", err)
 		}
-		say(h.eth, eth.BlockHeadersMsg, empty(id)) // the second late one
-		faultOf(t, <-h.over, KindUnrequested)
+		send(h.eth, eth.BlockHeadersMsg, empty(id)) // the second late one
+		wantProtocolError(t, <-h.over, KindUnrequested)
 	})
 }
 
 // TestManyInFlight: responses in any order find their requests.
 func TestManyInFlight(t *testing.T) {
 	chain := newTestChain(t)
-	h := newHostile(t, 71, chain, PeerConfig{NetworkID: 7, Chain: chain})
+	h := newRawPeer(t, 71, chain, PeerConfig{NetworkID: 7, Chain: chain})
 	const n = 50
-	asked := make(chan error, n)
+	result := make(chan error, n)
 	ids := make(map[uint64]bool)
 	for range n {
-		go func() { _, err := h.peer.ByteCodes(testContext(t), []common.Hash{{}}, 1); asked <- err }()
+		go func() { _, err := h.peer.ByteCodes(testContext(t), []common.Hash{{}}, 1); result <- err }()
 	}
 	for range n {
-		ids[request(t, h.snap, snap.GetByteCodesMsg)] = true
+		ids[readRequest(t, h.snap, snap.GetByteCodesMsg)] = true
 	}
 	equal(t, "distinct ids", len(ids), n)
 	for id := range ids {
-		say(h.snap, snap.ByteCodesMsg, []any{id, []string{"code"}})
+		send(h.snap, snap.ByteCodesMsg, []any{id, []string{"code"}})
 	}
 	for range n {
-		if err := <-asked; err != nil {
+		if err := <-result; err != nil {
 			t.Fatal(err)
 		}
 	}
 }
 
-// slowState answers nothing before it is released.
+// slowState blocks until it is released.
 type slowState struct {
 	testChain
 	release chan struct{}
@@ -322,62 +322,62 @@ type slowState struct {
 
 func (s slowState) State(common.Hash) State { <-s.release; return nil }
 
-// TestFlood: the reader never waits for the serving side; what does not fit its queue
-// ends the peer if it is a request and is dropped if it is gossip.
+// TestFlood: the reader never waits for the serving goroutine. If the queue is full, a request
+// ends the connection and gossip is dropped.
 func TestFlood(t *testing.T) {
 	chain := newTestChain(t)
 	slow := slowState{chain, make(chan struct{})}
 	cfg := PeerConfig{NetworkID: 7, Chain: chain, State: slow}
-	ask := []any{uint64(1), common.Hash{}, []snap.TrieNodePathSet{{{0}}}, uint64(1)}
+	request := []any{uint64(1), common.Hash{}, []snap.TrieNodePathSet{{{0}}}, uint64(1)}
 
-	h := newHostile(t, 71, chain, cfg)
+	h := newRawPeer(t, 71, chain, cfg)
 	defer close(slow.release) // before the cleanups
-	say(h.snap, snap.GetTrieNodesMsg, ask)
+	send(h.snap, snap.GetTrieNodesMsg, request)
 	for range 2 * maxQueued {
 		if err := gethp2p.Send(h.eth, eth.TransactionsMsg, []uint{}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	asked := make(chan error, 1)
-	go func() { _, err := h.peer.Headers(testContext(t), common.Hash{}, 1, true); asked <- err }()
-	say(h.eth, eth.BlockHeadersMsg, []any{request(t, h.eth, eth.GetBlockHeadersMsg), []uint{}})
-	if err := <-asked; err != nil {
+	result := make(chan error, 1)
+	go func() { _, err := h.peer.Headers(testContext(t), common.Hash{}, 1, true); result <- err }()
+	send(h.eth, eth.BlockHeadersMsg, []any{readRequest(t, h.eth, eth.GetBlockHeadersMsg), []uint{}})
+	if err := <-result; err != nil {
 		t.Fatalf("our request while the peer floods: %v", err)
 	}
-	for range maxQueued/2 - 1 { // gossip leaves room for requests
-		if err := gethp2p.Send(h.snap, snap.GetTrieNodesMsg, ask); err != nil {
+	for range maxQueued/2 - 1 { // gossip leaves queue space for requests
+		if err := gethp2p.Send(h.snap, snap.GetTrieNodesMsg, request); err != nil {
 			t.Fatalf("a request after much gossip: %v", err)
 		}
 	}
-	if h.peer.isGone() {
-		t.Fatalf("a peer that said much is gone: %v", h.peer.err)
+	if h.peer.isDone() {
+		t.Fatalf("gossip ended the connection: %v", h.peer.err)
 	}
 	for range 2 * maxQueued { // the queue is full
-		say(h.snap, snap.GetTrieNodesMsg, ask)
+		send(h.snap, snap.GetTrieNodesMsg, request)
 	}
 	<-h.peer.Done()
-	faultOf(t, h.peer.err, KindFlood)
+	wantProtocolError(t, h.peer.err, KindFlood)
 
 	// By bytes.
-	h = newHostile(t, 71, chain, cfg)
+	h = newRawPeer(t, 71, chain, cfg)
 	big := []any{uint64(1), common.Hash{}, []snap.TrieNodePathSet{{make([]byte, maxIncoming-100)}}, uint64(1)}
 	for range 4 {
-		say(h.snap, snap.GetTrieNodesMsg, big)
+		send(h.snap, snap.GetTrieNodesMsg, big)
 	}
 	<-h.peer.Done()
-	faultOf(t, h.peer.err, KindFlood)
+	wantProtocolError(t, h.peer.err, KindFlood)
 }
 
 // TestPeerCloses: requests in flight and later ones fail when the other end closes.
 func TestPeerCloses(t *testing.T) {
 	chain := newTestChain(t)
 	left := make(chan struct{})
-	h := newHostile(t, 71, chain, PeerConfig{NetworkID: 7, Chain: chain, OnLeave: func(*Peer) { close(left) }})
-	asked := make(chan error, 1)
-	go func() { _, err := h.peer.Headers(testContext(t), common.Hash{}, 1, true); asked <- err }()
-	request(t, h.eth, eth.GetBlockHeadersMsg)
+	h := newRawPeer(t, 71, chain, PeerConfig{NetworkID: 7, Chain: chain, OnLeave: func(*Peer) { close(left) }})
+	result := make(chan error, 1)
+	go func() { _, err := h.peer.Headers(testContext(t), common.Hash{}, 1, true); result <- err }()
+	readRequest(t, h.eth, eth.GetBlockHeadersMsg)
 	h.eth.Close()
-	if err := <-asked; !errors.Is(err, ErrPeerGone) {
+	if err := <-result; !errors.Is(err, ErrPeerGone) {
 		t.Fatalf("in flight: %v", err)
 	}
 	<-left
@@ -389,13 +389,13 @@ func TestPeerCloses(t *testing.T) {
 	}
 }
 
-// TestWriteHonoursContext: a caller whose turn to write does not come gives up with its
-// context, and nothing of its request stays.
+// TestWriteHonoursContext: a caller that waits to write gives up with its context, and leaves no
+// request in flight.
 func TestWriteHonoursContext(t *testing.T) {
 	chain := newTestChain(t)
 	synctest.Test(t, func(t *testing.T) {
-		h := newHostile(t, 71, chain, PeerConfig{NetworkID: 7, Chain: chain})
-		go func() { _, _ = h.peer.Headers(t.Context(), common.Hash{}, 1, true) }() // nobody reads it
+		h := newRawPeer(t, 71, chain, PeerConfig{NetworkID: 7, Chain: chain})
+		go func() { _, _ = h.peer.Headers(t.Context(), common.Hash{}, 1, true) }() // the test does not read it
 		synctest.Wait()
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
@@ -404,26 +404,26 @@ func TestWriteHonoursContext(t *testing.T) {
 			t.Fatalf("got %v", err)
 		}
 		equal(t, "time", time.Since(start), time.Second)
-		equal(t, "requests in flight", len(h.peer.flights.open), 1)
-		equal(t, "late requests", len(h.peer.flights.late), 0)
+		equal(t, "requests in flight", len(h.peer.inFlight.open), 1)
+		equal(t, "late requests", len(h.peer.inFlight.late), 0)
 	})
 }
 
 func TestLatency(t *testing.T) {
 	chain := newTestChain(t)
 	synctest.Test(t, func(t *testing.T) {
-		h := newHostile(t, 71, chain, PeerConfig{NetworkID: 7, Chain: chain})
+		h := newRawPeer(t, 71, chain, PeerConfig{NetworkID: 7, Chain: chain})
 		for _, step := range []struct{ took, average time.Duration }{
 			{80 * time.Millisecond, 80 * time.Millisecond},
 			{160 * time.Millisecond, 90 * time.Millisecond},
 			{10 * time.Millisecond, 80 * time.Millisecond},
 		} {
-			asked := make(chan error, 1)
-			go func() { _, err := h.peer.Headers(t.Context(), common.Hash{}, 1, true); asked <- err }()
-			id := request(t, h.eth, eth.GetBlockHeadersMsg)
+			result := make(chan error, 1)
+			go func() { _, err := h.peer.Headers(t.Context(), common.Hash{}, 1, true); result <- err }()
+			id := readRequest(t, h.eth, eth.GetBlockHeadersMsg)
 			time.Sleep(step.took)
-			say(h.eth, eth.BlockHeadersMsg, []any{id, []uint{}})
-			if err := <-asked; err != nil {
+			send(h.eth, eth.BlockHeadersMsg, []any{id, []uint{}})
+			if err := <-result; err != nil {
 				t.Fatal(err)
 			}
 			equal(t, "latency", h.peer.Latency(), step.average)
@@ -432,7 +432,7 @@ func TestLatency(t *testing.T) {
 }
 
 func TestLateIsBounded(t *testing.T) {
-	var f flights
+	var f pendingRequests
 	first, _ := f.add(msgTrieNodes)
 	f.abandon(first)
 	for range maxLate {

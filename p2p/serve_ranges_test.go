@@ -12,7 +12,7 @@ import (
 	"github.com/ethereum/go-ethereum/eth/protocols/snap"
 )
 
-// TestServeRangesLikeGeth compares our ranges with those of go-ethereum's server, byte by byte.
+// TestServeRangesLikeGeth compares ranges with those of go-ethereum's server, byte by byte.
 func TestServeRangesLikeGeth(t *testing.T) {
 	chain := newTestChain(t)
 	p := NewPeer(Link{ID: "p", Version: 71}, chain.serving())

@@ -8,9 +8,9 @@ import (
 	"github.com/ethereum/go-ethereum/core/types"
 )
 
-// AccountLeaves is AccountRange in plain types: the leaves of the account trie from origin to the
-// first at or above limit, with their values as the trie has them (snap sends them
-// shortened), and the proof of both ends. Keys increase; nothing else is verified.
+// AccountLeaves is AccountRange in plain types: the leaves of the account trie from origin to
+// the first at or above limit, their values in the encoding of the trie (snap sends the slim
+// one), and the proof of both ends. It verifies nothing but that keys increase.
 func (p *Peer) AccountLeaves(ctx context.Context, root, origin, limit common.Hash, maxBytes uint64) (keys []common.Hash, values, proof [][]byte, err error) {
 	reply, err := p.AccountRange(ctx, root, origin, limit, maxBytes)
 	if err != nil {
@@ -20,15 +20,15 @@ func (p *Peer) AccountLeaves(ctx context.Context, root, origin, limit common.Has
 	for i, account := range reply.Accounts {
 		keys[i] = account.Hash
 		if values[i], err = types.FullAccountRLP(account.Body); err != nil {
-			return nil, nil, nil, p.blame(KindInvalid, fmt.Errorf("%s: account %d: %w", msgAccountRange, i, err))
+			return nil, nil, nil, p.disconnect(KindInvalid, fmt.Errorf("%s: account %d: %w", msgAccountRange, i, err))
 		}
 	}
 	return keys, values, reply.Proof, nil
 }
 
 // StorageLeaves is StorageRanges in plain types: the leaves of the accounts' storage tries, of
-// the first one from origin and up to the first at or above limit, and the proof of the last one's ends if it is
-// not whole. Keys increase; nothing else is verified.
+// the first one from origin to the first at or above limit, and the proof of the last list's
+// ends if it is incomplete. It verifies nothing but that keys increase.
 func (p *Peer) StorageLeaves(ctx context.Context, root common.Hash, accounts []common.Hash, origin, limit common.Hash, maxBytes uint64) (keys [][]common.Hash, values [][][]byte, proof [][]byte, err error) {
 	var from, to []byte
 	if origin != (common.Hash{}) {

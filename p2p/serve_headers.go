@@ -9,7 +9,7 @@ import (
 	"github.com/ethereum/go-ethereum/rlp"
 )
 
-// maxSideSteps bounds the parents that are followed to skip over non-canonical headers.
+// maxSideSteps limits the parents followed to skip non-canonical headers.
 const maxSideSteps = 2 * maxLookups
 
 func (p *Peer) serveHeaders(query *eth.GetBlockHeadersPacket) (any, error) {
@@ -31,11 +31,11 @@ func (p *Peer) serveHeaders(query *eth.GetBlockHeadersPacket) (any, error) {
 	return &eth.BlockHeadersRLPPacket{RequestId: query.RequestId, BlockHeadersRLPResponse: out.items}, nil
 }
 
-// headerWalk steps through the headers of a query (devp2p caps/eth.md, GetBlockHeaders):
-// up the canonical chain by number, down by number or, from a hash, by parent.
+// headerWalk iterates the headers of a query (devp2p caps/eth.md, GetBlockHeaders): ascending
+// on the canonical chain, descending by number or, from a hash, by parent.
 type headerWalk struct {
 	chain   HeaderBackend
-	skip    uint64 // headers left out between two
+	skip    uint64 // headers omitted between two
 	reverse bool
 	byHash  bool
 	steps   int // parents that may still be followed
@@ -64,14 +64,14 @@ func (w *headerWalk) next(from *types.Header) *types.Header {
 	case number+stride < number: // overflow
 		return nil
 	case w.byHash && !w.canonical(from):
-		return nil // what follows a side block is not indexed
+		return nil // children of side blocks are not indexed
 	}
 	w.byHash = false
 	return w.chain.HeaderByNumber(number + stride)
 }
 
-// ancestor goes down from a header: by parents, which also works on side chains and below
-// the canonical index, and by number when the way is long and canonical.
+// ancestor finds an ancestor of a header: by number for a canonical header and a stride above
+// 1, otherwise by parent, which also works on side chains and below the canonical index.
 func (w *headerWalk) ancestor(from *types.Header, stride uint64) *types.Header {
 	if stride > 1 && w.canonical(from) {
 		return w.chain.HeaderByNumber(from.Number.Uint64() - stride)

@@ -11,10 +11,10 @@ import (
 	"github.com/ethereum/go-ethereum/rlp"
 )
 
-// errNoSnap is returned by state requests to a peer without snap/1.
-var errNoSnap = fmt.Errorf("peer does not speak snap/1: %w", errors.ErrUnsupported)
+// errNoSnap is the error of state requests to a peer without snap/1.
+var errNoSnap = fmt.Errorf("peer does not support snap/1: %w", errors.ErrUnsupported)
 
-// Replies of snap/1, with lists that can be counted before they are decoded.
+// Replies of snap/1 with lists that are counted before they are decoded.
 type (
 	accountRangePacket struct {
 		ID       uint64
@@ -28,12 +28,11 @@ type (
 	}
 )
 
-// TrieNodes asks for nodes by path under a state root. In a path set the first element is
-// an account trie path (compact encoding) when it stands alone, and the 32-byte account
-// hash when storage trie paths (compact encoding) follow. The reply has no more than one
-// entry per path, in order, possibly cut short, possibly with empty entries, and
-// positions can shift: match by keccak256. An empty reply means that the peer does not
-// have the root, or that maxBytes or its time ran out.
+// TrieNodes requests nodes by path under a state root. A path set is either one account trie
+// path (compact encoding), or the 32-byte account hash and storage trie paths (compact
+// encoding). The reply has at most one entry per path, in order. It may end early or have empty
+// entries, and positions can shift: match by keccak256. An empty reply means that the peer lacks
+// the root, or reached maxBytes or its time limit.
 func (p *Peer) TrieNodes(ctx context.Context, root common.Hash, sets [][][]byte, maxBytes uint64) ([][]byte, error) {
 	if p.link.Snap == nil {
 		return nil, errNoSnap
@@ -42,7 +41,7 @@ func (p *Peer) TrieNodes(ctx context.Context, root common.Hash, sets [][][]byte,
 	paths := make([]snap.TrieNodePathSet, len(sets))
 	for i, set := range sets {
 		switch len(set) {
-		case 0: // the peer would disconnect
+		case 0: // peers disconnect for it
 			return nil, fmt.Errorf("%s: path set %d is empty", msgGetTrieNodes, i)
 		case 1:
 			count++
@@ -58,12 +57,12 @@ func (p *Peer) TrieNodes(ctx context.Context, root common.Hash, sets [][][]byte,
 	if err != nil {
 		return nil, fmt.Errorf("encode %s: %w", msgGetTrieNodes, err)
 	}
-	return askList[[]byte](ctx, p, msgGetTrieNodes, msgTrieNodes, count, func(id uint64) any {
+	return queryList[[]byte](ctx, p, msgGetTrieNodes, msgTrieNodes, count, func(id uint64) any {
 		return &snap.GetTrieNodesPacket{ID: id, Root: root, Paths: list, Bytes: maxBytes}
 	})
 }
 
-// ByteCodes asks for codes by hash. Missing ones are left out of the reply.
+// ByteCodes requests contract code by hash. The reply omits missing ones.
 func (p *Peer) ByteCodes(ctx context.Context, hashes []common.Hash, maxBytes uint64) ([][]byte, error) {
 	if p.link.Snap == nil {
 		return nil, errNoSnap
@@ -71,18 +70,18 @@ func (p *Peer) ByteCodes(ctx context.Context, hashes []common.Hash, maxBytes uin
 	if len(hashes) == 0 {
 		return nil, nil
 	}
-	return askList[[]byte](ctx, p, msgGetByteCodes, msgByteCodes, len(hashes), func(id uint64) any {
+	return queryList[[]byte](ctx, p, msgGetByteCodes, msgByteCodes, len(hashes), func(id uint64) any {
 		return &snap.GetByteCodesPacket{ID: id, Hashes: hashes, Bytes: maxBytes}
 	})
 }
 
-// AccountRange asks for the accounts from origin to the first at or above limit, with the
-// proof of both ends. The accounts' hashes increase; nothing else is verified.
+// AccountRange requests the accounts from origin to the first at or above limit, with the proof
+// of both ends. It verifies nothing but that the hashes increase.
 func (p *Peer) AccountRange(ctx context.Context, root, origin, limit common.Hash, maxBytes uint64) (*snap.AccountRangePacket, error) {
 	if p.link.Snap == nil {
 		return nil, errNoSnap
 	}
-	reply, err := ask[accountRangePacket](ctx, p, msgGetAccountRange, msgAccountRange, func(id uint64) any {
+	reply, err := query[accountRangePacket](ctx, p, msgGetAccountRange, msgAccountRange, func(id uint64) any {
 		return &snap.GetAccountRangePacket{ID: id, Root: root, Origin: origin, Limit: limit, Bytes: maxBytes}
 	})
 	if err != nil {
@@ -98,20 +97,20 @@ func (p *Peer) AccountRange(ctx context.Context, root, origin, limit common.Hash
 	}
 	for i := 1; i < len(accounts); i++ {
 		if bytes.Compare(accounts[i-1].Hash[:], accounts[i].Hash[:]) >= 0 {
-			return nil, p.blame(KindInvalid, fmt.Errorf("%s: account %d out of order", msgAccountRange, i))
+			return nil, p.disconnect(KindInvalid, fmt.Errorf("%s: account %d out of order", msgAccountRange, i))
 		}
 	}
 	return &snap.AccountRangePacket{ID: reply.ID, Accounts: accounts, Proof: proof}, nil
 }
 
-// StorageRanges asks for the storage of whole accounts, of the first from origin and up
-// to limit (both may be nil), with a proof of the last one's ends if it is not whole. The
-// slots' hashes increase; nothing else is verified.
+// StorageRanges requests the storage of whole accounts, of the first one from origin to limit
+// (both may be nil), with a proof of the last list's ends if it is incomplete. It verifies
+// nothing but that the hashes increase.
 func (p *Peer) StorageRanges(ctx context.Context, root common.Hash, accounts []common.Hash, origin, limit []byte, maxBytes uint64) (*snap.StorageRangesPacket, error) {
 	if p.link.Snap == nil {
 		return nil, errNoSnap
 	}
-	reply, err := ask[storageRangesPacket](ctx, p, msgGetStorageRanges, msgStorageRanges, func(id uint64) any {
+	reply, err := query[storageRangesPacket](ctx, p, msgGetStorageRanges, msgStorageRanges, func(id uint64) any {
 		return &snap.GetStorageRangesPacket{ID: id, Root: root, Accounts: accounts, Origin: origin, Limit: limit, Bytes: maxBytes}
 	})
 	if err != nil {
@@ -128,7 +127,7 @@ func (p *Peer) StorageRanges(ctx context.Context, root common.Hash, accounts []c
 	for i, list := range slots {
 		for j := 1; j < len(list); j++ {
 			if bytes.Compare(list[j-1].Hash[:], list[j].Hash[:]) >= 0 {
-				return nil, p.blame(KindInvalid, fmt.Errorf("%s: account %d: slot %d out of order", msgStorageRanges, i, j))
+				return nil, p.disconnect(KindInvalid, fmt.Errorf("%s: account %d: slot %d out of order", msgStorageRanges, i, j))
 			}
 		}
 	}

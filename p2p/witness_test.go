@@ -12,10 +12,10 @@ import (
 	"github.com/ethereum/go-ethereum/rlp"
 )
 
-// testKeys is some list of keys as RLP.
+// testKeys is an RLP list of keys.
 var testKeys = rlp.RawValue{0xc3, 0x01, 0x02, 0x03}
 
-// testWitnesses knows block 1, too much of block 2, and block 3 only if it is asked to wait.
+// testWitnesses has a witness of block 1, one above the limit of block 2, and blocks for block 3.
 type testWitnesses struct{ release chan struct{} }
 
 func (w testWitnesses) WitnessHashes(block common.Hash) []common.Hash {
@@ -86,7 +86,7 @@ func TestWitnessRoundTrips(t *testing.T) {
 	chain := newTestChain(t)
 	cfg := chain.serving()
 	cfg.Witnesses = testWitnesses{}
-	for _, version := range spokenEth() {
+	for _, version := range offeredEth() {
 		c := connect(t, version, true, cfg, cfg)
 		checkWitnesses(t, c.client)
 		checkWitnesses(t, c.server)
@@ -94,8 +94,8 @@ func TestWitnessRoundTrips(t *testing.T) {
 	}
 }
 
-// TestWitnessUnsupported: without the capabilities nothing is sent; with them but without
-// a backend nothing is known.
+// TestWitnessUnsupported: without the capabilities no message is sent; without a backend
+// nothing is served.
 func TestWitnessUnsupported(t *testing.T) {
 	chain := newTestChain(t)
 	c := connect(t, 71, true, chain.serving(), chain.serving())
@@ -109,43 +109,43 @@ func TestWitnessUnsupported(t *testing.T) {
 		t.Errorf("keys: %v", err)
 	}
 
-	h := newHostile(t, 71, chain, chain.serving())
+	h := newRawPeer(t, 71, chain, chain.serving())
 	for _, rw := range []*gethp2p.MsgPipeRW{h.wit, h.beam} {
-		ask, reply := uint64(getWitnessHashesCode), uint64(witnessHashesCode)
+		request, reply := uint64(getWitnessHashesCode), uint64(witnessHashesCode)
 		if rw == h.beam {
-			ask, reply = getWitnessKeysCode, witnessKeysCode
+			request, reply = getWitnessKeysCode, witnessKeysCode
 		}
-		say(rw, ask, &getWitnessPacket{7, common.Hash{1}})
+		send(rw, request, &getWitnessPacket{7, common.Hash{1}})
 		if err := gethp2p.ExpectMsg(rw, reply, []any{uint64(7), []uint{}}); err != nil {
 			t.Error(err)
 		}
 	}
 }
 
-// TestWitnessOnTheWire compares messages byte by byte with what the documents say.
+// TestWitnessOnTheWire compares messages byte by byte with the specifications.
 func TestWitnessOnTheWire(t *testing.T) {
 	chain := newTestChain(t)
 	cfg := chain.serving()
 	cfg.Witnesses = testWitnesses{}
-	h := newHostile(t, 71, chain, cfg)
+	h := newRawPeer(t, 71, chain, cfg)
 	block := common.Hash{1}
 	want := append(common.FromHex("e207a0"), block[:]...) // [7, block]
 	for _, test := range []struct {
-		rw         *gethp2p.MsgPipeRW
-		ask, reply uint64
-		answer     any
+		rw             *gethp2p.MsgPipeRW
+		request, reply uint64
+		answer         any
 	}{
 		{h.wit, 1, 2, []any{uint64(7), []common.Hash{{1}, {2}, {3}}}},
 		{h.beam, 0, 1, []any{uint64(7), []uint{1, 2, 3}}},
 	} {
-		say(test.rw, test.ask, rlp.RawValue(want))
+		send(test.rw, test.request, rlp.RawValue(want))
 		if err := gethp2p.ExpectMsg(test.rw, test.reply, test.answer); err != nil {
 			t.Error(err)
 		}
 	}
 }
 
-func TestWitnessProtocolFaults(t *testing.T) {
+func TestWitnessProtocolErrors(t *testing.T) {
 	chain := newTestChain(t)
 	tests := []struct {
 		name   string
@@ -172,24 +172,24 @@ func TestWitnessProtocolFaults(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			cfg := chain.serving()
 			cfg.Witnesses, cfg.Data = testWitnesses{}, newEmptyChain()
-			h := newHostile(t, 71, chain, cfg)
+			h := newRawPeer(t, 71, chain, cfg)
 			rw := h.wit
 			if test.beam {
 				rw = h.beam
 			}
-			say(rw, test.code, test.packet)
-			faultOf(t, <-h.over, test.kind)
+			send(rw, test.code, test.packet)
+			wantProtocolError(t, <-h.over, test.kind)
 		})
 	}
 }
 
-func TestWitnessReplyFaults(t *testing.T) {
+func TestWitnessInvalidReplies(t *testing.T) {
 	chain := newTestChain(t)
 	tests := []struct {
-		name string
-		beam bool
-		say  []any // fields behind the request id
-		kind Kind
+		name   string
+		beam   bool
+		fields []any // fields behind the request id
+		kind   Kind
 	}{
 		{"too many hashes", false, []any{make([]common.Hash, maxWitnessHashes+1)}, KindExcess},
 		{"short hash", false, []any{[]string{"abc"}}, KindMalformed},
@@ -202,11 +202,11 @@ func TestWitnessReplyFaults(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			h := newHostile(t, 71, chain, PeerConfig{NetworkID: 7, Chain: chain})
-			asked := make(chan error, 1)
-			rw, ask, reply := h.wit, uint64(getWitnessHashesCode), uint64(witnessHashesCode)
+			h := newRawPeer(t, 71, chain, PeerConfig{NetworkID: 7, Chain: chain})
+			result := make(chan error, 1)
+			rw, request, reply := h.wit, uint64(getWitnessHashesCode), uint64(witnessHashesCode)
 			if test.beam {
-				rw, ask, reply = h.beam, getWitnessKeysCode, witnessKeysCode
+				rw, request, reply = h.beam, getWitnessKeysCode, witnessKeysCode
 			}
 			go func() {
 				var err error
@@ -215,39 +215,39 @@ func TestWitnessReplyFaults(t *testing.T) {
 				} else {
 					_, err = h.peer.WitnessHashes(testContext(t), common.Hash{1})
 				}
-				asked <- err
+				result <- err
 			}()
-			say(rw, reply, append([]any{request(t, rw, ask)}, test.say...))
-			faultOf(t, <-asked, test.kind)
-			faultOf(t, <-h.over, test.kind)
+			send(rw, reply, append([]any{readRequest(t, rw, request)}, test.fields...))
+			wantProtocolError(t, <-result, test.kind)
+			wantProtocolError(t, <-h.over, test.kind)
 		})
 	}
 }
 
-// TestWitnessFlood: whoever asks faster than we answer is disconnected, and our own
-// requests to it go on until then.
+// TestWitnessFlood: a peer that sends requests faster than they are answered is disconnected, and
+// the node's own requests to it continue until then.
 func TestWitnessFlood(t *testing.T) {
 	chain := newTestChain(t)
 	slow := testWitnesses{make(chan struct{})}
 	cfg := chain.serving()
 	cfg.Witnesses = slow
-	h := newHostile(t, 71, chain, cfg)
+	h := newRawPeer(t, 71, chain, cfg)
 	defer close(slow.release) // before the cleanups
-	say(h.wit, getWitnessHashesCode, &getWitnessPacket{1, common.Hash{3}})
+	send(h.wit, getWitnessHashesCode, &getWitnessPacket{1, common.Hash{3}})
 	for range maxQueued {
-		say(h.beam, getWitnessKeysCode, &getWitnessPacket{1, common.Hash{1}})
+		send(h.beam, getWitnessKeysCode, &getWitnessPacket{1, common.Hash{1}})
 	}
-	asked := make(chan error, 1)
-	go func() { _, err := h.peer.Headers(testContext(t), common.Hash{}, 1, true); asked <- err }()
-	say(h.eth, eth.BlockHeadersMsg, []any{request(t, h.eth, eth.GetBlockHeadersMsg), []uint{}})
-	if err := <-asked; err != nil {
+	result := make(chan error, 1)
+	go func() { _, err := h.peer.Headers(testContext(t), common.Hash{}, 1, true); result <- err }()
+	send(h.eth, eth.BlockHeadersMsg, []any{readRequest(t, h.eth, eth.GetBlockHeadersMsg), []uint{}})
+	if err := <-result; err != nil {
 		t.Fatalf("our request while the peer floods: %v", err)
 	}
 	for range 2 {
-		say(h.beam, getWitnessKeysCode, &getWitnessPacket{1, common.Hash{1}})
+		send(h.beam, getWitnessKeysCode, &getWitnessPacket{1, common.Hash{1}})
 	}
 	<-h.peer.Done()
-	faultOf(t, h.peer.err, KindFlood)
+	wantProtocolError(t, h.peer.err, KindFlood)
 }
 
 // TestWitnessHosts: hosts agree on both capabilities when both offer them, and on neither

@@ -11,14 +11,14 @@ import (
 	"github.com/ethereum/go-ethereum/rlp"
 )
 
-// maxTrieTime is how long we look trie nodes up for one request: the peer stops waiting
-// soon after (go-ethereum's value).
-const maxTrieTime = 5 * time.Second
+// maxTrieLookupTime limits the time of the lookups for one request: the peer stops waiting
+// soon after it (go-ethereum's value).
+const maxTrieLookupTime = 5 * time.Second
 
-// serveTrieNodes answers GetTrieNodes in order of the paths, with an empty entry for a
-// path under which nothing is held. Path sets of accounts whose storage root is not held
-// yield nothing, an unknown root an empty reply, a path set without items a disconnect:
-// as go-ethereum's server does, so that positions mean the same.
+// serveTrieNodes answers GetTrieNodes in the order of the paths, with an empty entry for a
+// missing node. A path set of an account whose storage root node is missing yields no entry,
+// an unknown root an empty reply, an empty path set a disconnect. go-ethereum's server does the
+// same, so that positions mean the same.
 func (p *Peer) serveTrieNodes(query *snap.GetTrieNodesPacket) (any, error) {
 	reply := &snap.TrieNodesPacket{ID: query.ID}
 	state := p.state(query.Root)
@@ -28,18 +28,18 @@ func (p *Peer) serveTrieNodes(query *snap.GetTrieNodesPacket) (any, error) {
 	lookup := trieLookup{
 		state:    state,
 		maxBytes: min(query.Bytes, softReplySize),
-		deadline: time.Now().Add(maxTrieTime),
+		deadline: time.Now().Add(maxTrieLookupTime),
 	}
 	for sets := query.Paths.ContentIterator(); sets.Next() && !lookup.done(); {
 		if err := lookup.add(sets.Value()); err != nil {
-			return nil, p.blame(KindInvalid, fmt.Errorf("%s: %w", msgGetTrieNodes, err))
+			return nil, p.disconnect(KindInvalid, fmt.Errorf("%s: %w", msgGetTrieNodes, err))
 		}
 	}
 	reply.Nodes = lookup.nodes
 	return reply, nil
 }
 
-// state opens the state that a request is about.
+// state opens the state of a request.
 func (p *Peer) state(root common.Hash) State {
 	if p.cfg.State == nil {
 		return nil
@@ -50,7 +50,7 @@ func (p *Peer) state(root common.Hash) State {
 // trieLookup collects the nodes of one reply under its limits.
 type trieLookup struct {
 	state    State
-	maxBytes uint64 // the node that crosses it is the last
+	maxBytes uint64 // the node that exceeds it is the last
 	deadline time.Time
 
 	nodes [][]byte
@@ -62,8 +62,8 @@ func (l *trieLookup) done() bool {
 	return l.bytes > l.maxBytes || l.loads >= maxLookups || time.Now().After(l.deadline)
 }
 
-// add looks one encoded path set up. Its items are taken one at a time: a request may
-// hold millions of them.
+// add looks up one encoded path set. It decodes one item at a time: a request may have
+// millions of them.
 func (l *trieLookup) add(set rlp.RawValue) error {
 	it, err := rlp.NewListIterator(set)
 	if err != nil {
@@ -106,8 +106,8 @@ func (l *trieLookup) node(owner common.Hash, compact []byte) {
 	l.bytes += uint64(len(blob))
 }
 
-// nibbles decodes a path from compact (hex-prefix) encoding. Paths beyond the 64 nibbles
-// of a key or with a terminator lead to no node.
+// nibbles decodes a path from compact (hex-prefix) encoding. It rejects paths of more than the
+// 64 nibbles of a key and paths with a terminator: no node has them.
 func nibbles(compact []byte) ([]byte, bool) {
 	if len(compact) == 0 {
 		return nil, true

@@ -17,7 +17,7 @@ func (p *Peer) serveBodies(query *eth.GetBlockBodiesPacket) (any, error) {
 		}
 		block := p.cfg.Chain.Block(hash)
 		if block == nil {
-			break // an early end is how a missing block is told
+			break // a reply ends before the first missing block
 		}
 		enc, err := rlp.EncodeToBytes(block.Body())
 		if err != nil {
@@ -30,7 +30,7 @@ func (p *Peer) serveBodies(query *eth.GetBlockBodiesPacket) (any, error) {
 	return &eth.BlockBodiesRLPPacket{RequestId: query.RequestId, BlockBodiesRLPResponse: out.items}, nil
 }
 
-// Receipt replies with lists that are encoded already.
+// Replies with encoded lists of receipts.
 type (
 	receiptsReply69 struct {
 		RequestID uint64
@@ -48,7 +48,7 @@ func (p *Peer) serveReceipts69(query *eth.GetReceiptsPacket69) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if incomplete { // eth/69 has no way to say so
+	if incomplete { // eth/69 cannot express it
 		lists = lists[:len(lists)-1]
 	}
 	return &receiptsReply69{RequestID: query.RequestId, List: lists}, nil
@@ -62,8 +62,8 @@ func (p *Peer) serveReceipts70(query *eth.GetReceiptsPacket70) (any, error) {
 	return &receiptsReply70{RequestID: query.RequestId, LastBlockIncomplete: incomplete, List: lists}, nil
 }
 
-// collectReceipts encodes the receipts of blocks, those of the first from an index on.
-// incomplete says that the last list was cut by the limit of a message.
+// collectReceipts encodes the receipts of blocks, of the first block from an index on.
+// incomplete means that the message limit cut the last list.
 func (p *Peer) collectReceipts(hashes []common.Hash, first uint64) (lists []rlp.RawValue, incomplete bool, err error) {
 	var out batch
 	for _, hash := range hashes {
@@ -89,7 +89,7 @@ func (p *Peer) collectReceipts(hashes []common.Hash, first uint64) (lists []rlp.
 	return out.items, false, nil
 }
 
-// blockReceipts looks up the receipts of a block; an empty block has none and is known.
+// blockReceipts looks up the receipts of a block. ok is true for a block without transactions.
 func (p *Peer) blockReceipts(hash common.Hash) (types.Receipts, bool) {
 	if receipts := p.cfg.Chain.Receipts(hash); receipts != nil {
 		return receipts, true
