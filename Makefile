@@ -3,9 +3,6 @@
 GO      ?= go
 BUILD   := build
 
-# The go command leaves folders named testdata out of ./...
-PACKAGES := ./... ./internal/testdata
-
 # Formatters and linters have versions pinned in a module of their own.
 LINT     := $(GO) tool -modfile=tools/lint/go.mod
 GROUPING := -local github.com/sunbeam-eth/sunbeam
@@ -26,12 +23,12 @@ demo:
 ## test: everything, in sizes that take minutes, on loopback only, with the race detector
 test:
 	@rm -rf $(BUILD)/not-run
-	$(GO) vet $(PACKAGES)
-	$(GO) test -race -short -vet=off -timeout 20m $(PACKAGES)
+	$(GO) vet ./...
+	$(GO) test -race -short -vet=off -timeout 20m ./...
 	$(GO) vet -C tools/geth-v1.10 ./...
 	$(GO) test -C tools/geth-v1.10 -vet=off -ldflags=-checklinkname=0 ./...
 	@if [ -d $(BUILD)/not-run ]; then \
-		echo "Not run for lack of third-party data, which internal/testdata/README.md tells how to get:"; \
+		echo "Not run for lack of third-party data, which internal/realdata/README.md tells how to get:"; \
 		sed 's/^/  /' $(BUILD)/not-run/*; \
 	fi
 
@@ -67,7 +64,7 @@ format-check:
 	if [ -n "$$unformatted" ]; then echo "not formatted (run make fmt):" $$unformatted >&2; exit 1; fi
 
 staticcheck:
-	$(LINT) staticcheck -tags e2e $(PACKAGES)
+	$(LINT) staticcheck -tags e2e ./...
 
 ## lint: check, and golangci-lint v2 if it is installed (https://golangci-lint.run)
 lint: check
@@ -75,8 +72,8 @@ lint: check
 
 ## fmt: gofumpt, with our imports in a group of their own
 fmt:
-	$(LINT) gofumpt -w $(GOFILES)
-	$(LINT) goimports $(GROUPING) -w $(GOFILES)
+	@$(LINT) gofumpt -w $(GOFILES)
+	@$(LINT) goimports $(GROUPING) -w $(GOFILES)
 
 clean:
 	rm -rf $(BUILD)

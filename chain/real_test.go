@@ -17,13 +17,14 @@ import (
 	"github.com/ethereum/go-ethereum/core/types"
 	"github.com/ethereum/go-ethereum/params"
 	"github.com/ethereum/go-ethereum/rlp"
+
 	"github.com/sunbeam-eth/sunbeam/chain"
-	"github.com/sunbeam-eth/sunbeam/internal/testdata"
+	"github.com/sunbeam-eth/sunbeam/internal/realdata"
 )
 
 // TestRealBlocks applies the rules to blocks of public networks, from proof of work on.
 func TestRealBlocks(t *testing.T) {
-	paths, err := filepath.Glob(filepath.Join(testdata.Dir(t), "blocks", "*.json.gz"))
+	paths, err := filepath.Glob(filepath.Join(realdata.Dir(t), "blocks", "*.json.gz"))
 	if err != nil || len(paths) == 0 {
 		t.Fatalf("no blocks: %v", err)
 	}
@@ -128,7 +129,7 @@ func TestGeneratedChains(t *testing.T) {
 func openOsaka(t *testing.T) (genesis []byte, blocks io.Reader) {
 	t.Helper()
 	for range 2 { // the genesis may come after the chain
-		file, err := os.Open(filepath.Join(testdata.Dir(t), "osaka3000.tar.gz"))
+		file, err := os.Open(filepath.Join(realdata.Dir(t), "osaka3000.tar.gz"))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -14,6 +14,7 @@ import (
 	"github.com/ethereum/go-ethereum/core/types/bal"
 	"github.com/ethereum/go-ethereum/params"
 	gethtrie "github.com/ethereum/go-ethereum/trie"
+
 	"github.com/sunbeam-eth/sunbeam/chain"
 )
 

@@ -18,6 +18,7 @@ import (
 	"github.com/ethereum/go-ethereum/rlp"
 	gethtrie "github.com/ethereum/go-ethereum/trie"
 	"github.com/holiman/uint256"
+
 	"github.com/sunbeam-eth/sunbeam/trie"
 )
 

@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"github.com/sunbeam-eth/sunbeam/evm"
-	"github.com/sunbeam-eth/sunbeam/internal/testdata"
+	"github.com/sunbeam-eth/sunbeam/internal/realdata"
 	"github.com/sunbeam-eth/sunbeam/internal/witnessfile"
 	"github.com/sunbeam-eth/sunbeam/trie"
 )
@@ -30,7 +30,7 @@ func run(ctx context.Context, file *witnessfile.File, source trie.Source, header
 
 func load(t testing.TB, name string) *witnessfile.File {
 	t.Helper()
-	file, err := witnessfile.Load(filepath.Join(testdata.Dir(t), "blocks", name+".json.gz"))
+	file, err := witnessfile.Load(filepath.Join(realdata.Dir(t), "blocks", name+".json.gz"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -39,7 +39,7 @@ func load(t testing.TB, name string) *witnessfile.File {
 
 func names(t testing.TB) []string {
 	t.Helper()
-	paths, err := witnessfile.Paths(filepath.Join(testdata.Dir(t), "blocks"))
+	paths, err := witnessfile.Paths(filepath.Join(realdata.Dir(t), "blocks"))
 	if err != nil || len(paths) == 0 {
 		t.Fatalf("no blocks: %v", err)
 	}

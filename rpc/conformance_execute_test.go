@@ -245,10 +245,23 @@ func overrideConformance() (calls []rpcCall) {
 		{sha256.Hex(): code(nil)},
 	}
 	blocks := []object{
-		nil, {},
-		{"number": "0x5"}, {"number": "0xffff"}, {"difficulty": "0x5"}, {"time": "0x5"}, {"time": "0xffffff"}, {"gasLimit": "0x9999"},
-		{"feeRecipient": other}, {"prevRandao": word}, {"baseFeePerGas": "0x5"}, {"baseFeePerGas": "0x0"}, {"blobBaseFee": "0x3"},
-		{"beaconRoot": word}, {"withdrawals": []any{}}, {"beaconRoot": word, "withdrawals": []any{}}, {"withdrawals": nil, "number": "0x1"},
+		nil,
+		{},
+		{"number": "0x5"},
+		{"number": "0xffff"},
+		{"difficulty": "0x5"},
+		{"time": "0x5"},
+		{"time": "0xffffff"},
+		{"gasLimit": "0x9999"},
+		{"feeRecipient": other},
+		{"prevRandao": word},
+		{"baseFeePerGas": "0x5"},
+		{"baseFeePerGas": "0x0"},
+		{"blobBaseFee": "0x3"},
+		{"beaconRoot": word},
+		{"withdrawals": []any{}},
+		{"beaconRoot": word, "withdrawals": []any{}},
+		{"withdrawals": nil, "number": "0x1"},
 		{"number": "0x6", "difficulty": "0x7", "time": "0x8888", "gasLimit": "0x99999", "feeRecipient": other, "prevRandao": word, "baseFeePerGas": "0xb", "blobBaseFee": "0xc"},
 	}
 	add := func(method string, params ...any) { calls = append(calls, rpcCall{method, params}) }

@@ -11,7 +11,7 @@ import (
 	"github.com/sunbeam-eth/sunbeam/beamsync/internal/beamtest"
 	"github.com/sunbeam-eth/sunbeam/beamsync/sched"
 	"github.com/sunbeam-eth/sunbeam/evm"
-	"github.com/sunbeam-eth/sunbeam/internal/testdata"
+	"github.com/sunbeam-eth/sunbeam/internal/realdata"
 	"github.com/sunbeam-eth/sunbeam/internal/witnessfile"
 	"github.com/sunbeam-eth/sunbeam/trie"
 )
@@ -19,7 +19,7 @@ import (
 // TestRealBlocksThroughFetcher executes real blocks from an empty store, their witness
 // on the other end of a link of 100 ms. Fetching is all that takes (virtual) time.
 func TestRealBlocksThroughFetcher(t *testing.T) {
-	dir := testdata.Dir(t)
+	dir := realdata.Dir(t)
 	for _, name := range []string{"1-21688509", "1-17106222", "560048-974567"} {
 		t.Run(name, func(t *testing.T) {
 			file, err := witnessfile.Load(filepath.Join(dir, "blocks", name+".json.gz"))

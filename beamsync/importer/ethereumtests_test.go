@@ -34,7 +34,7 @@ import (
 	"github.com/sunbeam-eth/sunbeam/chain"
 	"github.com/sunbeam-eth/sunbeam/db"
 	"github.com/sunbeam-eth/sunbeam/evm"
-	"github.com/sunbeam-eth/sunbeam/internal/testdata"
+	"github.com/sunbeam-eth/sunbeam/internal/realdata"
 	"github.com/sunbeam-eth/sunbeam/trie"
 )
 
@@ -232,7 +232,7 @@ func newLocalImporter(t *testing.T, genesis *core.Genesis, full bool, change ...
 // TestEthereumTests imports every chain of ethereum/tests block by block, as payloads, and
 // checks each verdict and the head.
 func TestEthereumTests(t *testing.T) {
-	file, err := os.Open(filepath.Join(testdata.Dir(t), "ethereum-tests.tar.gz"))
+	file, err := os.Open(filepath.Join(realdata.Dir(t), "ethereum-tests.tar.gz"))
 	if err != nil {
 		t.Fatal(err)
 	}

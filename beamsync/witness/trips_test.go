@@ -22,8 +22,8 @@ import (
 	"github.com/sunbeam-eth/sunbeam/beamsync/prefetch"
 	"github.com/sunbeam-eth/sunbeam/beamsync/sched"
 	"github.com/sunbeam-eth/sunbeam/evm"
+	"github.com/sunbeam-eth/sunbeam/internal/realdata"
 	"github.com/sunbeam-eth/sunbeam/internal/simnet"
-	"github.com/sunbeam-eth/sunbeam/internal/testdata"
 	"github.com/sunbeam-eth/sunbeam/internal/witnessfile"
 	"github.com/sunbeam-eth/sunbeam/p2p"
 	"github.com/sunbeam-eth/sunbeam/trie"
@@ -169,7 +169,7 @@ func (f *fellows) finish(t *testing.T, began time.Time) (trips float64) {
 // reads, and fetches that from full peers. Whatever the block does, it is executed after three
 // round trips at most: keys, accounts, codes and storage. Nothing is fetched that is not needed.
 func TestTripsWithHints(t *testing.T) {
-	paths, err := witnessfile.Paths(filepath.Join(testdata.Dir(t), "blocks"))
+	paths, err := witnessfile.Paths(filepath.Join(realdata.Dir(t), "blocks"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -229,7 +229,7 @@ func TestHintsBesideCollector(t *testing.T) {
 		if testing.Short() && name == "1-25229957" {
 			continue // with the race detector it takes minutes
 		}
-		file, err := witnessfile.Load(filepath.Join(testdata.Dir(t), "blocks", name+".json.gz"))
+		file, err := witnessfile.Load(filepath.Join(realdata.Dir(t), "blocks", name+".json.gz"))
 		if err != nil {
 			t.Fatal(err)
 		}

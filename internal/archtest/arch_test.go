@@ -45,7 +45,7 @@ var allowed = map[string][]string{
 
 	// What measures and shows the node; nothing above imports it.
 	"internal/archtest":    {},
-	"internal/testdata":    {},
+	"internal/realdata":    {},
 	"internal/simnet":      {},
 	"internal/mockcl":      {},
 	"internal/stategen":    {},
@@ -58,7 +58,7 @@ var allowed = map[string][]string{
 		"internal/simnet", "internal/stategen", "internal/witnessfile", "p2p", "trie",
 	},
 	"internal/e2e":               {}, // tests only
-	"beamsync/internal/beamtest": {"beamsync/fetch", "beamsync/peer", "internal/testdata", "internal/witnessfile", "trie"},
+	"beamsync/internal/beamtest": {"beamsync/fetch", "beamsync/peer", "internal/realdata", "internal/witnessfile", "trie"},
 	"cmd/beamdemo":               {"internal/demo"},
 	"cmd/beambench":              {"internal/bench"},
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/rlp"
 
-	"github.com/sunbeam-eth/sunbeam/internal/testdata"
+	"github.com/sunbeam-eth/sunbeam/internal/realdata"
 )
 
 func balOptions(dir string) BALsOptions {
@@ -19,7 +19,7 @@ func balOptions(dir string) BALsOptions {
 }
 
 func TestRealBALs(t *testing.T) {
-	opts := balOptions(filepath.Join(testdata.Dir(t), "bals"))
+	opts := balOptions(filepath.Join(realdata.Dir(t), "bals"))
 	opts.JSON = true
 	var out bytes.Buffer
 	if err := BALs(t.Context(), opts, &out); err != nil {

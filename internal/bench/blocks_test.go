@@ -19,7 +19,7 @@ import (
 	"github.com/ethereum/go-ethereum/rlp"
 
 	"github.com/sunbeam-eth/sunbeam/internal/bench"
-	"github.com/sunbeam-eth/sunbeam/internal/testdata"
+	"github.com/sunbeam-eth/sunbeam/internal/realdata"
 )
 
 func inBubble(t *testing.T) bench.Bubble {
@@ -31,7 +31,7 @@ func dirOf(t *testing.T, names ...string) string {
 	t.Helper()
 	dir := t.TempDir()
 	for _, name := range names {
-		if err := os.Symlink(filepath.Join(testdata.Dir(t), "blocks", name+".json.gz"), filepath.Join(dir, name+".json.gz")); err != nil {
+		if err := os.Symlink(filepath.Join(realdata.Dir(t), "blocks", name+".json.gz"), filepath.Join(dir, name+".json.gz")); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -195,7 +195,7 @@ func TestHole(t *testing.T) {
 // fields reads a witness file as JSON.
 func fields(t *testing.T, name string) map[string]any {
 	t.Helper()
-	zipped, err := os.ReadFile(filepath.Join(testdata.Dir(t), "blocks", name+".json.gz"))
+	zipped, err := os.ReadFile(filepath.Join(realdata.Dir(t), "blocks", name+".json.gz"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,7 +13,7 @@ import (
 	"github.com/ethereum/go-ethereum/core/vm"
 
 	"github.com/sunbeam-eth/sunbeam/evm"
-	"github.com/sunbeam-eth/sunbeam/internal/testdata"
+	"github.com/sunbeam-eth/sunbeam/internal/realdata"
 	"github.com/sunbeam-eth/sunbeam/internal/witnessfile"
 	"github.com/sunbeam-eth/sunbeam/trie"
 )
@@ -24,7 +24,7 @@ import (
 func BenchmarkAgainstStateless(b *testing.B) {
 	for _, name := range []string{"1-9069000", "1-17106222", "1-24628607", "1-25229957", "11155111-10100112"} {
 		b.Run(name, func(b *testing.B) {
-			file, err := witnessfile.Load(filepath.Join(testdata.Dir(b), "blocks", name+".json.gz"))
+			file, err := witnessfile.Load(filepath.Join(realdata.Dir(b), "blocks", name+".json.gz"))
 			if err != nil {
 				b.Fatal(err)
 			}

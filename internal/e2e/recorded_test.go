@@ -27,8 +27,8 @@ import (
 	"github.com/sunbeam-eth/sunbeam/internal/demo"
 	"github.com/sunbeam-eth/sunbeam/internal/gethpeer"
 	"github.com/sunbeam-eth/sunbeam/internal/mockcl"
+	"github.com/sunbeam-eth/sunbeam/internal/realdata"
 	"github.com/sunbeam-eth/sunbeam/internal/simnet"
-	"github.com/sunbeam-eth/sunbeam/internal/testdata"
 )
 
 // recording is a generated chain with the Engine API calls for it, as hive has them.
@@ -117,7 +117,7 @@ func (o outcome) check(t *testing.T, client *gethrpc.Client, accounts int) {
 // unpack is the recorded chain of the data directory.
 func unpack(t *testing.T, archive string) recording {
 	t.Helper()
-	file, err := os.Open(filepath.Join(testdata.Dir(t), archive))
+	file, err := os.Open(filepath.Join(realdata.Dir(t), archive))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,13 +15,13 @@ import (
 	"github.com/ethereum/go-ethereum/rlp"
 
 	"github.com/sunbeam-eth/sunbeam/evm"
-	"github.com/sunbeam-eth/sunbeam/internal/testdata"
+	"github.com/sunbeam-eth/sunbeam/internal/realdata"
 	"github.com/sunbeam-eth/sunbeam/internal/witnessfile"
 	"github.com/sunbeam-eth/sunbeam/trie"
 )
 
 func blockPath(t *testing.T, name string) string {
-	return filepath.Join(testdata.Dir(t), "blocks", name+".json.gz")
+	return filepath.Join(realdata.Dir(t), "blocks", name+".json.gz")
 }
 
 // TestPathNode finds every node of a witness by its path, as snap/1 does.

@@ -6,13 +6,13 @@ import (
 
 	"github.com/ethereum/go-ethereum/common"
 
-	"github.com/sunbeam-eth/sunbeam/internal/testdata"
+	"github.com/sunbeam-eth/sunbeam/internal/realdata"
 	"github.com/sunbeam-eth/sunbeam/internal/witnessfile"
 )
 
 func LoadWitness(t *testing.T, name string) *witnessfile.File {
 	t.Helper()
-	file, err := witnessfile.Load(filepath.Join(testdata.Dir(t), "blocks", name+".json.gz"))
+	file, err := witnessfile.Load(filepath.Join(realdata.Dir(t), "blocks", name+".json.gz"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,11 +1,11 @@
-// Package testdata finds third-party data that tests run on: real blocks and recorded chains. It is
+// Package realdata finds third-party data that tests run on: real blocks and recorded chains. It is
 // not part of the repository: the default place is ../shared/data, beside it. README.md lists the
 // files and their sources.
 //
 // A test whose data is absent cannot run. It is skipped, and a file in build/not-run names it, so that
 // `make test` ends with a list of what it did not test. Because the test opened that file, go test
 // runs the test anew, instead of showing a cached result, once the file is gone.
-package testdata
+package realdata
 
 import (
 	"fmt"
@@ -37,7 +37,7 @@ func Dir(t testing.TB) string {
 		if err := record(root, pkg, t.Name()); err != nil {
 			t.Logf("This test is not listed at the end of make test: %v", err)
 		}
-		t.Skipf("no third-party test data: %v (internal/testdata/README.md says where it is from; %s names another directory)", err, Env)
+		t.Skipf("no third-party test data: %v (internal/realdata/README.md says where it is from; %s names another directory)", err, Env)
 	}
 	return data
 }
