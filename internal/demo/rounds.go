@@ -68,12 +68,9 @@ func (r *round) run(ctx context.Context, questions []Question, block uint64) (su
 
 // pause waits. It reports false if ctx ends first.
 func pause(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
 	select {
-	case <-timer.C:
-		return true
+	case <-time.After(d):
 	case <-ctx.Done():
-		return false
 	}
+	return ctx.Err() == nil
 }
