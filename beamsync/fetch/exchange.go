@@ -22,9 +22,9 @@ const (
 	// codeCost is the cost of a code beside that of a path, in the scheduler's lookups:
 	// 430 / 6 codes of the largest size, 24 KiB, fill a reply.
 	codeCost = 6
-	// neverCut is how many paths a geth server answers for certain (DESIGN section 7).
+	// neverCut is how many paths a geth server answers for certain (docs/architecture.md, "Wire facts").
 	neverCut = 430
-	// storageSetCost is what a storage path set costs beside its paths (DESIGN section 7).
+	// storageSetCost is what a storage path set costs beside its paths (docs/architecture.md, "Wire facts").
 	storageSetCost = 2
 )
 

@@ -30,7 +30,7 @@ const (
 	maxExecutions = 4
 
 	// DefaultMaxLag is how many blocks the executing block may be behind the newest before
-	// the importer gives it up: from 20 to 30 on, Trinity seldom caught up (DESIGN section 8).
+	// the importer gives it up: from 20 to 30 on, Trinity seldom caught up (docs/architecture.md, "Phases").
 	DefaultMaxLag = 30
 
 	// ancestorHeaders is how many headers below a block its execution can ask for: BLOCKHASH

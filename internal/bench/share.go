@@ -8,7 +8,7 @@ import (
 	"github.com/sunbeam-eth/sunbeam/beamsync/sched"
 )
 
-// What is assumed of peers when work is shared out on paper (DESIGN section 7: a geth
+// What is assumed of peers when work is shared out on paper (docs/architecture.md, "Wire facts": a geth
 // serves one request after another, 20-40 ms each).
 const (
 	balRTT     = 100 * time.Millisecond
