@@ -17,13 +17,12 @@
 //
 // Who imports whom (internal/archtest holds it):
 //
-//	          importer     witness            fetch        backfill    history
-//	             |         |     |           |     |          |           |
-//	             +----+----+     |           |     |          |           |
-//	                  v          |           v     |          |           |
-//	              prefetch       |         sched   |          |           |
-//	                             v                 v          v           v
-//	                            peer <----------------------------------------
+//	importer    witness           fetch        backfill     history
+//	   |         |    |           |    |           |           |
+//	   v         |    |           v    |           |           |
+//	prefetch <---+    |         sched  |           |           |
+//	                  v                v           v           v
+//	                peer <-----------------------------------------
 //
 // Beside these edges, importer and history import chain; importer, prefetch and witness import
 // evm; all but history, sched and peer import trie. What a package needs of another one in the
