@@ -12,7 +12,7 @@
 //   - sched: which want is requested from which peer, and when; hedges, states of a peer. Pure.
 //   - backfill: the state that no block touched; ranges, complete subtrees, the swarm.
 //   - history: headers, bodies and receipts below the first executed block.
-//   - witness: what blocks read, told to and asked of other Sunbeam nodes.
+//   - witness: what blocks read, as hints given to and requested from other Sunbeam nodes.
 //   - peer: the interfaces of a peer, and what a peer is penalized for.
 //
 // Who imports whom (internal/archtest holds it):
