@@ -4,7 +4,6 @@ import (
 	"context"
 	"log/slog"
 
-	"github.com/ethereum/go-ethereum/beacon/engine"
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/core/state"
 	"github.com/ethereum/go-ethereum/core/types"
@@ -14,6 +13,7 @@ import (
 	"github.com/ethereum/go-ethereum/params"
 	"github.com/ethereum/go-ethereum/rlp"
 
+	"github.com/sunbeam-eth/sunbeam/beamsync/importer"
 	"github.com/sunbeam-eth/sunbeam/chain"
 )
 
@@ -89,11 +89,11 @@ type Ancestors interface {
 	Header(ctx context.Context, hash common.Hash, number uint64) (*types.Header, error)
 }
 
-// Engine imports blocks and fork choices from the consensus client. Both methods return SYNCING as soon as
-// ctx ends, and the import goes on. An error is internal, or an engine.EngineAPIError.
+// Engine imports blocks and fork choices from the consensus client. Both methods return Syncing as soon as
+// ctx ends, and the import goes on. An error is internal, or wraps chain.ErrNotCanonical.
 type Engine interface {
-	NewPayload(ctx context.Context, block *types.Block) (engine.PayloadStatusV1, error)
-	Forkchoice(ctx context.Context, update engine.ForkchoiceStateV1) (engine.PayloadStatusV1, error)
+	NewPayload(ctx context.Context, block *types.Block) importer.Outcome
+	Forkchoice(ctx context.Context, update importer.Forkchoice) (importer.Outcome, error)
 }
 
 // Network is the devp2p server.

@@ -11,6 +11,8 @@ import (
 	"github.com/ethereum/go-ethereum/core"
 	"github.com/ethereum/go-ethereum/core/types"
 	"github.com/ethereum/go-ethereum/params"
+
+	"github.com/sunbeam-eth/sunbeam/beamsync/importer"
 )
 
 // genesisOnly is a chain of nothing but genesis in which a fork and all before it are active.
@@ -51,7 +53,7 @@ func TestEngineSameAsGeth(t *testing.T) {
 			n := newFakeNode(t)
 			n.chain.w, n.chain.head = w, 0
 			genesis := w.blocks[0].Hash()
-			n.engine.status = engine.PayloadStatusV1{Status: engine.VALID, LatestValidHash: &genesis}
+			n.engine.outcome = importer.Outcome{Status: importer.Valid, LatestValid: &genesis}
 			ours := n.client(t)
 			refused := 0
 			for _, c := range engineCallsOn(w) {

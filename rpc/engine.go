@@ -10,6 +10,9 @@ import (
 	"github.com/ethereum/go-ethereum/beacon/engine"
 	"github.com/ethereum/go-ethereum/params"
 	"github.com/ethereum/go-ethereum/params/forks"
+
+	"github.com/sunbeam-eth/sunbeam/beamsync/importer"
+	"github.com/sunbeam-eth/sunbeam/chain"
 )
 
 // Response timeouts: how long newPayload and forkchoiceUpdated wait for the import before they return
@@ -63,13 +66,28 @@ func (api *engineAPI) acquire(ctx context.Context, within time.Duration) (contex
 	return api.limiter.acquire(ctx, within)
 }
 
+// payloadStatus is the Engine API's form of an outcome (execution-apis, paris.md, PayloadStatusV1).
+func payloadStatus(outcome importer.Outcome) engine.PayloadStatusV1 {
+	switch outcome.Status {
+	case importer.Valid:
+		return engine.PayloadStatusV1{Status: engine.VALID, LatestValidHash: outcome.LatestValid}
+	case importer.Invalid:
+		reason := outcome.Reason.Error()
+		return engine.PayloadStatusV1{Status: engine.INVALID, LatestValidHash: outcome.LatestValid, ValidationError: &reason}
+	}
+	return engine.PayloadStatusV1{Status: engine.SYNCING}
+}
+
 // respond turns the importer's result into the response and counts it. After the response timeout the
 // response is SYNCING: the import goes on, and a later call returns its outcome.
-func (api *engineAPI) respond(ctx context.Context, method string, status engine.PayloadStatusV1, err error) (engine.PayloadStatusV1, error) {
+func (api *engineAPI) respond(ctx context.Context, method string, outcome importer.Outcome, err error) (engine.PayloadStatusV1, error) {
+	status := payloadStatus(outcome)
 	label := strings.ToLower(status.Status)
 	switch {
 	case err != nil && ctx.Err() != nil:
-		status, err, label = engine.PayloadStatusV1{Status: engine.SYNCING}, nil, "syncing"
+		status, err, label = payloadStatus(importer.Outcome{}), nil, "syncing"
+	case errors.Is(err, chain.ErrNotCanonical):
+		status, err, label = engine.PayloadStatusV1{}, engine.InvalidForkChoiceState.With(err), "error"
 	case err != nil:
 		label = "error"
 	}

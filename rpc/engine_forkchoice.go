@@ -10,6 +10,8 @@ import (
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/core/types"
 	"github.com/ethereum/go-ethereum/params/forks"
+
+	"github.com/sunbeam-eth/sunbeam/beamsync/importer"
 )
 
 // ForkchoiceUpdatedV1 is for Paris (execution-apis, src/engine/paris.md).
@@ -82,12 +84,14 @@ func (api *engineAPI) forkchoiceUpdated(ctx context.Context, method string, with
 	}
 	ctx, release, err := api.acquire(ctx, within)
 	if err != nil {
-		status, err := api.respond(ctx, method, engine.PayloadStatusV1{}, err)
+		status, err := api.respond(ctx, method, importer.Outcome{}, err)
 		return engine.ForkChoiceResponse{PayloadStatus: status}, err
 	}
 	defer release()
-	status, err := api.b.Engine.Forkchoice(ctx, update)
-	status, err = api.respond(ctx, method, status, err)
+	outcome, err := api.b.Engine.Forkchoice(ctx, importer.Forkchoice{
+		Head: update.HeadBlockHash, Safe: update.SafeBlockHash, Finalized: update.FinalizedBlockHash,
+	})
+	status, err := api.respond(ctx, method, outcome, err)
 	response := engine.ForkChoiceResponse{PayloadStatus: status}
 	if err != nil || attributes == nil || status.Status != engine.VALID {
 		return response, err

@@ -11,6 +11,8 @@ import (
 	"github.com/ethereum/go-ethereum/common/hexutil"
 	"github.com/ethereum/go-ethereum/core/types"
 	"github.com/ethereum/go-ethereum/params/forks"
+
+	"github.com/sunbeam-eth/sunbeam/beamsync/importer"
 )
 
 // NewPayloadV1 is for Paris.
@@ -107,17 +109,15 @@ func (api *engineAPI) newPayload(ctx context.Context, method string, within time
 	}
 	ctx, release, err := api.acquire(ctx, within)
 	if err != nil {
-		return api.respond(ctx, method, engine.PayloadStatusV1{}, err)
+		return api.respond(ctx, method, importer.Outcome{}, err)
 	}
 	defer release()
 	block, err := engine.ExecutableDataToBlock(data, versionedHashes, beaconRoot, requests)
 	if err != nil {
 		api.b.log.Warn("Received payload that does not decode into its block", "number", data.Number, "hash", data.BlockHash, "err", err)
-		message := err.Error()
-		return api.respond(ctx, method, engine.PayloadStatusV1{Status: engine.INVALID, ValidationError: &message}, nil)
+		return api.respond(ctx, method, importer.Outcome{Status: importer.Invalid, Reason: err}, nil)
 	}
-	status, err := api.b.Engine.NewPayload(ctx, block)
-	return api.respond(ctx, method, status, err)
+	return api.respond(ctx, method, api.b.Engine.NewPayload(ctx, block), nil)
 }
 
 // cancunParams checks that the parameters are present that every payload since Cancun has.

@@ -3,6 +3,7 @@ package rpc
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -14,6 +15,9 @@ import (
 	"github.com/ethereum/go-ethereum/common/hexutil"
 	"github.com/ethereum/go-ethereum/core/types"
 	gethrpc "github.com/ethereum/go-ethereum/rpc"
+
+	"github.com/sunbeam-eth/sunbeam/beamsync/importer"
+	"github.com/sunbeam-eth/sunbeam/chain"
 )
 
 // TestEngineTimeout: while the import takes longer than the response timeout, the status is SYNCING.
@@ -75,7 +79,7 @@ func TestEngine(t *testing.T) {
 	n.chain.w, n.chain.head = genesisOnly("osaka"), 0
 	block := emptyBlock(n.chain.Genesis(), false)
 	hash, why := block.Hash(), "because"
-	n.engine.status = engine.PayloadStatusV1{Status: engine.INVALID, LatestValidHash: &hash, ValidationError: &why}
+	n.engine.outcome = importer.Outcome{Status: importer.Invalid, LatestValid: &hash, Reason: errors.New(why)}
 	client := n.EngineClient()
 	defer client.Close()
 
@@ -90,7 +94,7 @@ func TestEngine(t *testing.T) {
 	if len(n.engine.blocks) != 1 || n.engine.blocks[0].Hash() != hash {
 		t.Errorf("the importer got %v", n.engine.blocks)
 	}
-	n.engine.status, n.engine.err = engine.PayloadStatusV1{}, engine.InvalidForkChoiceState.With(errInjected)
+	n.engine.outcome, n.engine.err = importer.Outcome{}, fmt.Errorf("%w: %w", chain.ErrNotCanonical, errInjected)
 	var choice engine.ForkChoiceResponse
 	err := client.Call(&choice, "engine_forkchoiceUpdatedV3", engine.ForkchoiceStateV1{HeadBlockHash: hash}, nil)
 	var coded gethrpc.Error
@@ -99,7 +103,7 @@ func TestEngine(t *testing.T) {
 	}
 	// With attributes the head is set and no payload is built.
 	genesis := n.chain.Genesis().Hash()
-	n.engine.status, n.engine.err = engine.PayloadStatusV1{Status: engine.VALID, LatestValidHash: &genesis}, nil
+	n.engine.outcome, n.engine.err = importer.Outcome{Status: importer.Valid, LatestValid: &genesis}, nil
 	for timestamp, want := range map[string]int{"0x2335": 0, "0x2328": -38003} {
 		attributes := object{"timestamp": timestamp, "prevRandao": common.Hash{}, "suggestedFeeRecipient": common.Address{}, "withdrawals": []any{}, "parentBeaconBlockRoot": common.Hash{}}
 		var raw json.RawMessage

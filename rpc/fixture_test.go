@@ -9,7 +9,6 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/ethereum/go-ethereum/beacon/engine"
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/consensus/beacon"
 	"github.com/ethereum/go-ethereum/consensus/ethash"
@@ -26,6 +25,7 @@ import (
 	gethrpc "github.com/ethereum/go-ethereum/rpc"
 	"github.com/holiman/uint256"
 
+	"github.com/sunbeam-eth/sunbeam/beamsync/importer"
 	"github.com/sunbeam-eth/sunbeam/chain"
 	"github.com/sunbeam-eth/sunbeam/trie"
 )
@@ -305,29 +305,30 @@ func (noStore) Code(common.Hash) ([]byte, error)                      { return n
 
 // fakeEngine returns a fixed result, or hangs until its context ends.
 type fakeEngine struct {
-	mu     sync.Mutex
-	status engine.PayloadStatusV1
-	err    error
-	hang   bool
-	blocks []*types.Block
+	mu      sync.Mutex
+	outcome importer.Outcome
+	err     error
+	hang    bool
+	blocks  []*types.Block
 }
 
-func (e *fakeEngine) result(ctx context.Context) (engine.PayloadStatusV1, error) {
+func (e *fakeEngine) result(ctx context.Context) (importer.Outcome, error) {
 	if e.hang {
 		<-ctx.Done()
-		return engine.PayloadStatusV1{}, ctx.Err()
+		return importer.Outcome{}, ctx.Err()
 	}
-	return e.status, e.err
+	return e.outcome, e.err
 }
 
-func (e *fakeEngine) NewPayload(ctx context.Context, block *types.Block) (engine.PayloadStatusV1, error) {
+func (e *fakeEngine) NewPayload(ctx context.Context, block *types.Block) importer.Outcome {
 	e.mu.Lock()
 	e.blocks = append(e.blocks, block)
 	e.mu.Unlock()
-	return e.result(ctx)
+	outcome, _ := e.result(ctx)
+	return outcome
 }
 
-func (e *fakeEngine) Forkchoice(ctx context.Context, _ engine.ForkchoiceStateV1) (engine.PayloadStatusV1, error) {
+func (e *fakeEngine) Forkchoice(ctx context.Context, _ importer.Forkchoice) (importer.Outcome, error) {
 	return e.result(ctx)
 }
 

@@ -14,34 +14,34 @@ import (
 	"github.com/sunbeam-eth/sunbeam/evm"
 )
 
-// lists gets the access lists (EIP-7928) of blocks that come without, by eth/71: of those that were
-// fetched themselves, and of payloads older than their version. It never holds anything up, and what it
-// gets is checked against the hash in the block's header before it is used.
+// lists fetches the access lists (EIP-7928) of blocks that come without, by eth/71: of fetched blocks, and of
+// payloads older than their version. No block waits for it. A list is checked against the hash in the block's header
+// before it is used.
 type lists struct {
 	blocks Blocks
-	ready  chan struct{} // holds a token when some are wanted
+	ready  chan struct{} // holds a token when lists are wanted
 
 	mu     sync.Mutex
-	wanted []*listArrival                          // that nobody asks for yet
+	wanted []*listArrival                          // not requested yet
 	known  lru.BasicLRU[common.Hash, *listArrival] // by hash of the block
 }
 
-// listArrival is one list on its way.
+// listArrival is one list, requested or received.
 type listArrival struct {
 	header  *types.Header // of the block
-	done    chan struct{} // closed when encoded is here, or nobody has it
-	encoded rlp.RawValue  // nil: nobody has it
+	done    chan struct{} // closed when encoded is set, or no peer has the list
+	encoded rlp.RawValue  // nil: no peer has it
 }
 
 func newLists(blocks Blocks) *lists {
 	return &lists{
 		blocks: blocks, ready: make(chan struct{}, 1),
-		known: lru.NewBasicLRU[common.Hash, *listArrival](2 * maxPendingBlocks),
+		known: lru.NewBasicLRU[common.Hash, *listArrival](2 * maxJobs),
 	}
 }
 
-// want asks for the lists that these headers commit to, unless they are known or asked for. What is
-// wanted together is asked for together.
+// want requests the lists that these headers commit to, unless they are known or requested. Lists that are
+// wanted together are requested together.
 func (l *lists) want(headers ...*types.Header) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -50,18 +50,18 @@ func (l *lists) want(headers ...*types.Header) {
 			l.wantLocked(header)
 		}
 	}
-	l.tellLocked()
+	l.wakeLocked()
 }
 
 // of returns the arrival of the list that a header commits to.
 func (l *lists) of(header *types.Header) *listArrival {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	defer l.tellLocked()
+	defer l.wakeLocked()
 	return l.wantLocked(header)
 }
 
-// wantLocked returns what is known of a list, or will be.
+// wantLocked returns the arrival of a list, and queues its request if there was none.
 func (l *lists) wantLocked(header *types.Header) *listArrival {
 	if arrival, known := l.known.Get(header.Hash()); known {
 		return arrival
@@ -72,8 +72,8 @@ func (l *lists) wantLocked(header *types.Header) *listArrival {
 	return arrival
 }
 
-// tellLocked wakes run if there is something to ask for.
-func (l *lists) tellLocked() {
+// wakeLocked wakes run if there are lists to request.
+func (l *lists) wakeLocked() {
 	if len(l.wanted) == 0 {
 		return
 	}
@@ -83,7 +83,7 @@ func (l *lists) tellLocked() {
 	}
 }
 
-// run asks for what is wanted until ctx ends.
+// run requests wanted lists until ctx ends.
 func (l *lists) run(ctx context.Context) {
 	var asking errgroup.Group
 	defer func() { _ = asking.Wait() }()
@@ -104,7 +104,7 @@ func (l *lists) run(ctx context.Context) {
 	}
 }
 
-// fetch asks for lists, all together.
+// fetch requests lists, all together.
 func (l *lists) fetch(ctx context.Context, wanted []*listArrival) {
 	headers := make([]*types.Header, len(wanted))
 	for n, arrival := range wanted {
@@ -112,19 +112,19 @@ func (l *lists) fetch(ctx context.Context, wanted []*listArrival) {
 	}
 	found, err := l.blocks.AccessLists(ctx, headers)
 	if err != nil || len(found) != len(headers) {
-		found = make([]rlp.RawValue, len(headers)) // done without, then
+		found = make([]rlp.RawValue, len(headers)) // the blocks do without
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for n, arrival := range wanted {
 		if arrival.encoded = found[n]; arrival.encoded == nil {
-			l.known.Remove(arrival.header.Hash()) // to be asked for again, should the block be
+			l.known.Remove(arrival.header.Hash()) // requested again if the block comes again
 		}
 		close(arrival.done)
 	}
 }
 
-// attach returns the block with the list that came for it, nil if that is none or not its own.
+// attach returns the block with the list that arrived, nil if there is none or it does not match.
 func (a *listArrival) attach(block *types.Block) *types.Block {
 	var list bal.BlockAccessList
 	if len(a.encoded) == 0 || rlp.DecodeBytes(a.encoded, &list) != nil {
@@ -132,7 +132,7 @@ func (a *listArrival) attach(block *types.Block) *types.Block {
 	}
 	listed := block.WithAccessListUnsafe(&list)
 	if !evm.HasAccessList(listed) || list.Validate(block.GasLimit(), len(block.Transactions())) != nil {
-		return nil // the execution will say what is wrong with the block, if it is the block
+		return nil // if the block itself is invalid, the execution shows that
 	}
 	return listed
 }

@@ -9,7 +9,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/ethereum/go-ethereum/beacon/engine"
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/core/types"
 	"github.com/ethereum/go-ethereum/core/types/bal"
@@ -32,8 +31,8 @@ func TestListsOfAncestors(t *testing.T) {
 	n.lists = func(block *types.Block) rlp.RawValue { return beamtest.Encoded(block.AccessList()) }
 	n.hints = time.Second // the lists are quicker than what the blocks read
 	inBubbleOn(t, n, 30, func(f *fixture) {
-		f.want("first", f.payload(f.at(4), time.Minute), engine.VALID)
-		f.want("far ahead", f.payload(f.at(16), time.Minute), engine.VALID)
+		f.want("first", f.payload(f.at(4), time.Minute), Valid)
+		f.want("far ahead", f.payload(f.at(16), time.Minute), Valid)
 		synctest.Wait()
 		if len(n.listsAsked) != 1 || len(n.listsAsked[0]) != 11 {
 			t.Errorf("%d requests, want one for the 11 blocks between", len(n.listsAsked))
@@ -93,7 +92,7 @@ func TestListIsCheckedBeforeUse(t *testing.T) {
 			n.lists = test.list
 			inBubbleOn(t, n, 30, func(f *fixture) {
 				n.hints = time.Second // the list is quicker than what the block reads
-				f.want("payload", f.payload(unlisted(f.at(3)), time.Hour), engine.VALID)
+				f.want("payload", f.payload(unlisted(f.at(3)), time.Hour), Valid)
 				synctest.Wait()
 				if used := len(f.chain.AccessList(f.at(3).Hash())) > 0; used != test.used {
 					t.Errorf("executed with a list: %v", used)
@@ -109,7 +108,7 @@ func TestListIsNotWaitedFor(t *testing.T) {
 	for _, config := range []*params.ChainConfig{amsterdamConfig(), params.MergedTestChainConfig} {
 		inBubbleOn(t, newNetwork(t, config, 3), 30, func(f *fixture) { // its AccessLists never returns
 			began := time.Now()
-			f.want("payload", f.payload(unlisted(f.at(3)), time.Hour), engine.VALID)
+			f.want("payload", f.payload(unlisted(f.at(3)), time.Hour), Valid)
 			took = append(took, time.Since(began))
 			if config.AmsterdamTime != nil && len(f.listsAsked) != 1 {
 				t.Errorf("asked %d times", len(f.listsAsked))

@@ -8,7 +8,7 @@ import (
 	"github.com/ethereum/go-ethereum/core/types"
 )
 
-// ancestors finds headers for BLOCKHASH: by hash, in the chain or from peers, a whole window
+// ancestors finds headers for BLOCKHASH: by hash, in the store or from peers, a whole window
 // at a time because the opcode walks down from the parent.
 type ancestors struct{ i *Importer }
 
@@ -28,4 +28,36 @@ func (a ancestors) Header(ctx context.Context, hash common.Hash, number uint64) 
 		return nil, err
 	}
 	return headers[0], nil
+}
+
+// WantAncestors requests headers below the stored ones. They come when a peer has them.
+func (i *Importer) WantAncestors() {
+	select {
+	case i.ancestry <- struct{}{}:
+	default: // requested already
+	}
+}
+
+// fetchAncestry fetches headers below the oldest stored one, for the safe and finalized markers and BLOCKHASH. It
+// serves one request at a time until ctx ends.
+func (i *Importer) fetchAncestry(ctx context.Context) {
+	for {
+		select {
+		case <-i.ancestry:
+		case <-ctx.Done():
+			return
+		}
+		number := i.cfg.Chain.Tail()
+		tail := i.cfg.Chain.HeaderByNumber(number)
+		if number == 0 || tail == nil {
+			continue
+		}
+		headers, err := i.cfg.Blocks.Headers(ctx, tail.ParentHash, int(min(ancestorHeaders, number)))
+		if err == nil {
+			err = i.cfg.Chain.AddHeaders(headers)
+		}
+		if err != nil && ctx.Err() == nil {
+			i.cfg.Log.Warn("Failed to fetch ancestor headers", "below", number, "err", err)
+		}
+	}
 }

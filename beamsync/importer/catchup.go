@@ -17,122 +17,137 @@ import (
 const (
 	// headerBatch is how many headers are asked for at once when blocks were missed.
 	headerBatch = 512
-	// catchUpBlocks are held in memory at once: about 32 MB of full blocks.
+	// catchUpBlocks are in memory at once: about 32 MB of full blocks.
 	catchUpBlocks = 32
 	// longCatchUp is how many blocks make it a sync: the head follows it then. It is well above what
 	// a reorg or a short break leaves.
 	longCatchUp = 64
 )
 
-// CatchUp is how far a full node is with blocks that it missed, or whose state it lost.
+// CatchUp is the progress of a full node with blocks that it missed, or whose state it lost.
 type CatchUp struct {
-	Number uint64 `json:"number"` // of the block in work; the headers are still being fetched if zero
+	Number uint64 `json:"number"` // of the block that is executed; zero while headers are fetched
 	Target uint64 `json:"target"` // of the last block
 	Left   uint64 `json:"left"`   // blocks to execute
 }
 
-// catchUp makes the state of a block: it goes back to the nearest ancestor whose state is there, and
-// executes forward from that one. Headers and bodies that are not held are fetched. This serves
-// whatever a full node has to make up for: blocks missed while it was off, states lost in a kill, a side chain
-// that was executed before the hand-over. One runs at a time; who comes later finds it done.
+// catchUp makes the state of a block available: it goes back to the nearest ancestor with a state, and executes forward
+// from that one. Headers and bodies that are not stored are fetched. This serves all that a full node can have missed:
+// blocks while it was off, states lost in a kill, a side chain that was executed before the switch to full. One runs at
+// a time; the next one finds its work done.
 //
-// The error is an *invalidAncestor if a block on the way is invalid.
-func (i *Importer) catchUp(ctx context.Context, states *complete, hash common.Hash, number uint64) error {
+// The outcome is that of the block: Valid once its state is available, Invalid if a block on the way is.
+func (i *Importer) catchUp(ctx context.Context, states *fullStates, hash common.Hash, number uint64) Outcome {
 	defer i.showCatchUp(nil)
-	// First the headers, beside others who do: it may be that nobody has them.
-	if _, err := i.trail(ctx, states, hash, number); err != nil {
-		return err
+	// The headers come first, without the token: it may be that no peer has them.
+	if _, outcome := i.missedBlocks(ctx, states, hash, number); outcome.ended() {
+		return outcome
 	}
 	select {
 	case i.catching <- struct{}{}:
 		defer func() { <-i.catching }()
 	case <-ctx.Done():
-		return ctx.Err()
+		return syncing(ctx.Err())
 	}
-	trail, err := i.trail(ctx, states, hash, number) // what is left to do
-	if err != nil {
-		return err
+	missed, outcome := i.missedBlocks(ctx, states, hash, number) // what is left to do
+	if outcome.ended() {
+		return outcome
 	}
-	long := len(trail) > longCatchUp
+	long := len(missed) > longCatchUp
 	if long {
-		i.cfg.Log.Info("Catching up", "blocks", len(trail), "target", number)
+		i.cfg.Log.Info("Catching up", "blocks", len(missed), "target", number)
 	}
-	told := time.Now()
-	for len(trail) > 0 {
-		n := min(len(trail), catchUpBlocks)
-		blocks, err := i.blocks(ctx, trail[len(trail)-n:])
+	logged := time.Now()
+	for len(missed) > 0 {
+		n := min(len(missed), catchUpBlocks)
+		blocks, err := i.blocks(ctx, missed[len(missed)-n:])
 		if err != nil {
-			return err
+			return syncing(err)
 		}
 		for k := n - 1; k >= 0; k-- {
-			i.showCatchUp(&CatchUp{Number: blocks[k].NumberU64(), Target: number, Left: uint64(len(trail))})
-			if now := time.Now(); now.Sub(told) >= progressInterval {
-				told = now
-				i.cfg.Log.Info("Catching up", "number", blocks[k].Number(), "target", number, "left", len(trail))
+			i.showCatchUp(&CatchUp{Number: blocks[k].NumberU64(), Target: number, Left: uint64(len(missed))})
+			if now := time.Now(); now.Sub(logged) >= progressInterval {
+				logged = now
+				i.cfg.Log.Info("Catching up", "number", blocks[k].Number(), "target", number, "left", len(missed))
 			}
-			if err := i.replay(ctx, states, blocks[k]); err != nil {
-				return err
+			if outcome := i.replay(ctx, states, blocks[k]); outcome.Status != Valid {
+				return i.ofMissed(outcome, missed)
 			}
-			trail = trail[:len(trail)-1]
+			missed = missed[:len(missed)-1]
 		}
 		if long {
 			i.followCatchUp(blocks[0].Hash())
 		}
 	}
-	return nil
+	return valid(hash)
 }
 
-// followCatchUp moves the head along while the one that was chosen is not reached.
+// followCatchUp advances the head while the forkchoice head is not reached.
 func (i *Importer) followCatchUp(hash common.Hash) {
 	i.choosing.Lock()
 	defer i.choosing.Unlock()
 	i.mu.Lock()
-	chosen := i.mu.choice.HeadBlockHash
+	chosen := i.mu.choice.Head
 	i.mu.Unlock()
 	header := i.cfg.Chain.Header(hash)
 	if chosen == (common.Hash{}) || i.cfg.Chain.Status(chosen) == chain.Executed || header.Number.Cmp(i.cfg.Chain.CurrentHeader().Number) <= 0 {
 		return
 	}
 	if _, err := i.cfg.Chain.SetHead(hash); err != nil {
-		i.cfg.Log.Warn("Head not moved along", "hash", hash, "err", err)
+		i.cfg.Log.Warn("Failed to advance the head during catch-up", "hash", hash, "err", err)
 	}
 }
 
-// errStateGone says that a chain leaves that of a full node below all states that are there.
-var errStateGone = fmt.Errorf("no ancestor's state is held: %w", trie.ErrUnavailable)
+// errNoState says that a chain leaves that of a full node below all available states.
+var errNoState = fmt.Errorf("no ancestor's state is available: %w", trie.ErrUnavailable)
 
-// trail lists the blocks to execute so that the state of one is there, newest first: hashes only, so
-// that it may be long.
-func (i *Importer) trail(ctx context.Context, states *complete, hash common.Hash, number uint64) ([]common.Hash, error) {
-	var trail []common.Hash
-	for ; !i.stands(states, hash); number-- {
-		if number <= states.bottom {
-			return nil, fmt.Errorf("block %d %x: %w", number, hash, errStateGone)
+// missedBlocks lists the blocks to execute so that the state of one becomes available, newest first: hashes only, so
+// that it may be long. The outcome is that of the block if it needs no execution or cannot be executed.
+func (i *Importer) missedBlocks(ctx context.Context, states *fullStates, hash common.Hash, number uint64) ([]common.Hash, Outcome) {
+	var missed []common.Hash
+	for ; !i.isExecutable(states, hash); number-- {
+		if number <= states.lowest {
+			return nil, syncing(fmt.Errorf("block %d %x: %w", number, hash, errNoState))
 		}
 		if i.cfg.Chain.Rejects(hash) {
 			if latest, err := i.cfg.Chain.Rejection(hash); err != nil {
-				return nil, &invalidAncestor{latest: latest, reason: err}
+				return nil, i.ofMissed(invalid(latest, err), missed)
 			}
 		}
 		header := i.cfg.Chain.Header(hash)
 		if header == nil {
 			var err error
 			if header, err = i.fetchHeaders(ctx, states, hash, number); err != nil {
-				return nil, err
+				return nil, syncing(err)
 			}
 		}
-		trail = append(trail, hash)
+		missed = append(missed, hash)
 		hash = header.ParentHash
-		if len(trail)%headerBatch == 0 {
-			i.showCatchUp(&CatchUp{Target: number + uint64(len(trail)), Left: uint64(len(trail))})
+		if len(missed)%headerBatch == 0 {
+			i.showCatchUp(&CatchUp{Target: number + uint64(len(missed)), Left: uint64(len(missed))})
 		}
 	}
-	return trail, nil
+	if len(missed) == 0 {
+		return nil, valid(hash)
+	}
+	return missed, Outcome{}
 }
 
-// fetchHeaders fetches and keeps a header and those below it, and returns the first one.
-func (i *Importer) fetchHeaders(ctx context.Context, states *complete, hash common.Hash, number uint64) (*types.Header, error) {
-	floor := states.bottom
+// ofMissed turns the outcome of a missed block into that of the newest one, which descends from it, and has the chain
+// record an invalid one.
+func (i *Importer) ofMissed(outcome Outcome, missed []common.Hash) Outcome {
+	if outcome.Status != Invalid || len(missed) == 0 {
+		return outcome
+	}
+	if latest, err := i.cfg.Chain.Rejection(missed[0]); err != nil {
+		return invalid(latest, err)
+	}
+	return outcome // too far from its invalid ancestor to be recorded
+}
+
+// fetchHeaders fetches and stores a header and those below it. It returns the first one.
+func (i *Importer) fetchHeaders(ctx context.Context, states *fullStates, hash common.Hash, number uint64) (*types.Header, error) {
+	floor := states.lowest
 	if head := i.cfg.Chain.CurrentHeader().Number.Uint64(); head < number {
 		floor = max(floor, head)
 	}
@@ -141,12 +156,12 @@ func (i *Importer) fetchHeaders(ctx context.Context, states *complete, hash comm
 		return nil, fmt.Errorf("headers from block %d down: %w", number, err)
 	}
 	if headers[0].Number.Uint64() != number {
-		return nil, fmt.Errorf("block %x has number %d, its child wants %d", hash, headers[0].Number, number)
+		return nil, fmt.Errorf("block %x has number %d, its child expects %d", hash, headers[0].Number, number)
 	}
 	return headers[0], i.cfg.Chain.AddHeaders(headers)
 }
 
-// blocks gets blocks whose headers are held, in the same order.
+// blocks gets blocks whose headers are stored, in the same order.
 func (i *Importer) blocks(ctx context.Context, hashes []common.Hash) ([]*types.Block, error) {
 	var (
 		blocks  = make([]*types.Block, len(hashes))
@@ -172,17 +187,20 @@ func (i *Importer) blocks(ctx context.Context, hashes []common.Hash) ([]*types.B
 	return blocks, nil
 }
 
-// replay executes a block on the state of its parent, which is there, so that its own is. One that was
-// executed before stays what it is.
-func (i *Importer) replay(ctx context.Context, states *complete, block *types.Block) error {
+// replay executes a block on the state of its parent, which is available, so that its own becomes so. The outcome of
+// a block that was executed before does not change.
+func (i *Importer) replay(ctx context.Context, states *fullStates, block *types.Block) Outcome {
 	parent := i.cfg.Chain.Header(block.ParentHash())
 	if parent == nil {
-		return errHeaderGone(block.ParentHash())
+		return syncing(errHeaderMissing(block.ParentHash()))
 	}
 	before := i.cfg.Chain.Status(block.Hash()) == chain.Executed
 	if !before {
-		if err := i.verify(block, parent); err != nil {
-			return i.rejectAncestor(block, err)
+		switch err := i.verify(block, parent); {
+		case errors.Is(err, chain.ErrBodyMismatch):
+			return syncing(err) // not recorded: the hash may be valid
+		case err != nil:
+			return ofDescendant(block.Hash(), i.reject(block, err))
 		}
 	}
 	result := i.cfg.Executor.Execute(ctx, evm.Job{
@@ -190,39 +208,22 @@ func (i *Importer) replay(ctx context.Context, states *complete, block *types.Bl
 	})
 	switch {
 	case result.Outcome == evm.Incomplete:
-		return fmt.Errorf("block %d %x: %w", block.Number(), block.Hash(), result.Err)
+		return syncing(fmt.Errorf("block %d %x: %w", block.Number(), block.Hash(), result.Err))
 	case result.Outcome == evm.Invalid && before:
-		return fmt.Errorf("block %d %x was valid when it was executed first: %w", block.Number(), block.Hash(), result.Err)
+		return syncing(fmt.Errorf("block %d %x was valid when it was executed first: %w", block.Number(), block.Hash(), result.Err))
 	case result.Outcome == evm.Invalid:
-		return i.rejectAncestor(block, result.Err)
+		return ofDescendant(block.Hash(), i.reject(block, result.Err))
 	case before:
-		return nil
+		return valid(block.Hash())
 	}
-	if err := i.keep(block, result); err != nil {
-		return err
+	if err := i.commit(block, result); err != nil {
+		return syncing(err)
 	}
 	i.metrics.imports.WithLabelValues(evm.Valid.String()).Inc()
-	return nil
+	return valid(block.Hash())
 }
 
-func (i *Importer) rejectAncestor(block *types.Block, reason error) error {
-	if errors.Is(reason, chain.ErrBodyMismatch) {
-		return reason // nothing to remember of a hash that may be good
-	}
-	status := i.rejectBlock(block, reason)
-	return &invalidAncestor{latest: status.LatestValidHash, reason: fmt.Errorf("%w %s: %w", chain.ErrRejectedAncestor, block.Hash().Hex(), reason)}
-}
-
-// invalidAncestor says that what a block stands on is invalid.
-type invalidAncestor struct {
-	latest *common.Hash
-	reason error
-}
-
-// Error implements error.
-func (e *invalidAncestor) Error() string { return e.reason.Error() }
-
-// showCatchUp makes known how far it is.
+// showCatchUp publishes the progress; nil: there is nothing to catch up with.
 func (i *Importer) showCatchUp(c *CatchUp) {
 	if c == nil {
 		i.metrics.missed.Set(0)

@@ -7,7 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/ethereum/go-ethereum/beacon/engine"
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/consensus/beacon"
 	"github.com/ethereum/go-ethereum/consensus/ethash"
@@ -84,15 +83,11 @@ func newLibrary(blocks []*types.Block) *library {
 	return l
 }
 
-func payload(t *testing.T, i *Importer, block *types.Block, limit time.Duration) engine.PayloadStatusV1 {
+func payload(t *testing.T, i *Importer, block *types.Block, limit time.Duration) Outcome {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()
-	status, err := i.NewPayload(ctx, block)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return status
+	return i.NewPayload(ctx, block)
 }
 
 // TestCatchUp gives a full node a block far ahead of it: what lies between is fetched in parts and executed, and
@@ -120,8 +115,8 @@ func TestCatchUp(t *testing.T) {
 	}()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	status, err := importer.Forkchoice(ctx, engine.ForkchoiceStateV1{HeadBlockHash: tip.Hash()})
-	if err != nil || status.Status != engine.VALID || chained.CurrentHeader().Hash() != tip.Hash() {
+	status, err := importer.Forkchoice(ctx, Forkchoice{Head: tip.Hash()})
+	if err != nil || status.Status != Valid || chained.CurrentHeader().Hash() != tip.Hash() {
 		t.Fatalf("head %d: %+v, %v", chained.CurrentHeader().Number, status, err)
 	}
 	sub.Unsubscribe()
@@ -149,17 +144,17 @@ func TestCatchUpInvalid(t *testing.T) {
 	blocks := newLibrary(made)
 	blocks.noBodies.Store(true)
 	importer, chained := newLocalImporter(t, genesis, true, func(cfg *Config) { cfg.Blocks = blocks })
-	if status := payload(t, importer, made[89], time.Second); status.Status != engine.SYNCING {
+	if status := payload(t, importer, made[89], time.Second); status.Status != Syncing {
 		t.Fatalf("without bodies: %+v", status)
 	}
 	blocks.noBodies.Store(false)
 	for _, number := range []int{90, 90, 60, 40} {
 		status := payload(t, importer, made[number-1], 20*time.Second)
-		if status.Status != engine.INVALID || status.LatestValidHash == nil || *status.LatestValidHash != made[38].Hash() {
+		if status.Status != Invalid || status.LatestValid == nil || *status.LatestValid != made[38].Hash() {
 			t.Fatalf("block %d: %+v", number, status)
 		}
 	}
-	if status := payload(t, importer, made[38], 20*time.Second); status.Status != engine.VALID {
+	if status := payload(t, importer, made[38], 20*time.Second); status.Status != Valid {
 		t.Fatalf("the block before: %+v", status)
 	}
 	if chained.CurrentHeader().Number.Sign() != 0 {
@@ -176,7 +171,7 @@ func besideBadChain(t *testing.T, length, bad int, change func(cfg *Config, made
 	var local trie.Local
 	before, _ := newLocalImporter(t, genesis, false, func(cfg *Config) { local = cfg.Local })
 	for _, block := range good { // makes the states
-		if status := payload(t, before, block, 20*time.Second); status.Status != engine.VALID {
+		if status := payload(t, before, block, 20*time.Second); status.Status != Valid {
 			t.Fatal(status)
 		}
 	}
@@ -195,14 +190,14 @@ func TestInvalidForLong(t *testing.T) {
 	const bad = 40
 	importer, _, made := besideBadChain(t, 200, bad, nil)
 	for at, block := range made {
-		want := engine.VALID
+		want := Valid
 		if at >= bad-1 {
-			want = engine.INVALID
+			want = Invalid
 		}
 		if status := payload(t, importer, block, 20*time.Second); status.Status != want {
 			t.Fatalf("block %d: %s", at+1, status.Status)
 		}
-		status, err := importer.Forkchoice(t.Context(), engine.ForkchoiceStateV1{HeadBlockHash: block.Hash()})
+		status, err := importer.Forkchoice(t.Context(), Forkchoice{Head: block.Hash()})
 		if err != nil || status.Status != want {
 			t.Fatalf("head %d: %v, %v", at+1, status, err)
 		}
@@ -215,9 +210,9 @@ func TestInvalidUnseen(t *testing.T) {
 	const bad = 40
 	importer, good, made := besideBadChain(t, 200, bad, nil)
 	for at, block := range made[:100] {
-		want := engine.VALID
+		want := Valid
 		if at >= bad-1 {
-			want = engine.INVALID
+			want = Invalid
 		}
 		if status := payload(t, importer, block, 20*time.Second); status.Status != want {
 			t.Fatalf("block %d: %s", at+1, status.Status)
@@ -225,18 +220,18 @@ func TestInvalidUnseen(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
-	status, err := importer.Forkchoice(ctx, engine.ForkchoiceStateV1{HeadBlockHash: made[100].Hash()})
-	if err != nil || status.Status != engine.INVALID || status.LatestValidHash == nil || *status.LatestValidHash != made[bad-2].Hash() {
+	status, err := importer.Forkchoice(ctx, Forkchoice{Head: made[100].Hash()})
+	if err != nil || status.Status != Invalid || status.LatestValid == nil || *status.LatestValid != made[bad-2].Hash() {
 		t.Errorf("an unknown head: %+v, %v", status, err)
 	}
 	for _, block := range good[:150] {
-		if status := payload(t, importer, block, 20*time.Second); status.Status != engine.VALID {
+		if status := payload(t, importer, block, 20*time.Second); status.Status != Valid {
 			t.Fatalf("good block %d: %s", block.NumberU64(), status.Status)
 		}
 	}
 	for _, at := range []int{125, 150} { // the second one shows if all between is remembered
 		status = payload(t, importer, made[at], 20*time.Second)
-		if status.Status != engine.INVALID || status.LatestValidHash == nil || *status.LatestValidHash != made[bad-2].Hash() {
+		if status.Status != Invalid || status.LatestValid == nil || *status.LatestValid != made[bad-2].Hash() {
 			t.Errorf("block %d after a gap: %+v", at+1, status)
 		}
 	}
@@ -247,16 +242,16 @@ func TestInvalidAtTheEdge(t *testing.T) {
 	const bad = 40
 	importer, good, made := besideBadChain(t, 80, bad, nil)
 	for _, block := range append(good[:bad+5:bad+5], made[bad-1]) {
-		want := engine.VALID
+		want := Valid
 		if block == made[bad-1] {
-			want = engine.INVALID
+			want = Invalid
 		}
 		if status := payload(t, importer, block, 20*time.Second); status.Status != want {
 			t.Fatalf("block %d: %s", block.NumberU64(), status.Status)
 		}
 	}
 	status := payload(t, importer, made[bad+DefaultMaxLag], 20*time.Second) // all headers but that of the bad block are fetched
-	if status.Status != engine.INVALID || status.LatestValidHash == nil || *status.LatestValidHash != made[bad-2].Hash() {
+	if status.Status != Invalid || status.LatestValid == nil || *status.LatestValid != made[bad-2].Hash() {
 		t.Errorf("a block %d blocks above the bad one: %+v", DefaultMaxLag+1, status)
 	}
 }
@@ -284,20 +279,20 @@ func TestInvalidMeanwhile(t *testing.T) {
 		cfg.Executor = halting{cfg.Executor, made[len(made)-1].Hash(), halt}
 	})
 	last := made[len(made)-1]
-	answer := make(chan engine.PayloadStatusV1)
+	answer := make(chan Outcome)
 	go func() { answer <- payload(t, importer, last, 20*time.Second) }()
 	<-halt
 	for at, block := range made[:len(made)-1] {
-		want := engine.VALID
+		want := Valid
 		if at >= bad-1 {
-			want = engine.INVALID
+			want = Invalid
 		}
 		if status := payload(t, importer, block, 20*time.Second); status.Status != want {
 			t.Fatalf("block %d: %s", at+1, status.Status)
 		}
 	}
 	<-halt
-	if status := <-answer; status.Status != engine.INVALID || status.LatestValidHash == nil || *status.LatestValidHash != made[bad-2].Hash() {
+	if status := <-answer; status.Status != Invalid || status.LatestValid == nil || *status.LatestValid != made[bad-2].Hash() {
 		t.Errorf("the block on top of them: %+v", status)
 	}
 }
@@ -321,11 +316,11 @@ func TestCatchUpBesideOrphan(t *testing.T) {
 	header := made[2].Header()
 	header.ParentHash = common.Hash{0xaa}
 	orphan := types.NewBlockWithHeader(header).WithBody(*made[2].Body())
-	if status := payload(t, importer, orphan, 100*time.Millisecond); status.Status != engine.SYNCING {
+	if status := payload(t, importer, orphan, 100*time.Millisecond); status.Status != Syncing {
 		t.Fatalf("orphan: %+v", status)
 	}
 	for _, number := range []int{20, 40} {
-		if status := payload(t, importer, made[number-1], 5*time.Second); status.Status != engine.VALID {
+		if status := payload(t, importer, made[number-1], 5*time.Second); status.Status != Valid {
 			t.Fatalf("block %d: %+v, in work: %+v", number, status, importer.Status().Pending)
 		}
 	}
@@ -336,26 +331,26 @@ func TestCatchUpBesideOrphan(t *testing.T) {
 	}
 }
 
-// TestStrandedOnce: a block that finds no state to stand on when the node is beaming again already is no reason to beam once more
+// TestStateLostOnce: a block that finds no state to stand on when the node is beaming again already is no reason to beam once more
 // after the next hand-over.
-func TestStrandedOnce(t *testing.T) {
+func TestStateLostOnce(t *testing.T) {
 	genesis, made := missedChain(2, 0)
 	importer, _ := newLocalImporter(t, genesis, true)
-	chosen := newPending(made[1])
+	chosen := newImportJob(made[1])
 	importer.mu.Lock()
-	importer.mu.choice.HeadBlockHash = chosen.block.Hash()
+	importer.mu.choice.Head = chosen.block.Hash()
 	importer.mu.Unlock()
-	importer.strand(chosen, errStateGone)
+	importer.checkStateLost(chosen, errNoState)
 	select {
-	case <-importer.Stranded():
+	case <-importer.StateLost():
 	default:
-		t.Fatal("not stranded")
+		t.Fatal("StateLost did not receive")
 	}
-	importer.Beam()
-	importer.strand(chosen, errStateGone)
+	importer.SwitchToBeaming()
+	importer.checkStateLost(chosen, errNoState)
 	select {
-	case <-importer.Stranded():
-		t.Error("stranded while beaming")
+	case <-importer.StateLost():
+		t.Error("StateLost received while beaming")
 	default:
 	}
 }

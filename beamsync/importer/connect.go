@@ -4,125 +4,112 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/ethereum/go-ethereum/beacon/engine"
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/core/types"
 
 	"github.com/sunbeam-eth/sunbeam/chain"
-	"github.com/sunbeam-eth/sunbeam/trie"
 )
 
 // basis is what a block is executed on.
 type basis struct {
 	parent *types.Header
-	beamed bool // the parent was not executed here: beaming begins with this block
+	beamed bool // the parent was not executed here: beaming starts with this block
 }
 
-// errHeaderGone says that the header of an executed block could not be read.
-func errHeaderGone(hash common.Hash) error {
-	return fmt.Errorf("header of executed block %x cannot be read", hash)
+// errHeaderMissing is for executed blocks.
+func errHeaderMissing(hash common.Hash) error {
+	return fmt.Errorf("header of executed block %x is missing: the database is damaged", hash)
 }
 
-// findBasis finds or makes what the block stands on. A non-nil status settles the block
-// without execution (an invalid ancestor).
-func (i *Importer) findBasis(ctx context.Context, p *pending) (basis, *settlement, error) {
+// findBasis finds or makes the basis of a block. If it returns none, it returns the outcome instead.
+func (i *Importer) findBasis(ctx context.Context, job *importJob) (*basis, Outcome) {
 	if states := i.full(); states != nil {
-		return i.fullBasis(ctx, p, states)
+		return i.fullBasis(ctx, job, states)
 	}
-	hash := p.block.ParentHash()
+	hash := job.block.ParentHash()
 	if i.cfg.Chain.Status(hash) == chain.Executed {
-		return basis{parent: i.cfg.Chain.Header(hash)}, nil, nil
+		return &basis{parent: i.cfg.Chain.Header(hash)}, Outcome{}
 	}
-	parent, waits := i.lookup(hash), i.waiting(hash)
+	parent, waits := i.lookup(hash), i.jobsBelow(hash)
 	switch {
-	case waits > i.cfg.MaxLag, parent == nil && !i.withinReach(p.number()):
-		header, err := i.parentHeader(ctx, p)
-		return basis{parent: header, beamed: true}, nil, err
+	case waits > i.cfg.MaxLag, parent == nil && !i.withinReach(job.number()):
+		return i.beamedBasis(ctx, job)
 	case parent == nil:
-		var err error
-		if parent, err = i.connect(ctx, p); err != nil {
-			return basis{}, nil, err
+		var outcome Outcome
+		if parent, outcome = i.connect(ctx, job); outcome.ended() {
+			return nil, outcome
 		}
 	}
 	if parent != nil {
-		end := i.collectAhead(ctx, p.block, parent.block.Header())
-		settled, err := i.awaitParent(ctx, p, parent)
+		end := i.prefetchAhead(ctx, job.block, parent.block.Header())
+		outcome := i.awaitParent(ctx, job, parent)
 		end()
-		if settled != nil || err != nil {
-			return basis{}, settled, err
+		if outcome.ended() {
+			return nil, outcome
 		}
 	}
 	if i.cfg.Chain.Status(hash) != chain.Executed {
 		// No executed ancestor within reach: a side chain deeper than the lag allows.
-		header, err := i.parentHeader(ctx, p)
-		return basis{parent: header, beamed: true}, nil, err
+		return i.beamedBasis(ctx, job)
 	}
-	return basis{parent: i.cfg.Chain.Header(hash)}, nil, nil
+	return &basis{parent: i.cfg.Chain.Header(hash)}, Outcome{}
 }
 
-// awaitParent waits for an ancestor in work. That is always done: a block is not VALID on top of an
-// invalid one.
-func (i *Importer) awaitParent(ctx context.Context, p, parent *pending) (*settlement, error) {
-	p.enter("parent")
-	status := parent.wait(ctx)
-	switch {
-	case ctx.Err() != nil:
-		return nil, ctx.Err()
-	case status.Status == engine.INVALID:
-		if status, known := i.settled(p.block.Hash(), p.block.ParentHash()); known {
-			return &status, nil
-		}
-		// Nothing is remembered of the parent: it was a wrong body, and the hash may be good.
-		return nil, fmt.Errorf("parent %x: no outcome: %w", p.block.ParentHash(), trie.ErrUnavailable)
-	case status.Status != engine.VALID:
-		return nil, fmt.Errorf("parent %x: no outcome: %w", p.block.ParentHash(), trie.ErrUnavailable)
+// awaitParent waits for the job of the parent, always: a block on an invalid parent is not valid. It returns the
+// outcome that the block inherits.
+func (i *Importer) awaitParent(ctx context.Context, job, parent *importJob) Outcome {
+	job.enter(stageParent)
+	outcome := parent.wait(ctx)
+	if ctx.Err() != nil {
+		return syncing(ctx.Err())
 	}
-	return nil, nil
+	return i.inherit(job.block, outcome)
 }
 
-// waiting is how many blocks in work there are from this one downward.
-func (i *Importer) waiting(hash common.Hash) uint64 {
+// jobsBelow counts the linked jobs from a block downward.
+func (i *Importer) jobsBelow(hash common.Hash) uint64 {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	var n uint64
-	for p := i.mu.pending[hash]; p != nil; p = i.mu.pending[p.block.ParentHash()] {
+	for job := i.mu.jobs[hash]; job != nil; job = i.mu.jobs[job.block.ParentHash()] {
 		n++
 	}
 	return n
 }
 
-// parentHeader gets the header of a block's parent from wherever it is.
-func (i *Importer) parentHeader(ctx context.Context, p *pending) (*types.Header, error) {
-	hash := p.block.ParentHash()
+// beamedBasis is the basis of a block whose parent is not executed: the parent's header, local or from peers.
+func (i *Importer) beamedBasis(ctx context.Context, job *importJob) (*basis, Outcome) {
+	hash := job.block.ParentHash()
 	if header := i.cfg.Chain.Header(hash); header != nil {
-		return header, nil
+		return &basis{parent: header, beamed: true}, Outcome{}
 	}
 	if parent := i.lookup(hash); parent != nil {
-		return parent.block.Header(), nil
+		return &basis{parent: parent.block.Header(), beamed: true}, Outcome{}
 	}
-	p.enter("parent header")
+	job.enter(stageParentHeader)
 	headers, err := i.cfg.Blocks.Headers(ctx, hash, 1)
 	if err != nil {
-		return nil, fmt.Errorf("header of parent %x: %w", hash, err)
+		return nil, syncing(fmt.Errorf("header of parent %x: %w", hash, err))
 	}
-	return headers[0], nil
+	return &basis{parent: headers[0], beamed: true}, Outcome{}
 }
 
-// connect fetches the missing ancestors of a block, up to the lag, and puts them to work. It
-// returns the pending of the parent, or nil if no executed ancestor is within reach.
-func (i *Importer) connect(ctx context.Context, p *pending) (*pending, error) {
-	p.enter("ancestors")
+// connect fetches the missing ancestors of a block, at most MaxLag of them, and starts their jobs. It returns the job
+// of the parent; nil if that was executed meanwhile or no executed ancestor is within reach. The
+// import ends with the outcome if that has [Outcome.ended].
+func (i *Importer) connect(ctx context.Context, job *importJob) (*importJob, Outcome) {
+	job.enter(stageAncestors)
 	var (
 		missing []*types.Header // newest first
-		hash    = p.block.ParentHash()
+		hash    = job.block.ParentHash()
 	)
 	for i.cfg.Chain.Status(hash) != chain.Executed && i.lookup(hash) == nil {
 		if uint64(len(missing)) >= i.cfg.MaxLag {
-			return nil, i.condemned(missing) // out of reach, which is not an error
+			return nil, i.inheritLinked(job.block, missing) // out of reach, which is not an error
 		}
 		headers, err := i.cfg.Blocks.Headers(ctx, hash, int(i.cfg.MaxLag)-len(missing))
 		if err != nil {
-			return nil, fmt.Errorf("ancestors of block %d: %w", p.number(), err)
+			return nil, syncing(fmt.Errorf("ancestors of block %d: %w", job.number(), err))
 		}
 		for _, header := range headers {
 			if i.cfg.Chain.Status(hash) == chain.Executed || i.lookup(hash) != nil {
@@ -131,41 +118,41 @@ func (i *Importer) connect(ctx context.Context, p *pending) (*pending, error) {
 			missing = append(missing, header)
 			hash = header.ParentHash
 			if header.Number.Sign() == 0 {
-				return nil, fmt.Errorf("block %d links to a foreign genesis %x", p.number(), header.Hash())
+				return nil, syncing(fmt.Errorf("block %d descends from another genesis block, %x", job.number(), header.Hash()))
 			}
 		}
 	}
-	if len(missing) == 0 { // the parent was executed or put to work meanwhile
-		return i.lookup(hash), nil
+	if len(missing) == 0 { // the parent was executed, or its job started meanwhile
+		return i.lookup(hash), Outcome{}
 	}
 	i.lists.want(missing...)
 	blocks, err := i.cfg.Blocks.Bodies(ctx, missing)
 	if err != nil {
-		return nil, fmt.Errorf("bodies of the ancestors of block %d: %w", p.number(), err)
+		return nil, syncing(fmt.Errorf("bodies of the ancestors of block %d: %w", job.number(), err))
 	}
-	var parent *pending
-	for n := len(blocks) - 1; n >= 0; n-- { // oldest first, so that each finds its parent in work
-		if parent, err = i.enlist(ctx, blocks[n]); err != nil {
-			return nil, fmt.Errorf("ancestor %d: %w", blocks[n].NumberU64(), err)
+	var parent *importJob
+	for n := len(blocks) - 1; n >= 0; n-- { // oldest first, so that each finds the job of its parent
+		if parent, err = i.enqueue(ctx, blocks[n]); err != nil {
+			return nil, syncing(fmt.Errorf("ancestor %d: %w", blocks[n].NumberU64(), err))
 		}
 	}
-	return parent, nil
+	return parent, Outcome{}
 }
 
-// condemned returns an *invalidAncestor if one of these headers, newest first and linked, or what the last one stands on, is that
-// of a bad block or of one on top of it: what stands on them must not be beamed on.
-func (i *Importer) condemned(headers []*types.Header) error {
-	hash := headers[0].Hash()
+// inheritLinked returns the outcome that a block inherits from its ancestors, whose headers are linked, newest first.
+// It looks for an invalid one among them and the parent of the last: no block above that may be beamed.
+func (i *Importer) inheritLinked(block *types.Block, ancestors []*types.Header) Outcome {
+	hash := block.ParentHash()
 	for at := 0; ; at++ {
 		if latest, err := i.cfg.Chain.LastingRejection(hash); err != nil {
 			for at--; at >= 0; at-- {
-				i.cfg.Chain.RejectChild(headers[at].Hash(), headers[at].ParentHash)
+				i.cfg.Chain.RejectChild(ancestors[at].Hash(), ancestors[at].ParentHash)
 			}
-			return &invalidAncestor{latest: latest, reason: err}
+			return i.inherit(block, invalid(latest, err))
 		}
-		if at == len(headers) {
-			return nil
+		if at == len(ancestors) {
+			return Outcome{}
 		}
-		hash = headers[at].ParentHash
+		hash = ancestors[at].ParentHash
 	}
 }

@@ -17,7 +17,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/ethereum/go-ethereum/beacon/engine"
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/common/hexutil"
 	"github.com/ethereum/go-ethereum/common/math"
@@ -148,15 +147,15 @@ func (nobody) AccessLists(context.Context, []*types.Header) ([]rlp.RawValue, err
 	return nil, trie.ErrUnavailable
 }
 
-// fullStates is db.Full as an importer wants it.
-type fullStates struct{ *db.Full }
+// databaseStates adapts db.Full to [States].
+type databaseStates struct{ *db.Full }
 
-func (f fullStates) Open(ctx context.Context, root common.Hash) evm.State {
+func (f databaseStates) Open(ctx context.Context, root common.Hash) evm.State {
 	return f.Full.Open(ctx, root)
 }
 
 // fullOf makes full state of a genesis, as a node does: by a walk, and by enabling what it completed.
-func fullOf(t *testing.T, disk *db.DB, state trie.Local, genesis *core.Genesis, root common.Hash) Full {
+func fullOf(t *testing.T, disk *db.DB, state trie.Local, genesis *core.Genesis, root common.Hash) States {
 	t.Helper()
 	for _, account := range genesis.Alloc {
 		if len(account.Code) > 0 {
@@ -176,7 +175,7 @@ func fullOf(t *testing.T, disk *db.DB, state trie.Local, genesis *core.Genesis, 
 	if err != nil {
 		t.Fatal(err)
 	}
-	return fullStates{full}
+	return databaseStates{full}
 }
 
 // newLocalImporter returns a running importer over the complete state of a genesis: beaming with all that it needs at
@@ -199,12 +198,12 @@ func newLocalImporter(t *testing.T, genesis *core.Genesis, full bool, change ...
 	if err != nil {
 		t.Fatal(err)
 	}
-	var states Full
+	var states States
 	if full {
 		states = fullOf(t, disk, hashStore{state}, genesis, blocks.Genesis().Root())
 	}
 	cfg := Config{
-		Full:     states,
+		States:   states,
 		Chain:    blocks,
 		Executor: evm.NewExecutor(genesis.Config),
 		Local:    hashStore{state},
@@ -303,9 +302,9 @@ func runBlockTest(t *testing.T, test *blockTest, config *params.ChainConfig, che
 			t.Fatalf("block %d: %v", n, err)
 		case err != nil: // not even a block, as expected
 		case !good && strings.Contains(entry.ExpectException, needsDifficulty): // not ours to see
-		case !good && status.Status == engine.VALID:
+		case !good && status.Status == Valid:
 			t.Errorf("block %d is %s, want it refused: %s", n, status.Status, entry.ExpectException)
-		case good && status.Status != engine.VALID:
+		case good && status.Status != Valid:
 			t.Fatalf("block %d is %s, want VALID: %v", n, status.Status, reasonOf(status))
 		}
 	}
@@ -313,8 +312,8 @@ func runBlockTest(t *testing.T, test *blockTest, config *params.ChainConfig, che
 		return
 	}
 	head := common.Hash(test.BestBlock)
-	status, err := importer.Forkchoice(ctx, engine.ForkchoiceStateV1{HeadBlockHash: head})
-	if err != nil || status.Status != engine.VALID {
+	status, err := importer.Forkchoice(ctx, Forkchoice{Head: head})
+	if err != nil || status.Status != Valid {
 		t.Fatalf("head %x is %s: %v %v", head, status.Status, reasonOf(status), err)
 	}
 	if got := blocks.CurrentHeader().Hash(); got != head {
@@ -322,17 +321,17 @@ func runBlockTest(t *testing.T, test *blockTest, config *params.ChainConfig, che
 	}
 }
 
-func importRLP(ctx context.Context, importer *Importer, enc []byte) (engine.PayloadStatusV1, error) {
+func importRLP(ctx context.Context, importer *Importer, enc []byte) (Outcome, error) {
 	var block types.Block
 	if err := rlp.DecodeBytes(enc, &block); err != nil {
-		return engine.PayloadStatusV1{}, fmt.Errorf("decoding: %w", err)
+		return Outcome{}, fmt.Errorf("decoding: %w", err)
 	}
-	return importer.NewPayload(ctx, &block)
+	return importer.NewPayload(ctx, &block), nil
 }
 
-func reasonOf(status engine.PayloadStatusV1) string {
-	if status.ValidationError == nil {
+func reasonOf(outcome Outcome) string {
+	if outcome.Reason == nil {
 		return ""
 	}
-	return *status.ValidationError
+	return outcome.Reason.Error()
 }

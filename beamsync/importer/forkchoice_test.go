@@ -6,7 +6,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/ethereum/go-ethereum/beacon/engine"
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
@@ -19,12 +18,12 @@ func TestChosenBeforeExecuted(t *testing.T) {
 	inImporterBubble(t, 12, 30, func(f *fixture) {
 		f.follow(9, 9)
 		f.set(100*time.Millisecond, true)
-		f.want("payload", f.payload(f.at(10), time.Second), engine.SYNCING)
+		f.want("payload", f.payload(f.at(10), time.Second), Syncing)
 		status, err := f.choose(f.at(10).Hash(), common.Hash{}, common.Hash{}, time.Second)
 		if err != nil {
 			t.Fatal(err)
 		}
-		f.want("early choice", status, engine.SYNCING)
+		f.want("early choice", status, Syncing)
 		f.set(100*time.Millisecond, false)
 		time.Sleep(time.Minute)
 		f.head(f.at(10))
@@ -48,7 +47,7 @@ func TestLaterChoiceStands(t *testing.T) {
 		f.follow(9, 9)
 		f.set(100*time.Millisecond, true)
 		f.payload(f.at(10), time.Second)
-		early := make(chan engine.PayloadStatusV1)
+		early := make(chan Outcome)
 		go func() {
 			status, err := f.choose(f.at(10).Hash(), common.Hash{}, common.Hash{}, time.Minute)
 			if err != nil {
@@ -61,9 +60,9 @@ func TestLaterChoiceStands(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		f.want("later choice", status, engine.VALID)
+		f.want("later choice", status, Valid)
 		f.set(100*time.Millisecond, false)
-		f.want("earlier choice", <-early, engine.VALID)
+		f.want("earlier choice", <-early, Valid)
 		f.head(f.at(9))
 		f.follow(10, 10)
 	})
@@ -77,14 +76,14 @@ func TestUnknownHead(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		f.want("unknown head", status, engine.VALID)
+		f.want("unknown head", status, Valid)
 		f.head(f.at(12))
 		began := time.Now()
 		status, err = f.choose(common.Hash{0xaa}, common.Hash{}, common.Hash{}, 3*time.Second)
 		if err != nil {
 			t.Fatal(err)
 		}
-		f.want("a head that nobody has", status, engine.SYNCING)
+		f.want("a head that nobody has", status, Syncing)
 		if took := time.Since(began); took > 3*time.Second {
 			t.Errorf("answered after %v", took)
 		}
@@ -96,7 +95,7 @@ func TestReorg(t *testing.T) {
 	inImporterBubble(t, 4, 30, func(f *fixture) {
 		f.follow(1, 4)
 		for _, block := range f.side {
-			f.want("side", f.payload(block, time.Minute), engine.VALID)
+			f.want("side", f.payload(block, time.Minute), Valid)
 		}
 		tip := f.side[len(f.side)-1]
 		if _, err := f.choose(tip.Hash(), common.Hash{}, common.Hash{}, time.Minute); err != nil {
@@ -125,7 +124,7 @@ func TestMarkers(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		f.want("markers below the beginning", status, engine.VALID)
+		f.want("markers below the beginning", status, Valid)
 		time.Sleep(time.Minute)
 		if final := f.chain.Finalized(); final == nil || final.Hash() != f.at(20).Hash() {
 			t.Errorf("finalized is %v, want block 20", final)
@@ -135,8 +134,7 @@ func TestMarkers(t *testing.T) {
 		}
 		f.follow(47, 50)
 		_, err = f.choose(f.at(47).Hash(), f.at(50).Hash(), f.at(20).Hash(), time.Minute)
-		var refused *engine.EngineAPIError
-		if !errors.As(err, &refused) || refused.ErrorCode() != engine.InvalidForkChoiceState.ErrorCode() {
+		if !errors.Is(err, chain.ErrNotCanonical) {
 			t.Errorf("a safe block above the head: %v", err)
 		}
 	})
@@ -144,8 +142,7 @@ func TestMarkers(t *testing.T) {
 		f.follow(1, 3)
 		for _, markers := range [][2]common.Hash{{{0xee}, f.at(1).Hash()}, {f.at(1).Hash(), {0xee}}} {
 			_, err := f.choose(f.at(3).Hash(), markers[0], markers[1], time.Minute)
-			var refused *engine.EngineAPIError
-			if !errors.As(err, &refused) || refused.ErrorCode() != engine.InvalidForkChoiceState.ErrorCode() {
+			if !errors.Is(err, chain.ErrNotCanonical) {
 				t.Errorf("a marker that nobody knows: %v", err)
 			}
 		}

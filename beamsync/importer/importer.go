@@ -20,17 +20,17 @@ import (
 )
 
 const (
-	// maxPendingBlocks bounds the blocks that wait for an outcome at once. It leaves room
-	// for a whole lag window (DefaultMaxLag) with side chains; more is answered SYNCING.
-	maxPendingBlocks = 96
+	// maxJobs bounds the blocks that are imported at once. It leaves room for a whole lag window
+	// (DefaultMaxLag) with side chains.
+	maxJobs = 96
 
-	// maxExecutions bounds the executions that run side by side. Blocks of one chain run one
-	// after another anyway; the rest is for side chains, so that a block whose state nobody
-	// has does not hold up the others.
+	// maxExecutions bounds the concurrent executions. Blocks of one chain are executed one after
+	// another anyway. The rest is for side chains, so that a block whose state is unavailable
+	// does not delay the others.
 	maxExecutions = 4
 
 	// DefaultMaxLag is how many blocks the executing block may be behind the newest before
-	// the importer gives it up: from 20 to 30 on, Trinity seldom caught up (docs/architecture.md, "Phases").
+	// the importer pivots: Trinity seldom caught up from 20 to 30 blocks on (docs/architecture.md, "Phases").
 	DefaultMaxLag = 30
 
 	// ancestorHeaders is how many headers below a block its execution can ask for: BLOCKHASH
@@ -39,100 +39,82 @@ const (
 )
 
 // Blocks gets parts of the chain from peers; [fetch.Fetcher] implements it. Its methods verify
-// what they return against the hashes asked for and block until they have it or ctx ends, except that
-// AccessLists does not wait for what no peer has.
+// what they return against the requested hashes and block until they have it or ctx ends, except that
+// AccessLists does not wait for lists that no peer has.
 type Blocks interface {
 	Headers(ctx context.Context, origin common.Hash, amount int) ([]*types.Header, error)
 	Bodies(ctx context.Context, headers []*types.Header) ([]*types.Block, error)
 	AccessLists(ctx context.Context, headers []*types.Header) ([]rlp.RawValue, error)
 }
 
-// StateSession is the state source of one execution, and counts what that execution took.
+// StateSession is the state source of one execution, and counts what it fetched.
 type StateSession interface {
 	trie.Source
 	prefetch.Hinter
 	Stats() trie.FetchStats
 }
 
-// Executor runs one block, for good or as a guess; evm.Executor implements it.
+// Executor executes blocks and speculates on what they read; evm.Executor implements it.
 type Executor interface {
 	prefetch.Speculator
 	Execute(ctx context.Context, job evm.Job) *evm.Result
 }
 
-// ImporterConfig is what an [Importer] works with. All fields but Ahead, MaxLag, Full, Hints and Registerer
-// are required.
+// Config is what an [Importer] depends on. Ahead, MaxLag, States, Hints and Registerer are optional.
 type Config struct {
 	Chain    *chain.Chain
 	Executor Executor
 	Local    trie.Local
 	Blocks   Blocks
 	Session  func() StateSession    // a new urgent session, one per execution
-	Ahead    func() prefetch.Hinter // likewise for blocks whose parents are in work, of less weight; nil: Session
+	Ahead    func() prefetch.Hinter // a new session of lower priority, for blocks that wait for their parent; nil: Session
 	MaxLag   uint64                 // blocks; 0 means DefaultMaxLag
 
-	// Full is what a full node executes on, and Bottom what [Bottom] says about it; nil while beaming.
-	Full   Full
-	Bottom uint64
+	// States are what a full node executes on; nil: the importer starts beaming. Lowest is the number that
+	// [LowestState] returns for them.
+	States States
+	Lowest uint64
 
-	// Hints fetches what others say that a block reads, beside the Collector and until ctx ends;
-	// nil: nobody is asked. See [witness.Witnesses].
+	// Hints fetches what other nodes report that a block reads, concurrently with the prefetch and until ctx
+	// ends; nil: none. See package witness.
 	Hints func(ctx context.Context, block *types.Block, parentRoot common.Hash)
 
 	Log        *slog.Logger
 	Registerer prometheus.Registerer
 }
 
-// Importer turns payloads and forkchoice updates into an executed chain.
-//
-// Every block in work is a pending: one goroutine that finds what the block stands on,
-// executes it, commits the outcome and wakes everyone who asked. What it stands on is, in
-// this order:
-//
-//   - an executed parent, or one that is in work itself: wait for it;
-//   - ancestors that are missing, at most MaxLag of them: fetch and execute those first;
-//   - nothing that we hold, because the node is fresh or has fallen too far behind: the
-//     parent's header alone, fetched by its hash. The block is executed on the parent's state
-//     root, all of whose nodes are verified by hash. This is where beaming begins, and doing it
-//     again later is a pivot.
-//
-// A full node ([Config].Full, [Importer.HandOver]) executes all blocks since the newest state that it has,
-// however many it missed; it does not beam and does not pivot.
-//
-// A block whose ancestors were executed is VALID in the full sense. The first block after a
-// (re)start of beaming vouches for itself only: its parent is trusted to the consensus
-// client, exactly as the pivot of a snap sync is.
+// Importer turns payloads and forkchoice updates into an executed chain. See the package documentation.
 type Importer struct {
-	cfg       Config
-	metrics   *importerMetrics
-	collector *prefetch.Prefetcher
-	lists     *lists
-	ahead     chan struct{} // a token for each block that is collected before its parent is done
-	slots     chan struct{} // one token per execution running side by side
-	spawn     chan *pending
-	failed    chan error // internal errors: they end Run
+	cfg        Config
+	metrics    *metrics
+	prefetcher *prefetch.Prefetcher
+	lists      *lists
+	ahead      chan struct{} // a token for each block that is prefetched while it waits for its parent
+	slots      chan struct{} // a token for each concurrent execution
+	spawn      chan *importJob
+	failed     chan error // internal errors: they end Run
 
-	states   atomic.Pointer[complete] // nil while beaming
-	catching chan struct{}            // a token for the one who catches up
-	stranded chan struct{}            // see Stranded
+	states    atomic.Pointer[fullStates] // nil while beaming; see Phase
+	catching  chan struct{}              // the token of the one catch-up that executes
+	stateLost chan struct{}              // see StateLost
 
-	ancestry chan struct{} // a wish for headers below those held
+	ancestry chan struct{} // requests for headers below the stored ones
 	choosing sync.Mutex    // one forkchoice is applied at a time; nothing is fetched under it
-	applied  uint64        // turn of the newest one that was, guarded by choosing
+	applied  uint64        // turn of the newest applied one, guarded by choosing
 
 	mu struct {
 		sync.Mutex
-		pending  map[common.Hash]*pending
-		newest   uint64 // highest block number that anyone asked us for
+		jobs     map[common.Hash]*importJob
+		newest   uint64 // highest block number that a payload or forkchoice named
 		executed uint64 // highest block number executed since the start
 		choice   choice // the latest forkchoice, executed or not
 		last     BlockReport
 		totals   Totals
-		catchUp  *CatchUp // nil: all that is known is executed, or in work by itself
+		catchUp  *CatchUp // nil: no missed blocks
 	}
 }
 
-// NewImporter makes an importer that does nothing until Run.
+// New makes an importer that does nothing until Run.
 func New(cfg Config) *Importer {
 	if cfg.MaxLag == 0 {
 		cfg.MaxLag = DefaultMaxLag
@@ -141,29 +123,28 @@ func New(cfg Config) *Importer {
 		cfg.Ahead = func() prefetch.Hinter { return cfg.Session() }
 	}
 	i := &Importer{
-		cfg:       cfg,
-		metrics:   newImporterMetrics(cfg.Registerer),
-		collector: prefetch.New(cfg.Executor, cfg.Local),
-		lists:     newLists(cfg.Blocks),
-		ahead:     make(chan struct{}, maxAhead),
-		slots:     make(chan struct{}, maxExecutions),
-		spawn:     make(chan *pending),
-		failed:    make(chan error, 1),
+		cfg:        cfg,
+		prefetcher: prefetch.New(cfg.Executor, cfg.Local),
+		lists:      newLists(cfg.Blocks),
+		ahead:      make(chan struct{}, maxAhead),
+		slots:      make(chan struct{}, maxExecutions),
+		spawn:      make(chan *importJob),
+		failed:     make(chan error, 1),
 
-		ancestry: make(chan struct{}, 1),
-		catching: make(chan struct{}, 1),
-		stranded: make(chan struct{}, 1),
+		ancestry:  make(chan struct{}, 1),
+		catching:  make(chan struct{}, 1),
+		stateLost: make(chan struct{}, 1),
 	}
-	if cfg.Full != nil {
-		i.use(&complete{Full: cfg.Full, bottom: cfg.Bottom})
+	i.metrics = newMetrics(cfg.Registerer, i.Phase)
+	if cfg.States != nil {
+		i.states.Store(&fullStates{States: cfg.States, lowest: cfg.Lowest})
 	}
-	i.mu.pending = make(map[common.Hash]*pending)
+	i.mu.jobs = make(map[common.Hash]*importJob)
 	i.mu.newest = cfg.Chain.CurrentHeader().Number.Uint64()
 	return i
 }
 
-// Run works on blocks until ctx ends (nil) or something internal breaks (that error). It
-// returns after every goroutine that it started has.
+// Run imports blocks until ctx ends (nil) or an internal error occurs. It returns after all goroutines that it started.
 func (i *Importer) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error {
@@ -183,9 +164,9 @@ func (i *Importer) Run(ctx context.Context) error {
 		defer ticker.Stop()
 		for {
 			select {
-			case p := <-i.spawn:
+			case job := <-i.spawn:
 				group.Go(func() error {
-					i.work(ctx, p)
+					i.run(ctx, job)
 					return nil
 				})
 			case <-ticker.C:

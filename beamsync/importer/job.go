@@ -5,89 +5,99 @@ import (
 	"sync"
 	"time"
 
-	"github.com/ethereum/go-ethereum/beacon/engine"
 	"github.com/ethereum/go-ethereum/core/types"
 )
 
-// pending is one block in work and everyone who waits for its outcome.
-type pending struct {
+// The stages of an import job: what it waits for, as beam_status and the log spell it.
+const (
+	stageQueued       = "queued"
+	stageParent       = "parent"        // the job of the parent
+	stageParentHeader = "parent header" // from peers
+	stageAncestors    = "ancestors"     // headers and bodies from peers
+	stageMissedBlocks = "missed blocks" // a full node catches up
+	stageSlot         = "slot"          // one of maxExecutions
+	stagePrefetching  = "prefetching"
+	stageExecuting    = "executing"
+)
+
+// importJob is the import of one block. Any number of callers can wait for its outcome.
+type importJob struct {
 	block *types.Block
 	since time.Time
 
-	done   chan struct{} // closed by finish; status is set before
-	status engine.PayloadStatusV1
+	done    chan struct{} // closed by finish; outcome is set before
+	outcome Outcome
 
 	mu struct {
 		sync.Mutex
-		reason   error                   // why it was given up
-		cancel   context.CancelCauseFunc // ends the work, once that has begun
+		reason   error                   // why it was cancelled
+		cancel   context.CancelCauseFunc // ends the work; nil until begin
 		stage    string
 		finished bool
 	}
 }
 
-func newPending(block *types.Block) *pending {
-	p := &pending{block: block, since: time.Now(), done: make(chan struct{})}
-	p.mu.stage = "queued"
-	return p
+func newImportJob(block *types.Block) *importJob {
+	job := &importJob{block: block, since: time.Now(), done: make(chan struct{})}
+	job.mu.stage = stageQueued
+	return job
 }
 
-func (p *pending) number() uint64 { return p.block.NumberU64() }
+func (job *importJob) number() uint64 { return job.block.NumberU64() }
 
-// wait returns the outcome, or SYNCING when ctx ends first.
-func (p *pending) wait(ctx context.Context) engine.PayloadStatusV1 {
+// wait returns the outcome, or Syncing when ctx ends first.
+func (job *importJob) wait(ctx context.Context) Outcome {
 	select {
-	case <-p.done:
-		return p.status
+	case <-job.done:
+		return job.outcome
 	case <-ctx.Done():
-		return syncing()
+		return syncing(nil)
 	}
 }
 
-func (p *pending) finish(status engine.PayloadStatusV1) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.mu.finished {
+func (job *importJob) finish(outcome Outcome) {
+	job.mu.Lock()
+	defer job.mu.Unlock()
+	if job.mu.finished {
 		return
 	}
-	p.mu.finished = true
-	p.status = status
-	close(p.done)
+	job.mu.finished = true
+	job.outcome = outcome
+	close(job.done)
 }
 
-// giveUp tells the working goroutine to stop; it reports whether that was news.
-func (p *pending) giveUp(reason error) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.mu.finished || p.mu.reason != nil {
+// giveUp cancels the work. It returns false if the job has ended or was cancelled before.
+func (job *importJob) giveUp(reason error) bool {
+	job.mu.Lock()
+	defer job.mu.Unlock()
+	if job.mu.finished || job.mu.reason != nil {
 		return false
 	}
-	p.mu.reason = reason
-	if p.mu.cancel != nil {
-		p.mu.cancel(reason)
+	job.mu.reason = reason
+	if job.mu.cancel != nil {
+		job.mu.cancel(reason)
 	}
 	return true
 }
 
-// begin notes how the work can be ended; a block that was given up before ends at once.
-func (p *pending) begin(cancel context.CancelCauseFunc) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.mu.cancel = cancel
-	if p.mu.reason != nil {
-		cancel(p.mu.reason)
+// begin sets how the work is cancelled. A job that was cancelled before ends at once.
+func (job *importJob) begin(cancel context.CancelCauseFunc) {
+	job.mu.Lock()
+	defer job.mu.Unlock()
+	job.mu.cancel = cancel
+	if job.mu.reason != nil {
+		cancel(job.mu.reason)
 	}
 }
 
-// enter notes what the block is waiting for, for status and logs.
-func (p *pending) enter(stage string) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.mu.stage = stage
+func (job *importJob) enter(stage string) {
+	job.mu.Lock()
+	defer job.mu.Unlock()
+	job.mu.stage = stage
 }
 
-func (p *pending) stage() string {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.mu.stage
+func (job *importJob) stage() string {
+	job.mu.Lock()
+	defer job.mu.Unlock()
+	return job.mu.stage
 }

@@ -8,15 +8,15 @@ import (
 
 // Closed label sets of the importer's metrics.
 const (
-	phaseCollect = "collect"
-	phaseExecute = "execute"
-	phaseCommit  = "commit"
+	phasePrefetch = "prefetch"
+	phaseExecute  = "execute"
+	phaseCommit   = "commit"
 
 	pivotLag         = "lag"         // the newest head got further ahead than the lag allows
-	pivotUnconnected = "unconnected" // a chain that meets nothing executed within the lag
+	pivotUnconnected = "unconnected" // the block has no executed ancestor within the lag
 )
 
-type importerMetrics struct {
+type metrics struct {
 	imports *prometheus.CounterVec   // outcome
 	phases  *prometheus.HistogramVec // phase
 	pivots  *prometheus.CounterVec   // reason
@@ -24,12 +24,11 @@ type importerMetrics struct {
 	pending prometheus.Gauge
 	head    prometheus.Gauge
 	lag     prometheus.Gauge
-	full    prometheus.Gauge
 	missed  prometheus.Gauge
 }
 
-func newImporterMetrics(reg prometheus.Registerer) *importerMetrics {
-	m := &importerMetrics{
+func newMetrics(reg prometheus.Registerer, phase func() Phase) *metrics {
+	m := &metrics{
 		imports: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "beam_imports_total", Help: "Blocks by the outcome of their import.",
 		}, []string{"outcome"}),
@@ -44,7 +43,7 @@ func newImporterMetrics(reg prometheus.Registerer) *importerMetrics {
 			Name: "beam_reorgs_total", Help: "Forkchoice updates that dropped canonical blocks.",
 		}),
 		pending: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "beam_pending_blocks", Help: "Blocks in work that have no outcome yet.",
+			Name: "beam_pending_blocks", Help: "Blocks that are being imported.",
 		}),
 		head: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "beam_head_block", Help: "Number of the canonical, executed head.",
@@ -52,11 +51,8 @@ func newImporterMetrics(reg prometheus.Registerer) *importerMetrics {
 		lag: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "beam_head_lag_blocks", Help: "Blocks between the newest known block and the executed head.",
 		}),
-		full: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "beam_full", Help: "1 if blocks are executed on complete state, 0 while beaming.",
-		}),
 		missed: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "beam_catch_up_blocks", Help: "Blocks that a full node has still to execute, or to execute again, to get to a state it wants.",
+			Name: "beam_catch_up_blocks", Help: "Blocks that a full node executes, or executes again, before it reaches the state that it needs.",
 		}),
 	}
 	for _, outcome := range []evm.Outcome{evm.Valid, evm.Invalid, evm.Incomplete} {
@@ -66,7 +62,10 @@ func newImporterMetrics(reg prometheus.Registerer) *importerMetrics {
 		m.pivots.WithLabelValues(reason)
 	}
 	if reg != nil {
-		reg.MustRegister(m.imports, m.phases, m.pivots, m.reorgs, m.pending, m.head, m.lag, m.full, m.missed)
+		reg.MustRegister(m.imports, m.phases, m.pivots, m.reorgs, m.pending, m.head, m.lag, m.missed,
+			prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+				Name: "beam_full", Help: "1 if blocks are executed on complete state, 0 while beaming.",
+			}, func() float64 { return float64(phase()) }))
 	}
 	return m
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/ethereum/go-ethereum/beacon/engine"
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/core/types"
 
@@ -13,175 +12,141 @@ import (
 	"github.com/sunbeam-eth/sunbeam/trie"
 )
 
-// NewPayload imports a block and waits for its outcome as long as ctx allows; after that it
-// answers SYNCING and the work goes on. INVALID is only ever the result of a full execution
-// with all state at hand, of a broken header or body rule, or of an invalid ancestor.
-//
-// The returned error is for the caller's mistakes, never for a good block.
-func (i *Importer) NewPayload(ctx context.Context, block *types.Block) (engine.PayloadStatusV1, error) {
-	if status, known := i.settled(block.Hash(), block.ParentHash()); known {
-		return status, nil
+// NewPayload imports a block and waits for its outcome until ctx ends. Then it returns Syncing, and the import goes
+// on. Invalid is only ever the result of a complete execution with all state available, of a header or body rule, or
+// of an invalid ancestor.
+func (i *Importer) NewPayload(ctx context.Context, block *types.Block) Outcome {
+	if outcome := i.known(block.Hash(), block.ParentHash()); outcome.final() {
+		return outcome
 	}
-	p, err := i.enlist(ctx, block)
-	if err != nil {
-		return syncing(), nil //nolint:nilerr // shutting down or crowded: not the block's fault
+	job, err := i.enqueue(ctx, block)
+	if err != nil { // shutting down, or too many jobs
+		return syncing(err)
 	}
-	return p.wait(ctx), nil
+	return job.wait(ctx)
 }
 
-// settled answers for blocks that need no work: executed ones, and rejected ones with
-// everything on top of them. The parent is for payloads that are not held; it may be zero.
-func (i *Importer) settled(hash, parent common.Hash) (engine.PayloadStatusV1, bool) {
-	if i.cfg.Chain.Status(hash) == chain.Executed {
-		return valid(hash), true
-	}
-	rejection := i.cfg.Chain.Rejection
-	if i.full() == nil { // it may begin to beam above the bad block
-		rejection = i.cfg.Chain.LastingRejection
-	}
-	for _, bad := range []common.Hash{hash, parent} {
-		if latest, err := rejection(bad); err != nil {
-			if bad != hash {
-				i.cfg.Chain.RejectChild(hash, bad) // its children may come next
-			}
-			return invalid(latest, err), true
-		}
-	}
-	return engine.PayloadStatusV1{}, false
-}
-
-// enlist finds the pending of a block or starts one.
-func (i *Importer) enlist(ctx context.Context, block *types.Block) (*pending, error) {
+// enqueue returns the job of a block. It starts one if there is none.
+func (i *Importer) enqueue(ctx context.Context, block *types.Block) (*importJob, error) {
 	i.mu.Lock()
-	if p, ok := i.mu.pending[block.Hash()]; ok {
+	if job, ok := i.mu.jobs[block.Hash()]; ok {
 		i.mu.Unlock()
-		return p, nil
+		return job, nil
 	}
-	if len(i.mu.pending) >= maxPendingBlocks {
+	if len(i.mu.jobs) >= maxJobs {
 		i.mu.Unlock()
-		return nil, fmt.Errorf("%d blocks in work already", maxPendingBlocks)
+		return nil, fmt.Errorf("%d blocks are being imported already", maxJobs)
 	}
-	p := newPending(block)
-	i.mu.pending[block.Hash()] = p
+	job := newImportJob(block)
+	i.mu.jobs[block.Hash()] = job
 	i.mu.newest = max(i.mu.newest, block.NumberU64())
-	i.metrics.pending.Set(float64(len(i.mu.pending)))
+	i.metrics.pending.Set(float64(len(i.mu.jobs)))
 	i.mu.Unlock()
 
 	select {
-	case i.spawn <- p:
-		return p, nil
+	case i.spawn <- job:
+		return job, nil
 	case <-ctx.Done():
-		i.finish(p, syncing())
+		i.finish(job, syncing(ctx.Err()))
 		return nil, ctx.Err()
 	}
 }
 
-// finish takes a pending off the table and wakes everyone who waits for it.
-func (i *Importer) finish(p *pending, status engine.PayloadStatusV1) {
+// finish removes a job and wakes everyone who waits for it.
+func (i *Importer) finish(job *importJob, outcome Outcome) {
 	i.mu.Lock()
-	if i.mu.pending[p.block.Hash()] == p {
-		delete(i.mu.pending, p.block.Hash())
+	if i.mu.jobs[job.block.Hash()] == job {
+		delete(i.mu.jobs, job.block.Hash())
 	}
-	if status.Status == engine.INVALID && p.number() == i.mu.newest { // a bad block may have any number
+	if outcome.Status == Invalid && job.number() == i.mu.newest { // an invalid block may have any number
 		i.setNewestLocked(i.mu.executed)
 	}
-	i.metrics.pending.Set(float64(len(i.mu.pending)))
+	i.metrics.pending.Set(float64(len(i.mu.jobs)))
 	i.mu.Unlock()
-	p.finish(status)
+	job.finish(outcome)
 }
 
-// setNewestLocked makes this number, or the highest one in work, that of the newest block.
+// setNewestLocked sets the newest block number to this one or the highest of a job.
 func (i *Importer) setNewestLocked(number uint64) {
 	i.mu.newest = number
-	for _, p := range i.mu.pending {
-		i.mu.newest = max(i.mu.newest, p.number())
+	for _, job := range i.mu.jobs {
+		i.mu.newest = max(i.mu.newest, job.number())
 	}
 }
 
-// lookup returns the pending of a block, or nil.
-func (i *Importer) lookup(hash common.Hash) *pending {
+// lookup returns the job of a block, or nil.
+func (i *Importer) lookup(hash common.Hash) *importJob {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	return i.mu.pending[hash]
+	return i.mu.jobs[hash]
 }
 
-// work takes one block from "asked for" to its outcome.
-func (i *Importer) work(ctx context.Context, p *pending) {
+// run carries out a job.
+func (i *Importer) run(ctx context.Context, job *importJob) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	p.begin(cancel)
+	job.begin(cancel)
 
-	status, err := i.process(ctx, p)
-	switch {
-	case err == nil:
-	case errors.Is(context.Cause(ctx), errSuperseded):
-		i.cfg.Log.Info("Block given up", "number", p.number(), "hash", p.block.Hash(), "reason", errSuperseded)
-	case ctx.Err() != nil: // shutting down
-	case errors.Is(err, trie.ErrUnavailable):
-		i.cfg.Log.Warn("Block is incomplete", "number", p.number(), "hash", p.block.Hash(), "err", err)
-	default:
-		i.cfg.Log.Error("Block could not be processed", "number", p.number(), "hash", p.block.Hash(), "err", err)
+	outcome := i.process(ctx, job)
+	if !outcome.final() {
+		i.logUndecided(ctx, job, outcome.Reason)
+		i.checkStateLost(job, outcome.Reason)
 	}
-	if err != nil {
-		status = syncing()
-		i.strand(p, err)
-	}
-	i.finish(p, status)
-	if status.Status == engine.VALID {
-		i.applyChoice(p.block.Hash())
+	i.finish(job, outcome)
+	if outcome.Status == Valid {
+		i.applyForkchoice(job.block.Hash())
 	}
 }
 
-// process returns the outcome of a block, or why there is none.
-func (i *Importer) process(ctx context.Context, p *pending) (engine.PayloadStatusV1, error) {
-	base, status, err := i.findBasis(ctx, p)
-	if status != nil {
-		return *status, err
+// logUndecided logs why a job ends without a final outcome.
+func (i *Importer) logUndecided(ctx context.Context, job *importJob, reason error) {
+	log := i.cfg.Log.With("number", job.number(), "hash", job.block.Hash())
+	switch {
+	case errors.Is(context.Cause(ctx), errSuperseded):
+		log.Info("Stopped importing block", "reason", errSuperseded)
+	case ctx.Err() != nil: // shutting down
+	case errors.Is(reason, trie.ErrUnavailable):
+		log.Warn("Block not imported: state or ancestors are unavailable", "err", reason)
+	default:
+		log.Error("Block not imported", "err", reason)
 	}
-	if err != nil {
-		return i.settleError(p, err)
-	}
-	if base.parent == nil { // it was executed: the store is broken, which says nothing about the block
-		return engine.PayloadStatusV1{}, errHeaderGone(p.block.ParentHash())
-	}
-	if base.beamed { // nobody asked before what its parent is worth, or that has shown since
-		if status, known := i.settled(p.block.Hash(), p.block.ParentHash()); known {
-			return status, nil
+}
+
+// process takes a block through the stages of its import.
+func (i *Importer) process(ctx context.Context, job *importJob) Outcome {
+	base, outcome := i.findBasis(ctx, job)
+	switch {
+	case base == nil:
+		return outcome
+	case base.parent == nil: // it was executed: the store is damaged, and the block may be valid
+		return syncing(errHeaderMissing(job.block.ParentHash()))
+	case base.beamed: // its parent's outcome was not known before, or is new
+		if outcome := i.known(job.block.Hash(), job.block.ParentHash()); outcome.final() {
+			return outcome
 		}
 	}
-	// The rules that need no state come before anything is fetched for the block.
-	switch err := i.verify(p.block, base.parent); {
-	case errors.Is(err, chain.ErrBodyMismatch): // nothing to remember of a hash that may be good
-		return invalid(i.cfg.Chain.LatestValid(p.block.ParentHash()), err), nil
+	// Rules that need no state come before any state is fetched.
+	switch err := i.verify(job.block, base.parent); {
+	case errors.Is(err, chain.ErrBodyMismatch): // not recorded: the hash may be valid
+		return invalid(i.cfg.Chain.LatestValid(job.block.ParentHash()), err)
 	case err != nil:
-		return i.reject(p, err), nil
+		return i.reject(job.block, err)
 	}
 	if base.beamed {
-		if err := i.beginBeaming(p, base.parent); err != nil {
-			return engine.PayloadStatusV1{}, err
+		if err := i.beginBeaming(job, base.parent); err != nil {
+			return syncing(err)
 		}
 	} else {
-		i.supersede(p.number()) // what has come no further waits for something that nobody has any more
+		i.supersede(job.number()) // what is further behind waits for state that no peer has any more
 	}
-	p.enter("slot")
+	job.enter(stageSlot)
 	select {
 	case i.slots <- struct{}{}:
 		defer func() { <-i.slots }()
 	case <-ctx.Done():
-		return engine.PayloadStatusV1{}, ctx.Err()
+		return syncing(ctx.Err())
 	}
-	return i.execute(ctx, p, base)
-}
-
-// settleError makes INVALID of a block whose ancestor turned out to be.
-func (i *Importer) settleError(p *pending, err error) (engine.PayloadStatusV1, error) {
-	if bad := new(invalidAncestor); errors.As(err, &bad) {
-		if status, known := i.settled(p.block.Hash(), p.block.ParentHash()); known {
-			return status, nil
-		}
-		return invalid(bad.latest, bad.reason), nil // too far from its ancestor to be remembered
-	}
-	return engine.PayloadStatusV1{}, err
+	return i.execute(ctx, job, base)
 }
 
 // verify checks the rules of header and body, which need no state.
@@ -194,6 +159,3 @@ func (i *Importer) verify(block *types.Block, parent *types.Header) error {
 	}
 	return i.cfg.Chain.VerifyUncles(block)
 }
-
-// settlement is the outcome of a block that needs no execution.
-type settlement = engine.PayloadStatusV1

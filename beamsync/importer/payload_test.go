@@ -8,7 +8,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/ethereum/go-ethereum/beacon/engine"
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/core/types"
 	"github.com/prometheus/client_golang/prometheus/testutil"
@@ -20,7 +19,7 @@ import (
 // TestBeamingBegins: the first block of a fresh node needs its parent's header and no ancestor.
 func TestBeamingBegins(t *testing.T) {
 	inImporterBubble(t, 60, 30, func(f *fixture) {
-		f.want("first block", f.payload(f.at(50), time.Minute), engine.VALID)
+		f.want("first block", f.payload(f.at(50), time.Minute), Valid)
 		f.follow(50, 60)
 		if got := f.importer.metrics; testutil.ToFloat64(got.pivots.WithLabelValues(pivotLag)) != 0 {
 			t.Error("beginning to beam was counted as a pivot")
@@ -41,19 +40,19 @@ func TestInvalidBeginning(t *testing.T) {
 		header = types.CopyHeader(f.at(51).Header())
 		header.ParentHash = bad.Hash()
 		child := types.NewBlockWithHeader(header).WithBody(*f.at(51).Body())
-		statuses := make(chan engine.PayloadStatusV1, 2)
+		statuses := make(chan Outcome, 2)
 		for _, block := range []*types.Block{bad, child} {
 			go func() { statuses <- f.payload(block, time.Minute) }()
 			synctest.Wait()
 		}
 		for range 2 {
 			status := <-statuses
-			f.want("bad beginning", status, engine.INVALID)
-			if status.LatestValidHash != nil {
-				t.Errorf("latestValidHash %x, but nothing valid is known", *status.LatestValidHash)
+			f.want("bad beginning", status, Invalid)
+			if status.LatestValid != nil {
+				t.Errorf("latestValidHash %x, but nothing valid is known", *status.LatestValid)
 			}
 		}
-		f.want("good beginning", f.payload(f.at(52), time.Minute), engine.VALID)
+		f.want("good beginning", f.payload(f.at(52), time.Minute), Valid)
 	})
 }
 
@@ -74,9 +73,9 @@ func TestInvalidAfterGap(t *testing.T) {
 		bad := types.NewBlockWithHeader(header).WithBody(*f.at(50).Body())
 		for range 2 {
 			status := f.payload(bad, time.Minute)
-			f.want("bad block after a gap", status, engine.INVALID)
-			if status.LatestValidHash != nil {
-				t.Errorf("latestValidHash %x: blocks 3 to 49 are said to be invalid", *status.LatestValidHash)
+			f.want("bad block after a gap", status, Invalid)
+			if status.LatestValid != nil {
+				t.Errorf("latestValidHash %x: blocks 3 to 49 are said to be invalid", *status.LatestValid)
 			}
 		}
 	})
@@ -87,7 +86,7 @@ func TestPatience(t *testing.T) {
 	inImporterBubble(t, 5, 30, func(f *fixture) {
 		f.set(100*time.Millisecond, true)
 		began := time.Now()
-		f.want("mute network", f.payload(f.at(5), 4*time.Second), engine.SYNCING)
+		f.want("mute network", f.payload(f.at(5), 4*time.Second), Syncing)
 		if took := time.Since(began); took != 4*time.Second {
 			t.Errorf("answered after %v", took)
 		}
@@ -95,7 +94,7 @@ func TestPatience(t *testing.T) {
 			t.Errorf("status while waiting: %+v", status)
 		}
 		f.set(100*time.Millisecond, false)
-		f.want("asked again", f.payload(f.at(5), time.Minute), engine.VALID)
+		f.want("asked again", f.payload(f.at(5), time.Minute), Valid)
 	})
 }
 
@@ -103,19 +102,19 @@ func TestPatience(t *testing.T) {
 func TestMissingAncestors(t *testing.T) {
 	inImporterBubble(t, 30, 10, func(f *fixture) {
 		f.follow(10, 10)
-		f.want("8 blocks later", f.payload(f.at(18), time.Minute), engine.VALID)
+		f.want("8 blocks later", f.payload(f.at(18), time.Minute), Valid)
 		for number := 11; number <= 18; number++ {
 			if f.chain.Status(f.at(number).Hash()) != chain.Executed {
 				t.Errorf("block %d was not executed", number)
 			}
 		}
 		// Blocks that are given out of order wait for their parents.
-		done := make(chan engine.PayloadStatusV1, 4)
+		done := make(chan Outcome, 4)
 		for _, number := range []int{22, 21, 20, 19} {
 			go func() { done <- f.payload(f.at(number), time.Minute) }()
 		}
 		for range 4 {
-			f.want("out of order", <-done, engine.VALID)
+			f.want("out of order", <-done, Valid)
 		}
 	})
 }
@@ -136,16 +135,16 @@ func TestInvalid(t *testing.T) {
 		for at, block := range []*types.Block{bad, on, onTop, bad, onTop} {
 			what := fmt.Sprintf("call %d", at)
 			status := f.payload(block, time.Minute)
-			f.want(what, status, engine.INVALID)
-			if status.LatestValidHash == nil || *status.LatestValidHash != f.at(11).Hash() {
-				t.Errorf("%s: latestValidHash %v, want block 11", what, status.LatestValidHash)
+			f.want(what, status, Invalid)
+			if status.LatestValid == nil || *status.LatestValid != f.at(11).Hash() {
+				t.Errorf("%s: latestValidHash %v, want block 11", what, status.LatestValid)
 			}
 		}
 		status, err := f.choose(bad.Hash(), common.Hash{}, common.Hash{}, time.Minute)
 		if err != nil {
 			t.Fatal(err)
 		}
-		f.want("bad head", status, engine.INVALID)
+		f.want("bad head", status, Invalid)
 		f.head(f.at(11))
 		f.follow(12, 12) // the good block of that number
 	})
@@ -161,7 +160,7 @@ func TestInvalidTogether(t *testing.T) {
 		header = types.CopyHeader(f.at(13).Header())
 		header.ParentHash = bad.Hash()
 		child := types.NewBlockWithHeader(header).WithBody(*f.at(13).Body())
-		statuses := make(chan engine.PayloadStatusV1, 3)
+		statuses := make(chan Outcome, 3)
 		for _, block := range []*types.Block{bad, child} {
 			go func() { statuses <- f.payload(block, time.Minute) }()
 			synctest.Wait()
@@ -170,9 +169,9 @@ func TestInvalidTogether(t *testing.T) {
 		statuses <- f.payload(child, time.Minute)
 		for range 3 {
 			status := <-statuses
-			f.want("bad block and child", status, engine.INVALID)
-			if status.LatestValidHash == nil || *status.LatestValidHash != f.at(11).Hash() {
-				t.Errorf("latestValidHash %v, want block 11", status.LatestValidHash)
+			f.want("bad block and child", status, Invalid)
+			if status.LatestValid == nil || *status.LatestValid != f.at(11).Hash() {
+				t.Errorf("latestValidHash %v, want block 11", status.LatestValid)
 			}
 		}
 	})
@@ -184,7 +183,7 @@ func TestInvalidNumber(t *testing.T) {
 		f.follow(10, 11)
 		header := types.CopyHeader(f.at(12).Header())
 		header.Number = big.NewInt(1 << 40)
-		f.want("bad number", f.payload(types.NewBlockWithHeader(header).WithBody(*f.at(12).Body()), time.Minute), engine.INVALID)
+		f.want("bad number", f.payload(types.NewBlockWithHeader(header).WithBody(*f.at(12).Body()), time.Minute), Invalid)
 		if status := f.importer.Status(); status.Newest != 11 || status.Lag != 0 {
 			t.Errorf("newest %d, %d blocks behind", status.Newest, status.Lag)
 		}
@@ -196,8 +195,8 @@ func TestBodyMismatch(t *testing.T) {
 	inImporterBubble(t, 11, 30, func(f *fixture) {
 		f.follow(10, 10)
 		wrong := types.NewBlockWithHeader(f.at(11).Header()).WithBody(*f.at(10).Body())
-		f.want("wrong body", f.payload(wrong, time.Minute), engine.INVALID)
-		f.want("right body", f.payload(f.at(11), time.Minute), engine.VALID)
+		f.want("wrong body", f.payload(wrong, time.Minute), Invalid)
+		f.want("right body", f.payload(f.at(11), time.Minute), Valid)
 	})
 	inImporterBubble(t, 12, 30, func(f *fixture) { // nor about what stands on it and waits
 		f.follow(9, 9)
@@ -208,8 +207,8 @@ func TestBodyMismatch(t *testing.T) {
 			synctest.Wait()
 		}
 		time.Sleep(time.Minute)
-		f.want("block 11", f.payload(f.at(11), time.Minute), engine.VALID)
-		f.want("block 12", f.payload(f.at(12), time.Minute), engine.VALID)
+		f.want("block 11", f.payload(f.at(11), time.Minute), Valid)
+		f.want("block 12", f.payload(f.at(12), time.Minute), Valid)
 	})
 }
 
@@ -256,7 +255,7 @@ func TestParentNotRead(t *testing.T) {
 	header := made[2].Header()
 	header.Extra = []byte{1}
 	block := types.NewBlockWithHeader(header).WithBody(*made[2].Body())
-	if status := payload(t, importer, block, time.Second); status.Status != engine.SYNCING {
+	if status := payload(t, importer, block, time.Second); status.Status != Syncing {
 		t.Errorf("%s %s", status.Status, reasonOf(status))
 	}
 	if latest, err := chained.Rejection(block.Hash()); err != nil {

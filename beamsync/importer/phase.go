@@ -13,156 +13,189 @@ import (
 	"github.com/sunbeam-eth/sunbeam/trie"
 )
 
-// Full is the complete states of some blocks. A block that is executed on one of them adds
-// its own.
-type Full interface {
-	// Has says whether the state under a root is there. It may go away once 128 are newer.
+// Phase is how the node gets state. The importer owns it: everyone else asks [Importer.Phase] or [Importer.States].
+type Phase int
+
+const (
+	// Beaming: missing state is fetched from peers while a block executes.
+	Beaming Phase = iota
+	// FullNode: blocks are executed on complete local states.
+	FullNode
+)
+
+// String returns the phase as beam_status spells it.
+func (p Phase) String() string {
+	switch p {
+	case Beaming:
+		return "beaming"
+	case FullNode:
+		return "full"
+	}
+	return fmt.Sprintf("phase(%d)", int(p))
+}
+
+// States are the complete states of some blocks. Executing a block on one of them adds the block's own.
+type States interface {
+	// Has says whether the state with a root is available. It may be discarded once 128 are newer.
 	Has(root common.Hash) bool
 	// Open opens it for one execution.
 	Open(ctx context.Context, root common.Hash) evm.State
 }
 
-// complete is what a full node executes on.
-type complete struct {
-	Full
-	bottom uint64 // number of the lowest block whose state was there when the process began to use it
+// fullStates is what a full node executes on.
+type fullStates struct {
+	States
+	lowest uint64 // number of the lowest block with a state when this process began to use them
 }
 
-// Bottom finds the lowest canonical block whose state is there, under the newest one that has one. After a
-// kill, that may be far below the head: what was in memory is gone. It returns false if
-// there is none: the states are of no use to this chain.
-func Bottom(c *chain.Chain, full Full) (uint64, bool) {
-	var bottom *types.Header
+// LowestState finds the run of canonical blocks with a state that is nearest to the head, and returns the number of its
+// lowest block. After a kill it may end far below the head: states in memory are lost. It returns false if no
+// canonical block has a state.
+func LowestState(c *chain.Chain, states States) (uint64, bool) {
+	var lowest *types.Header
 	for at := c.CurrentHeader(); at != nil; at = c.Header(at.ParentHash) {
-		switch has := full.Has(at.Root) && c.Status(at.Hash()) == chain.Executed; {
+		switch has := states.Has(at.Root) && c.Status(at.Hash()) == chain.Executed; {
 		case has:
-			bottom = at
-		case bottom != nil:
-			return bottom.Number.Uint64(), true
+			lowest = at
+		case lowest != nil:
+			return lowest.Number.Uint64(), true
 		}
 	}
-	if bottom == nil {
+	if lowest == nil {
 		return 0, false
 	}
-	return bottom.Number.Uint64(), true
+	return lowest.Number.Uint64(), true
+}
+
+// Phase returns the current phase.
+func (i *Importer) Phase() Phase {
+	if i.full() == nil {
+		return Beaming
+	}
+	return FullNode
+}
+
+// States returns the complete states that blocks are executed on, nil while beaming.
+func (i *Importer) States() States {
+	if full := i.full(); full != nil {
+		return full.States
+	}
+	return nil
 }
 
 // full returns what a full node executes on, nil while beaming.
-func (i *Importer) full() *complete { return i.states.Load() }
+func (i *Importer) full() *fullStates { return i.states.Load() }
 
-// HandOver makes a beaming importer one of a full node. full has the state of the canonical block
-// base; the blocks since then are executed on it while beaming goes on. Then ready is called, and
-// from the next block on everything is executed on full. A block that was in work beams
-// to its end, and is executed once more when its child comes.
+// SwitchToFull ends the beaming phase. states has the state of the canonical block base. The blocks above it are
+// executed on states while beaming goes on. Then ready is called, and every later block is executed on states. A block
+// that is being executed meanwhile beams to its end, and is executed again when its child comes.
 //
-// After an error the importer beams on, and may be handed over again.
-func (i *Importer) HandOver(ctx context.Context, full Full, base *types.Header, ready func() error) error {
-	states := &complete{Full: full, bottom: base.Number.Uint64()}
+// After an error the importer still beams, and the switch can be tried again.
+func (i *Importer) SwitchToFull(ctx context.Context, states States, base *types.Header, ready func() error) error {
+	full := &fullStates{States: states, lowest: base.Number.Uint64()}
 	for done := (common.Hash{}); ; {
 		head := i.cfg.Chain.CurrentHeader()
 		if head.Hash() == done {
 			break
 		}
-		if err := i.catchUp(ctx, states, head.Hash(), head.Number.Uint64()); err != nil {
-			return fmt.Errorf("execute the blocks from %d to %d again: %w", states.bottom+1, head.Number, err)
+		if err := i.catchUp(ctx, full, head.Hash(), head.Number.Uint64()).err(); err != nil {
+			return fmt.Errorf("execute blocks %d to %d again: %w", full.lowest+1, head.Number, err)
 		}
 		done = head.Hash()
 	}
 	if err := ready(); err != nil {
 		return err
 	}
-	i.use(states)
+	i.states.Store(full)
 	return nil
 }
 
-// use makes an importer one of a full node, or with nil a beaming one.
-func (i *Importer) use(states *complete) {
-	i.states.Store(states)
-	if states == nil {
-		i.metrics.full.Set(0)
-	} else {
-		i.metrics.full.Set(1)
-	}
-}
-
-// Stranded receives when the chosen head cannot be executed on any state that is there: a reorg goes
-// below all of them. Only beaming gets there.
-func (i *Importer) Stranded() <-chan struct{} { return i.stranded }
-
-// Beam makes the importer of a full node a beaming one again.
-func (i *Importer) Beam() {
-	i.use(nil)
+// SwitchToBeaming ends the full phase.
+func (i *Importer) SwitchToBeaming() {
+	i.states.Store(nil)
 	select {
-	case <-i.stranded: // that is what it is for
+	case <-i.stateLost: // this call is the response to it
 	default:
 	}
 }
 
-// strand notes why a block of a full node has no outcome, if it is the chosen head: others are of no
-// concern.
-func (i *Importer) strand(p *pending, err error) {
+// StateLost receives when the forkchoice head descends from no block with an available state: a reorg below all of
+// them. Then only beaming can execute it.
+func (i *Importer) StateLost() <-chan struct{} { return i.stateLost }
+
+// checkStateLost signals StateLost if that is why the import of the forkchoice head ended. Other blocks do not matter.
+func (i *Importer) checkStateLost(job *importJob, reason error) {
 	i.mu.Lock()
-	chosen := i.mu.choice.HeadBlockHash == p.block.Hash()
+	head := i.mu.choice.Head
 	i.mu.Unlock()
-	if !chosen || !errors.Is(err, errStateGone) || i.full() == nil { // it may be beaming again by now
+	if head != job.block.Hash() || !errors.Is(reason, errNoState) || i.Phase() == Beaming { // it may beam again by now
 		return
 	}
 	select {
-	case i.stranded <- struct{}{}:
+	case i.stateLost <- struct{}{}:
 	default:
 	}
 }
 
-// restore makes the state of the head after a restart. What fails here fails again, and is told, when
-// the next block comes.
+// restore rebuilds the state of the head after a restart. What fails here fails again, with an outcome, when the next
+// block comes.
 func (i *Importer) restore(ctx context.Context) {
 	states, head := i.full(), i.cfg.Chain.CurrentHeader()
 	if states == nil || states.Has(head.Root) {
 		return
 	}
-	i.cfg.Log.Info("The process ended without saving the newest states: making them again", "head", head.Number, "from", states.bottom)
-	if err := i.catchUp(ctx, states, head.Hash(), head.Number.Uint64()); err != nil && ctx.Err() == nil {
-		i.cfg.Log.Warn("State of the head not made", "number", head.Number, "err", err)
+	i.cfg.Log.Info("Rebuilding the newest states: the last process ended without saving them", "head", head.Number, "from", states.lowest)
+	if err := i.catchUp(ctx, states, head.Hash(), head.Number.Uint64()).err(); err != nil && ctx.Err() == nil {
+		i.cfg.Log.Warn("Failed to rebuild the head state", "number", head.Number, "err", err)
 	}
 }
 
-// fullBasis is findBasis of a full node: whatever lies between a block and a state that is there is
-// executed first, however much that is.
-func (i *Importer) fullBasis(ctx context.Context, p *pending, states *complete) (basis, *settlement, error) {
-	hash := p.block.ParentHash()
+// fullBasis is findBasis of a full node: all blocks between the block and an available state are executed first,
+// however many those are.
+func (i *Importer) fullBasis(ctx context.Context, job *importJob, states *fullStates) (*basis, Outcome) {
+	hash := job.block.ParentHash()
 	if parent := i.lookup(hash); parent != nil {
-		if settled, err := i.awaitParent(ctx, p, parent); settled != nil || err != nil {
-			return basis{}, settled, err
+		if outcome := i.awaitParent(ctx, job, parent); outcome.ended() {
+			return nil, outcome
 		}
 	}
-	if !i.stands(states, hash) {
-		p.enter("missed blocks")
-		if err := i.catchUp(ctx, states, hash, p.number()-1); err != nil {
-			return basis{}, nil, err
-		}
+	if outcome := i.catchUpParent(ctx, job, states); outcome.ended() {
+		return nil, outcome
 	}
-	return basis{parent: i.cfg.Chain.Header(hash)}, nil, nil
+	return &basis{parent: i.cfg.Chain.Header(hash)}, Outcome{}
 }
 
-// stands says whether a block can be executed on this one at once.
-func (i *Importer) stands(states *complete, hash common.Hash) bool {
+// catchUpParent makes the state of a block's parent available. It returns the outcome that the block inherits.
+func (i *Importer) catchUpParent(ctx context.Context, job *importJob, states *fullStates) Outcome {
+	hash := job.block.ParentHash()
+	if i.isExecutable(states, hash) {
+		return Outcome{}
+	}
+	job.enter(stageMissedBlocks)
+	outcome := i.catchUp(ctx, states, hash, job.number()-1)
+	if outcome.Status == Syncing {
+		return outcome
+	}
+	return i.inherit(job.block, outcome)
+}
+
+// isExecutable says whether a child of this block can be executed at once.
+func (i *Importer) isExecutable(states *fullStates, hash common.Hash) bool {
 	header := i.cfg.Chain.Header(hash)
 	return header != nil && i.cfg.Chain.Status(hash) == chain.Executed && states.Has(header.Root)
 }
 
-// source is where an execution finds its state, and what it took from the network.
-func (i *Importer) source(ctx context.Context, p *pending, base basis) (evm.State, StateSession, error) {
+// openState opens the state that a block is executed on, and the session that fetches what is missing of it; nil on
+// a full node. If it returns no state, it returns the outcome instead.
+func (i *Importer) openState(ctx context.Context, job *importJob, base *basis) (evm.State, StateSession, Outcome) {
 	states := i.full()
 	if states == nil {
 		session := i.cfg.Session()
-		return trie.Open(ctx, base.parent.Root, i.cfg.Local, session), session, nil
+		return trie.Open(ctx, base.parent.Root, i.cfg.Local, session), session, Outcome{}
 	}
 	// The basis may have been found while the node was beaming still.
-	if hash := p.block.ParentHash(); !i.stands(states, hash) {
-		p.enter("missed blocks")
-		if err := i.catchUp(ctx, states, hash, p.number()-1); err != nil {
-			return nil, nil, err
-		}
+	if outcome := i.catchUpParent(ctx, job, states); outcome.ended() {
+		return nil, nil, outcome
 	}
-	return states.Open(ctx, base.parent.Root), nil, nil
+	return states.Open(ctx, base.parent.Root), nil, Outcome{}
 }

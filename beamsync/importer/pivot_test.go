@@ -6,7 +6,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/ethereum/go-ethereum/beacon/engine"
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
@@ -18,19 +17,19 @@ func TestPivot(t *testing.T) {
 	inImporterBubble(t, 40, 10, func(f *fixture) {
 		f.follow(10, 10)
 		f.set(100*time.Millisecond, true)
-		f.want("stalled", f.payload(f.at(11), time.Second), engine.SYNCING)
-		f.want("stalled", f.payload(f.at(12), time.Second), engine.SYNCING)
+		f.want("stalled", f.payload(f.at(11), time.Second), Syncing)
+		f.want("stalled", f.payload(f.at(12), time.Second), Syncing)
 		f.set(100*time.Millisecond, false)
 		f.set(10*time.Second, false) // block 11 would take minutes
-		begun := make(chan engine.PayloadStatusV1, 1)
+		begun := make(chan Outcome, 1)
 		go func() { begun <- f.payload(f.at(35), time.Hour) }()
-		f.want("far ahead", <-begun, engine.VALID)
+		f.want("far ahead", <-begun, Valid)
 		synctest.Wait()
 		f.pivoted(pivotLag)
-		if log := f.log.String(); !strings.Contains(log, "dropped=2") || strings.Count(log, "given up for a newer head") != 2 {
+		if log := f.log.String(); !strings.Contains(log, "dropped=2") || strings.Count(log, "superseded by a newer head") != 2 {
 			t.Errorf("the log does not say what was dropped:\n%s", log)
 		}
-		if status, err := f.choose(f.at(35).Hash(), common.Hash{}, common.Hash{}, time.Minute); err != nil || status.Status != engine.VALID {
+		if status, err := f.choose(f.at(35).Hash(), common.Hash{}, common.Hash{}, time.Minute); err != nil || status.Status != Valid {
 			t.Fatalf("head after the pivot: %v %v", status.Status, err)
 		}
 		f.head(f.at(35))
@@ -43,7 +42,7 @@ func TestPivot(t *testing.T) {
 func TestPivotUnconnected(t *testing.T) {
 	inImporterBubble(t, 12, 2, func(f *fixture) {
 		f.follow(10, 11)
-		f.want("side chain", f.payload(f.side[2], time.Hour), engine.VALID)
+		f.want("side chain", f.payload(f.side[2], time.Hour), Valid)
 		f.pivoted(pivotUnconnected)
 		f.follow(12, 12)
 	})
@@ -60,7 +59,7 @@ func (f *fixture) pivoted(why string) {
 		if n := testutil.ToFloat64(f.importer.metrics.pivots.WithLabelValues(reason)); n != float64(want) {
 			f.t.Errorf("%v pivots for %q counted, want %d", n, reason, want)
 		}
-		if n := strings.Count(f.log.String(), "Pivot to the newest head\" reason="+reason+" "); n != want {
+		if n := strings.Count(f.log.String(), "Pivoted to the newest head\" reason="+reason+" "); n != want {
 			f.t.Errorf("%d pivots for %q in the log, want %d:\n%s", n, reason, want, f.log)
 		}
 	}
@@ -75,7 +74,7 @@ func TestForgottenStates(t *testing.T) {
 			f.mu.Lock()
 			f.gone = append(f.gone, f.at(number-1).Root())
 			f.mu.Unlock()
-			f.want("old block", f.payload(f.at(number), time.Minute), engine.SYNCING)
+			f.want("old block", f.payload(f.at(number), time.Minute), Syncing)
 		}
 		if pending := f.importer.Status().Pending; len(pending) != maxExecutions {
 			t.Fatalf("in work: %+v", pending)
@@ -96,8 +95,8 @@ func TestStalledNetwork(t *testing.T) {
 		f.set(0, true)
 		time.AfterFunc(25*time.Second, func() { f.set(100*time.Millisecond, false) })
 		for number := 12; number <= 13; number++ {
-			f.want("stalled", f.payload(f.at(number), 8*time.Second), engine.SYNCING)
-			if status, err := f.choose(f.at(number).Hash(), common.Hash{}, common.Hash{}, time.Second); err != nil || status.Status != engine.SYNCING {
+			f.want("stalled", f.payload(f.at(number), 8*time.Second), Syncing)
+			if status, err := f.choose(f.at(number).Hash(), common.Hash{}, common.Hash{}, time.Second); err != nil || status.Status != Syncing {
 				f.t.Fatal(status, err)
 			}
 			if lag, want := f.importer.lag(), uint64(number-11); lag != want {

@@ -9,7 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/ethereum/go-ethereum/beacon/engine"
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/core/types"
 
@@ -94,7 +93,7 @@ func (m *randomModel) Handle(_ context.Context, record slog.Record) error {
 			m.failLocked("good block %s is called bad", m.name[hash])
 		}
 		m.sayLocked(hash)
-	case "Beaming begins", "Pivot to the newest head":
+	case "Beaming started", "Pivoted to the newest head":
 		m.begun[hash] = true
 	case "Block executed":
 		if m.bad[hash] {
@@ -174,12 +173,12 @@ func (m *randomModel) excusedLocked(hash common.Hash) {
 }
 
 // answer judges what was said of a block.
-func (m *randomModel) answer(what string, hash common.Hash, status engine.PayloadStatusV1, err error) {
+func (m *randomModel) answer(what string, hash common.Hash, status Outcome, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	latest := ""
-	if status.LatestValidHash != nil {
-		latest = m.name[*status.LatestValidHash]
+	if status.LatestValid != nil {
+		latest = m.name[*status.LatestValid]
 	}
 	m.noteLocked("%s %s: %s %s", what, m.name[hash], status.Status, latest)
 	if err != nil {
@@ -194,19 +193,19 @@ func (m *randomModel) answer(what string, hash common.Hash, status engine.Payloa
 		}
 	}
 	switch status.Status {
-	case engine.VALID:
+	case Valid:
 		if m.bad[hash] {
 			m.excusedLocked(hash)
 		} else if m.chain.Status(hash) != chain.Executed {
 			m.failLocked("%s is called good but was not executed", m.name[hash])
 		}
-	case engine.INVALID:
+	case Invalid:
 		if !m.bad[hash] {
 			m.failLocked("%s is called bad: %s", m.name[hash], reasonOf(status))
 		}
 		m.sayLocked(hash)
-		if status.LatestValidHash != nil {
-			m.latestLocked(hash, *status.LatestValidHash)
+		if status.LatestValid != nil {
+			m.latestLocked(hash, *status.LatestValid)
 		}
 	}
 }

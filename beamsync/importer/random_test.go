@@ -77,7 +77,7 @@ func testRandomTree(t *testing.T, seed uint64) {
 		local := cfg.Local
 		cfg.Session = func() StateSession { return randomSession{networkSession{n, local}, peers} }
 		if mode == 1 {
-			cfg.Full = &newestStates{states: tree.states, keep: keep, roots: []common.Hash{cfg.Chain.Genesis().Root()}}
+			cfg.States = &newestStates{states: tree.states, keep: keep, roots: []common.Hash{cfg.Chain.Genesis().Root()}}
 		}
 	})
 	if testing.Verbose() {
@@ -182,8 +182,8 @@ func (m *randomModel) changeModes(ctx context.Context, f *fixture, mode, keep in
 	for mode != 0 && ctx.Err() == nil {
 		if mode == 1 {
 			select {
-			case <-f.importer.Stranded():
-				f.importer.Beam()
+			case <-f.importer.StateLost():
+				f.importer.SwitchToBeaming()
 			case <-ctx.Done():
 				return
 			}
@@ -201,7 +201,7 @@ func (m *randomModel) changeModes(ctx context.Context, f *fixture, mode, keep in
 			}
 		}
 		full := &newestStates{states: m.states, keep: keep, roots: []common.Hash{base.Root}}
-		err := f.importer.HandOver(ctx, full, base, func() error { return nil })
+		err := f.importer.SwitchToFull(ctx, full, base, func() error { return nil })
 		m.mu.Lock()
 		m.noteLocked("  hand-over at %s: %v", m.name[base.Hash()], err)
 		m.mu.Unlock()

@@ -3,14 +3,13 @@ package importer
 import (
 	"time"
 
-	"github.com/ethereum/go-ethereum/beacon/engine"
 	"github.com/ethereum/go-ethereum/common"
 
 	"github.com/sunbeam-eth/sunbeam/evm"
 	"github.com/sunbeam-eth/sunbeam/trie"
 )
 
-// progressInterval is how often blocks that take long are spoken of.
+// progressInterval is how often blocks that take long are logged.
 const progressInterval = 8 * time.Second
 
 // BlockReport is what one execution took.
@@ -32,23 +31,23 @@ type Totals struct {
 	Fetched    trie.FetchStats `json:"fetched"`
 }
 
-// PendingReport is one block in work.
-type PendingReport struct {
+// PendingBlock is a block that is being imported.
+type PendingBlock struct {
 	Number  uint64        `json:"number"`
 	Hash    common.Hash   `json:"hash"`
-	Stage   string        `json:"stage"` // what it waits for
-	Waiting time.Duration `json:"waiting"`
+	Stage   string        `json:"stage"`   // what it waits for, see job.go
+	Waiting time.Duration `json:"waiting"` // since its job started
 }
 
 // Status is the importer's state for beam_status.
 type Status struct {
-	Head    uint64          `json:"head"`
-	Newest  uint64          `json:"newest"`
-	Lag     uint64          `json:"lag"` // blocks between the newest known block and the head
-	Last    BlockReport     `json:"last"`
-	Totals  Totals          `json:"totals"`
-	Pending []PendingReport `json:"pending"`
-	CatchUp *CatchUp        `json:"catchUp,omitempty"` // of a full node: blocks that it makes up for
+	Head    uint64         `json:"head"`
+	Newest  uint64         `json:"newest"`
+	Lag     uint64         `json:"lag"` // blocks between the newest known block and the head
+	Last    BlockReport    `json:"last"`
+	Totals  Totals         `json:"totals"`
+	Pending []PendingBlock `json:"pending"`
+	CatchUp *CatchUp       `json:"catchUp,omitempty"` // of a full node that missed blocks
 }
 
 // Status reports what the importer is doing now.
@@ -56,17 +55,17 @@ func (i *Importer) Status() Status {
 	head := i.cfg.Chain.CurrentHeader().Number.Uint64()
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	status := Status{Head: head, Newest: max(i.mu.newest, head), Last: i.mu.last, Totals: i.mu.totals, Pending: []PendingReport{}, CatchUp: i.mu.catchUp}
+	status := Status{Head: head, Newest: max(i.mu.newest, head), Last: i.mu.last, Totals: i.mu.totals, Pending: []PendingBlock{}, CatchUp: i.mu.catchUp}
 	status.Lag = status.Newest - head
-	for hash, p := range i.mu.pending {
-		status.Pending = append(status.Pending, PendingReport{
-			Number: p.number(), Hash: hash, Stage: p.stage(), Waiting: time.Since(p.since),
+	for hash, job := range i.mu.jobs {
+		status.Pending = append(status.Pending, PendingBlock{
+			Number: job.number(), Hash: hash, Stage: job.stage(), Waiting: time.Since(job.since),
 		})
 	}
 	return status
 }
 
-// lag is how many blocks the head is behind the newest one that anyone asked us for.
+// lag is how many blocks the head is behind the newest one that a payload or forkchoice named.
 func (i *Importer) lag() uint64 {
 	head := i.cfg.Chain.CurrentHeader().Number.Uint64()
 	i.mu.Lock()
@@ -74,14 +73,14 @@ func (i *Importer) lag() uint64 {
 	return max(i.mu.newest, head) - head
 }
 
-// report notes what an execution took and says so.
-func (i *Importer) report(p *pending, result *evm.Result, fetched trie.FetchStats, took time.Duration) {
+// report records what an execution took and logs it.
+func (i *Importer) report(job *importJob, result *evm.Result, fetched trie.FetchStats, took time.Duration) {
 	report := BlockReport{
-		Number:       p.number(),
-		Hash:         p.block.Hash(),
+		Number:       job.number(),
+		Hash:         job.block.Hash(),
 		Outcome:      result.Outcome.String(),
-		Transactions: len(p.block.Transactions()),
-		GasUsed:      p.block.GasUsed(),
+		Transactions: len(job.block.Transactions()),
+		GasUsed:      job.block.GasUsed(),
 		Took:         took,
 		Fetched:      fetched,
 	}
@@ -92,11 +91,11 @@ func (i *Importer) report(p *pending, result *evm.Result, fetched trie.FetchStat
 
 	i.metrics.lag.Set(float64(i.lag()))
 	if result.Outcome == evm.Invalid {
-		return // counted and told by reject
+		return // counted and logged by reject
 	}
 	i.metrics.imports.WithLabelValues(report.Outcome).Inc()
 	if result.Outcome == evm.Incomplete {
-		return // told by work, with the reason
+		return // logged by run, with the reason
 	}
 	i.cfg.Log.Info("Block executed", "number", report.Number, "hash", report.Hash, "outcome", report.Outcome,
 		"txs", report.Transactions, "mgas", float64(report.GasUsed)/1e6, "elapsed", took.Round(time.Millisecond),
@@ -116,31 +115,15 @@ func (t *Totals) add(outcome evm.Outcome, fetched trie.FetchStats) {
 	t.Fetched.Add(fetched)
 }
 
-// logProgress speaks of blocks that are in work for long, so that waiting is never silent.
+// logProgress logs blocks whose import takes long, so that waiting is never silent.
 func (i *Importer) logProgress() {
 	for _, p := range i.Status().Pending {
 		if p.Waiting >= progressInterval {
-			i.cfg.Log.Info("Block still in work", "number", p.Number, "hash", p.Hash, "waits_for", p.Stage,
+			i.cfg.Log.Info("Block is still being imported", "number", p.Number, "hash", p.Hash, "waits_for", p.Stage,
 				"waiting", p.Waiting.Round(time.Second))
 		}
 	}
 }
 
-// Engine API statuses (execution-apis, engine/paris.md, PayloadStatusV1).
-
-func valid(hash common.Hash) engine.PayloadStatusV1 {
-	return engine.PayloadStatusV1{Status: engine.VALID, LatestValidHash: &hash}
-}
-
-func syncing() engine.PayloadStatusV1 {
-	return engine.PayloadStatusV1{Status: engine.SYNCING}
-}
-
-// invalid is the INVALID status; latest is nil where the last valid ancestor is not known.
-func invalid(latest *common.Hash, reason error) engine.PayloadStatusV1 {
-	text := reason.Error()
-	return engine.PayloadStatusV1{Status: engine.INVALID, LatestValidHash: latest, ValidationError: &text}
-}
-
-// Working says whether a block is being collected or executed: not one that waits for its parent.
+// Working says whether a block is being prefetched or executed. One that waits for its parent does not count.
 func (i *Importer) Working() bool { return len(i.slots) > 0 }

@@ -23,7 +23,7 @@ var allowed = map[string][]string{
 
 	"db":   {"trie", "chain"},
 	"evm":  {"trie"},
-	"rpc":  {"chain", "trie"},
+	"rpc":  {"beamsync/importer", "chain", "trie"},
 	"pool": {"chain"},
 
 	// Beam Sync: a package a noun, and the folder's own, which is a table of contents.

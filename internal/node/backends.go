@@ -79,12 +79,12 @@ func (b beam) Status() any { return b.status() }
 
 func (b beam) status() beamStatus {
 	status := beamStatus{
-		Phase: phaseBeaming, Network: b.network.name, HotBytes: b.store.Hot().Bytes(), Oldest: b.chain.Oldest(), Status: b.importer.Status(),
+		Phase: b.importer.Phase().String(), Network: b.network.name, HotBytes: b.store.Hot().Bytes(), Oldest: b.chain.Oldest(), Status: b.importer.Status(),
 		History: b.history.Progress(),
 	}
-	if full := b.states.full.Load(); full != nil {
+	if full := b.full(); full != nil {
 		share, done := full.FlatProgress()
-		status.Phase, status.Flat = phaseFull, &flatStatus{share, done}
+		status.Flat = &flatStatus{share, done}
 	} else if b.backfill != nil {
 		progress := b.backfill.Progress()
 		status.Backfill = &progress

@@ -6,6 +6,8 @@ import (
 
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/core/types"
+
+	"github.com/sunbeam-eth/sunbeam/beamsync/importer"
 )
 
 // A node that has all of its state completes it without any peer.
@@ -27,7 +29,7 @@ func TestBackfillOfLocalState(t *testing.T) {
 	if done, _ := n.backfill.Root(); done != head.Root || root != head.Root {
 		t.Errorf("complete is %s, on disk %s, want that of the head %s", done, root, head.Root)
 	}
-	await(t, n, "hand-over", func(s beamStatus) bool { return s.Phase == phaseFull })
+	await(t, n, "hand-over", func(s beamStatus) bool { return s.Phase == importer.FullNode.String() })
 	n.stop(t)
 
 	// It is not done unless asked for, and not on a chain that stands at its genesis.

@@ -3,7 +3,6 @@ package node
 import (
 	"context"
 	"fmt"
-	"sync/atomic"
 	"time"
 
 	"github.com/ethereum/go-ethereum/common"
@@ -15,12 +14,6 @@ import (
 	"github.com/sunbeam-eth/sunbeam/trie"
 )
 
-// The phases, as beam_status spells them.
-const (
-	phaseBeaming = "beaming"
-	phaseFull    = "full"
-)
-
 const (
 	// handOverPause is how long it takes until a hand-over that failed is tried again.
 	handOverPause = 5 * time.Second
@@ -28,31 +21,34 @@ const (
 	retireDelay = 30 * time.Second
 )
 
-// fullStates are the complete states of a full node.
-type fullStates struct {
-	full   atomic.Pointer[db.Full] // nil while beaming
-	bottom uint64                  // see beamsync.Bottom; as of the start
+// loadedStates are the complete states that a full node finds on disk when it starts. From then on the importer has them.
+type loadedStates struct {
+	states importer.States // nil: the node starts beaming
+	lowest uint64          // see importer.LowestState
 }
 
-// get returns them for an importer, nil while beaming.
-func (f *fullStates) get() importer.Full {
-	if full := f.full.Load(); full != nil {
-		return executable{full}
+// full returns the complete states, nil while beaming.
+func (n *Node) full() *db.Full {
+	if n.importer == nil {
+		return nil // offline, or starting
+	}
+	if states, ok := n.importer.States().(executable); ok {
+		return states.Full
 	}
 	return nil
 }
 
-// executable is db.Full as an importer wants it.
+// executable adapts db.Full to importer.States.
 type executable struct{ *db.Full }
 
-// Open implements beamsync.Full.
+// Open implements importer.States.
 func (e executable) Open(ctx context.Context, root common.Hash) evm.State {
 	return e.Full.Open(ctx, root)
 }
 
 // stateAt is where nodes of a state, and codes, are found locally.
 func (n *Node) stateAt(root common.Hash) trie.Store {
-	if full := n.states.full.Load(); full != nil && full.Has(root) {
+	if full := n.full(); full != nil && full.Has(root) {
 		return full.Store(root)
 	}
 	return n.local
@@ -68,9 +64,8 @@ func (n *Node) openStates() error {
 	if err != nil {
 		return err
 	}
-	if bottom, ok := importer.Bottom(n.chain, executable{full}); ok {
-		n.states.bottom = bottom
-		n.states.full.Store(full)
+	if lowest, ok := importer.LowestState(n.chain, executable{full}); ok {
+		n.loaded = loadedStates{executable{full}, lowest}
 		return nil
 	}
 	if err := n.store.Err(); err != nil {
@@ -87,19 +82,18 @@ func (n *Node) openStates() error {
 // beaming one again.
 func (n *Node) runPhases(ctx context.Context) error {
 	for ctx.Err() == nil {
-		if n.states.full.Load() == nil {
+		if n.importer.Phase() == importer.Beaming {
 			if err := n.becomeFull(ctx); err != nil {
 				return err
 			}
 		}
 		select {
-		case <-n.importer.Stranded():
+		case <-n.importer.StateLost():
 		case <-ctx.Done():
 			return nil
 		}
 		n.log.Warn("The chosen head descends from no block whose state is held: beaming again, and collecting what differs")
-		n.importer.Beam()
-		n.states.full.Store(nil)
+		n.importer.SwitchToBeaming()
 		if err := n.store.UnmarkFull(); err != nil {
 			return err
 		}
@@ -144,13 +138,12 @@ func (n *Node) handOver(ctx context.Context, target backfill.Target) (done bool,
 	if err != nil {
 		return false, fmt.Errorf("hand-over at block %d: %w", target.Number, err)
 	}
-	if err := n.importer.HandOver(ctx, executable{full}, base, n.store.MarkFull); err != nil {
+	if err := n.importer.SwitchToFull(ctx, executable{full}, base, n.store.MarkFull); err != nil {
 		if ctx.Err() == nil {
-			n.log.Warn("No hand-over", "number", target.Number, "err", err)
+			n.log.Warn("Failed to switch to full mode, retrying", "number", target.Number, "err", err)
 		}
 		return false, nil
 	}
-	n.states.full.Store(full)
 	n.log.Info("Full node: the state is complete, and nothing is fetched for blocks any more", "number", n.chain.CurrentHeader().Number)
 	return true, n.retireHot(ctx)
 }

@@ -16,7 +16,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/ethereum/go-ethereum/beacon/engine"
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/consensus/beacon"
 	"github.com/ethereum/go-ethereum/consensus/ethash"
@@ -26,6 +25,7 @@ import (
 	gethlog "github.com/ethereum/go-ethereum/log"
 	"github.com/ethereum/go-ethereum/rlp"
 
+	"github.com/sunbeam-eth/sunbeam/beamsync/importer"
 	"github.com/sunbeam-eth/sunbeam/config"
 	"github.com/sunbeam-eth/sunbeam/p2p"
 	"github.com/sunbeam-eth/sunbeam/trie"
@@ -91,16 +91,14 @@ func bring(t *testing.T, n *running, blocks ...*types.Block) {
 	t.Helper()
 	for _, block := range blocks {
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-		status, err := n.importer.NewPayload(ctx, block)
-		check(t, err)
-		if status.Status != engine.VALID {
-			t.Fatalf("block %d: %+v", block.NumberU64(), status)
+		if outcome := n.importer.NewPayload(ctx, block); outcome.Status != importer.Valid {
+			t.Fatalf("block %d: %+v", block.NumberU64(), outcome)
 		}
-		status, err = n.importer.Forkchoice(ctx, engine.ForkchoiceStateV1{HeadBlockHash: block.Hash()})
+		outcome, err := n.importer.Forkchoice(ctx, importer.Forkchoice{Head: block.Hash()})
 		cancel()
 		check(t, err)
-		if status.Status != engine.VALID || n.chain.CurrentHeader().Hash() != block.Hash() {
-			t.Fatalf("head %d: %+v", block.NumberU64(), status)
+		if outcome.Status != importer.Valid || n.chain.CurrentHeader().Hash() != block.Hash() {
+			t.Fatalf("head %d: %+v", block.NumberU64(), outcome)
 		}
 	}
 }
@@ -147,13 +145,11 @@ func TestFull(t *testing.T) {
 
 	n := start(t, cfg)
 	bring(t, n, main[12:15]...)
-	status, err := n.importer.NewPayload(t.Context(), side[0])
-	check(t, err)
-	if status.Status != engine.VALID {
-		t.Fatalf("side chain: %+v", status)
+	if outcome := n.importer.NewPayload(t.Context(), side[0]); outcome.Status != importer.Valid {
+		t.Fatalf("side chain: %+v", outcome)
 	}
 	bring(t, n, main[15:20]...)
-	await(t, n, "hand-over", func(s beamStatus) bool { return s.Phase == phaseFull && s.HotBytes == 0 })
+	await(t, n, "hand-over", func(s beamStatus) bool { return s.Phase == importer.FullNode.String() && s.HotBytes == 0 })
 	if left, err := os.ReadDir(hot); err != nil || len(left) > 0 {
 		t.Errorf("left of the hot store: %v, error %v", left, err)
 	}
@@ -164,7 +160,7 @@ func TestFull(t *testing.T) {
 	n.stop(t)
 
 	n = start(t, cfg) // in order: the journal has all
-	if status := (beam{n.Node}).status(); status.Phase != phaseFull || !n.states.full.Load().Has(main[59].Root()) {
+	if status := (beam{n.Node}).status(); status.Phase != importer.FullNode.String() || !n.full().Has(main[59].Root()) {
 		t.Fatalf("after a restart: %+v", status)
 	}
 	bring(t, n, main[60:90]...)
@@ -172,7 +168,7 @@ func TestFull(t *testing.T) {
 
 	n = start(t, cfg) // the states since the hand-over are made again
 	bring(t, n, main[90])
-	await(t, n, "catching up", func(s beamStatus) bool { return s.CatchUp == nil && s.Phase == phaseFull })
+	await(t, n, "catching up", func(s beamStatus) bool { return s.CatchUp == nil && s.Phase == importer.FullNode.String() })
 	bring(t, n, main[91:]...)
 	wholeState(t, n, main[199])
 	n.stop(t)
@@ -254,20 +250,19 @@ func TestHandOverKilled(t *testing.T) {
 	check(t, err)
 	leave("enabled")
 	// The head moves on while blocks are executed again.
-	importer := &running{Node: n}
+	again := &running{Node: n}
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- n.importer.Run(ctx) }()
-	bring(t, importer, blocks[20:30]...)
-	check(t, n.importer.HandOver(t.Context(), executable{full}, n.chain.HeaderByNumber(target.Number), func() error {
+	bring(t, again, blocks[20:30]...)
+	check(t, n.importer.SwitchToFull(t.Context(), executable{full}, n.chain.HeaderByNumber(target.Number), func() error {
 		leave("executed again")
 		check(t, n.store.MarkFull())
 		leave("marked")
 		return nil
 	}))
-	n.states.full.Store(full)
 	leave("handed over")
-	bring(t, importer, blocks[30])
+	bring(t, again, blocks[30])
 	leave("a block later")
 	hot := filepath.Join(cfg.DataDir, "geth", "beam-hot", "1")
 	files, err := os.ReadDir(hot)
@@ -292,12 +287,14 @@ func TestHandOverKilled(t *testing.T) {
 				t.Fatalf("head %d", head)
 			}
 			bring(t, n, blocks[head:35]...)
-			await(t, n, "hand-over", func(s beamStatus) bool { return s.Phase == phaseFull && s.HotBytes == 0 && s.CatchUp == nil })
+			await(t, n, "hand-over", func(s beamStatus) bool {
+				return s.Phase == importer.FullNode.String() && s.HotBytes == 0 && s.CatchUp == nil
+			})
 			bring(t, n, blocks[35:]...)
 			wholeState(t, n, blocks[39])
 			n.stop(t)
 			n = start(t, cfg)
-			if status := (beam{n.Node}).status(); status.Phase != phaseFull {
+			if status := (beam{n.Node}).status(); status.Phase != importer.FullNode.String() {
 				t.Errorf("after one more restart: %+v", status)
 			}
 			wholeState(t, n, blocks[39])
@@ -306,9 +303,9 @@ func TestHandOverKilled(t *testing.T) {
 	}
 }
 
-// TestFullStranded lets a full node's chain turn away below all states that it has: it beams again, from a peer
+// TestFullStateLost lets a full node's chain turn away below all states that it has: it beams again, from a peer
 // that has the other chain, and becomes full once more.
-func TestFullStranded(t *testing.T) {
+func TestFullStateLost(t *testing.T) {
 	genesis := pragueGenesis()
 	main := chainOn(genesis, nil, 24, 0)
 	side := chainOn(genesis, main[9], 20, 1) // on block 10
@@ -324,18 +321,19 @@ func TestFullStranded(t *testing.T) {
 	check(t, Init(cfg, genesis, discard))
 	check(t, Import(t.Context(), cfg, []string{chainFile(t, "a.rlp", main[:20]...)}, discard))
 	n := start(t, cfg)
-	await(t, n, "hand-over", func(s beamStatus) bool { return s.Phase == phaseFull && s.HotBytes == 0 && s.StatePeers > 0 })
+	await(t, n, "hand-over", func(s beamStatus) bool {
+		return s.Phase == importer.FullNode.String() && s.HotBytes == 0 && s.StatePeers > 0
+	})
 	bring(t, n, main[20:]...)
 
 	tip := side[len(side)-1]
-	choice := engine.ForkchoiceStateV1{HeadBlockHash: tip.Hash()}
+	choice := importer.Forkchoice{Head: tip.Hash()}
 	beamed := false
 	for began := time.Now(); n.chain.CurrentHeader().Hash() != tip.Hash(); {
-		_, err := n.importer.NewPayload(t.Context(), tip)
+		n.importer.NewPayload(t.Context(), tip)
+		_, err := n.importer.Forkchoice(t.Context(), choice)
 		check(t, err)
-		_, err = n.importer.Forkchoice(t.Context(), choice)
-		check(t, err)
-		beamed = beamed || (beam{n.Node}).status().Phase == phaseBeaming
+		beamed = beamed || (beam{n.Node}).status().Phase == importer.Beaming.String()
 		if time.Since(began) > 30*time.Second {
 			t.Fatalf("the other chain is not followed: %+v", beam{n.Node}.status())
 		}
@@ -343,7 +341,7 @@ func TestFullStranded(t *testing.T) {
 	if !beamed {
 		t.Error("it was never beaming")
 	}
-	await(t, n, "second hand-over", func(s beamStatus) bool { return s.Phase == phaseFull && s.HotBytes == 0 })
+	await(t, n, "second hand-over", func(s beamStatus) bool { return s.Phase == importer.FullNode.String() && s.HotBytes == 0 })
 	wholeState(t, n, tip)
 	n.stop(t)
 	peer.stop(t)
@@ -375,7 +373,7 @@ func TestRottenDisk(t *testing.T) {
 	check(t, Init(cfg, genesis, discard))
 	check(t, Import(t.Context(), cfg, []string{chainFile(t, "a.rlp", blocks...)}, discard))
 	n := start(t, cfg)
-	await(t, n, "hand-over", func(s beamStatus) bool { return s.Phase == phaseFull && s.HotBytes == 0 })
+	await(t, n, "hand-over", func(s beamStatus) bool { return s.Phase == importer.FullNode.String() && s.HotBytes == 0 })
 	n.stop(t)
 	check(t, Init(cfg, genesis, discard)) // what was in the log of the database is in its tables now
 

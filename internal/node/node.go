@@ -52,7 +52,7 @@ type Node struct {
 	cache    *trie.Cache
 	local    trie.Local      // the cache, then Hot, then Complete
 	places   *trie.PathIndex // of nodes that peers may ask for by hash
-	states   fullStates      // of a full node
+	loaded   loadedStates
 	fetcher  *fetch.Fetcher
 	importer *importer.Importer
 	backfill *backfill.Backfill // nil if it is not wanted

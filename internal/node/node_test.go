@@ -182,7 +182,7 @@ func TestStopsInMidFault(t *testing.T) {
 		stage string
 	}{
 		{"parent unknown", blocks[2], ""},
-		{"state missing", blocks[0], "collecting"},
+		{"state missing", blocks[0], "prefetching"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

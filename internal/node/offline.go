@@ -11,7 +11,6 @@ import (
 	"strings"
 	"text/tabwriter"
 
-	"github.com/ethereum/go-ethereum/beacon/engine"
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/core"
 	"github.com/ethereum/go-ethereum/core/types"
@@ -66,8 +65,8 @@ func Import(ctx context.Context, cfg *config.Config, files []string, log *slog.L
 		Blocks:   offline{},
 		Session:  func() importer.StateSession { return offline{} },
 		MaxLag:   uint64(n.cfg.Beam.MaxLag),
-		Full:     n.states.get(),
-		Bottom:   n.states.bottom,
+		States:   n.loaded.states,
+		Lowest:   n.loaded.lowest,
 		Log:      log,
 	})
 	ctx, cancel := context.WithCancel(ctx)
@@ -122,21 +121,22 @@ func (n *Node) importFile(ctx context.Context, importer *importer.Importer, name
 }
 
 // importBlock executes a block whose parent was executed, and makes it the head.
-func (n *Node) importBlock(ctx context.Context, importer *importer.Importer, block *types.Block) error {
+func (n *Node) importBlock(ctx context.Context, blocks *importer.Importer, block *types.Block) error {
 	if n.chain.Status(block.ParentHash()) != chain.Executed {
 		return fmt.Errorf("block %d: its parent %s was not executed here", block.NumberU64(), block.ParentHash().Hex())
 	}
-	status, err := importer.NewPayload(ctx, block)
-	if err == nil && status.Status == engine.VALID {
-		status, err = importer.Forkchoice(ctx, engine.ForkchoiceStateV1{HeadBlockHash: block.Hash()})
+	outcome := blocks.NewPayload(ctx, block)
+	var err error
+	if outcome.Status == importer.Valid {
+		outcome, err = blocks.Forkchoice(ctx, importer.Forkchoice{Head: block.Hash()})
 	}
 	switch {
 	case err != nil:
 		return fmt.Errorf("block %d: %w", block.NumberU64(), err)
-	case status.Status == engine.VALID:
+	case outcome.Status == importer.Valid:
 		return nil
-	case status.ValidationError != nil:
-		return fmt.Errorf("block %d is invalid: %s", block.NumberU64(), *status.ValidationError)
+	case outcome.Status == importer.Invalid:
+		return fmt.Errorf("block %d is invalid: %w", block.NumberU64(), outcome.Reason)
 	case ctx.Err() != nil:
 		return ctx.Err()
 	}

@@ -14,7 +14,7 @@ type served struct{ *Node }
 // State implements p2p.StateBackend.
 func (s served) State(root common.Hash) p2p.State {
 	var flat trie.FlatState
-	if full := s.states.full.Load(); full != nil && full.Has(root) {
+	if full := s.full(); full != nil && full.Has(root) {
 		flat = full.Leaves(root)
 	}
 	if held := trie.OpenServed(trie.WithoutFill(s.stateAt(root)), flat, root); held != nil {
@@ -52,7 +52,7 @@ func (s served) Data(hash common.Hash) []byte {
 
 // begins says whether a hash is the root of a state that we stand on.
 func (s served) begins(hash common.Hash) bool {
-	if full := s.states.full.Load(); full != nil && full.Has(hash) {
+	if full := s.full(); full != nil && full.Has(hash) {
 		return true
 	}
 	return s.chain.CurrentHeader().Root == hash

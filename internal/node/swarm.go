@@ -8,6 +8,7 @@ import (
 	"github.com/ethereum/go-ethereum/p2p/enode"
 
 	"github.com/sunbeam-eth/sunbeam/beamsync/backfill"
+	"github.com/sunbeam-eth/sunbeam/beamsync/importer"
 	"github.com/sunbeam-eth/sunbeam/chain"
 	"github.com/sunbeam-eth/sunbeam/p2p"
 	"github.com/sunbeam-eth/sunbeam/trie"
@@ -43,7 +44,7 @@ func (s swarm) Subtree(owner common.Hash, path []byte, hash common.Hash, maxByte
 
 // Have implements p2p.Swarm.
 func (s swarm) Have() p2p.Have {
-	if s.states.full.Load() != nil { // whatever of it is on disk
+	if s.importer.Phase() == importer.FullNode { // whatever of it is on disk
 		head := s.chain.CurrentHeader()
 		have := p2p.Have{Number: head.Number.Uint64(), Root: head.Root}
 		for i := range have.Accounts {

@@ -11,6 +11,7 @@ import (
 	"github.com/ethereum/go-ethereum/core/types"
 	"github.com/ethereum/go-ethereum/crypto"
 
+	"github.com/sunbeam-eth/sunbeam/beamsync/importer"
 	"github.com/sunbeam-eth/sunbeam/chain"
 	"github.com/sunbeam-eth/sunbeam/db"
 	"github.com/sunbeam-eth/sunbeam/p2p"
@@ -31,7 +32,7 @@ func TestSwarmServing(t *testing.T) {
 	if have := s.Have(); !full(have) {
 		t.Errorf("tells %+v", have)
 	}
-	for n.states.full.Load() == nil {
+	for n.importer.Phase() == importer.Beaming {
 		time.Sleep(10 * time.Millisecond)
 	}
 	if have := s.Have(); !full(have) {

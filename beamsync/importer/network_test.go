@@ -10,7 +10,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/ethereum/go-ethereum/beacon/engine"
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/consensus/beacon"
 	"github.com/ethereum/go-ethereum/consensus/ethash"
@@ -330,24 +329,20 @@ func inBubbleOn(t *testing.T, n *network, maxLag uint64, test func(f *fixture), 
 func (f *fixture) at(number int) *types.Block { return f.blocks[number-1] }
 
 // payload gives a block with some patience and returns the status.
-func (f *fixture) payload(block *types.Block, patience time.Duration) engine.PayloadStatusV1 {
+func (f *fixture) payload(block *types.Block, patience time.Duration) Outcome {
 	f.t.Helper()
 	ctx, cancel := context.WithTimeout(f.t.Context(), patience)
 	defer cancel()
-	status, err := f.importer.NewPayload(ctx, block)
-	if err != nil {
-		f.t.Errorf("block %d: %v", block.NumberU64(), err)
-	}
-	return status
+	return f.importer.NewPayload(ctx, block)
 }
 
-func (f *fixture) choose(head, safe, final common.Hash, patience time.Duration) (engine.PayloadStatusV1, error) {
+func (f *fixture) choose(head, safe, final common.Hash, patience time.Duration) (Outcome, error) {
 	ctx, cancel := context.WithTimeout(f.t.Context(), patience)
 	defer cancel()
-	return f.importer.Forkchoice(ctx, engine.ForkchoiceStateV1{HeadBlockHash: head, SafeBlockHash: safe, FinalizedBlockHash: final})
+	return f.importer.Forkchoice(ctx, Forkchoice{Head: head, Safe: safe, Finalized: final})
 }
 
-func (f *fixture) want(what string, status engine.PayloadStatusV1, want string) {
+func (f *fixture) want(what string, status Outcome, want Validity) {
 	f.t.Helper()
 	if status.Status != want {
 		f.t.Fatalf("%s: %s, want %s (%s)", what, status.Status, want, reasonOf(status))
@@ -359,12 +354,12 @@ func (f *fixture) follow(from, to int) {
 	f.t.Helper()
 	for number := from; number <= to; number++ {
 		block := f.at(number)
-		f.want("payload", f.payload(block, time.Minute), engine.VALID)
+		f.want("payload", f.payload(block, time.Minute), Valid)
 		status, err := f.choose(block.Hash(), common.Hash{}, common.Hash{}, time.Minute)
 		if err != nil {
 			f.t.Fatal(err)
 		}
-		f.want("head", status, engine.VALID)
+		f.want("head", status, Valid)
 	}
 }
 

@@ -6,7 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/ethereum/go-ethereum/beacon/engine"
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/core/types"
 	"github.com/ethereum/go-ethereum/core/vm"
@@ -83,7 +82,7 @@ func TestBehindIsFaster(t *testing.T) {
 		n := newNetworkOf(t, params.MergedTestChainConfig, 5+behind, chaser(5+behind, 6))
 		n.helpful = true
 		inBubbleOn(t, n, 30, func(f *fixture) {
-			f.want("first", f.payload(f.at(5), time.Minute), engine.VALID)
+			f.want("first", f.payload(f.at(5), time.Minute), Valid)
 			began := time.Now()
 			do(f)
 			count = time.Since(began).Seconds() / 0.1
@@ -97,11 +96,11 @@ func TestBehindIsFaster(t *testing.T) {
 	}
 	following := trips(func(f *fixture) {
 		for number := 6; number <= 5+behind; number++ {
-			f.want("next", f.payload(f.at(number), time.Minute), engine.VALID)
+			f.want("next", f.payload(f.at(number), time.Minute), Valid)
 		}
 	})
 	catchingUp := trips(func(f *fixture) {
-		f.want("head", f.payload(f.at(5+behind), time.Minute), engine.VALID)
+		f.want("head", f.payload(f.at(5+behind), time.Minute), Valid)
 	})
 	if catchingUp > following/2 {
 		t.Errorf("%.1f trips for %d blocks at once, %.1f one after another", catchingUp, behind, following)

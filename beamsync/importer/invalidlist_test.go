@@ -5,7 +5,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/ethereum/go-ethereum/beacon/engine"
 	"github.com/ethereum/go-ethereum/core/types/bal"
 	"github.com/holiman/uint256"
 
@@ -52,13 +51,13 @@ func TestLyingList(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			inBubbleOn(t, newNetwork(t, amsterdamConfig(), 3), 30, func(f *fixture) {
-				f.want("parent", f.payload(f.at(2), time.Minute), engine.VALID)
+				f.want("parent", f.payload(f.at(2), time.Minute), Valid)
 				began := time.Now()
-				f.want("lie", f.payload(beamtest.WithLie(f.at(3), tamper), time.Hour), engine.INVALID)
+				f.want("lie", f.payload(beamtest.WithLie(f.at(3), tamper), time.Hour), Invalid)
 				if took := time.Since(began); took > 20*time.Second {
 					t.Errorf("took %v", took)
 				}
-				f.want("truth", f.payload(f.at(3), time.Minute), engine.VALID)
+				f.want("truth", f.payload(f.at(3), time.Minute), Valid)
 			})
 		})
 	}
