@@ -1,6 +1,7 @@
 package rpc
 
 import (
+	"cmp"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -28,6 +29,9 @@ type Config struct {
 	EVMTimeout   time.Duration // one state query, including fetches of missing state; zero: none
 	StateQueries int           // concurrent state queries; zero: 16
 	TxFeeCap     float64       // ether that a sent transaction may cost in fees; zero: no cap
+
+	Logs          Logs
+	Subscriptions Subscriptions
 
 	Identity   Identity
 	Log        *slog.Logger
@@ -64,6 +68,22 @@ type Auth struct {
 	JWTFile string // 32 bytes in hex; created with mode 0600 if absent
 }
 
+// Logs are the limits of queries for logs.
+type Logs struct {
+	Selectors int    // addresses, or topics in one position; zero: no cap
+	Range     uint64 // distance from the first to the last block; zero: no cap
+	Results   int    // logs in one response; zero: 20,000
+	Bytes     int    // JSON of the logs in one response; zero: 50 MB
+}
+
+// Subscriptions are the limits of what clients keep open. A subscription or filter with more than a hundred
+// addresses and topics counts as several.
+type Subscriptions struct {
+	PerConnection int // subscriptions of one connection; zero: 1024
+	Total         int // subscriptions of all connections; zero: 10,000
+	Filters       int // filters of all clients; zero: 10,000
+}
+
 // Identity is the name, the version and the network of the node.
 type Identity struct {
 	Name      string // client name and version, for web3_clientVersion
@@ -88,6 +108,11 @@ const (
 	defaultBatchBytes   = 25 * 1000 * 1000
 	defaultBodyBytes    = 5 * 1024 * 1024
 
+	defaultLogResults    = 20_000
+	defaultLogBytes      = 50 * 1000 * 1000
+	defaultPerConnection = 1024
+	defaultTotal         = 10_000
+
 	// Limits of the authenticated endpoint; not configurable, as in geth.
 	authBatchItems = 2000
 	authBatchBytes = 250 * 1000 * 1000
@@ -99,15 +124,14 @@ func (c Config) withDefaults() Config {
 	if c.Timeouts == (gethrpc.HTTPTimeouts{}) {
 		c.Timeouts = gethrpc.DefaultHTTPTimeouts
 	}
-	if c.BatchItems == 0 {
-		c.BatchItems = defaultBatchItems
-	}
-	if c.BatchBytes == 0 {
-		c.BatchBytes = defaultBatchBytes
-	}
-	if c.BodyBytes == 0 {
-		c.BodyBytes = defaultBodyBytes
-	}
+	c.BatchItems = cmp.Or(c.BatchItems, defaultBatchItems)
+	c.BatchBytes = cmp.Or(c.BatchBytes, defaultBatchBytes)
+	c.BodyBytes = cmp.Or(c.BodyBytes, defaultBodyBytes)
+	c.Logs.Results = cmp.Or(c.Logs.Results, defaultLogResults)
+	c.Logs.Bytes = cmp.Or(c.Logs.Bytes, defaultLogBytes)
+	c.Subscriptions.PerConnection = cmp.Or(c.Subscriptions.PerConnection, defaultPerConnection)
+	c.Subscriptions.Total = cmp.Or(c.Subscriptions.Total, defaultTotal)
+	c.Subscriptions.Filters = cmp.Or(c.Subscriptions.Filters, defaultTotal)
 	if c.StateQueries <= 0 {
 		c.StateQueries = defaultStateQueries
 	}

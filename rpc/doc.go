@@ -8,6 +8,7 @@
 //   - A state view is the state after one block, opened for one request. Trie nodes that are missing
 //     locally are fetched from peers, so a state query costs round trips until the sync is complete.
 //   - The limiter bounds how many requests of a kind run at once, and for how long.
+//   - The head feed is one queue of changes of the canonical head, for all subscriptions and filters.
 //   - The error latch of a state view holds the first read that failed. StateDB and the EVM cannot return
 //     read errors: they go on with zero values, and only the latch shows that the result is wrong.
 //
@@ -33,6 +34,9 @@
 //     transaction hash: an unknown hash is null.
 //   - newPayload and forkchoiceUpdated respond before the consensus client times out.
 //   - No lock is held across a call that may fetch.
+//   - What clients keep open and what one response holds is bounded (Logs, Subscriptions in Config). A request
+//     beyond a limit gets error -32005 with the flag of the limit.
+//   - A subscription announces every event, or its connection is closed.
 //   - Server.Run owns every goroutine that serves a connection, and waits for it.
 //
 // # Compatibility

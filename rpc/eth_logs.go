@@ -14,9 +14,8 @@ import (
 )
 
 const (
-	maxTopics    = 4    // of a log
-	maxSelectors = 1000 // addresses, or topics in one position, as in go-ethereum
-	maxHeads     = 128  // headers announced for one change of head
+	maxTopics = 4   // of a log
+	maxHeads  = 128 // headers announced for one change of head
 
 	maxLogSearches   = 4 // concurrent
 	logSearchTimeout = 30 * time.Second
@@ -26,15 +25,17 @@ const (
 // There is no log index: a search reads every header in its range, and the receipts where the bloom filter
 // of the header matches.
 type logAPI struct {
-	b        *backend
-	searches *limiter
-	heads    *headFeed
+	b             *backend
+	searches      *limiter
+	heads         *headFeed
+	subscriptions *subscriptions
 }
 
 // GetLogs returns the matching logs in chain order. A range that begins before the oldest stored block is
-// error 4444.
+// error 4444. A result that exceeds a limit is an error, because the caller could not tell a shorter list from a
+// complete one.
 func (api *logAPI) GetLogs(ctx context.Context, query filters.FilterCriteria) ([]*types.Log, error) {
-	if err := checkSelectors(query); err != nil {
+	if err := api.checkSelectors(query); err != nil {
 		return nil, err
 	}
 	ctx, release, err := api.searches.acquire(ctx, logSearchTimeout)
@@ -49,7 +50,7 @@ func (api *logAPI) GetLogs(ctx context.Context, query filters.FilterCriteria) ([
 	if err != nil {
 		return nil, err
 	}
-	logs := []*types.Log{}
+	result := newLogResult(api.b.cfg.Logs)
 	for number := first; number <= last; number++ {
 		if err := ctx.Err(); err != nil {
 			return nil, err
@@ -62,20 +63,24 @@ func (api *logAPI) GetLogs(ctx context.Context, query filters.FilterCriteria) ([
 		if err != nil {
 			return nil, err
 		}
-		logs = append(logs, found...)
+		result.add(found)
+		if err := result.check(first, number); err != nil {
+			api.b.metrics.limitExceeded.WithLabelValues(limitLogs).Inc()
+			return nil, err
+		}
 	}
-	return logs, nil
+	return result.logs, nil
 }
 
-func checkSelectors(query filters.FilterCriteria) error {
+func (api *logAPI) checkSelectors(query filters.FilterCriteria) error {
 	if len(query.Topics) > maxTopics {
 		return errors.New("exceed max topics")
 	}
-	tooMany := len(query.Addresses) > maxSelectors
+	most := len(query.Addresses)
 	for _, topics := range query.Topics {
-		tooMany = tooMany || len(topics) > maxSelectors
+		most = max(most, len(topics))
 	}
-	if tooMany {
+	if limit := api.b.cfg.Logs.Selectors; limit > 0 && most > limit {
 		return errors.New("exceed max addresses or topics per search position")
 	}
 	return nil
@@ -124,6 +129,8 @@ func (api *logAPI) resolve(query filters.FilterCriteria) (first, last uint64, er
 		return 0, 0, invalidParams("block range extends beyond current head block")
 	case first < api.b.Chain.Oldest():
 		return 0, 0, errPruned()
+	case api.b.cfg.Logs.Range > 0 && last-first > api.b.cfg.Logs.Range:
+		return 0, 0, invalidParams("exceed maximum block range %d", api.b.cfg.Logs.Range)
 	}
 	return first, last, nil
 }

@@ -11,7 +11,19 @@ type metrics struct {
 	engineRequests    *prometheus.CounterVec // by method and status
 	stateQueries      *prometheus.CounterVec // by outcome
 	stateQuerySeconds prometheus.Histogram
+
+	subscriptions   prometheus.Gauge
+	filters         prometheus.Gauge
+	slowConnections prometheus.Counter
+	limitExceeded   *prometheus.CounterVec // by limit
 }
+
+// Limits that a request can exceed.
+const (
+	limitSubscriptions = "subscriptions" // open on a connection or on the node
+	limitFilters       = "filters"       // open on the node
+	limitLogs          = "logs"          // in one response
+)
 
 // Outcomes of a state query.
 const (
@@ -35,9 +47,26 @@ func newMetrics(registerer prometheus.Registerer) *metrics {
 			Help:    "Duration of JSON-RPC state queries, including the fetches of missing state.",
 			Buckets: prometheus.ExponentialBuckets(0.001, 2, 14),
 		}),
+		subscriptions: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "beam_rpc_subscriptions",
+			Help: "Open subscriptions of all connections. One with many addresses and topics counts as several.",
+		}),
+		filters: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "beam_rpc_filters",
+			Help: "Open filters that clients poll. One with many addresses and topics counts as several.",
+		}),
+		slowConnections: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "beam_rpc_slow_connections_total",
+			Help: "Connections closed because their client did not keep up with head events.",
+		}),
+		limitExceeded: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "beam_rpc_limit_exceeded_total",
+			Help: "JSON-RPC requests refused by a limit: subscriptions (open), filters (open), logs (in one response).",
+		}, []string{"limit"}),
 	}
 	if registerer != nil {
-		registerer.MustRegister(m.engineRequests, m.stateQueries, m.stateQuerySeconds)
+		registerer.MustRegister(m.engineRequests, m.stateQueries, m.stateQuerySeconds,
+			m.subscriptions, m.filters, m.slowConnections, m.limitExceeded)
 	}
 	return m
 }

@@ -22,16 +22,17 @@ const shutdownTimeout = 3 * time.Second
 
 // Server serves the endpoints of a node.
 type Server struct {
-	cfg         Config
-	log         *slog.Logger
-	b           *backend
-	heads       *headFeed
-	logSearches *limiter
-	engineCalls *limiter
-	apis        []gethrpc.API // all namespaces but engine
-	inproc      *gethrpc.Server
-	ready       chan struct{}
-	addrs       atomic.Pointer[Addrs]
+	cfg           Config
+	log           *slog.Logger
+	b             *backend
+	heads         *headFeed
+	subscriptions *subscriptions
+	logSearches   *limiter
+	engineCalls   *limiter
+	apis          []gethrpc.API // all namespaces but engine
+	inproc        *gethrpc.Server
+	ready         chan struct{}
+	addrs         atomic.Pointer[Addrs]
 }
 
 // Addrs are the addresses of the endpoints, empty for those that are not enabled.
@@ -56,7 +57,8 @@ func NewServer(cfg Config, nodeBackend Backend) (*Server, error) {
 		inproc:      gethrpc.NewServer(),
 		ready:       make(chan struct{}),
 	}
-	logs := &logAPI{b, s.logSearches, s.heads}
+	s.subscriptions = newSubscriptions(s.heads, cfg.Subscriptions, cfg.Log, b.metrics)
+	logs := &logAPI{b, s.logSearches, s.heads, s.subscriptions}
 	s.apis = []gethrpc.API{
 		{Namespace: "eth", Service: &clientAPI{b}},
 		{Namespace: "eth", Service: &blockAPI{b}},

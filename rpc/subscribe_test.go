@@ -3,12 +3,14 @@ package rpc
 import (
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/core/types"
+	"github.com/ethereum/go-ethereum/eth/filters"
 	gethrpc "github.com/ethereum/go-ethereum/rpc"
 
 	"github.com/sunbeam-eth/sunbeam/chain"
@@ -115,52 +117,133 @@ func TestFilters(t *testing.T) {
 	}
 }
 
-// TestFilterExpiry: filters that are not polled expire, and so does one that missed an event.
+// TestFilterExpiry: filters that are not polled expire, and so does one that missed an event. Their events are freed.
 func TestFilterExpiry(t *testing.T) {
+	mainChain()
 	synctest.Test(t, func(t *testing.T) {
-		feed := newHeadFeed()
-		api := newFilterAPI(&logAPI{heads: feed})
-		for range maxFilters {
+		n := newFakeNode(t, func(c *Config, _ *Backend) { c.Log, c.Subscriptions.Filters = nil, 3 })
+		feed := n.heads
+		api := newFilterAPI(&logAPI{b: n.b, heads: feed})
+		for range 3 {
 			if _, err := api.NewBlockFilter(); err != nil {
 				t.Fatal(err)
 			}
 		}
-		if _, err := api.NewBlockFilter(); err == nil {
-			t.Error("one too many")
-		}
+		_, err := api.NewBlockFilter()
+		wantLimit(t, err, "too many filters on this node (limit 3, set by --rpc.max-filters;")
+		feed.add(oneHead())
 		time.Sleep(filterExpiry + time.Second)
+		if len(api.open) != 0 || api.slots != 0 || feed.mu.readers != 0 || len(feed.mu.events) != 0 {
+			t.Errorf("%d filters, %d slots, %d readers, %d events", len(api.open), api.slots, feed.mu.readers, len(feed.mu.events))
+		}
 		id, err := api.NewBlockFilter()
-		if err != nil || len(api.open) != 1 || len(feed.mu.subscribers) != 1 {
-			t.Errorf("%v, %d filters, %d subscribers", err, len(api.open), len(feed.mu.subscribers))
+		if err != nil {
+			t.Fatal(err)
 		}
-		for range subscriberBuffer + 1 {
-			feed.broadcast(chain.HeadEvent{Block: mainChain().blocks[12]})
+		for range maxFeedEvents + 1 {
+			feed.add(oneHead())
 		}
-		if _, err := api.GetFilterChanges(id); !errors.Is(err, errFilterNotFound) || len(api.open) != 0 {
-			t.Errorf("%v, %d filters", err, len(api.open))
+		if len(feed.mu.events) != maxFeedEvents {
+			t.Errorf("%d events queued", len(feed.mu.events))
 		}
+		if _, err := api.GetFilterChanges(id); !errors.Is(err, errFilterNotFound) || len(api.open) != 0 || len(feed.mu.events) != 0 {
+			t.Errorf("%v, %d filters, %d events", err, len(api.open), len(feed.mu.events))
+		}
+		wide := filters.FilterCriteria{Topics: [][]common.Hash{make([]common.Hash, 250)}}
+		if _, err := api.NewFilter(wide); err != nil || api.slots != 3 {
+			t.Errorf("%v, a filter with 250 topics takes %d slots", err, api.slots)
+		}
+		_, err = api.NewBlockFilter()
+		wantLimit(t, err, "too many filters on this node")
 	})
 }
 
-// TestSlowSubscriber: a slow subscriber is dropped, and the feed does not wait for it.
-func TestSlowSubscriber(t *testing.T) {
-	feed := newHeadFeed()
-	slow, stop := feed.subscribe()
-	defer stop()
-	for range subscriberBuffer + 1 {
-		feed.broadcast(chain.HeadEvent{})
+// wantLimit checks an error of a limit.
+func wantLimit(t *testing.T, err error, text string) {
+	t.Helper()
+	var coded gethrpc.Error
+	if !errors.As(err, &coded) || coded.ErrorCode() != -32005 || !strings.HasPrefix(err.Error(), text) {
+		t.Errorf("got %v, want error -32005 %s", err, text)
 	}
-	count := 0
-	for range slow {
-		count++
+}
+
+func oneHead() headEvent { return newHeadEvent(chain.HeadEvent{Block: mainChain().blocks[12]}) }
+
+// TestFilterInParts: a poll returns no more logs than one response may have. The next one returns the rest.
+func TestFilterInParts(t *testing.T) {
+	n := newFakeNode(t, func(c *Config, _ *Backend) { c.Logs.Results = 3 })
+	api := newFilterAPI(&logAPI{b: n.b, heads: n.heads})
+	id, err := api.NewFilter(filters.FilterCriteria{})
+	if err != nil {
+		t.Fatal(err)
 	}
-	if count != subscriberBuffer {
-		t.Errorf("got %d events before the end", count)
+	for range 5 {
+		n.heads.add(headEvent{logs: []*types.Log{{}, {}}})
 	}
-	feed.close()
-	if late, _ := feed.subscribe(); late != nil {
-		if _, ok := <-late; ok {
-			t.Error("an event after the end")
+	for i, want := range []int{4, 4, 2, 0} {
+		changes, err := api.GetFilterChanges(id)
+		if logs, ok := changes.([]*types.Log); err != nil || !ok || len(logs) != want {
+			t.Errorf("poll %d: %v, %v, want %d logs", i, changes, err, want)
 		}
+	}
+}
+
+// TestHeadFeed: all readers get all events in order. An event is freed once the last has read it.
+func TestHeadFeed(t *testing.T) {
+	feed := newHeadFeed()
+	feed.add(oneHead())
+	if len(feed.mu.events) != 0 || feed.end() != 1 {
+		t.Error("an event that nobody reads is queued")
+	}
+	first, second := feed.open(), feed.open()
+	_, _, changed, err := first.read()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		feed.add(oneHead())
+	}
+	select {
+	case <-changed:
+	default:
+		t.Error("the reader is not woken")
+	}
+	late := feed.open()
+	for want := range uint64(3) {
+		if ev, number, _, err := first.read(); ev == nil || number != want+1 || err != nil {
+			t.Errorf("event %d, %v, want %d", number, err, want+1)
+		}
+	}
+	if ev, _, _, err := late.read(); ev != nil || err != nil {
+		t.Errorf("a late reader got %v, %v", ev, err)
+	}
+	if len(feed.mu.events) != 3 {
+		t.Errorf("%d events are queued, want 3 that one reader has not read", len(feed.mu.events))
+	}
+	if _, number, _, err := second.read(); number != 1 || err != nil || len(feed.mu.events) != 2 {
+		t.Errorf("event %d, %v, %d events are queued", number, err, len(feed.mu.events))
+	}
+	second.close()
+	if len(feed.mu.events) != 0 || feed.mu.bytes != 0 {
+		t.Errorf("%d events of %d bytes are queued for nobody", len(feed.mu.events), feed.mu.bytes)
+	}
+	big := headEvent{logs: []*types.Log{{Data: make([]byte, maxFeedBytes/4)}}}
+	for range 9 {
+		feed.add(big)
+	}
+	if len(feed.mu.events) != 3 {
+		t.Errorf("%d large events are queued", len(feed.mu.events))
+	}
+	if _, _, _, err := first.read(); !errors.Is(err, errReaderBehind) {
+		t.Errorf("a reader that is behind: %v", err)
+	}
+	first.close()
+	late.close()
+	feed.close()
+	if len(feed.mu.events) != 0 || feed.mu.readers != 0 || feed.mu.bytes != 0 {
+		t.Errorf("%d events of %d bytes and %d readers are left", len(feed.mu.events), feed.mu.bytes, feed.mu.readers)
+	}
+	if _, _, _, err := feed.open().read(); !errors.Is(err, errFeedClosed) {
+		t.Errorf("a reader of a closed feed: %v", err)
 	}
 }

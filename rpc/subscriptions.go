@@ -1,0 +1,238 @@
+package rpc
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"slices"
+	"sync"
+
+	"github.com/ethereum/go-ethereum/eth/filters"
+	gethrpc "github.com/ethereum/go-ethereum/rpc"
+)
+
+// selectorsPerSlot is how many addresses and topics one subscription or filter may have before it counts as
+// several against its limits. It makes the limits bound memory too.
+const selectorsPerSlot = 100
+
+// slots is how much a subscription or filter counts against its limits. A nil query is for new heads.
+func slots(query *filters.FilterCriteria) int {
+	if query == nil {
+		return 1
+	}
+	selectors := len(query.Addresses)
+	for _, topics := range query.Topics {
+		selectors += len(topics)
+	}
+	return 1 + selectors/selectorsPerSlot
+}
+
+// errTooMany is the error of a subscription or filter beyond a limit. It names the flag that sets the limit.
+func errTooMany(what string, limit int, flag string) error {
+	return &codedError{codeLimitExceeded, fmt.Sprintf(
+		"too many %s (limit %d, set by --%s; each %d addresses and topics count as one more)", what, limit, flag, selectorsPerSlot)}
+}
+
+// subscriptions are the subscriptions of all connections to head events.
+type subscriptions struct {
+	heads   *headFeed
+	limits  Subscriptions
+	log     *slog.Logger
+	metrics *metrics
+
+	mu struct {
+		sync.Mutex
+		conns map[*gethrpc.Client]*subscriber
+		slots int // of all connections
+	}
+}
+
+func newSubscriptions(heads *headFeed, limits Subscriptions, log *slog.Logger, metrics *metrics) *subscriptions {
+	s := &subscriptions{heads: heads, limits: limits, log: log, metrics: metrics}
+	s.mu.conns = make(map[*gethrpc.Client]*subscriber)
+	return s
+}
+
+// subscriber is a connection with subscriptions. One goroutine, send, serves all of them.
+type subscriber struct {
+	conn   *gethrpc.Client
+	remote gethrpc.PeerInfo
+	reader *headReader
+
+	open  []*subscription // guarded by subscriptions.mu
+	slots int             // of open; guarded by subscriptions.mu
+}
+
+type subscription struct {
+	*gethrpc.Subscription
+	notifier *gethrpc.Notifier
+	query    *filters.FilterCriteria // of logs; nil: new heads
+	since    uint64                  // number of the first event to announce
+}
+
+// ended reports whether the client has unsubscribed or the connection is closed.
+func (sub *subscription) ended() bool {
+	select {
+	case <-sub.Err():
+		return true
+	default:
+		return false
+	}
+}
+
+// notify announces an event. An error means that the connection does not work any more.
+func (sub *subscription) notify(ev *headEvent) error {
+	if sub.query == nil {
+		for _, header := range ev.headers {
+			if err := sub.notifier.Notify(sub.ID, header); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	for _, log := range ev.matching(*sub.query) {
+		if err := sub.notifier.Notify(sub.ID, log); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// add creates a subscription of a connection, within the limits.
+func (s *subscriptions) add(conn *gethrpc.Client, remote gethrpc.PeerInfo, notifier *gethrpc.Notifier, query *filters.FilterCriteria) (*gethrpc.Subscription, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	want := slots(query)
+	c := s.mu.conns[conn]
+	if err := s.roomLocked(c, want); err != nil {
+		return nil, err
+	}
+	created := c == nil
+	if created {
+		c = &subscriber{conn: conn, remote: remote, reader: s.heads.open()}
+		s.mu.conns[conn] = c
+	}
+	sub := &subscription{notifier.CreateSubscription(), notifier, query, s.heads.end()}
+	c.open = append(c.open, sub)
+	s.countLocked(c, want)
+	if created {
+		go s.send(c)
+	}
+	return sub.Subscription, nil
+}
+
+// roomLocked refuses a subscription that exceeds a limit. Before that it removes what has ended.
+func (s *subscriptions) roomLocked(c *subscriber, want int) error {
+	own := 0
+	if c != nil {
+		own = c.slots
+		if own+want > s.limits.PerConnection {
+			s.removeEndedLocked(c)
+			own = c.slots
+		}
+	}
+	var err error
+	switch {
+	case own+want > s.limits.PerConnection:
+		err = errTooMany("subscriptions on this connection", s.limits.PerConnection, "rpc.max-subscriptions-per-connection")
+	case s.mu.slots+want > s.limits.Total:
+		err = errTooMany("subscriptions on this node", s.limits.Total, "rpc.max-subscriptions")
+	default:
+		return nil
+	}
+	s.metrics.limitExceeded.WithLabelValues(limitSubscriptions).Inc()
+	return err
+}
+
+func (s *subscriptions) countLocked(c *subscriber, slots int) {
+	c.slots += slots
+	s.mu.slots += slots
+	s.metrics.subscriptions.Set(float64(s.mu.slots))
+}
+
+func (s *subscriptions) removeEndedLocked(c *subscriber) {
+	c.open = slices.DeleteFunc(c.open, func(sub *subscription) bool {
+		ended := sub.ended()
+		if ended {
+			s.countLocked(c, -slots(sub.query))
+		}
+		return ended
+	})
+}
+
+// current returns the open subscriptions of a connection. If there are none, or end is set, it forgets the connection.
+func (s *subscriptions) current(c *subscriber, end bool) []*subscription {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.removeEndedLocked(c)
+	open := slices.Clone(c.open)
+	if end || len(open) == 0 {
+		s.countLocked(c, -c.slots)
+		delete(s.mu.conns, c.conn)
+	}
+	return open
+}
+
+// send announces events to a connection until its last subscription has ended. It closes a connection that does not
+// take them: its client would wait for events that it has missed.
+func (s *subscriptions) send(c *subscriber) {
+	defer c.reader.close()
+	for {
+		open := s.current(c, false)
+		if len(open) == 0 {
+			return
+		}
+		ev, number, changed, err := c.reader.read()
+		switch {
+		case err != nil:
+		case ev == nil:
+			select {
+			case <-changed:
+			case <-open[0].Err():
+			}
+			continue
+		default:
+			err = announce(ev, number, open)
+		}
+		if err != nil {
+			s.drop(c, err)
+			return
+		}
+	}
+}
+
+// announce sends an event to subscriptions that are older than the event.
+func announce(ev *headEvent, number uint64, open []*subscription) error {
+	for _, sub := range open {
+		if number < sub.since || sub.ended() {
+			continue
+		}
+		if err := sub.notify(ev); err != nil && !sub.ended() {
+			return err
+		}
+	}
+	return nil
+}
+
+// drop ends the subscriptions of a connection and closes it. When the server stops, its endpoint closes it.
+func (s *subscriptions) drop(c *subscriber, err error) {
+	open := s.current(c, true)
+	attrs := []any{"transport", c.remote.Transport, "remote", c.remote.RemoteAddr, "subscriptions", len(open), "err", err}
+	switch {
+	case errors.Is(err, errFeedClosed):
+		return
+	case errors.Is(err, errReaderBehind), isTimeout(err):
+		s.metrics.slowConnections.Inc()
+		s.log.Warn("Closed connection: its client does not keep up with head events", attrs...)
+	default:
+		s.log.Debug("Closed connection: it does not take notifications", attrs...)
+	}
+	c.conn.Close()
+}
+
+// isTimeout reports whether a write has taken longer than go-ethereum allows.
+func isTimeout(err error) bool {
+	var failure net.Error
+	return errors.As(err, &failure) && failure.Timeout()
+}
