@@ -90,6 +90,17 @@ type RPC struct {
 	TxFeeCap             float64       // ether that a sent transaction may cost in fees; zero: no cap
 	BatchRequestLimit    int           // at least 1
 	BatchResponseMaxSize int           // bytes, at least 1
+	HTTPBodyLimit        int           // megabytes of a request, at least 1
+
+	LogQueryLimit       int    // addresses, or topics in one position, of a query for logs; zero: no cap
+	RangeLimit          uint64 // distance from the first to the last block of a query for logs; zero: no cap
+	MaxLogsPerResponse  int    // at least 1
+	LogsResponseMaxSize int    // bytes, at least 1
+
+	// What clients keep open; at least 1 each.
+	MaxSubscriptionsPerConnection int
+	MaxSubscriptions              int
+	MaxFilters                    int
 }
 
 // Beacon is the embedded light client; it runs if API is not empty.
@@ -169,10 +180,15 @@ func Default() *Config {
 			Addr: "localhost", Port: 8545, API: []string{"net", "web3", "eth"},
 			VHosts: []string{"localhost"},
 		},
-		WS:      WS{Addr: "localhost", Port: 8546, API: []string{"net", "web3", "eth"}},
-		IPC:     IPC{Path: "sunbeam.ipc"},
-		Engine:  Engine{Addr: "localhost", Port: 8551, VHosts: []string{"localhost"}},
-		RPC:     RPC{GasCap: 50_000_000, EVMTimeout: 5 * time.Second, BatchRequestLimit: 1000, BatchResponseMaxSize: 25_000_000, TxFeeCap: 1},
+		WS:     WS{Addr: "localhost", Port: 8546, API: []string{"net", "web3", "eth"}},
+		IPC:    IPC{Path: "sunbeam.ipc"},
+		Engine: Engine{Addr: "localhost", Port: 8551, VHosts: []string{"localhost"}},
+		RPC: RPC{
+			GasCap: 50_000_000, EVMTimeout: 5 * time.Second, TxFeeCap: 1,
+			BatchRequestLimit: 1000, BatchResponseMaxSize: 25_000_000, HTTPBodyLimit: 5,
+			LogQueryLimit: 1000, MaxLogsPerResponse: 20_000, LogsResponseMaxSize: 50_000_000,
+			MaxSubscriptionsPerConnection: 1024, MaxSubscriptions: 10_000, MaxFilters: 10_000,
+		},
 		Beacon:  Beacon{Threshold: 342}, // two thirds of 512
 		Beam:    Beam{MaxLag: 30, HotSizeMB: 4096, Backfill: true},
 		History: History{Chain: "90000"},

@@ -220,6 +220,14 @@ func (n *Node) newRPC(registerer prometheus.Registerer) (err error) {
 		GasCap:     c.RPC.GasCap,
 		EVMTimeout: c.RPC.EVMTimeout,
 		TxFeeCap:   c.RPC.TxFeeCap,
+		BodyBytes:  c.RPC.HTTPBodyLimit << 20,
+		Logs: rpc.Logs{
+			Selectors: c.RPC.LogQueryLimit, Range: c.RPC.RangeLimit,
+			Results: c.RPC.MaxLogsPerResponse, Bytes: c.RPC.LogsResponseMaxSize,
+		},
+		Subscriptions: rpc.Subscriptions{
+			PerConnection: c.RPC.MaxSubscriptionsPerConnection, Total: c.RPC.MaxSubscriptions, Filters: c.RPC.MaxFilters,
+		},
 		Identity: rpc.Identity{
 			Name: clientName(c.P2P.Identity), Version: Version(), Commit: commit(),
 			NetworkID: n.networkID(), DataDir: c.DataDir,
