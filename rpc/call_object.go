@@ -50,17 +50,34 @@ type callDefaults struct {
 // uncappedGas is the gas limit if neither the call object nor the configuration has one.
 const uncappedGas = math.MaxUint64 / 2
 
+var errBeforeLondon = errors.New("maxFeePerGas and maxPriorityFeePerGas are not valid before London is active")
+
 // sender is the zero address if the call object has none.
 func (c *callObject) sender() common.Address { return valueOr(c.Sender, common.Address{}) }
 
-// check refuses members that contradict each other, the fork or the chain.
-func (c *callObject) check(d callDefaults) error {
-	if c.BlobCap != nil && c.BlobHashes == nil {
+// data is the input, in either of its members.
+func (c *callObject) data() []byte { return valueOr(c.Input, valueOr(c.OldInput, nil)) }
+
+// checkBlobCap refuses a price for blobs without blobs. It needs no state, so it comes before all else.
+func (c *callObject) checkBlobCap() error {
+	if c.BlobCap != nil && len(c.BlobHashes) == 0 {
 		return errors.New("maxFeePerBlobGas specified without blobVersionedHashes")
 	}
-	dynamic := c.Cap != nil || c.Tip != nil
-	if dynamic && c.Price != nil {
+	return nil
+}
+
+// checkFeeMembers refuses prices of two kinds of transaction in one call object.
+func (f *callFees) checkFeeMembers() error {
+	if f.Price != nil && (f.Cap != nil || f.Tip != nil) {
 		return errors.New("both gasPrice and (maxFeePerGas or maxPriorityFeePerGas) specified")
+	}
+	return nil
+}
+
+// check refuses members that contradict each other, the fork or the chain.
+func (c *callObject) check(d callDefaults) error {
+	if err := c.checkFeeMembers(); err != nil {
+		return err
 	}
 	if c.Recipient == nil { // EIP-4844, EIP-7702: these types cannot create contracts
 		if c.BlobHashes != nil {
@@ -73,8 +90,8 @@ func (c *callObject) check(d callDefaults) error {
 	if c.ChainID != nil && c.ChainID.ToInt().Cmp(d.chainID) != 0 {
 		return fmt.Errorf("chainId does not match node's (have=%v, want=%v)", c.ChainID.ToInt(), d.chainID)
 	}
-	if dynamic && d.baseFee == nil {
-		return errors.New("maxFeePerGas and maxPriorityFeePerGas are not valid before London is active")
+	if d.baseFee == nil && (c.Cap != nil || c.Tip != nil) {
+		return errBeforeLondon
 	}
 	return nil
 }
@@ -86,7 +103,7 @@ func (c *callObject) message(d callDefaults) (*core.Message, error) {
 		return nil, err
 	}
 	msg := &core.Message{
-		From: c.sender(), To: c.Recipient, Nonce: uint64(valueOr(c.Nonce, 0)), Data: valueOr(c.Input, valueOr(c.OldInput, nil)),
+		From: c.sender(), To: c.Recipient, Nonce: uint64(valueOr(c.Nonce, 0)), Data: c.data(),
 		Value: wordOr(c.Value, new(uint256.Int)), GasLimit: c.gasLimit(d), AccessList: c.AccessList,
 		BlobHashes: c.BlobHashes, BlobGasFeeCap: wordOr(c.BlobCap, nil), SetCodeAuthorizations: c.Authorizations,
 	}
@@ -114,7 +131,7 @@ func (c *callObject) gasLimit(d callDefaults) uint64 {
 	return limit
 }
 
-// priceUnderCap is base fee plus tip, at most the fee cap. A call without fees is free.
+// priceUnderCap is base fee plus tip, modulo 2^256 as in go-ethereum, at most the fee cap. A call without fees is free.
 func priceUnderCap(feeCap, tip *uint256.Int, baseFee *big.Int) *uint256.Int {
 	if feeCap.IsZero() && tip.IsZero() {
 		return new(uint256.Int)
@@ -126,12 +143,19 @@ func priceUnderCap(feeCap, tip *uint256.Int, baseFee *big.Int) *uint256.Int {
 	return price
 }
 
-// wordOr converts a quantity, which JSON decoding limits to 256 bits.
+// wordOr converts a quantity as word does.
 func wordOr(q *hexutil.Big, absent *uint256.Int) *uint256.Int {
 	if q == nil {
 		return absent
 	}
-	return uint256.MustFromBig(q.ToInt())
+	return word(q.ToInt())
+}
+
+// word converts a number modulo 2^256. JSON decoding limits quantities to 256 bits; a fee cap that was filled in may
+// have more, and go-ethereum cuts it too.
+func word(n *big.Int) *uint256.Int {
+	w, _ := uint256.FromBig(n)
+	return w
 }
 
 func valueOr[T any](value *T, absent T) T {

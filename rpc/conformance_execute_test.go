@@ -154,6 +154,8 @@ func callObjectConformance() (calls []rpcCall) {
 		{"blobVersionedHashes": []common.Hash{{9}}},
 		{"blobVersionedHashes": []common.Hash{blob}, "to": nil},
 		{"blobVersionedHashes": []common.Hash{}, "to": nil},
+		{"blobVersionedHashes": []common.Hash{}, "maxFeePerBlobGas": "0x1"},
+		{"maxFeePerGas": max256, "maxPriorityFeePerGas": "0x" + strings.Repeat("f", 63) + "0"}, // tip and base fee wrap at 2^256
 		{"maxFeePerBlobGas": "0x1"},
 		{"maxFeePerBlobGas": "0x1", "to": nil, "authorizationList": []types.SetCodeAuthorization{auth}},
 		{"maxFeePerBlobGas": "0x1", "gasPrice": twoGwei, "maxFeePerGas": twoGwei},
@@ -172,40 +174,92 @@ func callObjectConformance() (calls []rpcCall) {
 	} {
 		call := object{"from": userAddr, "to": target}
 		maps.Copy(call, change)
-		for _, at := range []any{"latest", "0x2"} {
+		for _, at := range []any{"latest", "0x2", "0x99"} {
 			calls = append(calls, rpcCall{"eth_call", []any{call, at, override}}, rpcCall{"eth_estimateGas", []any{call, at, override}})
 		}
 	}
 	return append(calls, accessListConformance(override, auth, elsewhere)...)
 }
 
-// accessListConformance are calls of eth_createAccessList. geth completes their fees as for a transaction to be
-// signed, so there are fewer cases than for eth_call.
+// accessListConformance are calls of eth_createAccessList, which completes fees as for a transaction to be signed and
+// has the hash of that transaction in its errors.
 func accessListConformance(override object, auth, elsewhere types.SetCodeAuthorization) (calls []rpcCall) {
 	target, blob, twoGwei := common.Address{0x77}, common.Hash{1, 5}, hexBig(2*params.GWei)
 	access := types.AccessList{{Address: readerAddr, StorageKeys: []common.Hash{{31: 7}, {31: 1}}}, {Address: target, StorageKeys: []common.Hash{}}}
+	max256, poor := "0x"+strings.Repeat("f", 64), common.Address{9}
 	for _, change := range []object{
 		{"nonce": "0x7"},
+		{"nonce": "0xffffffffffffffff"},
 		{"value": "0x5", "gas": "0x20000", "input": "0x010203"},
+		{"value": max256},
+		{"gas": "0x100"},
+		{"gas": "0x0"},
+		{"gas": "0xffffffffff", "data": "0x01"},
+		{"gasPrice": "0x0"},
+		{"gasPrice": "0x1"},
 		{"gasPrice": twoGwei},
+		{"gasPrice": max256},
 		{"gasPrice": twoGwei, "maxPriorityFeePerGas": "0x1"},
+		{"gasPrice": twoGwei, "maxFeePerGas": "0x1", "authorizationList": []types.SetCodeAuthorization{auth}},
+		{"maxFeePerGas": twoGwei},
+		{"maxFeePerGas": "0x1"},
+		{"maxFeePerGas": "0x0"},
+		{"maxFeePerGas": "0x0", "maxPriorityFeePerGas": "0x0"},
+		{"maxPriorityFeePerGas": "0x0"},
+		{"maxPriorityFeePerGas": "0x1"},
+		{"maxPriorityFeePerGas": max256},
+		{"maxFeePerGas": max256, "maxPriorityFeePerGas": max256},
 		{"maxFeePerGas": twoGwei, "maxPriorityFeePerGas": "0x3"},
+		{"maxFeePerGas": twoGwei, "maxPriorityFeePerGas": twoGwei},
+		{"maxFeePerGas": "0x5", "maxPriorityFeePerGas": "0x6"},
+		{"from": poor, "maxFeePerGas": twoGwei, "maxPriorityFeePerGas": "0x3"},
+		{"from": poor, "gasPrice": twoGwei, "accessList": access},
+		{"from": poor, "value": "0x1"},
+		{"from": nil, "value": "0x1", "input": "0x01"},
 		{"accessList": []any{}},
 		{"accessList": access},
+		{"accessList": nil},
 		{"to": readerAddr, "accessList": access},
 		{"to": nil, "input": "0x60016000526001601ff3"},
+		{"to": nil, "input": "0x60016000526001601ff3", "gasPrice": "0x1"},
+		{"to": nil, "from": poor, "input": "0x60016000526001601ff3", "value": "0x1"},
 		{"from": counterAddr, "nonce": "0x3", "to": nil},
 		{"to": reverterAddr, "gasPrice": twoGwei},
+		{"to": reverterAddr, "data": "0x01", "input": "0x02"},
+		{"blobVersionedHashes": []common.Hash{blob}},
+		{"blobVersionedHashes": []common.Hash{}},
+		{"blobVersionedHashes": []common.Hash{}, "maxFeePerBlobGas": "0x1"},
+		{"blobVersionedHashes": []common.Hash{blob}, "to": nil},
+		{"blobVersionedHashes": []common.Hash{{9}}},
+		{"blobVersionedHashes": []common.Hash{{9}}, "gasPrice": twoGwei},
+		{"blobVersionedHashes": []common.Hash{blob}, "gasPrice": twoGwei},
+		{"blobVersionedHashes": []common.Hash{blob}, "maxFeePerGas": twoGwei},
+		{"blobVersionedHashes": []common.Hash{blob}, "maxFeePerBlobGas": "0x0"},
+		{"blobVersionedHashes": []common.Hash{blob}, "maxFeePerBlobGas": "0x1"},
+		{"blobVersionedHashes": []common.Hash{blob}, "maxFeePerBlobGas": max256},
 		{"blobVersionedHashes": []common.Hash{blob}, "maxFeePerBlobGas": twoGwei},
+		{"blobVersionedHashes": []common.Hash{blob}, "maxFeePerBlobGas": twoGwei, "from": poor},
+		{"maxFeePerBlobGas": "0x1"},
+		{"maxFeePerBlobGas": "0x0"},
 		{"authorizationList": []types.SetCodeAuthorization{auth}},
 		{"authorizationList": []types.SetCodeAuthorization{elsewhere, auth, {}}},
+		{"authorizationList": []types.SetCodeAuthorization{}},
+		{"authorizationList": []types.SetCodeAuthorization{auth}, "to": nil},
+		{"authorizationList": []types.SetCodeAuthorization{auth}, "gasPrice": twoGwei},
+		{"authorizationList": []types.SetCodeAuthorization{auth}, "maxFeePerGas": twoGwei},
+		{"authorizationList": []types.SetCodeAuthorization{auth}, "from": poor, "maxFeePerGas": twoGwei},
+		{"authorizationList": []types.SetCodeAuthorization{auth}, "blobVersionedHashes": []common.Hash{blob}, "from": poor, "value": "0x1"},
 		{"chainId": (*hexutil.Big)(mainChain().config.ChainID)},
+		{"chainId": "0x9"},
+		{"chainId": "0x9", "gasPrice": "0x0"},
 	} {
 		call := object{"from": userAddr, "to": target}
 		maps.Copy(call, change)
-		for _, at := range []any{"latest", "0x2"} {
+		for _, at := range []any{"latest", "0x2", "0x99"} {
 			calls = append(calls, rpcCall{"eth_createAccessList", []any{call, at, override}})
 		}
+		plain := object{poor.Hex(): object{"balance": "0x0"}}
+		calls = append(calls, rpcCall{"eth_createAccessList", []any{call, "latest", plain}})
 	}
 	return calls
 }
@@ -362,7 +416,11 @@ func TestProofOfWorkSameAsGeth(t *testing.T) {
 			}
 		}
 		if number >= 6 { // Berlin
-			add("eth_createAccessList", object{"from": userAddr, "to": common.Address{0x77}, "gasPrice": "0x77359400"}, tag, override)
+			for _, fees := range []object{{}, {"gasPrice": "0x77359400"}, {"gasPrice": "0x0"}, {"gasPrice": "0x1"}, {"maxFeePerGas": "0x77359400"}, {"maxPriorityFeePerGas": "0x1"}, {"maxFeePerGas": "0x5", "maxPriorityFeePerGas": "0x6"}, {"value": "0x" + strings.Repeat("f", 64)}} {
+				call := object{"from": userAddr, "to": common.Address{0x77}}
+				maps.Copy(call, fees)
+				add("eth_createAccessList", call, tag, override)
+			}
 		}
 		uncles += len(block.Uncles())
 	}

@@ -28,6 +28,9 @@ type callAPI struct{ b *backend }
 
 // Call executes a message on the state of a block and returns its result. The state does not change.
 func (api *callAPI) Call(ctx context.Context, args callObject, at *gethrpc.BlockNumberOrHash, overrides *stateOverride, block *blockOverride) (hexutil.Bytes, error) {
+	if err := args.checkBlobCap(); err != nil {
+		return nil, err
+	}
 	return readState(ctx, api.b, at, func(ctx context.Context, v *stateView) (hexutil.Bytes, error) {
 		result, err := api.call(ctx, v, args, overrides, block)
 		switch {
@@ -105,6 +108,9 @@ func waiveBaseFees(blockCtx *vm.BlockContext, msg *core.Message) {
 
 // EstimateGas returns the lowest gas limit with which a message succeeds.
 func (api *callAPI) EstimateGas(ctx context.Context, args callObject, at *gethrpc.BlockNumberOrHash, overrides *stateOverride, block *blockOverride) (hexutil.Uint64, error) {
+	if err := args.checkBlobCap(); err != nil {
+		return 0, err
+	}
 	return readState(ctx, api.b, at, func(ctx context.Context, v *stateView) (hexutil.Uint64, error) {
 		_, header, _, err := api.setup(v, overrides, block)
 		if err != nil {
@@ -141,40 +147,59 @@ type accessListResult struct {
 	GasUsed    hexutil.Uint64    `json:"gasUsed"`
 }
 
-// CreateAccessList returns the accounts and slots that a message accesses (EIP-2930).
+// CreateAccessList returns the accounts and slots that a message accesses (EIP-2930). A message with any price gets
+// the others as a transaction to be signed would.
 func (api *callAPI) CreateAccessList(ctx context.Context, args callObject, at *gethrpc.BlockNumberOrHash, overrides *stateOverride) (*accessListResult, error) {
+	if err := args.checkBlobCap(); err != nil {
+		return nil, err
+	}
 	return readState(ctx, api.b, at, func(ctx context.Context, v *stateView) (*accessListResult, error) {
 		if err := overrides.apply(v.state, nil); err != nil {
 			return nil, err
 		}
+		config, gasCap := api.b.Chain.Config(), api.b.cfg.GasCap
+		if args.feesGiven() {
+			if err := args.completeFees(config, v.header, (&feeAPI{api.b}).suggestTip); err != nil {
+				return nil, err
+			}
+		}
 		if args.Nonce == nil {
 			args.Nonce = ptr(hexutil.Uint64(v.state.GetNonce(args.sender())))
 		}
-		gasCap := api.b.cfg.GasCap
-		msg, err := args.message(callDefaults{gas: cmp.Or(gasCap, uncappedGas), gasCap: gasCap, baseFee: v.header.BaseFee, chainID: api.b.Chain.Config().ChainID})
+		defaults := callDefaults{gas: cmp.Or(gasCap, uncappedGas), gasCap: gasCap, baseFee: v.header.BaseFee, chainID: config.ChainID}
+		msg, err := args.message(defaults)
 		if err != nil {
 			return nil, err
 		}
-		free := api.freeAddresses(v, msg)
-		tracer := logger.NewAccessListTracer(msg.AccessList, free)
-		for { // until a run with the list accesses nothing beyond it
-			list := tracer.AccessList()
-			next := logger.NewAccessListTracer(list, free)
-			result, err := api.trace(ctx, v, withAccessList(msg, list), next)
-			if err != nil {
-				return nil, err
-			}
-			if !next.Equal(tracer) {
-				tracer = next
-				continue
-			}
-			outcome := &accessListResult{AccessList: &list, GasUsed: hexutil.Uint64(result.UsedGas)}
-			if result.Err != nil {
-				outcome.Error = result.Err.Error()
-			}
-			return outcome, nil
-		}
+		return api.expandAccessList(v, msg, func(list types.AccessList, tracer *logger.AccessListTracer) (*core.ExecutionResult, error) {
+			return api.trace(ctx, v, withAccessList(msg, list), tracer, func(err error) error {
+				return fmt.Errorf("failed to apply transaction: %v err: %w", args.unsigned(defaults, list).Hash(), err)
+			})
+		})
 	})
+}
+
+// expandAccessList runs a message until it accesses nothing beyond the list that it runs with.
+func (api *callAPI) expandAccessList(v *stateView, msg *core.Message, run func(types.AccessList, *logger.AccessListTracer) (*core.ExecutionResult, error)) (*accessListResult, error) {
+	free := api.freeAddresses(v, msg)
+	tracer := logger.NewAccessListTracer(msg.AccessList, free)
+	for {
+		list := tracer.AccessList()
+		next := logger.NewAccessListTracer(list, free)
+		result, err := run(list, next)
+		if err != nil {
+			return nil, err
+		}
+		if !next.Equal(tracer) {
+			tracer = next
+			continue
+		}
+		outcome := &accessListResult{AccessList: &list, GasUsed: hexutil.Uint64(result.UsedGas)}
+		if result.Err != nil {
+			outcome.Error = result.Err.Error()
+		}
+		return outcome, nil
+	}
 }
 
 // freeAddresses are warm without being listed, so that listing them would only cost gas: sender, recipient
@@ -209,8 +234,8 @@ func withAccessList(msg *core.Message, list types.AccessList) *core.Message {
 	return &copied
 }
 
-// trace executes a message on a copy of the state.
-func (api *callAPI) trace(ctx context.Context, v *stateView, msg *core.Message, tracer *logger.AccessListTracer) (*core.ExecutionResult, error) {
+// trace executes a message on a copy of the state. The errors are those of execute.
+func (api *callAPI) trace(ctx context.Context, v *stateView, msg *core.Message, tracer *logger.AccessListTracer, refused func(error) error) (*core.ExecutionResult, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -220,7 +245,5 @@ func (api *callAPI) trace(ctx context.Context, v *stateView, msg *core.Message, 
 	blockCtx := core.NewEVMBlockContext(v.header, v.chain, nil)
 	waiveBaseFees(&blockCtx, msg)
 	evm := vm.NewEVM(blockCtx, v.state.Copy(), api.b.Chain.Config(), vm.Config{Tracer: tracer.Hooks(), NoBaseFee: true})
-	return api.execute(ctx, evm, msg, nil, func(err error) error {
-		return fmt.Errorf("failed to apply transaction: %w", err)
-	})
+	return api.execute(ctx, evm, msg, nil, refused)
 }
