@@ -12,8 +12,8 @@ import (
 // at a time because the opcode walks down from the parent.
 type ancestors struct{ i *Importer }
 
-// Held implements [prefetch.Ancestors].
-func (a ancestors) Held(hash common.Hash) *types.Header { return a.i.cfg.Chain.Header(hash) }
+// LocalHeader implements [prefetch.Ancestors].
+func (a ancestors) LocalHeader(hash common.Hash) *types.Header { return a.i.cfg.Chain.Header(hash) }
 
 // Header implements [evm.Headers].
 func (a ancestors) Header(ctx context.Context, hash common.Hash, number uint64) (*types.Header, error) {

@@ -69,7 +69,7 @@ func (i *Importer) prefetchAhead(ctx context.Context, block *types.Block, parent
 // commits to starts without it, and starts again with the list when that arrives. The block is returned with the list.
 func (i *Importer) prefetchReads(ctx context.Context, block *types.Block, parent *types.Header, session prefetch.Hinter) (*types.Block, error) {
 	if block.BlockAccessListHash() == nil || block.AccessList() != nil {
-		return block, i.prefetcher.Collect(ctx, block, parent, ancestors{i}, session)
+		return block, i.prefetcher.Prefetch(ctx, block, parent, ancestors{i}, session)
 	}
 	var (
 		arrival         = i.lists.of(block.Header())
@@ -77,7 +77,7 @@ func (i *Importer) prefetchReads(ctx context.Context, block *types.Block, parent
 		unlisted, abort = context.WithCancel(ctx)
 	)
 	defer abort()
-	go func() { ended <- i.prefetcher.Collect(unlisted, block, parent, ancestors{i}, session) }()
+	go func() { ended <- i.prefetcher.Prefetch(unlisted, block, parent, ancestors{i}, session) }()
 	select {
 	case err := <-ended:
 		return block, err
@@ -89,5 +89,5 @@ func (i *Importer) prefetchReads(ctx context.Context, block *types.Block, parent
 	}
 	abort()
 	<-ended //nolint:errcheck // it was aborted
-	return listed, i.prefetcher.Collect(ctx, listed, parent, ancestors{i}, session)
+	return listed, i.prefetcher.Prefetch(ctx, listed, parent, ancestors{i}, session)
 }

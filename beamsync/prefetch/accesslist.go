@@ -9,23 +9,54 @@ import (
 )
 
 const (
-	// listRounds is how often siblings are looked for: deleting one key shows the siblings
-	// that it takes, those of the next may show only then.
+	// listRounds is how often siblings of deleted nodes are looked for: deleting one key shows
+	// the siblings that this needs, and those of the next key may show only then.
 	listRounds = 3
-	// maxRiders is how many storage keys ride with one mention of their account: so many paths
+	// maxStorageKeys is how many storage keys go with one mention of their account: their paths
 	// are about half a request.
-	maxRiders = 16
+	maxStorageKeys = 16
 )
 
-// fetchListed gets what the block's access list names: accounts with their storage in one trip;
-// then their codes and the siblings of what is deleted.
-func (r *collection) fetchListed(ctx context.Context) error {
-	guess := r.found.State()
-	reader, err := guess.Reader(r.parent.Root)
+// fetchListed fetches what the block's access list names: accounts with their storage in one
+// round trip, then their codes and the siblings of deleted nodes.
+func (b *blockPrefetch) fetchListed(ctx context.Context) error {
+	keys, err := b.listedKeys()
 	if err != nil {
 		return err
 	}
-	for _, account := range *r.block.AccessList() {
+	if _, err := b.fetch(ctx, keys); err != nil {
+		return err
+	}
+	for range listRounds {
+		state := b.lookups.State()
+		reader, err := state.Reader(b.parent.Root)
+		if err != nil {
+			return err
+		}
+		for _, listed := range *b.block.AccessList() {
+			if account, err := reader.Account(listed.Address); err == nil && account != nil {
+				reader.Code(listed.Address, common.BytesToHash(account.CodeHash))
+			}
+		}
+		b.speculator.SpeculateRoot(b.block, b.parent, state)
+		var missed missing
+		missed.add(state)
+		if some, err := b.fetch(ctx, missed); err != nil || !some {
+			return err
+		}
+	}
+	return nil
+}
+
+// listedKeys returns what is missing of the accounts and slots in the access list, all of it
+// required.
+func (b *blockPrefetch) listedKeys() (missed missing, err error) {
+	state := b.lookups.State()
+	reader, err := state.Reader(b.parent.Root)
+	if err != nil {
+		return missed, err
+	}
+	for _, account := range *b.block.AccessList() {
 		_, _ = reader.Account(account.Address)
 		var slots []common.Hash
 		for _, change := range account.StorageChanges {
@@ -34,46 +65,24 @@ func (r *collection) fetchListed(ctx context.Context) error {
 		for _, slot := range account.StorageReads {
 			slots = append(slots, slot.Bytes32())
 		}
-		guess.Want(account.Address, slots...)
+		state.Want(account.Address, slots...)
 	}
-	var missed wishes
-	missed.add(guess)
-	missed.expect()
-	if _, err := r.fetch(ctx, missed); err != nil {
-		return err
-	}
-	for range listRounds {
-		guess := r.found.State()
-		reader, err := guess.Reader(r.parent.Root)
-		if err != nil {
-			return err
-		}
-		for _, account := range *r.block.AccessList() {
-			if held, err := reader.Account(account.Address); err == nil && held != nil {
-				reader.Code(account.Address, common.BytesToHash(held.CodeHash))
-			}
-		}
-		r.spec.SpeculateRoot(r.block, r.parent, guess)
-		var missed wishes
-		missed.add(guess)
-		if some, err := r.fetch(ctx, missed); err != nil || !some {
-			return err
-		}
-	}
-	return nil
+	missed.add(state)
+	missed.requireAll()
+	return missed, nil
 }
 
-// spread mentions accounts with much storage several times, so that it fits into requests and
-// these can go to several peers.
-func spread(faults []trie.Fault) []trie.Fault {
+// splitStorageKeys mentions an account with many storage keys several times, so that each
+// mention fits into a request and they can go to several peers.
+func splitStorageKeys(faults []trie.Fault) []trie.Fault {
 	var all []trie.Fault
 	for _, fault := range faults {
-		riders := fault.StorageKeys
-		for len(riders) > maxRiders {
-			fault.StorageKeys, riders = riders[:maxRiders:maxRiders], riders[maxRiders:]
+		keys := fault.StorageKeys
+		for len(keys) > maxStorageKeys {
+			fault.StorageKeys, keys = keys[:maxStorageKeys:maxStorageKeys], keys[maxStorageKeys:]
 			all = append(all, fault)
 		}
-		fault.StorageKeys = riders
+		fault.StorageKeys = keys
 		all = append(all, fault)
 	}
 	return all

@@ -14,194 +14,202 @@ import (
 )
 
 const (
-	// settling is how long who waits for parcels waits on after something came: replies come in
-	// bursts, and each run costs computing.
-	settling = time.Millisecond
-	// packing is how long a parcel is open for wishes: what many ask for at the same time travels together, each
-	// node once.
-	packing = time.Millisecond
+	// batchWindow is how long a batch is open before it is sent, so that what many runs miss at
+	// the same time goes out together, each node once.
+	batchWindow = time.Millisecond
+	// debounce is how long a round waits after the first arrival before it looks at the store:
+	// replies come in bursts, and each run costs computing.
+	debounce = time.Millisecond
 )
 
-// parcel is what is asked for at once.
-type parcel struct {
-	wishes  wishes              // these are under the collection's lock until the parcel is sent
-	place   map[common.Hash]int // of a fault among them
-	closing bool
+// batch is what goes out at once.
+type batch struct {
+	// Guarded by blockPrefetch.mu until the batch is sent.
+	contents  missing             // what is sent; that which was predicted is among the rest
+	index     map[common.Hash]int // of a fault in contents
+	scheduled bool                // the batch window has begun
 
-	mu        sync.Mutex
-	over      bool // nothing more will come
-	listeners []chan<- struct{}
+	mu          sync.Mutex
+	done        bool // nothing more will arrive
+	subscribers []chan<- struct{}
 }
 
-// listen makes the parcel tell when something came, unless it is over.
-func (p *parcel) listen(news chan<- struct{}) (open bool) {
+// subscribe makes the batch wake a round on arrivals. It returns false if the batch is done.
+func (p *batch) subscribe(arrived chan<- struct{}) (open bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if !p.over && !slices.Contains(p.listeners, news) {
-		p.listeners = append(p.listeners, news)
+	if !p.done && !slices.Contains(p.subscribers, arrived) {
+		p.subscribers = append(p.subscribers, arrived)
 	}
-	return !p.over
+	return !p.done
 }
 
-// tell wakes the listeners.
-func (p *parcel) tell(over bool) {
+// notify wakes the subscribers.
+func (p *batch) notify(done bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.over = p.over || over
-	for _, news := range p.listeners {
+	p.done = p.done || done
+	for _, arrived := range p.subscribers {
 		select {
-		case news <- struct{}{}:
+		case arrived <- struct{}{}:
 		default:
 		}
 	}
 }
 
-// ask sends what nobody asked for before, and returns the parcels that all of it is in, but for what is
-// only likely.
-func (r *collection) ask(ctx context.Context, w wishes) (waits []*parcel) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.open == nil {
-		r.open = &parcel{place: make(map[common.Hash]int)}
+// request puts what was not requested before into the open batch. It returns the batches that
+// hold what is required, sent or not.
+func (b *blockPrefetch) request(ctx context.Context, m missing) (waits []*batch) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.open == nil {
+		b.open = &batch{index: make(map[common.Hash]int)}
 	}
-	for _, fault := range w.faults {
-		r.add(fault, false, &waits)
+	for _, fault := range m.faults {
+		b.addFaultLocked(fault, false, &waits)
 	}
-	for _, fault := range w.likely {
-		r.add(fault, true, nil)
+	for _, fault := range m.predicted {
+		b.addFaultLocked(fault, true, nil)
 	}
-	for _, hash := range w.codes {
-		if r.claim(hash, &waits) {
-			r.open.wishes.codes = append(r.open.wishes.codes, hash)
+	for _, hash := range m.codes {
+		if b.claimLocked(hash, &waits) {
+			b.open.contents.codes = append(b.open.contents.codes, hash)
 		}
 	}
-	for _, hash := range w.likelyCodes {
-		if r.claim(hash, nil) {
-			r.open.wishes.codes = append(r.open.wishes.codes, hash)
+	for _, hash := range m.predictedCodes {
+		if b.claimLocked(hash, nil) {
+			b.open.contents.codes = append(b.open.contents.codes, hash)
 		}
 	}
-	if w.below != nil && r.claim(w.below.hash, &waits) {
-		r.open.wishes.below = w.below
+	if m.header != nil && b.claimLocked(m.header.hash, &waits) {
+		b.open.contents.header = m.header
 	}
-	if p := r.open; !p.closing && p.wishes.any() {
-		p.closing = true
-		r.sends.Go(func() error { return r.dispatch(ctx, p) })
+	if open := b.open; !open.scheduled && open.contents.any() {
+		open.scheduled = true
+		b.sends.Go(func() error { return b.sendAfterWindow(ctx, open) })
 	}
 	return waits
 }
 
-// add puts a fault into the open parcel, with those of its riders that nobody asked for before; without any, or itself,
-// asked for, it does not.
-func (r *collection) add(fault trie.Fault, likely bool, waits *[]*parcel) {
-	// A slot that was asked for with its account is not asked for as likely again: the peer knows
-	// it by account and key.
+// addFaultLocked puts a fault into the open batch, with those of its storage keys that were not
+// requested before, unless all of it was.
+func (b *blockPrefetch) addFaultLocked(fault trie.Fault, predicted bool, waits *[]*batch) {
+	// A slot that was requested together with its account is not requested as predicted again:
+	// the peer finds it by account and key.
 	if fault.Owner != (common.Hash{}) && fault.Key != nil {
-		if first := r.claim(crypto.Keccak256Hash(fault.Owner[:], fault.Key), nil); !first && likely {
+		if first := b.claimLocked(crypto.Keccak256Hash(fault.Owner[:], fault.Key), nil); !first && predicted {
 			return
 		}
 	}
 	id := crypto.Keccak256Hash(fault.Hash[:], fault.Owner[:], fault.Key)
-	send := r.claim(id, waits)
-	var riders []common.Hash
+	isNew := b.claimLocked(id, waits)
+	var storageKeys []common.Hash
 	if len(fault.StorageKeys) > 0 {
 		owner := fault.Account()
 		for _, key := range fault.StorageKeys {
-			if r.claim(crypto.Keccak256Hash(owner[:], trie.Nibbles(key)), nil) {
-				riders = append(riders, key)
+			if b.claimLocked(crypto.Keccak256Hash(owner[:], trie.Nibbles(key)), nil) {
+				storageKeys = append(storageKeys, key)
 			}
 		}
 	}
-	if !send && len(riders) == 0 {
+	if !isNew && len(storageKeys) == 0 {
 		return
 	}
-	p := r.open
-	if at, there := p.place[id]; there {
-		p.wishes.faults[at].StorageKeys = append(p.wishes.faults[at].StorageKeys, riders...)
+	contents := &b.open.contents
+	if at, there := b.open.index[id]; there {
+		contents.faults[at].StorageKeys = append(contents.faults[at].StorageKeys, storageKeys...)
 		return
 	}
-	p.place[id] = len(p.wishes.faults)
-	fault.StorageKeys = riders
-	p.wishes.faults = append(p.wishes.faults, fault)
+	b.open.index[id] = len(contents.faults)
+	fault.StorageKeys = storageKeys
+	contents.faults = append(contents.faults, fault)
 }
 
-// claim says whether nobody asked for something before, and adds the parcel that it is in to waits, unless that is nil.
-func (r *collection) claim(id common.Hash, waits *[]*parcel) (first bool) {
-	p, asked := r.asked[id]
-	if !asked {
-		p = r.open
-		r.asked[id] = p
+// claimLocked says whether something was not requested before, and assigns it to the open batch
+// then. It adds the batch that it belongs to to waits, unless that is nil.
+func (b *blockPrefetch) claimLocked(id common.Hash, waits *[]*batch) (first bool) {
+	in, requested := b.requested[id]
+	if !requested {
+		in = b.open
+		b.requested[id] = in
 	}
-	if waits != nil && !slices.Contains(*waits, p) {
-		*waits = append(*waits, p)
+	if waits != nil && !slices.Contains(*waits, in) {
+		*waits = append(*waits, in)
 	}
-	return !asked
+	return !requested
 }
 
-// dispatch closes a parcel and sends it.
-func (r *collection) dispatch(ctx context.Context, p *parcel) error {
-	defer p.tell(true)
-	time.Sleep(packing)
-	r.mu.Lock()
-	r.open = nil
-	r.mu.Unlock()
-	if err := r.send(ctx, p.wishes, func() { p.tell(false) }); ctx.Err() == nil {
+// sendAfterWindow waits for the end of the batch window, closes the batch and sends it. It is no
+// error that ctx ends: then no run waits for the batch any more.
+func (b *blockPrefetch) sendAfterWindow(ctx context.Context, p *batch) error {
+	defer p.notify(true)
+	time.Sleep(batchWindow)
+	b.mu.Lock()
+	b.open = nil
+	b.mu.Unlock()
+	if err := b.send(ctx, p.contents, func() { p.notify(false) }); ctx.Err() == nil {
 		return err
 	}
-	return nil // what nobody waits for any longer
+	return nil
 }
 
-// send fetches wishes, nodes and codes beside a header.
-func (r *collection) send(ctx context.Context, w wishes, news func()) error {
+// send fetches nodes and codes, and at the same time a header.
+func (b *blockPrefetch) send(ctx context.Context, m missing, arrived func()) error {
 	var both errgroup.Group
-	if w.below != nil {
+	if m.header != nil {
 		both.Go(func() error {
-			_, _ = r.headers.Header(ctx, w.below.hash, w.below.number) // the execution will say
-			news()
+			_, _ = b.headers.Header(ctx, m.header.hash, m.header.number) // if it fails, the execution finds out
+			arrived()
 			return nil
 		})
 	}
-	if len(w.faults)+len(w.codes) > 0 {
-		both.Go(func() error { return r.session.Hint(ctx, spread(w.faults), w.codes, news) })
+	if len(m.faults)+len(m.codes) > 0 {
+		both.Go(func() error { return b.hinter.Hint(ctx, splitStorageKeys(m.faults), m.codes, arrived) })
 	}
 	return both.Wait()
 }
 
-// await waits until some of what a run missed is here, or none of it will come; if it is not eager,
-// until all of it is here that will come.
-func (r *collection) await(ctx context.Context, missed wishes, waits []*parcel, news chan struct{}, eager bool) (some bool, err error) {
+// fetch requests what is missing and waits for all that is required of it. It says whether any of
+// that arrived.
+func (b *blockPrefetch) fetch(ctx context.Context, m missing) (some bool, err error) {
+	return b.await(ctx, m, b.request(ctx, m), make(chan struct{}, 1), false)
+}
+
+// await waits until some of what a round requires is in the store, or none of it will arrive; if
+// it is not eager, until all of it has arrived that will.
+func (b *blockPrefetch) await(ctx context.Context, m missing, waits []*batch, arrived chan struct{}, eager bool) (some bool, err error) {
 	for {
-		waits = slices.DeleteFunc(waits, func(p *parcel) bool { return !p.listen(news) })
+		waits = slices.DeleteFunc(waits, func(p *batch) bool { return !p.subscribe(arrived) })
 		if eager || len(waits) == 0 {
-			if some, err := r.holdsAny(missed, len(waits) == 0); some || err != nil || len(waits) == 0 {
+			if some, err := b.hasAny(m, len(waits) == 0); some || err != nil || len(waits) == 0 {
 				return some, err
 			}
 		}
 		select {
-		case <-news:
+		case <-arrived:
 		case <-ctx.Done():
 			return false, context.Cause(ctx)
 		}
-		time.Sleep(settling)
-		drain(news)
+		time.Sleep(debounce)
+		drain(arrived)
 	}
 }
 
-// holdsAny says whether something that a run missed is here now. A part of the way to a key will do only
-// if no more of it
-// is to come.
-func (r *collection) holdsAny(missed wishes, parts bool) (bool, error) {
-	for _, fault := range missed.faults {
-		if parts {
+// hasAny says whether anything of what a round requires is in the store now. Of a path to a key
+// the first missing node is enough if partial is set: no more of the path will arrive then.
+func (b *blockPrefetch) hasAny(m missing, partial bool) (bool, error) {
+	for _, fault := range m.faults {
+		if partial {
 			fault.Key = nil
 		}
-		if mended, err := fault.Resolved(r.store); mended || err != nil {
-			return mended, err
+		if resolved, err := fault.Resolved(b.store); resolved || err != nil {
+			return resolved, err
 		}
 	}
-	for _, hash := range missed.codes {
-		if code, err := r.store.Code(hash); err != nil || len(code) > 0 {
+	for _, hash := range m.codes {
+		if code, err := b.store.Code(hash); err != nil || len(code) > 0 {
 			return err == nil, err
 		}
 	}
-	return missed.below != nil && r.headers.Held(missed.below.hash) != nil, nil
+	return m.header != nil && b.headers.LocalHeader(m.header.hash) != nil, nil
 }

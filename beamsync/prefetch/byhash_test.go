@@ -22,8 +22,8 @@ func TestRealBlockByHash(t *testing.T) {
 			return file.Nodes[hash]
 		}
 		r.Join(peer)
-		trips, stats := collectAndExecute(t, r, evm.NewExecutor(file.Config), file, file.Block)
-		// Ways that begin at different times get the nodes that they share more than once.
+		trips, stats := prefetchAndExecute(t, r, evm.NewExecutor(file.Config), file, file.Block)
+		// Paths that are requested at different times share nodes, which arrive more than once.
 		if need := uint64(len(file.Nodes)); stats.Nodes > need*5/4 {
 			t.Errorf("%d nodes fetched, the witness has %d", stats.Nodes, need)
 		}

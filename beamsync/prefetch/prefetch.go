@@ -11,67 +11,55 @@ import (
 	"github.com/sunbeam-eth/sunbeam/trie"
 )
 
-// Speculator runs parts of a block on what is held, and notes in the guess what is not;
-// evm.Executor implements it.
+// Speculator runs a block, or parts of it, on the local part of its parent's state and records
+// what is missing; evm.Executor implements it.
 type Speculator interface {
 	Senders(block *types.Block) []common.Address
-	LikelySlots(to common.Address, input []byte) []common.Hash // slots, of a contract whose code is not known
+	LikelySlots(to common.Address, input []byte) []common.Hash // slots that a call probably reads
 	SpeculateGroup(ctx context.Context, spec evm.Speculation, group []int)
 	SpeculateBlock(ctx context.Context, spec evm.Speculation)
-	SpeculateRoot(block *types.Block, parent *types.Header, guess *trie.PartialState)
+	SpeculateRoot(block *types.Block, parent *types.Header, state *trie.PartialState)
 }
 
-// Ancestors finds headers for BLOCKHASH: Header wherever they are, Held without blocking.
+// Ancestors finds headers for BLOCKHASH: Header locally or from peers, LocalHeader without
+// blocking.
 type Ancestors interface {
 	evm.Headers
-	Held(hash common.Hash) *types.Header
+	LocalHeader(hash common.Hash) *types.Header // nil: not in the local store
 }
 
-// Hinter fetches guesses; [fetch.Session] implements it. It calls news, if that is not nil, whenever
-// something of them is here or will not come.
+// Hinter fetches trie nodes and codes that might be needed; [fetch.Session] implements it. It
+// calls arrived, unless that is nil, whenever some of them are in the local store or are given
+// up. It returns when that is so for all of them.
 type Hinter interface {
-	Hint(ctx context.Context, faults []trie.Fault, codes []common.Hash, news func()) error
+	Hint(ctx context.Context, faults []trie.Fault, codes []common.Hash, arrived func()) error
 }
 
-// Collector gets what a block will read, in as few sequential round trips as it can, before
-// the block is executed:
-//
-//  1. what its transactions name: senders, recipients, access lists, coinbase, withdrawals, the
-//     system contracts;
-//  2. at the same time what running its transactions asks for, sender by sender, and again as soon as
-//     something of that sender's wishes is here, until nothing new comes up;
-//  3. when most of that is done, what running it as a whole asks for, its new root included.
-//
-// If the block comes with the access list that its header commits to, that is fetched instead, and
-// nothing is run.
-//
-// A run that misses something goes on with what a block before saw there, or with something thought
-// up, see [evm.Manner]: what comes after is mostly the same. With a contract of which nothing is
-// known go the slots that others of its kind read ([evm.Executor.LikelySlots]).
-//
-// Everything it does is a hint. What it misses the execution faults in; what it fetches in vain
-// costs bytes; no outcome depends on it.
+// Prefetcher fetches what blocks are going to read. It keeps nothing between blocks and may
+// work on several at the same time.
 type Prefetcher struct {
-	spec  Speculator
-	store trie.Store
+	speculator Speculator
+	store      trie.Store
 }
 
-// NewCollector returns a collector that looks for state in store first.
-func New(spec Speculator, store trie.Store) *Prefetcher {
-	return &Prefetcher{spec: spec, store: store}
+// New returns a prefetcher that looks for state in store first. What the hinters of
+// [Prefetcher.Prefetch] fetch must get into that store.
+func New(speculator Speculator, store trie.Store) *Prefetcher {
+	return &Prefetcher{speculator: speculator, store: store}
 }
 
-// Collect fetches what the block is expected to read of its parent's state. It returns early when
-// ctx ends or a fetch fails.
-func (c *Prefetcher) Collect(ctx context.Context, block *types.Block, parent *types.Header, headers Ancestors, session Hinter) error {
+// Prefetch fetches what the block is expected to read of its parent's state. It uses the
+// block's access list if there is one, and speculation otherwise. It returns early, with an
+// error, when ctx ends or a fetch fails. Both tell nothing about the block.
+func (p *Prefetcher) Prefetch(ctx context.Context, block *types.Block, parent *types.Header, headers Ancestors, hinter Hinter) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	run := newCollection(c, block, parent, headers, session)
-	collect := run.speculate
+	b := newBlockPrefetch(p, block, parent, headers, hinter)
+	prefetch := b.speculate
 	if evm.HasAccessList(block) {
-		collect = run.fetchListed
+		prefetch = b.fetchListed
 	}
-	err := collect(ctx)
-	cancel() // what nobody waits for any longer
-	return cmp.Or(err, run.sends.Wait())
+	err := prefetch(ctx)
+	cancel() // the batches that are in flight: no run waits for them any more
+	return cmp.Or(err, b.sends.Wait())
 }

@@ -28,10 +28,10 @@ import (
 	"github.com/sunbeam-eth/sunbeam/trie"
 )
 
-// fileAncestors has the ancestors of a witness at hand.
+// fileAncestors finds the ancestors in a witness.
 type fileAncestors struct{ *witnessfile.File }
 
-func (a fileAncestors) Held(hash common.Hash) *types.Header {
+func (a fileAncestors) LocalHeader(hash common.Hash) *types.Header {
 	for _, header := range a.Headers {
 		if header.Hash() == hash {
 			return header
@@ -40,7 +40,7 @@ func (a fileAncestors) Held(hash common.Hash) *types.Header {
 	return nil
 }
 
-func holdCodes(t *testing.T, r *beamtest.Rig, file *witnessfile.File) {
+func storeCodes(t *testing.T, r *beamtest.Rig, file *witnessfile.File) {
 	t.Helper()
 	for hash, code := range file.Codes {
 		if err := r.Cache.PutCode(hash, code); err != nil {
@@ -49,8 +49,8 @@ func holdCodes(t *testing.T, r *beamtest.Rig, file *witnessfile.File) {
 	}
 }
 
-// collectAndExecute does as the importer does, and returns the trips that it took.
-func collectAndExecute(t *testing.T, r *beamtest.Rig, executor *evm.Executor, file *witnessfile.File, block *types.Block) (trips float64, stats trie.FetchStats) {
+// prefetchAndExecute does what the importer does, and returns the round trips that it took.
+func prefetchAndExecute(t *testing.T, r *beamtest.Rig, executor *evm.Executor, file *witnessfile.File, block *types.Block) (trips float64, stats trie.FetchStats) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(r.Ctx, 10*time.Minute) // virtual
 	defer cancel()
@@ -58,7 +58,7 @@ func collectAndExecute(t *testing.T, r *beamtest.Rig, executor *evm.Executor, fi
 		session = r.Session(sched.Urgent)
 		began   = time.Now()
 	)
-	if err := New(executor, r.Cache).Collect(ctx, block, file.Parent, fileAncestors{file}, session); err != nil {
+	if err := New(executor, r.Cache).Prefetch(ctx, block, file.Parent, fileAncestors{file}, session); err != nil {
 		t.Fatal(err)
 	}
 	result := executor.Execute(ctx, evm.Job{
@@ -73,9 +73,9 @@ func collectAndExecute(t *testing.T, r *beamtest.Rig, executor *evm.Executor, fi
 	return time.Since(began).Seconds() / beamtest.RTT.Seconds(), session.Stats()
 }
 
-// TestCollectorTrips holds the trips of real blocks down, with nothing held and with all codes held.
-// What the transactions of a block ask for differs a little from run to run.
-func TestCollectorTrips(t *testing.T) {
+// TestRoundTrips bounds the round trips of real blocks, with an empty store and with all codes in
+// it. What the transactions of a block request differs a little from run to run.
+func TestRoundTrips(t *testing.T) {
 	for _, c := range []struct {
 		name       string
 		most, warm float64
@@ -91,7 +91,7 @@ func TestCollectorTrips(t *testing.T) {
 			file := beamtest.LoadWitness(t, c.name)
 			beamtest.InBubble(t, func(r *beamtest.Rig) {
 				beamtest.JoinWitness(r, file, "a")
-				trips, stats := collectAndExecute(t, r, evm.NewExecutor(file.Config), file, file.Block)
+				trips, stats := prefetchAndExecute(t, r, evm.NewExecutor(file.Config), file, file.Block)
 				if trips > c.most {
 					t.Errorf("%.1f trips, expected %.0f at most", trips, c.most)
 				}
@@ -102,26 +102,27 @@ func TestCollectorTrips(t *testing.T) {
 			})
 			beamtest.InBubble(t, func(r *beamtest.Rig) {
 				beamtest.JoinWitness(r, file, "a")
-				holdCodes(t, r, file)
-				if trips, _ := collectAndExecute(t, r, evm.NewExecutor(file.Config), file, file.Block); trips > c.warm {
-					t.Errorf("%.1f trips with all codes held, expected %.0f at most", trips, c.warm)
+				storeCodes(t, r, file)
+				if trips, _ := prefetchAndExecute(t, r, evm.NewExecutor(file.Config), file, file.Block); trips > c.warm {
+					t.Errorf("%.1f trips with all codes in the store, expected %.0f at most", trips, c.warm)
 				}
 			})
 		})
 	}
 }
 
-// TestCollectorRemembers collects a block with codes held, by an executor that remembers which
-// contract has which and what their slots held after the block: nearly all is known to be wanted at once.
-func TestCollectorRemembers(t *testing.T) {
+// TestLastSeenValues prefetches a block twice with all codes in the store. The second time the
+// executor knows which contract has which code, and the values of its slots after the block:
+// nearly all keys are known at once.
+func TestLastSeenValues(t *testing.T) {
 	file := beamtest.LoadWitness(t, "1-21688509")
 	executor := evm.NewExecutor(file.Config)
 	var trips [2]float64
 	for i := range trips {
 		beamtest.InBubble(t, func(r *beamtest.Rig) {
 			beamtest.JoinWitness(r, file, "a")
-			holdCodes(t, r, file)
-			trips[i], _ = collectAndExecute(t, r, executor, file, file.Block)
+			storeCodes(t, r, file)
+			trips[i], _ = prefetchAndExecute(t, r, executor, file, file.Block)
 		})
 	}
 	if trips[1] > 4.5 || trips[0] < trips[1]+2 {
@@ -129,9 +130,9 @@ func TestCollectorRemembers(t *testing.T) {
 	}
 }
 
-// TestCollectorListed gets all that a block reads in three trips if its access list is known. The
-// two largest blocks need some 30 requests at once, more than the window of one peer.
-func TestCollectorListed(t *testing.T) {
+// TestAccessListTrips fetches all that a block reads in three round trips if its access list is
+// known. The two largest blocks need some 30 requests at once, more than the window of one peer.
+func TestAccessListTrips(t *testing.T) {
 	for _, name := range []string{"1-21688509", "1-17106222", "1-25229957", "560048-1219705"} {
 		t.Run(name, func(t *testing.T) {
 			file := beamtest.LoadWitness(t, name)
@@ -140,7 +141,7 @@ func TestCollectorListed(t *testing.T) {
 				for _, id := range []string{"a", "b", "c", "d"} {
 					beamtest.JoinWitness(r, file, id)
 				}
-				trips, stats := collectAndExecute(t, r, evm.NewExecutor(file.Config), file, listed)
+				trips, stats := prefetchAndExecute(t, r, evm.NewExecutor(file.Config), file, listed)
 				if trips > 3 {
 					t.Errorf("%.1f trips", trips)
 				}
@@ -194,26 +195,26 @@ func (c witnessChain) Engine() consensus.Engine { return beacon.New(ethash.NewFa
 func (c witnessChain) CurrentHeader() *types.Header { return c.Parent }
 
 func (c witnessChain) GetHeader(hash common.Hash, _ uint64) *types.Header {
-	return fileAncestors(c).Held(hash)
+	return fileAncestors(c).LocalHeader(hash)
 }
 
 func (c witnessChain) GetHeaderByHash(hash common.Hash) *types.Header {
-	return fileAncestors(c).Held(hash)
+	return fileAncestors(c).LocalHeader(hash)
 }
 
 func (c witnessChain) GetHeaderByNumber(uint64) *types.Header { return nil }
 
-// brokenHinter is a Hinter that does what is done to it.
+// brokenHinter is a Hinter with the behaviour of a function.
 type brokenHinter func(ctx context.Context, faults []trie.Fault, codes []common.Hash) error
 
-func (h brokenHinter) Hint(ctx context.Context, faults []trie.Fault, codes []common.Hash, news func()) error {
-	defer news()
+func (h brokenHinter) Hint(ctx context.Context, faults []trie.Fault, codes []common.Hash, arrived func()) error {
+	defer arrived()
 	return h(ctx, faults, codes)
 }
 
-// TestCollectorNeverDecides fails hints, answers them with nothing, and with half of what they ask
-// for: the outcome is that of the execution alone.
-func TestCollectorNeverDecides(t *testing.T) {
+// TestOutcomeIsIndependent fails hints, answers them with nothing, and with half of what they
+// request: the outcome is that of the execution alone.
+func TestOutcomeIsIndependent(t *testing.T) {
 	for _, name := range []string{"1-21688509", "560048-974567"} {
 		file := beamtest.LoadWitness(t, name)
 		bad := types.CopyHeader(file.Block.Header())
@@ -245,7 +246,7 @@ func TestCollectorNeverDecides(t *testing.T) {
 				cache := trie.NewCache(64<<20, nil)
 				executor := evm.NewExecutor(file.Config)
 				for _, block := range []*types.Block{file.Block, types.NewBlockWithHeader(bad).WithBody(*file.Block.Body())} {
-					_ = New(executor, cache).Collect(t.Context(), block, file.Parent, fileAncestors{file}, hint(cache))
+					_ = New(executor, cache).Prefetch(t.Context(), block, file.Parent, fileAncestors{file}, hint(cache))
 					result := executor.Execute(t.Context(), evm.Job{
 						Block: block, Parent: file.Parent, Headers: file, State: trie.Open(t.Context(), file.PreRoot, cache, file),
 					})

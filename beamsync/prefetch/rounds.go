@@ -13,117 +13,91 @@ import (
 	"github.com/sunbeam-eth/sunbeam/trie"
 )
 
-// maxRounds bounds how often a group, and the block, is run; what is still missing then is faulted
-// in by the execution. Real mainnet blocks with nothing held took up to 40.
-const maxRounds = 96
+const (
+	// maxRounds bounds the rounds of a group and of the whole block; what is still missing then is
+	// a fault in the execution. Real mainnet blocks with an empty store took up to 40.
+	maxRounds = 96
 
-// stragglers says when the block is run as a whole beside the groups: when one in so many is not
-// done yet. Waiting for the last one cost 1-9 trips on real blocks; running it with all of them
-// from the beginning gained nothing more at three times the work.
-const stragglers = 5
+	// earlyRunShare says when the whole block is run beside the groups: when one group in so many
+	// is not done. Waiting for the last group cost 1-9 round trips on real blocks; running the
+	// block beside all groups from the beginning gained nothing more, at three times the work.
+	earlyRunShare = 5
 
-// wishes is what one run asks for.
-type wishes struct {
-	faults []trie.Fault
-	codes  []common.Hash
-	below  *ancestor // the highest header asked for of those not held
+	// maxEarlyRuns bounds these runs: each takes a core for as long as executing the block does,
+	// and blocks have up to hundreds of groups.
+	maxEarlyRuns = 2
+)
 
-	// What it did not read but is likely to be read; it is not waited for.
-	likely      []trie.Fault
-	likelyCodes []common.Hash
+// blockPrefetch is the prefetch of one block.
+type blockPrefetch struct {
+	speculator Speculator
+	store      trie.Store
+	block      *types.Block
+	parent     *types.Header
+	headers    Ancestors
+	hinter     Hinter
+	senders    []common.Address
+	lookups    *trie.LookupCache // in the parent's state
+	cores      chan struct{}     // holds a token for each run that executes
+
+	mu        sync.Mutex
+	requested map[common.Hash]*batch // nothing is sent twice
+	open      *batch                 // not sent yet; nil: none
+	sends     errgroup.Group         // one goroutine for each batch
 }
 
-func (w *wishes) add(guess *trie.PartialState) {
-	faults, codes := guess.Missing()
-	w.faults = append(w.faults, faults...)
-	w.codes = append(w.codes, codes...)
-	faults, codes = guess.Wanted()
-	w.likely = append(w.likely, faults...)
-	w.likelyCodes = append(w.likelyCodes, codes...)
-}
-
-// any says whether there is something to send.
-func (w *wishes) any() bool { return len(w.faults)+len(w.codes) > 0 || w.below != nil }
-
-// expect makes what is likely something to wait for.
-func (w *wishes) expect() {
-	w.faults, w.likely = append(w.faults, w.likely...), nil
-	w.codes, w.likelyCodes = append(w.codes, w.likelyCodes...), nil
-}
-
-type ancestor struct {
-	hash   common.Hash
-	number uint64
-}
-
-// collection is one block's way through the rounds.
-type collection struct {
-	*Prefetcher
-	block   *types.Block
-	parent  *types.Header
-	headers Ancestors
-	session Hinter
-	senders []common.Address
-	found   *trie.LookupCache // in the parent's state
-	cores   chan struct{}     // a token for each run at a time
-
-	mu    sync.Mutex
-	asked map[common.Hash]*parcel // none is sent twice
-	open  *parcel                 // not sent yet; nil: none
-	sends errgroup.Group          // one goroutine for each parcel
-}
-
-func newCollection(c *Prefetcher, block *types.Block, parent *types.Header, headers Ancestors, session Hinter) *collection {
-	return &collection{
-		Prefetcher: c, block: block, parent: parent, headers: headers, session: session,
-		senders: c.spec.Senders(block),
-		found:   trie.NewLookupCache(parent.Root, c.store),
-		cores:   make(chan struct{}, runtime.GOMAXPROCS(0)),
-		asked:   make(map[common.Hash]*parcel),
+func newBlockPrefetch(p *Prefetcher, block *types.Block, parent *types.Header, headers Ancestors, hinter Hinter) *blockPrefetch {
+	return &blockPrefetch{
+		speculator: p.speculator, store: p.store,
+		block: block, parent: parent, headers: headers, hinter: hinter,
+		senders:   p.speculator.Senders(block),
+		lookups:   trie.NewLookupCache(parent.Root, p.store),
+		cores:     make(chan struct{}, runtime.GOMAXPROCS(0)),
+		requested: make(map[common.Hash]*batch),
 	}
 }
 
-// speculate asks for what the block names, and runs the groups and the block until they miss nothing
-// that can be had.
-func (r *collection) speculate(ctx context.Context) error {
-	r.ask(ctx, r.namedKeys())
-	groups := r.groups()
+// speculate requests the static keys, and runs the groups and the block until they miss nothing
+// that can be fetched.
+func (b *blockPrefetch) speculate(ctx context.Context) error {
+	b.request(ctx, b.staticKeys())
+	groups := b.groups()
 	running, ctx := errgroup.WithContext(ctx)
-	ended := make(chan struct{}, len(groups))
+	done := make(chan struct{}, len(groups))
 	for _, group := range groups {
 		running.Go(func() error {
-			defer func() { ended <- struct{}{} }()
-			return r.repeat(ctx, true, func(spec evm.Speculation) { r.spec.SpeculateGroup(ctx, spec, group) })
+			defer func() { done <- struct{}{} }()
+			return b.rounds(ctx, true, func(spec evm.Speculation) { b.speculator.SpeculateGroup(ctx, spec, group) })
 		})
 	}
-	running.Go(func() error {
-		block := func(spec evm.Speculation) { r.spec.SpeculateBlock(ctx, spec) }
-		for left, early := len(groups), 0; ; {
-			if left == 0 || left*stragglers <= len(groups) && early < maxEarlyRuns {
-				early++
-				if err := r.repeat(ctx, left == 0, block); err != nil {
-					return err
-				}
-			}
-			if left == 0 {
-				return nil
-			}
-			select {
-			case <-ended:
-				left -= 1 + drain(ended)
-			case <-ctx.Done():
-				return context.Cause(ctx)
-			}
-		}
-	})
+	running.Go(func() error { return b.blockRounds(ctx, len(groups), done) })
 	return running.Wait()
 }
 
-// maxEarlyRuns bounds how often the whole block is run beside the last groups: each run takes a
-// core for as long as executing the block does, and blocks have up to hundreds of groups.
-const maxEarlyRuns = 2
+// blockRounds runs the whole block, up to maxEarlyRuns times before the last group is done and then until
+// nothing is missing.
+func (b *blockPrefetch) blockRounds(ctx context.Context, groups int, done <-chan struct{}) error {
+	run := func(spec evm.Speculation) { b.speculator.SpeculateBlock(ctx, spec) }
+	for left, early := groups, 0; ; {
+		if left == 0 || left*earlyRunShare <= groups && early < maxEarlyRuns {
+			early++
+			if err := b.rounds(ctx, left == 0, run); err != nil {
+				return err
+			}
+		}
+		if left == 0 {
+			return nil
+		}
+		select {
+		case <-done:
+			left -= 1 + drain(done)
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
 
-// drain takes what waits in a channel and returns how much that was.
+// drain receives what is buffered in a channel and returns how much that was.
 func drain(ch <-chan struct{}) (n int) {
 	for {
 		select {
@@ -135,63 +109,59 @@ func drain(ch <-chan struct{}) (n int) {
 	}
 }
 
-// repeat runs something, asks for what it missed, and does it again when some of that is here. If it is
-// not eager it saves computing: it runs in one manner only, and again when all that can be had is here.
-func (r *collection) repeat(ctx context.Context, eager bool, run func(evm.Speculation)) error {
-	news, manners := make(chan struct{}, 1), []evm.Mode{evm.ModePlaceholder, evm.ModeZero}
+// rounds runs something, requests what it missed, and runs it again when some of that is in the
+// store. If it is not eager it saves computing: it runs in the first mode only, and again when
+// all that can be fetched is there.
+func (b *blockPrefetch) rounds(ctx context.Context, eager bool, run func(evm.Speculation)) error {
+	arrived, modes := make(chan struct{}, 1), []evm.Mode{evm.ModePlaceholder, evm.ModeZero}
 	if !eager {
-		manners = manners[:1]
+		modes = modes[:1]
 	}
 	for range maxRounds {
-		var missed wishes
-		for _, manner := range manners {
-			r.cores <- struct{}{}
-			spec := r.speculation(manner, &missed)
+		var missed missing
+		for _, mode := range modes {
+			b.cores <- struct{}{}
+			spec := b.speculation(mode, &missed)
 			run(spec)
-			<-r.cores
+			<-b.cores
 			missed.add(spec.State)
 			if !spec.State.Missed() {
 				break
 			}
 		}
-		if some, err := r.await(ctx, missed, r.ask(ctx, missed), news, eager); err != nil || !some {
+		if some, err := b.await(ctx, missed, b.request(ctx, missed), arrived, eager); err != nil || !some {
 			return err
 		}
 	}
 	return nil
 }
 
-// speculation begins one run on what is held now.
-func (r *collection) speculation(manner evm.Mode, missed *wishes) evm.Speculation {
+// speculation prepares one run on what is in the store now.
+func (b *blockPrefetch) speculation(mode evm.Mode, missed *missing) evm.Speculation {
 	return evm.Speculation{
-		Block: r.block, Parent: r.parent, State: r.found.State(), Mode: manner,
+		Block: b.block, Parent: b.parent, State: b.lookups.State(), Mode: mode,
 		LocalHeader: func(hash common.Hash, number uint64) *types.Header {
-			header := r.headers.Held(hash)
-			if header == nil && missed.below == nil {
-				missed.below = &ancestor{hash, number}
+			header := b.headers.LocalHeader(hash)
+			if header == nil && missed.header == nil {
+				missed.header = &headerID{hash, number}
 			}
 			return header
 		},
 	}
 }
 
-// fetch gets wishes and waits for all of them. It says whether any came.
-func (r *collection) fetch(ctx context.Context, w wishes) (some bool, err error) {
-	return r.await(ctx, w, r.ask(ctx, w), make(chan struct{}, 1), false)
-}
-
 // groups splits the transactions by sender, in order: those of one sender depend on each other,
-// the others seldom do.
-func (r *collection) groups() [][]int {
+// others rarely do.
+func (b *blockPrefetch) groups() [][]int {
 	var (
-		place  = make(map[common.Address]int)
+		index  = make(map[common.Address]int)
 		groups [][]int
 	)
-	for i, from := range r.senders {
-		n, seen := place[from]
+	for i, from := range b.senders {
+		n, seen := index[from]
 		if !seen {
 			n = len(groups)
-			place[from] = n
+			index[from] = n
 			groups = append(groups, nil)
 		}
 		groups[n] = append(groups[n], i)

@@ -5,20 +5,21 @@ import (
 	"github.com/ethereum/go-ethereum/params"
 )
 
-// namedKeys is what the block names by itself, without running anything.
-func (r *collection) namedKeys() wishes {
-	named := map[common.Address][]common.Hash{
-		r.block.Coinbase():               nil,
+// staticKeys returns what is missing of the accounts and slots that the block names without
+// being run.
+func (b *blockPrefetch) staticKeys() missing {
+	keys := map[common.Address][]common.Hash{
+		b.block.Coinbase():               nil,
 		params.BeaconRootsAddress:        nil,
 		params.HistoryStorageAddress:     nil,
 		params.WithdrawalQueueAddress:    nil,
 		params.ConsolidationQueueAddress: nil,
 	}
-	add := func(addr common.Address, slots ...common.Hash) { named[addr] = append(named[addr], slots...) }
-	for i, tx := range r.block.Transactions() {
-		add(r.senders[i])
+	add := func(addr common.Address, slots ...common.Hash) { keys[addr] = append(keys[addr], slots...) }
+	for i, tx := range b.block.Transactions() {
+		add(b.senders[i])
 		if to := tx.To(); to != nil {
-			add(*to, r.spec.LikelySlots(*to, tx.Data())...)
+			add(*to, b.speculator.LikelySlots(*to, tx.Data())...)
 		}
 		for _, tuple := range tx.AccessList() {
 			add(tuple.Address, tuple.StorageKeys...)
@@ -30,16 +31,16 @@ func (r *collection) namedKeys() wishes {
 			add(auth.Address)
 		}
 	}
-	for _, withdrawal := range r.block.Withdrawals() {
+	for _, withdrawal := range b.block.Withdrawals() {
 		add(withdrawal.Address)
 	}
-	// A guess does the looking up: it notes what is missing of each.
-	guess := r.found.State()
-	reader, err := guess.Reader(r.parent.Root)
+	// Reading them on a partial state records what is missing of each.
+	state := b.lookups.State()
+	reader, err := state.Reader(b.parent.Root)
 	if err != nil {
-		return wishes{}
+		return missing{}
 	}
-	for addr, slots := range named {
+	for addr, slots := range keys {
 		account, err := reader.Account(addr)
 		if err != nil {
 			continue
@@ -47,9 +48,9 @@ func (r *collection) namedKeys() wishes {
 		if account != nil {
 			reader.Code(addr, common.BytesToHash(account.CodeHash))
 		}
-		guess.Want(addr, slots...)
+		state.Want(addr, slots...)
 	}
-	var missed wishes
-	missed.add(guess)
+	var missed missing
+	missed.add(state)
 	return missed
 }

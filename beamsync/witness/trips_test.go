@@ -244,7 +244,7 @@ func TestHintsBesideCollector(t *testing.T) {
 						}
 					})
 					collector := prefetch.New(evm.NewExecutor(file.Config), f.cache)
-					_ = collector.Collect(f.ctx, file.Block, file.Parent, heldHeaders{file}, f.session)
+					_ = collector.Prefetch(f.ctx, file.Block, file.Parent, heldHeaders{file}, f.session)
 					both.Wait()
 					trips, stats := f.finish(t, began), f.session.Stats()
 					if trips > 6 {
@@ -260,7 +260,7 @@ func TestHintsBesideCollector(t *testing.T) {
 // heldHeaders has every header at hand.
 type heldHeaders struct{ *witnessfile.File }
 
-func (h heldHeaders) Held(hash common.Hash) *types.Header {
+func (h heldHeaders) LocalHeader(hash common.Hash) *types.Header {
 	at := slices.IndexFunc(h.Headers, func(header *types.Header) bool { return header.Hash() == hash })
 	if at < 0 {
 		return nil

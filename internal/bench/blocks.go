@@ -241,7 +241,7 @@ type ancestors struct {
 	held    sync.Map // common.Hash -> *types.Header
 }
 
-func (a *ancestors) Held(hash common.Hash) *types.Header {
+func (a *ancestors) LocalHeader(hash common.Hash) *types.Header {
 	if header, ok := a.held.Load(hash); ok {
 		return header.(*types.Header)
 	}
@@ -249,7 +249,7 @@ func (a *ancestors) Held(hash common.Hash) *types.Header {
 }
 
 func (a *ancestors) Header(ctx context.Context, hash common.Hash, number uint64) (*types.Header, error) {
-	if header := a.Held(hash); header != nil {
+	if header := a.LocalHeader(hash); header != nil {
 		return header, nil
 	}
 	there := a.chain.ancestry(hash)

@@ -71,7 +71,7 @@ func (a *attempt) run(ctx context.Context, strategy Strategy) *evm.Result {
 	case Beam:
 		a.source.trips.stage("collect")
 		// An error of it is no more than a hint missed.
-		_ = a.collector.Collect(ctx, a.file.Block, a.file.Parent, a.headers, a.source)
+		_ = a.collector.Prefetch(ctx, a.file.Block, a.file.Parent, a.headers, a.source)
 	case BAL:
 		a.source.trips.stage("collect")
 		if err := a.fetchListed(ctx); err != nil {
