@@ -16,6 +16,7 @@ import (
 
 	"github.com/sunbeam-eth/sunbeam/chain"
 	"github.com/sunbeam-eth/sunbeam/db"
+	"github.com/sunbeam-eth/sunbeam/internal/testchain"
 )
 
 var _ forkid.Blockchain = (*chain.Chain)(nil)
@@ -337,7 +338,7 @@ func TestGenesisMismatch(t *testing.T) {
 }
 
 func TestConfigUpgrade(t *testing.T) {
-	config := merged()
+	config := testchain.Config()
 	n, genesis := newNetwork(config)
 	d, err := db.OpenMemory(db.Options{})
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/sunbeam-eth/sunbeam/chain"
 	"github.com/sunbeam-eth/sunbeam/db"
+	"github.com/sunbeam-eth/sunbeam/internal/testchain"
 )
 
 // downward is a part of a chain as history comes: newest first.
@@ -171,7 +172,7 @@ func TestHistoryOfOtherBranch(t *testing.T) {
 // TestHistoryAtRandom drives a chain through random pivots, reorgs, headers, history and
 // restarts. Whatever happens, what it claims is there, and in the end all of it is.
 func TestHistoryAtRandom(t *testing.T) {
-	n, genesis := newNetwork(merged())
+	n, genesis := newNetwork(testchain.Config())
 	main, mainR := n.extend(genesis, 60, 1)
 	side, sideR := n.extend(main[29], 30, 2)
 	branches := []branch{{main, mainR}, {slices.Concat(main[:30], side), slices.Concat(mainR[:30], sideR)}}
@@ -241,7 +242,7 @@ func (b branch) history(t *testing.T, c *chain.Chain, most int) {
 
 // BenchmarkAddHistory is the cost of keeping 64 small blocks.
 func BenchmarkAddHistory(b *testing.B) {
-	n, genesis := newNetwork(merged())
+	n, genesis := newNetwork(testchain.Config())
 	blocks, receipts := n.extend(genesis, 65, 1)
 	past, pastR := downward(blocks[:64], receipts[:64])
 	for range b.N {

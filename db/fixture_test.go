@@ -8,54 +8,47 @@ import (
 	"testing"
 
 	"github.com/ethereum/go-ethereum/common"
-	"github.com/ethereum/go-ethereum/core"
 	"github.com/ethereum/go-ethereum/core/types"
 	"github.com/ethereum/go-ethereum/crypto"
 	"github.com/ethereum/go-ethereum/ethdb"
 	"github.com/ethereum/go-ethereum/ethdb/memorydb"
-	"github.com/ethereum/go-ethereum/params"
-	gethtrie "github.com/ethereum/go-ethereum/trie"
 
 	"github.com/sunbeam-eth/sunbeam/chain"
+	"github.com/sunbeam-eth/sunbeam/internal/testchain"
 	"github.com/sunbeam-eth/sunbeam/trie"
 )
 
-var testGenesis = &core.Genesis{Config: params.MergedTestChainConfig, Difficulty: new(big.Int), GasLimit: 30_000_000}
+// testGenesis is what the chains of all tests begin with: an account with funds, and a contract that emits a log.
+var (
+	testGenesis = testchain.Genesis(nil, testchain.Funded(1), types.GenesisAlloc{emitter: {Code: common.FromHex("60025f5fa100")}}) // log1(0, 0, 2)
+	emitter     = common.Address{1}
+)
 
-// branch makes blocks that hang together and mean nothing: the store does not execute.
-func branch(parent *types.Block, length int, salt byte) (blocks []*types.Block) {
-	for range length {
-		var (
-			number = new(big.Int).Add(parent.Number(), common.Big1)
-			txs    types.Transactions
-			list   types.Receipts
-		)
-		for i := range 3 {
-			txs = append(txs, types.NewTx(&types.LegacyTx{Nonce: uint64(i), Data: append(number.Bytes(), salt), To: &common.Address{}, V: big.NewInt(27), R: common.Big1, S: common.Big1}))
-			list = append(list, receipt(i))
+// testBlocks builds branches and keeps their receipts.
+type testBlocks struct {
+	*testchain.Chain
+	receipts map[common.Hash]types.Receipts
+}
+
+func newTestBlocks() *testBlocks {
+	return &testBlocks{testchain.New(testGenesis), make(map[common.Hash]types.Receipts)}
+}
+
+// branch builds blocks with three transactions each; salt tells branches apart.
+func (b *testBlocks) branch(parent *types.Block, length int, salt byte) []*types.Block {
+	made, receipts := b.Extend(parent, length, func(_ int, block *testchain.Block) {
+		block.SetCoinbase(common.Address{salt})
+		for range 3 {
+			block.Call(emitter, 0, []byte{salt})
 		}
-		header := &types.Header{
-			ParentHash: parent.Hash(), Number: number, Time: parent.Time() + 12, Difficulty: new(big.Int), Extra: []byte{salt},
-			BaseFee: common.Big1, BlobGasUsed: new(uint64), ExcessBlobGas: new(uint64), ParentBeaconRoot: &common.Hash{}, RequestsHash: &types.EmptyRequestsHash,
-		}
-		parent = types.NewBlock(header, &types.Body{Transactions: txs, Withdrawals: types.Withdrawals{}}, list, gethtrie.NewStackTrie(nil))
-		blocks = append(blocks, parent)
+	})
+	for i, block := range made {
+		b.receipts[block.Hash()] = receipts[i]
 	}
-	return blocks
+	return made
 }
 
-func receipt(i int) *types.Receipt {
-	r := &types.Receipt{Status: 1, CumulativeGasUsed: uint64(i+1) * 21000, Logs: []*types.Log{{Address: common.Address{1}, Topics: []common.Hash{{2}}}}}
-	r.Bloom = types.CreateBloom(r)
-	return r
-}
-
-func receiptsOf(block *types.Block) (list types.Receipts) {
-	for i := range block.Transactions() {
-		list = append(list, receipt(i))
-	}
-	return list
-}
+func (b *testBlocks) receiptsOf(block *types.Block) types.Receipts { return b.receipts[block.Hash()] }
 
 // node makes a trie node of some size; the store looks at its hash only.
 func node(seed uint64, size int) trie.Node {

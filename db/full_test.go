@@ -9,17 +9,14 @@ import (
 	"time"
 
 	"github.com/ethereum/go-ethereum/common"
-	"github.com/ethereum/go-ethereum/consensus/beacon"
-	"github.com/ethereum/go-ethereum/consensus/ethash"
-	"github.com/ethereum/go-ethereum/core"
 	"github.com/ethereum/go-ethereum/core/rawdb"
 	"github.com/ethereum/go-ethereum/core/types"
 	"github.com/ethereum/go-ethereum/crypto"
 	"github.com/ethereum/go-ethereum/ethdb/memorydb"
 	"github.com/ethereum/go-ethereum/params"
-	"github.com/ethereum/go-ethereum/triedb"
 
 	"github.com/sunbeam-eth/sunbeam/evm"
+	"github.com/sunbeam-eth/sunbeam/internal/testchain"
 	"github.com/sunbeam-eth/sunbeam/trie"
 )
 
@@ -66,61 +63,50 @@ func (s *spoiled) Has(key []byte) (bool, error) {
 	return s.Database.Has(key)
 }
 
-// hashes is a state in go-ethereum's hash scheme.
-type hashes struct{ kv *memorydb.Database }
+// stored is the states of a chain as a trie.Store.
+type stored struct{ *testchain.Chain }
 
-func (h hashes) Node(_ common.Hash, _ []byte, hash common.Hash) ([]byte, error) {
-	return rawdb.ReadLegacyTrieNode(h.kv, hash), nil
+func (s stored) Node(_ common.Hash, _ []byte, hash common.Hash) ([]byte, error) {
+	return s.Chain.Node(hash), nil
 }
-func (h hashes) Code(hash common.Hash) ([]byte, error) { return rawdb.ReadCode(h.kv, hash), nil }
+func (s stored) Code(hash common.Hash) ([]byte, error) { return s.Chain.Code(hash), nil }
+
+// fullConfig has the forks up to Prague.
+func fullConfig() *params.ChainConfig {
+	config := testchain.Config()
+	config.OsakaTime = nil
+	return config
+}
 
 // fullFixture is a chain of one block that reads, changes and deletes, and a disk with its parent's state.
 func fullFixture(t *testing.T) (disk *memorydb.Database, parent *types.Header, block *types.Block) {
 	t.Helper()
-	key, _ := crypto.HexToECDSA("b71c71a67e1177ad4e901695e1b4b9ee17ae16c6668d313eac2f96dbcda3f291")
-	sender, contract := crypto.PubkeyToAddress(key.PublicKey), common.Address{0xc0}
+	contract := common.Address{0xc0}
 	slots := make(map[common.Hash]common.Hash)
 	for i := range int64(40) {
 		slots[common.BigToHash(big.NewInt(i))] = common.Hash{31: 1}
 	}
-	alloc := core.SystemContractAllocs()
-	alloc[sender] = types.Account{Balance: new(big.Int).Lsh(common.Big1, 80)}
-	// It stores the second word of its calldata at the first, and looks how long the code of the sender is.
-	alloc[contract] = types.Account{Code: []byte{0x33, 0x3b, 0x50, 0x60, 0x20, 0x35, 0x5f, 0x35, 0x55, 0x00}, Storage: slots, Balance: common.Big0}
-	for i := range int64(60) {
-		alloc[common.BigToAddress(big.NewInt(0x10000+i))] = types.Account{Balance: common.Big1}
-	}
-	config := *params.MergedTestChainConfig
-	config.OsakaTime, config.BPO1Time, config.BPO2Time, config.AmsterdamTime = nil, nil, nil, nil
-	genesis := &core.Genesis{Config: &config, Alloc: alloc, GasLimit: 30_000_000, Difficulty: common.Big0, BaseFee: big.NewInt(params.InitialBaseFee)}
-	signer := types.LatestSigner(&config)
-	_, blocks, _ := core.GenerateChainWithGenesis(genesis, beacon.New(ethash.NewFaker()), 1, func(_ int, gen *core.BlockGen) {
-		gen.SetParentBeaconRoot(common.Hash{1})
-		for i := range int64(6) {
-			tx := &types.DynamicFeeTx{ChainID: config.ChainID, Nonce: uint64(i), GasFeeCap: big.NewInt(5e9), GasTipCap: common.Big1, Gas: 100_000, To: &contract}
-			tx.Data = append(common.BigToHash(big.NewInt(7*i)).Bytes(), common.BigToHash(big.NewInt(i%2)).Bytes()...)
-			if i == 5 {
-				to := common.BigToAddress(big.NewInt(0x10007))
-				tx.To, tx.Data, tx.Value = &to, nil, common.Big1
-			}
-			gen.AddTx(types.MustSignNewTx(key, signer, tx))
-		}
+	genesis := testchain.Genesis(fullConfig(), testchain.Funded(1), testchain.Filler(60), types.GenesisAlloc{
+		// It stores the second word of its calldata at the first, and reads the size of its caller's code.
+		contract: {Code: []byte{0x33, 0x3b, 0x50, 0x60, 0x20, 0x35, 0x5f, 0x35, 0x55, 0x00}, Storage: slots},
 	})
-	source := memorydb.New()
-	nodes := triedb.NewDatabase(rawdb.NewDatabase(source), triedb.HashDefaults)
-	made, err := genesis.Commit(rawdb.NewDatabase(source), nodes, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	parent = made.Header()
+	source := testchain.New(genesis)
+	blocks, _ := source.Extend(source.Root(), 1, func(_ int, b *testchain.Block) {
+		b.SetParentBeaconRoot(common.Hash{1})
+		for i := range int64(5) {
+			b.Call(contract, 0, append(common.BigToHash(big.NewInt(7*i)).Bytes(), common.BigToHash(big.NewInt(i%2)).Bytes()...))
+		}
+		b.Call(testchain.FillerAddress(7), 1, nil)
+	})
+	parent = source.Root().Header()
 	disk = memorydb.New()
 	d := openOn(t, disk)
-	for _, account := range alloc {
+	for _, account := range genesis.Alloc {
 		if err := d.Chain().PutCode(crypto.Keccak256Hash(account.Code), account.Code); err != nil {
 			t.Fatal(err)
 		}
 	}
-	walker := trie.NewWalker(trie.WalkerConfig{Root: parent.Root, Complete: d.Complete(), Writer: d.Complete().Writer(), Local: hashes{source}})
+	walker := trie.NewWalker(trie.WalkerConfig{Root: parent.Root, Complete: d.Complete(), Writer: d.Complete().Writer(), Local: stored{source}})
 	walker.ByNodes(true)
 	for !walker.Done() {
 		if need, more, err := walker.Next(false, false); err != nil || need != nil || !more && !walker.Done() {
@@ -154,9 +140,7 @@ func (noHeaders) Header(context.Context, common.Hash, uint64) (*types.Header, er
 // then, never Invalid.
 func TestFullNeverWrong(t *testing.T) {
 	image, parent, block := fullFixture(t)
-	config := *params.MergedTestChainConfig
-	config.OsakaTime, config.BPO1Time, config.BPO2Time, config.AmsterdamTime = nil, nil, nil, nil
-	executor := evm.NewExecutor(&config)
+	executor := evm.NewExecutor(fullConfig())
 	for _, loses := range []bool{false, true} {
 		reads := 0
 		for k := 1; ; k++ {

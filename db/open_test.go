@@ -142,7 +142,8 @@ func TestForeignSchema(t *testing.T) {
 	if err := kv.Delete([]byte(schemaKey)); err != nil {
 		t.Fatal(err)
 	}
-	next := branch(genesis, 1, 1)[0]
+	made := newTestBlocks()
+	next := made.branch(genesis, 1, 1)[0]
 	rawdb.WriteBlock(kv, next)
 	rawdb.WriteHeadBlockHash(kv, next.Hash())
 	if err := open(); err == nil || !strings.Contains(err.Error(), "another client") {
@@ -158,6 +159,7 @@ func TestForeignSchema(t *testing.T) {
 
 // TestKill copies the directory after every step, as a crash would leave it, and opens the copy.
 func TestKill(t *testing.T) {
+	made := newTestBlocks()
 	for _, engine := range []string{LevelDB, Pebble} {
 		dir := t.TempDir()
 		d, err := Open(dir, Options{Engine: engine})
@@ -165,8 +167,8 @@ func TestKill(t *testing.T) {
 			t.Fatal(err)
 		}
 		c := mustChain(t, d)
-		for i, block := range branch(c.Genesis(), 5, 1) {
-			if err := c.Commit(block, receiptsOf(block)); err != nil {
+		for i, block := range made.branch(c.Genesis(), 5, 1) {
+			if err := c.Commit(block, made.receiptsOf(block)); err != nil {
 				t.Fatal(err)
 			}
 			if i%2 == 1 { // every second one is executed and not yet head
@@ -200,16 +202,17 @@ func TestKill(t *testing.T) {
 // TestFailingWrites fails each write of a story in turn: the error surfaces, nothing is
 // written after it, and what is on disk is the chain as of an earlier step.
 func TestFailingWrites(t *testing.T) {
+	made := newTestBlocks()
+	main := made.branch(made.Root(), 6, 1)
+	side := made.branch(main[2], 5, 2)
 	story := func(d *DB) error {
 		c, err := chain.New(d.Chain(), testGenesis)
 		if err != nil {
 			return err
 		}
-		main := branch(c.Genesis(), 6, 1)
-		side := branch(main[2], 5, 2)
 		var errs []error
 		for _, block := range slices.Concat(main, side) {
-			errs = append(errs, c.Commit(block, receiptsOf(block)))
+			errs = append(errs, c.Commit(block, made.receiptsOf(block)))
 		}
 		for _, head := range []*types.Block{main[3], main[5], side[4], main[5], main[1]} {
 			_, err := c.SetHead(head.Hash())
@@ -245,9 +248,10 @@ func TestPanickingEngine(t *testing.T) {
 	disk := &flaky{Database: memorydb.New(), failAt: 3, panics: true}
 	d := openOn(t, disk)
 	c := mustChain(t, d)
-	blocks := branch(c.Genesis(), 3, 1)
+	made := newTestBlocks()
+	blocks := made.branch(c.Genesis(), 3, 1)
 	for i, want := range []error{nil, errDisk, errDisk} {
-		if err := c.Commit(blocks[i], receiptsOf(blocks[i])); !errors.Is(err, want) {
+		if err := c.Commit(blocks[i], made.receiptsOf(blocks[i])); !errors.Is(err, want) {
 			t.Fatalf("block %d: %v, want %v", i, err, want)
 		}
 	}
@@ -264,9 +268,10 @@ func TestFailingReads(t *testing.T) {
 	disk := &flaky{Database: memorydb.New()}
 	d := openOn(t, disk)
 	c := mustChain(t, d)
-	blocks := branch(c.Genesis(), 2, 1)
+	made := newTestBlocks()
+	blocks := made.branch(c.Genesis(), 2, 1)
 	for _, block := range blocks {
-		if err := c.Commit(block, receiptsOf(block)); err != nil {
+		if err := c.Commit(block, made.receiptsOf(block)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -317,9 +322,10 @@ func TestStats(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := mustChain(t, d)
-	blocks := branch(c.Genesis(), 3, 1)
+	made := newTestBlocks()
+	blocks := made.branch(c.Genesis(), 3, 1)
 	for _, block := range blocks {
-		if err := c.Commit(block, receiptsOf(block)); err != nil {
+		if err := c.Commit(block, made.receiptsOf(block)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -362,9 +368,10 @@ func TestGethReadsChaindata(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := mustChain(t, d)
-	blocks := branch(c.Genesis(), 4, 1)
+	made := newTestBlocks()
+	blocks := made.branch(c.Genesis(), 4, 1)
 	for _, block := range blocks {
-		if err := c.Commit(block, receiptsOf(block)); err != nil {
+		if err := c.Commit(block, made.receiptsOf(block)); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -19,19 +19,18 @@ import (
 	"github.com/ethereum/go-ethereum/core/types/bal"
 	"github.com/ethereum/go-ethereum/crypto"
 	gethp2p "github.com/ethereum/go-ethereum/p2p"
-	"github.com/ethereum/go-ethereum/params"
 	"github.com/ethereum/go-ethereum/rlp"
 	gethtrie "github.com/ethereum/go-ethereum/trie"
 	"github.com/ethereum/go-ethereum/triedb/database"
 
+	"github.com/sunbeam-eth/sunbeam/internal/testchain"
 	"github.com/sunbeam-eth/sunbeam/trie"
 )
 
 const testBlocks = 140 // more than the 128 states that go-ethereum keeps
 
 var (
-	testKey, _  = crypto.HexToECDSA("b71c71a67e1177ad4e901695e1b4b9ee17ae16c6668d313eac2f96dbcda3f291")
-	testSender  = crypto.PubkeyToAddress(testKey.PublicKey)
+	testSender  = testchain.Address(1)
 	testStorer  = common.HexToAddress("0x5704e4") // contract with storage
 	testEmitter = common.HexToAddress("0x106106") // contract that logs
 )
@@ -157,30 +156,21 @@ func buildChain() (testChain, error) {
 	for _, slot := range embedded {
 		storage[slot] = common.Hash{31: 1}
 	}
-	alloc := core.SystemContractAllocs()
-	alloc[testSender] = types.Account{Balance: new(big.Int).Lsh(big.NewInt(1), 100)}
-	alloc[testStorer] = types.Account{Code: []byte{0x5f, 0x35, 0x43, 0x55, 0x00}, Storage: storage, Balance: common.Big1} // sstore(number, calldata): new slots
-	alloc[testEmitter] = types.Account{Code: common.FromHex("602a5f60405fa100"), Balance: common.Big1}                    // log1(0, 64, topic 0), 42 below
-	for i := range 1500 {
-		alloc[common.BigToAddress(big.NewInt(int64(0x1000000+i)))] = types.Account{Balance: big.NewInt(int64(i + 1))}
-	}
-	genesis := &core.Genesis{Config: params.MergedTestChainConfig, Alloc: alloc, GasLimit: 30_000_000, Difficulty: common.Big0}
-	db := rawdb.NewMemoryDatabase()
-	engine := beacon.New(ethash.NewFaker())
-	signer := types.LatestSigner(genesis.Config)
-	_, blocks, _ := core.GenerateChainWithGenesis(genesis, engine, testBlocks, func(i int, gen *core.BlockGen) {
+	made := testchain.New(testchain.Genesis(nil, testchain.Funded(1), testchain.Filler(1500), types.GenesisAlloc{
+		testStorer:  {Code: []byte{0x5f, 0x35, 0x43, 0x55, 0x00}, Storage: storage, Balance: common.Big1}, // sstore(number, calldata): new slots
+		testEmitter: {Code: common.FromHex("602a5f60405fa100"), Balance: common.Big1},                     // log1(0, 64, topic 0), 42 below
+	}))
+	blocks, _ := made.Extend(made.Root(), testBlocks, func(i int, b *testchain.Block) {
 		if i == 0 {
 			return // an empty block
 		}
 		for n, to := range []common.Address{testStorer, testEmitter, common.BigToAddress(big.NewInt(int64(0x2000000 + i)))} {
-			gen.AddTx(types.MustSignNewTx(testKey, signer, &types.DynamicFeeTx{
-				ChainID: genesis.Config.ChainID, Nonce: gen.TxNonce(testSender), To: &to, Gas: 400_000, Value: big.NewInt(int64(n)),
-				GasFeeCap: gen.BaseFee(), GasTipCap: common.Big0, Data: binary.BigEndian.AppendUint64(nil, uint64(i)),
-			}))
+			b.Call(to, int64(n), binary.BigEndian.AppendUint64(nil, uint64(i)))
 		}
 	})
+	db := rawdb.NewMemoryDatabase()
 	//nolint:forbidigo // the oracle holds the whole state
-	chain, err := core.NewBlockChain(db, genesis, engine, &core.BlockChainConfig{StateScheme: rawdb.PathScheme, TrieTimeLimit: 5 * time.Minute, NoPrefetch: true})
+	chain, err := core.NewBlockChain(db, made.Genesis, beacon.New(ethash.NewFaker()), &core.BlockChainConfig{StateScheme: rawdb.PathScheme, TrieTimeLimit: 5 * time.Minute, NoPrefetch: true})
 	if err != nil {
 		return testChain{}, err
 	}

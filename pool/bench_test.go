@@ -15,11 +15,11 @@ import (
 // 5,300 accounts that is held in memory.
 func BenchmarkFollow(b *testing.B) {
 	const senders = 5000
-	w := newChainWorldOf(b, func(alloc types.GenesisAlloc) {
-		for i := range senders {
-			alloc[addr(benchKey(i))] = types.Account{Balance: big.NewInt(params.Ether)}
-		}
-	})
+	alloc := make(types.GenesisAlloc)
+	for i := range senders {
+		alloc[addr(benchKey(i))] = types.Account{Balance: big.NewInt(params.Ether)}
+	}
+	w := newChainWorld(b, alloc)
 	n := startPool(b, w)
 	n.net.keep = true
 	n.settle()

@@ -10,15 +10,10 @@ import (
 	"time"
 
 	"github.com/ethereum/go-ethereum/common"
-	"github.com/ethereum/go-ethereum/consensus/beacon"
-	"github.com/ethereum/go-ethereum/consensus/ethash"
-	"github.com/ethereum/go-ethereum/core"
-	"github.com/ethereum/go-ethereum/core/rawdb"
 	"github.com/ethereum/go-ethereum/core/state"
 	"github.com/ethereum/go-ethereum/core/types"
 	"github.com/ethereum/go-ethereum/crypto"
 	"github.com/ethereum/go-ethereum/crypto/kzg4844"
-	"github.com/ethereum/go-ethereum/ethdb"
 	"github.com/ethereum/go-ethereum/event"
 	"github.com/ethereum/go-ethereum/params"
 	gethtrie "github.com/ethereum/go-ethereum/trie"
@@ -26,6 +21,7 @@ import (
 	"github.com/holiman/uint256"
 
 	"github.com/sunbeam-eth/sunbeam/chain"
+	"github.com/sunbeam-eth/sunbeam/internal/testchain"
 	"github.com/sunbeam-eth/sunbeam/trie"
 )
 
@@ -37,69 +33,49 @@ var (
 const patience = 10 * time.Second // of the tests; nothing takes long
 
 var (
-	keys     = makeKeys(8) // rich
-	poorKey  = makeKeys(9)[8]
+	keys     = fundedKeys(8)
+	poorKey  = testchain.Key(9)
 	receiver = common.Address{0xaa}
 )
 
-func makeKeys(n int) (keys []*ecdsa.PrivateKey) {
+func fundedKeys(n int) (keys []*ecdsa.PrivateKey) {
 	for i := range n {
-		key, err := crypto.ToECDSA(common.LeftPadBytes([]byte{byte(i + 1)}, 32))
-		if err != nil {
-			panic(err)
-		}
-		keys = append(keys, key)
+		keys = append(keys, testchain.Key(i+1))
 	}
 	return keys
 }
 
 func addr(key *ecdsa.PrivateKey) common.Address { return crypto.PubkeyToAddress(key.PublicKey) }
 
-// world is a chain with all its state, made by go-ethereum. It is the pool's Chain.
+// chainWorld is a chain with a head. It is the pool's Chain.
 type chainWorld struct {
-	t      testing.TB
-	config *params.ChainConfig
-	db     ethdb.Database
-	feed   event.Feed
+	t    testing.TB
+	made *testchain.Chain // all blocks and their states
+	feed event.Feed
 
 	mu     sync.Mutex
 	blocks map[common.Hash]*types.Block
 	head   *types.Block
 }
 
-func newChainWorld(t testing.TB) *chainWorld {
+// newChainWorld makes one whose keys have funds, with more accounts if they are given.
+func newChainWorld(t testing.TB, more ...types.GenesisAlloc) *chainWorld {
 	t.Helper()
-	return newChainWorldOf(t, func(types.GenesisAlloc) {})
-}
-
-// newChainWorldOf is newChainWorld with more accounts.
-func newChainWorldOf(t testing.TB, more func(types.GenesisAlloc)) *chainWorld {
-	t.Helper()
-	config := *params.MergedTestChainConfig
-	ether := big.NewInt(params.Ether)
-	alloc := core.SystemContractAllocs()
-	for _, key := range keys {
-		alloc[addr(key)] = types.Account{Balance: new(big.Int).Mul(big.NewInt(1000), ether)}
-	}
-	alloc[addr(poorKey)] = types.Account{Balance: big.NewInt(1)}
-	for i := range 300 { // so that paths are several nodes deep
-		alloc[common.BigToAddress(big.NewInt(int64(0x10000+i)))] = types.Account{Balance: big.NewInt(int64(i) + 1)}
-	}
-	more(alloc)
-	genesis := &core.Genesis{Config: &config, Alloc: alloc, Timestamp: 9000, GasLimit: 30_000_000, BaseFee: big.NewInt(params.InitialBaseFee), Difficulty: common.Big0}
-	w := &chainWorld{t: t, config: &config, blocks: make(map[common.Hash]*types.Block)}
-	w.db, _, _ = core.GenerateChainWithGenesis(genesis, beacon.New(ethash.NewFaker()), 0, nil)
-	w.setHead(genesis.ToBlock())
+	poor := types.GenesisAlloc{addr(poorKey): {Balance: common.Big1}}
+	genesis := testchain.Genesis(nil, append(more, testchain.Funded(len(keys)), testchain.Filler(300), poor)...)
+	genesis.Timestamp = 9000
+	w := &chainWorld{t: t, made: testchain.New(genesis), blocks: make(map[common.Hash]*types.Block)}
+	w.setHead(w.made.Root())
 	return w
 }
 
 // build makes a block with transactions on a parent; its coinbase tells blocks apart.
 func (w *chainWorld) build(parent *types.Block, coinbase byte, txs ...*types.Transaction) *types.Block {
 	w.t.Helper()
-	blocks, _ := core.GenerateChain(w.config, parent, beacon.New(ethash.NewFaker()), w.db, 1, func(_ int, g *core.BlockGen) {
-		g.SetCoinbase(common.Address{coinbase})
+	blocks, _ := w.made.Extend(parent, 1, func(_ int, b *testchain.Block) {
+		b.SetCoinbase(common.Address{coinbase})
 		for _, tx := range txs {
-			g.AddTx(tx.WithoutBlobTxSidecar())
+			b.AddTx(tx.WithoutBlobTxSidecar())
 		}
 	})
 	return blocks[0]
@@ -134,7 +110,7 @@ func (w *chainWorld) current() *types.Block {
 	return w.head
 }
 
-func (w *chainWorld) Config() *params.ChainConfig  { return w.config }
+func (w *chainWorld) Config() *params.ChainConfig  { return w.made.Genesis.Config }
 func (w *chainWorld) CurrentHeader() *types.Header { return w.current().Header() }
 func (w *chainWorld) Finalized() *types.Header     { return nil }
 func (w *chainWorld) Block(hash common.Hash) *types.Block {
@@ -149,13 +125,13 @@ func (w *chainWorld) SubscribeHead(ch chan<- chain.HeadEvent) event.Subscription
 
 // stateOf is the state after a block.
 func (w *chainWorld) stateOf(block *types.Block) (*state.StateDB, error) {
-	return state.New(block.Root(), state.NewDatabase(triedb.NewDatabase(w.db, triedb.HashDefaults), nil))
+	return state.New(block.Root(), state.NewDatabase(triedb.NewDatabase(w.made.DB, triedb.HashDefaults), nil))
 }
 
 // nodes lists the trie nodes of the account trie under a root.
 func (w *chainWorld) nodes(root common.Hash) map[common.Hash][]byte {
 	w.t.Helper()
-	tr, err := gethtrie.New(gethtrie.TrieID(root), triedb.NewDatabase(w.db, triedb.HashDefaults))
+	tr, err := gethtrie.New(gethtrie.TrieID(root), triedb.NewDatabase(w.made.DB, triedb.HashDefaults))
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -237,7 +213,7 @@ func (n *network) FetchNode(ctx context.Context, f trie.Fault) ([]byte, error) {
 	if fail {
 		return nil, errInjected
 	}
-	blob := rawdb.ReadLegacyTrieNode(n.w.db, f.Hash)
+	blob := n.w.made.Node(f.Hash)
 	if len(blob) == 0 {
 		return nil, trie.ErrUnavailable
 	}

@@ -15,6 +15,8 @@ import (
 	"github.com/ethereum/go-ethereum/core/txpool"
 	"github.com/ethereum/go-ethereum/core/types"
 	"github.com/ethereum/go-ethereum/params"
+
+	"github.com/sunbeam-eth/sunbeam/internal/testchain"
 )
 
 // TestSend: what users send is judged by the state of the head, which is fetched.
@@ -91,7 +93,7 @@ func TestEveryFailedFetch(t *testing.T) {
 		{"rich", plain(keys[0], 0), nil},
 		{"rich, later", plain(keys[0], 3), nil},
 		{"poor", plain(poorKey, 0), core.ErrInsufficientFunds},
-		{"no account", plain(makeKeys(20)[19], 0), core.ErrInsufficientFunds},
+		{"no account", plain(testchain.Key(20), 0), core.ErrInsufficientFunds},
 		{"blobs", blobTx(keys[1], 0), nil},
 	} {
 		failures := 0

@@ -9,13 +9,14 @@ import (
 
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/common/hexutil"
-	"github.com/ethereum/go-ethereum/consensus/ethash"
 	"github.com/ethereum/go-ethereum/core"
 	"github.com/ethereum/go-ethereum/core/types"
 	"github.com/ethereum/go-ethereum/core/vm"
 	"github.com/ethereum/go-ethereum/core/vm/program"
 	"github.com/ethereum/go-ethereum/params"
 	"github.com/holiman/uint256"
+
+	"github.com/sunbeam-eth/sunbeam/internal/testchain"
 )
 
 func executionConformance() (calls []rpcCall) {
@@ -350,22 +351,19 @@ var proofOfWorkChain = sync.OnceValue(func() *fixtureChain {
 		ByzantiumBlock: big.NewInt(4), ConstantinopleBlock: big.NewInt(4), PetersburgBlock: big.NewInt(4), IstanbulBlock: big.NewInt(5), MuirGlacierBlock: big.NewInt(5),
 		BerlinBlock: big.NewInt(6), LondonBlock: big.NewInt(8), TerminalTotalDifficulty: new(big.Int).Lsh(common.Big1, 200), Ethash: new(params.EthashConfig),
 	}
-	alloc := types.GenesisAlloc{userAddr: {Balance: new(big.Int).Mul(big.NewInt(1000), big.NewInt(params.Ether))}}
-	w := &fixtureChain{config: config, genesis: &core.Genesis{Config: config, Alloc: alloc, Timestamp: 9000, GasLimit: 8_000_000, Difficulty: params.GenesisDifficulty}}
-	signer := types.HomesteadSigner{}
-	db, blocks, receipts := core.GenerateChainWithGenesis(w.genesis, ethash.NewFaker(), 9, func(i int, g *core.BlockGen) {
+	genesis := &core.Genesis{Config: config, Alloc: testchain.Funded(1), Timestamp: 9000, GasLimit: 8_000_000, Difficulty: params.GenesisDifficulty}
+	return newFixtureChain(genesis, 9, func(i int, g *testchain.Block) {
 		g.SetCoinbase(common.Address{0xfe, 0xe0})
 		g.SetExtra([]byte{byte(i), 1, 2})
 		nonce, price := g.TxNonce(userAddr), big.NewInt(20*params.GWei)
-		g.AddTx(types.MustSignNewTx(userKey, signer, &types.LegacyTx{Nonce: nonce, To: &common.Address{5}, Value: common.Big1, Gas: 30_000, GasPrice: price}))
-		latest := types.MakeSigner(config, g.Number(), g.Timestamp())
+		g.AddTx(types.MustSignNewTx(userKey, types.HomesteadSigner{}, &types.LegacyTx{Nonce: nonce, To: &common.Address{5}, Value: common.Big1, Gas: 30_000, GasPrice: price}))
 		switch {
 		case config.IsLondon(g.Number()):
-			g.AddTx(types.MustSignNewTx(userKey, latest, &types.DynamicFeeTx{ChainID: config.ChainID, Nonce: nonce + 1, Gas: 200_000, GasFeeCap: price, GasTipCap: common.Big2, Data: program.New().ReturnViaCodeCopy([]byte{1}).Bytes()}))
+			g.Send(userKey, &types.DynamicFeeTx{ChainID: config.ChainID, Nonce: nonce + 1, Gas: 200_000, GasFeeCap: price, GasTipCap: common.Big2, Data: program.New().ReturnViaCodeCopy([]byte{1}).Bytes()})
 		case config.IsBerlin(g.Number()):
-			g.AddTx(types.MustSignNewTx(userKey, latest, &types.AccessListTx{ChainID: config.ChainID, Nonce: nonce + 1, To: &common.Address{6}, Gas: 60_000, GasPrice: price, AccessList: types.AccessList{{Address: counterAddr, StorageKeys: []common.Hash{{}}}}}))
+			g.Send(userKey, &types.AccessListTx{ChainID: config.ChainID, Nonce: nonce + 1, To: &common.Address{6}, Gas: 60_000, GasPrice: price, AccessList: types.AccessList{{Address: counterAddr, StorageKeys: []common.Hash{{}}}}})
 		default:
-			g.AddTx(types.MustSignNewTx(userKey, latest, &types.LegacyTx{Nonce: nonce + 1, Gas: 200_000, GasPrice: price, Data: []byte{byte(vm.PUSH1), 0, byte(vm.DUP1), byte(vm.LOG0)}}))
+			g.Send(userKey, &types.LegacyTx{Nonce: nonce + 1, Gas: 200_000, GasPrice: price, Data: []byte{byte(vm.PUSH1), 0, byte(vm.DUP1), byte(vm.LOG0)}})
 		}
 		if i > 3 {
 			for n := range i % 3 {
@@ -373,8 +371,6 @@ var proofOfWorkChain = sync.OnceValue(func() *fixtureChain {
 			}
 		}
 	})
-	w.db, w.blocks, w.receipts = db, append([]*types.Block{w.genesis.ToBlock()}, blocks...), append([]types.Receipts{nil}, receipts...)
-	return w
 })
 
 // TestProofOfWorkSameAsGeth compares blocks, uncles, transactions, receipts and calls from before the merge with

@@ -10,14 +10,11 @@ import (
 	"testing"
 
 	"github.com/ethereum/go-ethereum/common"
-	"github.com/ethereum/go-ethereum/consensus/beacon"
-	"github.com/ethereum/go-ethereum/consensus/ethash"
 	"github.com/ethereum/go-ethereum/core"
 	"github.com/ethereum/go-ethereum/core/rawdb"
 	"github.com/ethereum/go-ethereum/core/types"
 	"github.com/ethereum/go-ethereum/core/vm"
 	"github.com/ethereum/go-ethereum/core/vm/program"
-	"github.com/ethereum/go-ethereum/crypto"
 	"github.com/ethereum/go-ethereum/ethdb"
 	"github.com/ethereum/go-ethereum/event"
 	"github.com/ethereum/go-ethereum/params"
@@ -27,6 +24,7 @@ import (
 
 	"github.com/sunbeam-eth/sunbeam/beamsync/importer"
 	"github.com/sunbeam-eth/sunbeam/chain"
+	"github.com/sunbeam-eth/sunbeam/internal/testchain"
 	"github.com/sunbeam-eth/sunbeam/trie"
 )
 
@@ -36,7 +34,7 @@ var (
 	_ StateDatabase = (*trie.StateDatabase)(nil)
 
 	userKey  = key(1)
-	userAddr = crypto.PubkeyToAddress(userKey.PublicKey)
+	userAddr = testchain.Address(1)
 
 	counterAddr  = common.HexToAddress("0xc0") // counts its calls in slot 0 and emits a log
 	readerAddr   = common.HexToAddress("0xc1") // reads many accounts and slots
@@ -48,13 +46,7 @@ var (
 
 const mainChainBlocks = 12
 
-func key(n byte) *ecdsa.PrivateKey {
-	key, err := crypto.ToECDSA(common.LeftPadBytes([]byte{n}, 32))
-	if err != nil {
-		panic(err)
-	}
-	return key
-}
+func key(n int) *ecdsa.PrivateKey { return testchain.Key(n) }
 
 // fixtureChain is a chain with all its state, made by go-ethereum.
 type fixtureChain struct {
@@ -65,33 +57,42 @@ type fixtureChain struct {
 	db       ethdb.Database
 }
 
+// newFixtureChain extends a genesis by n blocks.
+func newFixtureChain(genesis *core.Genesis, n int, fill func(i int, b *testchain.Block)) *fixtureChain {
+	made := testchain.New(genesis)
+	blocks, receipts := made.Extend(made.Root(), n, fill)
+	return &fixtureChain{
+		config: genesis.Config, genesis: genesis, db: made.DB,
+		blocks: append([]*types.Block{made.Root()}, blocks...), receipts: append([]types.Receipts{nil}, receipts...),
+	}
+}
+
 var mainChain = sync.OnceValue(func() *fixtureChain {
-	config := *params.MergedTestChainConfig
-	w := &fixtureChain{config: &config, genesis: &core.Genesis{
-		Config: &config, Alloc: mainChainAlloc(), Timestamp: 9000, GasLimit: 30_000_000, BaseFee: big.NewInt(params.InitialBaseFee), Difficulty: common.Big0,
-	}}
-	signer := types.LatestSigner(&config)
-	db, blocks, receipts := core.GenerateChainWithGenesis(w.genesis, beacon.New(ethash.NewFaker()), mainChainBlocks, func(i int, g *core.BlockGen) {
-		g.SetCoinbase(common.Address{0xfe, 0xe0})
-		for _, tx := range mainChainTxs(i, g, &config) {
-			g.AddTx(types.MustSignNewTx(userKey, signer, tx))
+	genesis := testchain.Genesis(nil, testchain.Funded(1), mainChainAccounts(), mainChainContracts())
+	genesis.Timestamp = 9000
+	return newFixtureChain(genesis, mainChainBlocks, func(i int, b *testchain.Block) {
+		b.SetCoinbase(common.Address{0xfe, 0xe0})
+		for _, tx := range mainChainTxs(i, b, genesis.Config) {
+			b.Send(userKey, tx)
 		}
 		if i%3 == 2 {
-			g.AddWithdrawal(&types.Withdrawal{Validator: 7, Address: common.Address{0xaa}, Amount: 5})
+			b.AddWithdrawal(&types.Withdrawal{Validator: 7, Address: common.Address{0xaa}, Amount: 5})
 		}
 	})
-	w.db = db
-	w.blocks = append([]*types.Block{w.genesis.ToBlock()}, blocks...)
-	w.receipts = append([]types.Receipts{nil}, receipts...)
-	return w
 })
 
-func mainChainAlloc() types.GenesisAlloc {
-	alloc := core.SystemContractAllocs()
-	alloc[userAddr] = types.Account{Balance: new(big.Int).Mul(big.NewInt(1000), big.NewInt(params.Ether))}
-	for i := range 300 { // so that paths are several nodes deep
-		alloc[common.BigToAddress(big.NewInt(int64(0x10000+i)))] = types.Account{Balance: big.NewInt(int64(i) + 1), Nonce: uint64(i)}
+func mainChainAccounts() types.GenesisAlloc {
+	alloc := testchain.Filler(300)
+	for i := range len(alloc) {
+		account := alloc[testchain.FillerAddress(i)]
+		account.Nonce = uint64(i)
+		alloc[testchain.FillerAddress(i)] = account
 	}
+	return alloc
+}
+
+func mainChainContracts() types.GenesisAlloc {
+	alloc := make(types.GenesisAlloc)
 	slots := make(map[common.Hash]common.Hash)
 	for i := range 200 {
 		slots[common.BigToHash(big.NewInt(int64(i)))] = common.BigToHash(big.NewInt(int64(i) + 1000))
@@ -99,7 +100,7 @@ func mainChainAlloc() types.GenesisAlloc {
 	reader := program.New().Push(0)
 	for i := range 6 {
 		reader.Push(i*7).Op(vm.SLOAD, vm.ADD)
-		reader.Push(common.BigToAddress(big.NewInt(int64(0x10000+i))).Bytes()).Op(vm.BALANCE, vm.ADD)
+		reader.Push(testchain.FillerAddress(i).Bytes()).Op(vm.BALANCE, vm.ADD)
 	}
 	reader.Push(reverterAddr.Bytes()).Op(vm.EXTCODESIZE, vm.ADD)
 	reader.Push(0).Op(vm.MSTORE).Return(0, 32)
@@ -107,16 +108,16 @@ func mainChainAlloc() types.GenesisAlloc {
 
 	counter := program.New().Push(0).Op(vm.SLOAD).Push(1).Op(vm.ADD, vm.DUP1).Push(0).Op(vm.SSTORE)
 	counter.Push(0).Op(vm.MSTORE, vm.CALLER).Push(logTopic.Bytes()).Push(32).Push(0).Op(vm.LOG2, vm.STOP)
-	alloc[counterAddr] = types.Account{Code: counter.Bytes(), Balance: common.Big0, Storage: map[common.Hash]common.Hash{{}: common.BigToHash(common.Big1)}}
-	alloc[reverterAddr] = types.Account{Code: common.FromHex("7f08c379a0000000000000000000000000000000000000000000000000000000006000526020600452600a6024527f75736572206572726f7200000000000000000000000000000000000000000000604452604e6000fd"), Balance: common.Big0}
+	alloc[counterAddr] = types.Account{Code: counter.Bytes(), Storage: map[common.Hash]common.Hash{{}: common.BigToHash(common.Big1)}}
+	alloc[reverterAddr] = types.Account{Code: common.FromHex("7f08c379a0000000000000000000000000000000000000000000000000000000006000526020600452600a6024527f75736572206572726f7200000000000000000000000000000000000000000000604452604e6000fd")}
 	hasher := program.New().Push(3).Op(vm.NUMBER, vm.SUB, vm.BLOCKHASH).Push(0).Op(vm.MSTORE).Return(0, 32)
-	alloc[hasherAddr] = types.Account{Code: hasher.Bytes(), Balance: common.Big0}
-	alloc[looperAddr] = types.Account{Code: []byte{byte(vm.JUMPDEST), byte(vm.PUSH1), 0, byte(vm.JUMP)}, Balance: common.Big0}
+	alloc[hasherAddr] = types.Account{Code: hasher.Bytes()}
+	alloc[looperAddr] = types.Account{Code: []byte{byte(vm.JUMPDEST), byte(vm.PUSH1), 0, byte(vm.JUMP)}}
 	return alloc
 }
 
 // mainChainTxs are the transactions of a block. Successive blocks have different types.
-func mainChainTxs(i int, g *core.BlockGen, config *params.ChainConfig) []types.TxData {
+func mainChainTxs(i int, g *testchain.Block, config *params.ChainConfig) []types.TxData {
 	nonce, price := g.TxNonce(userAddr), new(big.Int).Add(g.BaseFee(), big.NewInt(int64(i)*params.GWei+10))
 	tip, chainID := big.NewInt(int64(i)*params.GWei/2), config.ChainID
 	cap256, tip256 := uint256.MustFromBig(price), uint256.MustFromBig(tip)

@@ -49,6 +49,7 @@ var allowed = map[string][]string{
 	"internal/simnet":      {},
 	"internal/mockcl":      {},
 	"internal/stategen":    {},
+	"internal/testchain":   {},
 	"internal/gethpeer":    {},
 	"internal/witnessfile": {"evm", "trie"},
 	"internal/demo":        {"internal/gethpeer", "internal/mockcl", "internal/simnet", "internal/stategen"},
