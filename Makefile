@@ -40,7 +40,7 @@ e2e:
 ## bench: round trips, requests, nodes and bytes of real blocks
 bench:
 	$(GO) run ./cmd/beambench blocks --dir ../shared/data/blocks --strategy all --rtt 0,50ms,100ms,200ms
-	$(GO) run ./cmd/beambench blocks --dir ../shared/data/blocks --hold-codes --hold-state 57,46 --rtt 200ms
+	$(GO) run ./cmd/beambench blocks --dir ../shared/data/blocks --stored-code --stored-state 57,46 --rtt 200ms
 	$(GO) run ./cmd/beambench bals --dir ../shared/data/bals
 
 ## fuzz: each decoder of what strangers send, ranges as they are served and as they are verified, the

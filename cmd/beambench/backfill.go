@@ -24,21 +24,21 @@ func backfill() *cli.Command {
 			&cli.IntFlag{Name: "kills", Usage: "kill the node so often in one more run, to count what is fetched twice"},
 			&cli.BoolFlag{Name: "alone", Usage: "follow the blocks without backfill as well, to compare their times", Value: true},
 			&cli.StringFlag{Name: "until", Usage: "full (the phase) or state (one state is complete)", Value: "full"},
-			&cli.DurationFlag{Name: "patience", Usage: "how long each run may take", Value: 15 * time.Minute},
+			&cli.DurationFlag{Name: "timeout", Usage: "time limit of each run", Value: 15 * time.Minute},
 			&cli.StringFlag{Name: "sunbeam", Usage: "node binary (built from the module here if empty)"},
 			&cli.BoolFlag{Name: "json", Usage: "print the JSON object only"},
 		},
 		Action: noArguments(func(c *cli.Context) error {
-			stage := stageOptions(c)
-			stage.State = bench.BackfillState(c.Int("accounts"), c.Int("slots"))
+			testbed := testbedOptions(c)
+			testbed.State = bench.BackfillState(c.Int("accounts"), c.Int("slots"))
 			_, err := bench.Backfill(c.Context, bench.BackfillOptions{
-				StageOptions: stage,
-				Peers:        c.Int("peers"),
-				Versus:       c.String("vs"),
-				Kills:        c.Int("kills"),
-				Alone:        c.Bool("alone"),
-				Until:        c.String("until"),
-				Patience:     c.Duration("patience"),
+				TestbedOptions: testbed,
+				Peers:          c.Int("peers"),
+				Versus:         c.String("vs"),
+				Kills:          c.Int("kills"),
+				Alone:          c.Bool("alone"),
+				Until:          c.String("until"),
+				Timeout:        c.Duration("timeout"),
 			}, os.Stdout)
 			return err
 		}),

@@ -57,8 +57,8 @@ func blocks(bubble bench.Bubble) *cli.Command {
 			&cli.StringFlag{Name: "strategy", Usage: "naive, trinity, paths, beam, bal; several with commas, or all", Value: string(bench.Beam)},
 			&cli.StringSliceFlag{Name: "rtt", Usage: "round-trip time of the link, several with commas", Value: cli.NewStringSlice("100ms")},
 			&cli.StringSliceFlag{Name: "warm", Usage: "witness files of older blocks, executed before over the same store"},
-			&cli.BoolFlag{Name: "hold-codes", Usage: "contract codes are held already, and which contract has which is known"},
-			&cli.StringFlag{Name: "hold-state", Usage: "how much of the state is held already: percentages of accounts and of slots, as in 57,46"},
+			&cli.BoolFlag{Name: "stored-code", Usage: "the contract code is in the store already, and which contract has which is known"},
+			&cli.StringFlag{Name: "stored-state", Usage: "how much of the state is in the store already: percentages of accounts and of slots, as in 57,46"},
 			&cli.IntFlag{Name: "peers", Usage: "how many peers serve the block", Value: 1},
 			&cli.StringFlag{Name: "link", Usage: "virtual (in memory, virtual time) or loopback (TCP, real time)", Value: string(bench.Virtual)},
 			&cli.BoolFlag{Name: "explain", Usage: "say what each trip waited for"},
@@ -77,21 +77,21 @@ func blocks(bubble bench.Bubble) *cli.Command {
 				}
 				rtts = append(rtts, rtt)
 			}
-			held, err := bench.ParseHeld(c.String("hold-state"))
+			stored, err := bench.ParseStoredState(c.String("stored-state"))
 			if err != nil {
-				return fmt.Errorf("--hold-state: %w", err)
+				return fmt.Errorf("--stored-state: %w", err)
 			}
 			return bench.Blocks(c.Context, bench.BlocksOptions{
-				Dir:        c.String("dir"),
-				Warm:       c.StringSlice("warm"),
-				HoldCodes:  c.Bool("hold-codes"),
-				Held:       held,
-				Strategies: strategies,
-				RTTs:       rtts,
-				Peers:      c.Int("peers"),
-				Link:       bench.Link(c.String("link")),
-				JSON:       c.Bool("json"),
-				Explain:    c.Bool("explain"),
+				Dir:         c.String("dir"),
+				Warm:        c.StringSlice("warm"),
+				StoredCode:  c.Bool("stored-code"),
+				StoredState: stored,
+				Strategies:  strategies,
+				RTTs:        rtts,
+				Peers:       c.Int("peers"),
+				Link:        bench.Link(c.String("link")),
+				JSON:        c.Bool("json"),
+				Explain:     c.Bool("explain"),
 			}, bubble, os.Stdout)
 		}),
 	}
@@ -118,22 +118,22 @@ func follow() *cli.Command {
 			if err != nil {
 				return fmt.Errorf("--mix: %w", err)
 			}
-			stage := stageOptions(c)
-			stage.State = bench.StateOf(c.Int("accounts"))
+			testbed := testbedOptions(c)
+			testbed.State = bench.StateOf(c.Int("accounts"))
 			return bench.Follow(c.Context, bench.FollowOptions{
-				StageOptions: stage,
-				Blocks:       c.Int("blocks"),
-				Mix:          mix,
-				Stall:        c.Duration("stall"),
-				Backfill:     c.Bool("backfill"),
+				TestbedOptions: testbed,
+				Blocks:         c.Int("blocks"),
+				Mix:            mix,
+				Stall:          c.Duration("stall"),
+				Backfill:       c.Bool("backfill"),
 			}, os.Stdout)
 		}),
 	}
 }
 
-// stageOptions are those that flags of the same name set, but for the state.
-func stageOptions(c *cli.Context) bench.StageOptions {
-	return bench.StageOptions{
+// testbedOptions are those that flags of the same name set, but for the state.
+func testbedOptions(c *cli.Context) bench.TestbedOptions {
+	return bench.TestbedOptions{
 		RTT:      c.Duration("rtt"),
 		Slot:     c.Duration("slot"),
 		Gas:      uint64(c.Float64("mgas") * 1e6),

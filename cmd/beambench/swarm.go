@@ -22,21 +22,21 @@ func swarm() *cli.Command {
 			&cli.DurationFlag{Name: "rtt", Usage: "round-trip time of all links", Value: 100 * time.Millisecond},
 			&cli.DurationFlag{Name: "slot", Usage: "time from block to block", Value: 4 * time.Second},
 			&cli.Float64Flag{Name: "mgas", Usage: "gas that each block uses, about, in millions", Value: 0.5},
-			&cli.DurationFlag{Name: "patience", Usage: "how long each run may take", Value: 10 * time.Minute},
+			&cli.DurationFlag{Name: "timeout", Usage: "time limit of each run", Value: 10 * time.Minute},
 			&cli.StringFlag{Name: "sunbeam", Usage: "node binary (built from the module here if empty)"},
 			&cli.StringFlag{Name: "logs", Usage: "directory in which the nodes' logs are kept"},
 			&cli.BoolFlag{Name: "json", Usage: "print the JSON object only"},
 		},
 		Action: noArguments(func(c *cli.Context) error {
-			stage := stageOptions(c)
-			stage.State = bench.BackfillState(c.Int("accounts"), c.Int("slots"))
+			testbed := testbedOptions(c)
+			testbed.State = bench.BackfillState(c.Int("accounts"), c.Int("slots"))
 			_, err := bench.Swarm(c.Context, bench.SwarmOptions{
-				StageOptions: stage,
-				Nodes:        c.Int("nodes"),
-				Late:         c.Bool("late"),
-				Upload:       c.Int64("upload"),
-				Patience:     c.Duration("patience"),
-				LogDir:       c.String("logs"),
+				TestbedOptions: testbed,
+				Nodes:          c.Int("nodes"),
+				Late:           c.Bool("late"),
+				Upload:         c.Int64("upload"),
+				Timeout:        c.Duration("timeout"),
+				LogDir:         c.String("logs"),
 			}, os.Stdout)
 			return err
 		}),

@@ -30,27 +30,27 @@ const (
 
 // BackfillOptions says what a fresh node is to become full from.
 type BackfillOptions struct {
-	StageOptions
-	Peers    int           // geths that have the state
-	Versus   string        // "geth": let a fresh one sync by its own means as well; empty: nobody
-	Kills    int           // how often the node is killed in one more run, to count what is fetched twice
-	Alone    bool          // run without backfill too, to compare the blocks' times
-	Until    string        // "full": the phase; "state": one state is complete
-	Patience time.Duration // for each run
+	TestbedOptions
+	Peers   int           // geths that have the state
+	Versus  string        // "geth": let a fresh one sync by its own means as well; empty: nobody
+	Kills   int           // how often the node is killed in one more run, to count what is fetched twice
+	Alone   bool          // run without backfill too, to compare the blocks' times
+	Until   string        // "full": the phase; "state": one state is complete
+	Timeout time.Duration // for each run
 }
 
 func (o *BackfillOptions) check() error {
 	switch {
 	case o.Peers < 1:
 		return fmt.Errorf("%d peers", o.Peers)
-	case o.Patience <= 0 || o.Kills < 0:
-		return fmt.Errorf("patience %v, %d kills: negative, or nothing", o.Patience, o.Kills)
+	case o.Timeout <= 0 || o.Kills < 0:
+		return fmt.Errorf("timeout %v, %d kills: a run needs time, and kills cannot be negative", o.Timeout, o.Kills)
 	case o.Versus != "" && o.Versus != "geth":
 		return fmt.Errorf("compare with %q: only geth is known", o.Versus)
 	case o.Until != "full" && o.Until != "state":
 		return fmt.Errorf("until %q: full or state", o.Until)
 	}
-	return o.StageOptions.check(100_000)
+	return o.TestbedOptions.check(100_000)
 }
 
 // BackfillState is a generated state with so many accounts and slots, in the proportions of
@@ -101,13 +101,13 @@ func Backfill(ctx context.Context, opts BackfillOptions, out io.Writer) (result 
 	if err := opts.check(); err != nil {
 		return nil, err
 	}
-	stage, err := opts.stage(ctx, opts.Peers)
+	testbed, err := opts.newTestbed(ctx, opts.Peers)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, stage.Close()) }()
-	r := &race{opts: opts, stage: stage, result: new(BackfillResult), old: make(chan struct{})}
-	if err := errors.Join(stage.RunScenario(ctx, r.run, r.chain), ctx.Err()); err != nil {
+	defer func() { err = errors.Join(err, testbed.Close()) }()
+	r := &race{opts: opts, testbed: testbed, result: new(BackfillResult), old: make(chan struct{})}
+	if err := errors.Join(testbed.RunScenario(ctx, r.run, r.chain), ctx.Err()); err != nil {
 		return nil, err
 	}
 	if !opts.JSON {
@@ -118,18 +118,18 @@ func Backfill(ctx context.Context, opts BackfillOptions, out io.Writer) (result 
 
 // race is one comparison: laps on one chain that goes on all the time.
 type race struct {
-	opts   BackfillOptions
-	stage  *demo.Testbed
-	result *BackfillResult
-	old    chan struct{}                   // closed when the chain is old enough
-	racer  atomic.Pointer[mockcl.Follower] // who is told of new blocks; nil between laps
+	opts    BackfillOptions
+	testbed *demo.Testbed
+	result  *BackfillResult
+	old     chan struct{}                   // closed when the chain is old enough
+	racer   atomic.Pointer[mockcl.Follower] // who is told of new blocks; nil between laps
 }
 
 // chain has blocks built until ctx ends.
 func (r *race) chain(ctx context.Context) error {
 	chain := mockcl.Chain{
-		Builder:      r.stage.Builder,
-		Blocks:       max(0, oldEnough-int(r.stage.Builder.Head().Number.Uint64())),
+		Builder:      r.testbed.Builder,
+		Blocks:       max(0, oldEnough-int(r.testbed.Builder.Head().Number.Uint64())),
 		Transactions: func(uint64, *big.Int) []*types.Transaction { return nil },
 		Built:        func(*mockcl.Payload) {},
 	}
@@ -140,10 +140,10 @@ func (r *race) chain(ctx context.Context) error {
 	}
 	close(r.old)
 	chain = mockcl.Chain{
-		Builder: r.stage.Builder,
+		Builder: r.testbed.Builder,
 		Slot:    r.opts.Slot,
 		Transactions: func(uint64, *big.Int) []*types.Transaction {
-			return r.stage.Traffic.Block(r.opts.Gas, backfillMix())
+			return r.testbed.Traffic.Block(r.opts.Gas, backfillMix())
 		},
 		Built: func(p *mockcl.Payload) {
 			if follower := r.racer.Load(); follower != nil {
@@ -156,7 +156,7 @@ func (r *race) chain(ctx context.Context) error {
 
 // follow has the other geths follow a chain.
 func (r *race) follow(chain *mockcl.Chain) *mockcl.Chain {
-	for _, other := range r.stage.ExtraGeths {
+	for _, other := range r.testbed.ExtraGeths {
 		chain.Followers = append(chain.Followers, mockcl.NewFollower(other.Engine, r.opts.Slot, func(mockcl.Record) {}, slog.New(slog.DiscardHandler)))
 	}
 	return chain
@@ -215,8 +215,8 @@ func (r *race) run(ctx context.Context) error {
 
 // geths are those that serve.
 func (r *race) geths() []*gethpeer.Process {
-	all := []*gethpeer.Process{r.stage.Geth}
-	for _, other := range r.stage.ExtraGeths {
+	all := []*gethpeer.Process{r.testbed.Geth}
+	for _, other := range r.testbed.ExtraGeths {
 		all = append(all, other.Geth)
 	}
 	return all

@@ -101,7 +101,7 @@ func (l *lap) background() int64 { return l.bytes - int64(l.faults) }
 
 // measure notes what peers have done until now; call it before and after.
 func (r *race) measure(l *lap, sign int64) {
-	l.bytes += sign * r.stage.Sent()
+	l.bytes += sign * r.testbed.Sent()
 	for _, geth := range r.geths() {
 		l.peersCPU += float64(sign) * cpuSeconds(geth.PID())
 	}
@@ -110,14 +110,14 @@ func (r *race) measure(l *lap, sign int64) {
 // beam lets a fresh node run until it is full, or for a number of blocks without backfill. In
 // between it is killed a number of times.
 func (r *race) beam(ctx context.Context, name string, blocks, kills int) (*lap, error) {
-	ctx, cancel := context.WithTimeout(ctx, r.opts.Patience)
+	ctx, cancel := context.WithTimeout(ctx, r.opts.Timeout)
 	defer cancel()
 	l := &lap{began: time.Now()}
-	cfg := r.stage.Node("data-" + name)
+	cfg := r.testbed.Node("data-" + name)
 	if blocks > 0 {
 		cfg.Args = []string{"--beam.backfill=false"}
 	}
-	r.opts.say("%s begins", name)
+	r.opts.report("%s begins", name)
 	r.measure(l, -1)
 	for life := 0; ; life++ {
 		over, err := r.live(ctx, l, cfg, blocks, life < kills)
@@ -130,7 +130,7 @@ func (r *race) beam(ctx context.Context, name string, blocks, kills int) (*lap, 
 		l.kills++
 	}
 	r.measure(l, 1)
-	r.opts.say("%s ends after %.1f s, %d blocks", name, l.seconds, len(l.records))
+	r.opts.report("%s ends after %.1f s, %d blocks", name, l.seconds, len(l.records))
 	if blocks > 0 {
 		return l, nil
 	}
@@ -140,7 +140,7 @@ func (r *race) beam(ctx context.Context, name string, blocks, kills int) (*lap, 
 	if l.verdict, err = verify(ctx, cfg.Dir); err != nil {
 		return nil, fmt.Errorf("%s: verify: %w", name, err)
 	}
-	r.opts.say("%s: %s (%.0f s)", name, l.verdict, time.Since(began).Seconds())
+	r.opts.report("%s: %s (%.0f s)", name, l.verdict, time.Since(began).Seconds())
 	return l, nil
 }
 
@@ -189,13 +189,13 @@ func (r *race) live(ctx context.Context, l *lap, cfg demo.NodeConfig, blocks int
 			}
 			if time.Since(told) > lapTell {
 				told = time.Now()
-				r.opts.say("  %.0f s: %.1f %%, %d accounts, %d slots, %d bytes, %s; %d blocks, %d MB of memory; %s", time.Since(l.began).Seconds(), 100*b.Share,
+				r.opts.report("  %.0f s: %.1f %%, %d accounts, %d slots, %d bytes, %s; %d blocks, %d MB of memory; %s", time.Since(l.began).Seconds(), 100*b.Share,
 					b.Accounts, b.Slots, b.Bytes, status.Phase, l.count(), node.Memory()>>20, b.Waiting)
 			}
 			if mortal && b.Share > before+death*(1-before) {
 				again.Stop()
 				l.add(node, status)
-				r.opts.say("  killed at %.1f %%", 100*b.Share)
+				r.opts.report("  killed at %.1f %%", 100*b.Share)
 				return false, node.Kill()
 			}
 		}
@@ -219,15 +219,15 @@ func (l *lap) add(node *demo.Node, status demo.Status) {
 
 // geth lets a fresh geth sync the state by its own means, until it calls a head VALID.
 func (r *race) geth(ctx context.Context) (l *lap, err error) {
-	ctx, cancel := context.WithTimeout(ctx, r.opts.Patience)
+	ctx, cancel := context.WithTimeout(ctx, r.opts.Timeout)
 	defer cancel()
-	r.opts.say("geth begins")
+	r.opts.report("geth begins")
 	binary, err := gethpeer.Binary(ctx)
 	if err != nil {
 		return nil, err
 	}
 	geth, err := gethpeer.Start(ctx, gethpeer.Config{
-		Binary: binary, Dir: r.stage.Dir("geth-fresh"), Genesis: r.stage.Spec.Genesis(), JWTSecret: r.stage.Secret, SyncMode: "snap", CacheMB: 1024,
+		Binary: binary, Dir: r.testbed.Dir("geth-fresh"), Genesis: r.testbed.Spec.Genesis(), JWTSecret: r.testbed.Secret, SyncMode: "snap", CacheMB: 1024,
 	})
 	if err != nil {
 		return nil, err
@@ -235,12 +235,12 @@ func (r *race) geth(ctx context.Context) (l *lap, err error) {
 	defer func() { err = errors.Join(err, geth.Kill()) }()
 	l = &lap{began: time.Now()}
 	r.measure(l, -1)
-	for _, enode := range r.stage.Enodes() {
+	for _, enode := range r.testbed.Enodes() {
 		if err := geth.RPC().CallContext(ctx, new(bool), "admin_addPeer", enode); err != nil {
 			return nil, fmt.Errorf("give geth a peer: %w", err)
 		}
 	}
-	client, err := mockcl.Dial(ctx, "geth", geth.Auth(), r.stage.Secret)
+	client, err := mockcl.Dial(ctx, "geth", geth.Auth(), r.testbed.Secret)
 	if err != nil {
 		return nil, err
 	}
@@ -269,6 +269,6 @@ func (r *race) geth(ctx context.Context) (l *lap, err error) {
 	}
 	r.measure(l, 1)
 	l.cpu, l.rss = cpuSeconds(geth.PID()), demo.Memory(geth.PID())
-	r.opts.say("geth ends after %.1f s", l.seconds)
+	r.opts.report("geth ends after %.1f s", l.seconds)
 	return l, nil
 }

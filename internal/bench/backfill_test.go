@@ -13,11 +13,11 @@ import (
 
 func backfillOptions(t *testing.T) bench.BackfillOptions {
 	return bench.BackfillOptions{
-		StageOptions: bench.StageOptions{
+		TestbedOptions: bench.TestbedOptions{
 			State: stategen.Spec{Accounts: 2000, Senders: 50, Contracts: 5, Codes: 3, Slots: 3000, Largest: 1000},
 			RTT:   10 * time.Millisecond, Slot: time.Second, Gas: 1_000_000, CacheDir: t.TempDir(),
 		},
-		Peers: 1, Until: "full", Patience: 2 * time.Minute,
+		Peers: 1, Until: "full", Timeout: 2 * time.Minute,
 	}
 }
 

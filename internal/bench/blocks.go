@@ -61,15 +61,15 @@ type Connect func(ctx context.Context, group *errgroup.Group, id string, client,
 
 // Trial is one block to execute on one network.
 type Trial struct {
-	File      *witnessfile.File
-	Warm      []*witnessfile.File // executed before, over the same store
-	HoldCodes bool                // the block's codes are in the store already, and which contract has which is known
-	Held      Held                // state that is in the store already
-	Strategy  Strategy
-	RTT       time.Duration
-	Peers     int // each holds exactly the witness of the block in hand; 0 is 1
-	Explain   bool
-	Connect   Connect
+	File        *witnessfile.File
+	Warm        []*witnessfile.File // executed before, over the same store
+	StoredCode  bool                // the block's contract code is in the store already, and which contract has which is known
+	StoredState StoredState         // state that is in the store already
+	Strategy    Strategy
+	RTT         time.Duration
+	Peers       int // each holds exactly the witness of the block in hand; 0 is 1
+	Explain     bool
+	Connect     Connect
 }
 
 // Run executes the block on a store that is empty but for what Trial puts there.
@@ -98,7 +98,7 @@ func (t Trial) run(ctx context.Context, c *client) (*BlockResult, error) {
 			return nil, fmt.Errorf("block %d, which was to be executed before: %s: %s", file.Number, result.Outcome, result.Error)
 		}
 	}
-	if err := t.hold(ctx, c); err != nil {
+	if err := t.fillStore(ctx, c); err != nil {
 		return nil, err
 	}
 	return t.block(ctx, c)
@@ -199,19 +199,19 @@ func (t Trial) result(result *evm.Result, fetched trie.FetchStats, took time.Dur
 
 // client is what a node keeps from block to block.
 type client struct {
-	store     *trie.Cache
-	fetcher   *fetch.Fetcher
-	executor  *evm.Executor
-	collector *prefetch.Prefetcher
+	store      *trie.Cache
+	fetcher    *fetch.Fetcher
+	executor   *evm.Executor
+	prefetcher *prefetch.Prefetcher
 }
 
 func newClient(file *witnessfile.File) *client {
 	store, executor := trie.NewCache(cacheBytes, nil), evm.NewExecutor(file.Config)
 	return &client{
-		store:     store,
-		fetcher:   fetch.New(fetch.Config{Local: store}),
-		executor:  executor,
-		collector: prefetch.New(executor, store),
+		store:      store,
+		fetcher:    fetch.New(fetch.Config{Local: store}),
+		executor:   executor,
+		prefetcher: prefetch.New(executor, store),
 	}
 }
 
@@ -238,11 +238,11 @@ type ancestors struct {
 	chain   *blockChain
 	fetcher *fetch.Fetcher
 	trips   *tripLog // may be nil
-	held    sync.Map // common.Hash -> *types.Header
+	headers sync.Map // common.Hash -> *types.Header
 }
 
 func (a *ancestors) LocalHeader(hash common.Hash) *types.Header {
-	if header, ok := a.held.Load(hash); ok {
+	if header, ok := a.headers.Load(hash); ok {
 		return header.(*types.Header)
 	}
 	return nil
@@ -262,7 +262,7 @@ func (a *ancestors) Header(ctx context.Context, hash common.Hash, number uint64)
 		return nil, err
 	}
 	for _, header := range headers {
-		a.held.Store(header.Hash(), header)
+		a.headers.Store(header.Hash(), header)
 	}
 	return headers[0], nil
 }

@@ -154,7 +154,7 @@ func TestTable(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"s@50ms", "s@200ms", "1150000 paths    valid", "1150000 beam     valid", "trip   0  collect", "median trips"} {
+	for _, want := range []string{"s@50ms", "s@200ms", "1150000 paths    valid", "1150000 beam     valid", "trip   0  prefetch", "median trips"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("no %q in\n%s", want, out)
 		}
@@ -250,20 +250,20 @@ func TestOtherFiles(t *testing.T) {
 	}
 }
 
-// TestHeld: what is held is not fetched; what older blocks took does not count.
-func TestHeld(t *testing.T) {
+// TestStoredState: what is in the store is not fetched; what the blocks before fetched does not count.
+func TestStoredState(t *testing.T) {
 	dir, older := dirOf(t, "1-2675000"), filepath.Join(dirOf(t, "1-1150000"), "1-1150000.json.gz")
 	cold := results(t, bench.BlocksOptions{Dir: dir})[0]
-	held := results(t, bench.BlocksOptions{Dir: dir, HoldCodes: true, Warm: []string{older}})[0]
-	all := results(t, bench.BlocksOptions{Dir: dir, HoldCodes: true, Held: bench.Held{Accounts: 100, Slots: 100}})[0]
+	stored := results(t, bench.BlocksOptions{Dir: dir, StoredCode: true, Warm: []string{older}})[0]
+	all := results(t, bench.BlocksOptions{Dir: dir, StoredCode: true, StoredState: bench.StoredState{Accounts: 100, Slots: 100}})[0]
 	if all.NodesFetched > uint64(cold.NodesNeeded/10) || all.Trips > 3 {
-		t.Errorf("%d nodes in %v trips with all accounts and slots held", all.NodesFetched, all.Trips)
+		t.Errorf("%d nodes in %v trips with all accounts and slots stored", all.NodesFetched, all.Trips)
 	}
-	if cold.Codes == 0 || held.Codes != 0 {
-		t.Errorf("%d codes fetched, %d when they were held", cold.Codes, held.Codes)
+	if cold.Codes == 0 || stored.Codes != 0 {
+		t.Errorf("%d codes fetched, %d when they were stored", cold.Codes, stored.Codes)
 	}
-	if held.NodesFetched > cold.NodesFetched || held.Trips > cold.Trips || held.NodesFetched == 0 {
-		t.Errorf("%d nodes in %v trips; %d in %v with codes and an older block held", cold.NodesFetched, cold.Trips, held.NodesFetched, held.Trips)
+	if stored.NodesFetched > cold.NodesFetched || stored.Trips > cold.Trips || stored.NodesFetched == 0 {
+		t.Errorf("%d nodes in %v trips; %d in %v with codes and an older block stored", cold.NodesFetched, cold.Trips, stored.NodesFetched, stored.Trips)
 	}
 }
 
@@ -301,12 +301,12 @@ func TestBadOptions(t *testing.T) {
 		}
 	}
 	for _, text := range []string{"50", "50,", ",1", "a,1", "1,b", "1,2", "-1,-1", "101,1", "3,2,1"} {
-		if held, err := bench.ParseHeld(text); err == nil {
-			t.Errorf("%q is %v", text, held)
+		if stored, err := bench.ParseStoredState(text); err == nil {
+			t.Errorf("%q is %v", text, stored)
 		}
 	}
-	if held, err := bench.ParseHeld("57,44"); err != nil || held != (bench.Held{Accounts: 57, Slots: 44}) {
-		t.Errorf("%v %v", held, err)
+	if stored, err := bench.ParseStoredState("57,44"); err != nil || stored != (bench.StoredState{Accounts: 57, Slots: 44}) {
+		t.Errorf("%v %v", stored, err)
 	}
 	if list, err := bench.ParseStrategies("bal, naive"); err != nil || !slices.Equal(list, []bench.Strategy{bench.BAL, bench.Naive}) {
 		t.Errorf("%v %v", list, err)

@@ -28,7 +28,7 @@ func BenchmarkAgainstStateless(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			cache, theirWitness := held(file)
+			cache, theirWitness := complete(file)
 			var ours, theirs []float64
 			for b.Loop() {
 				block, open := fresh(b, file, false), fresh(b, file, true)
@@ -55,8 +55,8 @@ func BenchmarkAgainstStateless(b *testing.B) {
 	}
 }
 
-// held is all that the block needs, for us and for go-ethereum.
-func held(file *witnessfile.File) (*trie.Cache, *stateless.Witness) {
+// complete returns all state that the block needs, for us and for go-ethereum.
+func complete(file *witnessfile.File) (*trie.Cache, *stateless.Witness) {
 	cache := trie.NewCache(cacheBytes, nil)
 	theirs := &stateless.Witness{Headers: file.Headers, Codes: make(map[string]struct{}), State: make(map[string]struct{})}
 	for hash, blob := range file.Nodes {

@@ -15,7 +15,7 @@ import (
 // not listed asked for nothing new: it went on down the paths of an earlier one.
 type Trip struct {
 	Trip     int    `json:"trip"`  // it began so many round trips after the block was there
-	Stage    string `json:"stage"` // collect or execute
+	Stage    string `json:"stage"` // prefetch or execute
 	Accounts int    `json:"accounts"`
 	Slots    int    `json:"slots"`
 	Siblings int    `json:"siblings"` // nodes that no key leads to: what deletions pull up
@@ -42,7 +42,7 @@ func (t Trip) String() string {
 			parts = append(parts, fmt.Sprintf("%d %s", kind.count, kind.name))
 		}
 	}
-	return fmt.Sprintf("trip %3d  %-7s  %s", t.Trip, t.Stage, strings.Join(parts, ", "))
+	return fmt.Sprintf("trip %3d  %-8s  %s", t.Trip, t.Stage, strings.Join(parts, ", "))
 }
 
 // tripLog sorts by trip what is asked for. A nil one does nothing.

@@ -23,8 +23,8 @@ import (
 )
 
 const (
-	// followPatience is how long blocks may stay open beyond their slots.
-	followPatience = time.Minute
+	// followTimeout is how long blocks may stay open beyond their slots.
+	followTimeout = time.Minute
 	// statusEvery is how often the node is asked what it did: more often than blocks can end
 	// that need one trip at least.
 	statusEvery = 50 * time.Millisecond
@@ -32,11 +32,11 @@ const (
 
 // FollowOptions says what to follow, over a link to the only peer.
 type FollowOptions struct {
-	StageOptions
+	TestbedOptions
 	Blocks   int
 	Mix      stategen.Mix
 	Stall    time.Duration // how long the link stands still in the middle of the run
-	Backfill bool          // collect the rest of the state as well: the node is soon full, and blocks need no network
+	Backfill bool          // fetch the rest of the state as well: the node is soon full, and blocks need no network
 }
 
 func (o *FollowOptions) check() error {
@@ -46,7 +46,7 @@ func (o *FollowOptions) check() error {
 	case o.Stall < 0:
 		return fmt.Errorf("stall %v: negative", o.Stall)
 	}
-	return o.StageOptions.check(1_000_000)
+	return o.TestbedOptions.check(1_000_000)
 }
 
 // StateOf is a generated state with so many accounts, in the proportions of stategen.Large.
@@ -83,19 +83,19 @@ func Follow(ctx context.Context, opts FollowOptions, out io.Writer) (err error) 
 	if err := opts.check(); err != nil {
 		return err
 	}
-	stage, err := opts.stage(ctx, 1)
+	testbed, err := opts.newTestbed(ctx, 1)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, stage.Close()) }()
-	f := &following{opts: opts, stage: stage, out: out, reports: make(map[uint64]demo.Fetched)}
-	return errors.Join(stage.RunScenario(ctx, f.run), ctx.Err(), f.verdict())
+	defer func() { err = errors.Join(err, testbed.Close()) }()
+	f := &following{opts: opts, testbed: testbed, out: out, reports: make(map[uint64]demo.Fetched)}
+	return errors.Join(testbed.RunScenario(ctx, f.run), ctx.Err(), f.verdict())
 }
 
 // following is one run.
 type following struct {
 	opts    FollowOptions
-	stage   *demo.Testbed
+	testbed *demo.Testbed
 	node    *demo.Node
 	metrics string // URL
 	out     io.Writer
@@ -114,7 +114,7 @@ func (f *following) run(ctx context.Context) error {
 	}
 	f.metrics = "http://" + metrics + "/metrics"
 	_, port, _ := net.SplitHostPort(metrics)
-	f.node, err = demo.StartNode(ctx, f.stage.Node("sunbeam-data", "--metrics", "--metrics.port", port, fmt.Sprintf("--beam.backfill=%t", f.opts.Backfill)))
+	f.node, err = demo.StartNode(ctx, f.testbed.Node("sunbeam-data", "--metrics", "--metrics.port", port, fmt.Sprintf("--beam.backfill=%t", f.opts.Backfill)))
 	if err != nil {
 		return err
 	}
@@ -122,7 +122,7 @@ func (f *following) run(ctx context.Context) error {
 }
 
 func (f *following) drive(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, time.Duration(f.opts.Blocks)*f.opts.Slot+f.opts.Stall+followPatience)
+	ctx, cancel := context.WithTimeout(ctx, time.Duration(f.opts.Blocks)*f.opts.Slot+f.opts.Stall+followTimeout)
 	defer cancel()
 	group, ctx := errgroup.WithContext(ctx)
 	watched, unwatch := context.WithCancel(ctx)
@@ -130,14 +130,14 @@ func (f *following) drive(ctx context.Context) error {
 	group.Go(func() error { f.watch(watched); return nil })
 	built := 0
 	chain := mockcl.Chain{
-		Builder: f.stage.Builder,
+		Builder: f.testbed.Builder,
 		Followers: []*mockcl.Follower{
 			mockcl.NewFollower(f.node.Engine, f.opts.Slot, func(r mockcl.Record) { f.report(ctx, r) }, slog.New(slog.DiscardHandler)),
 		},
 		Slot:   f.opts.Slot,
 		Blocks: f.opts.Blocks,
 		Transactions: func(uint64, *big.Int) []*types.Transaction {
-			return f.stage.Traffic.Block(f.opts.Gas, f.opts.Mix)
+			return f.testbed.Traffic.Block(f.opts.Gas, f.opts.Mix)
 		},
 		Built: func(*mockcl.Payload) {
 			if built++; f.opts.Stall > 0 && built == (f.opts.Blocks+1)/2 {
@@ -157,9 +157,9 @@ func (f *following) drive(ctx context.Context) error {
 
 // stall stops the link for a while.
 func (f *following) stall(ctx context.Context) {
-	f.opts.say("the link stands still for %v", f.opts.Stall)
-	f.stage.Proxy.Stall(true)
-	defer f.stage.Proxy.Stall(false)
+	f.opts.report("the link stands still for %v", f.opts.Stall)
+	f.testbed.Proxy.Stall(true)
+	defer f.testbed.Proxy.Stall(false)
 	select {
 	case <-time.After(f.opts.Stall):
 	case <-ctx.Done():

@@ -16,8 +16,8 @@ const (
 	// witnessedBlocks is how many blocks, the last ones, geth is asked the witnesses of. It keeps
 	// 128 states.
 	witnessedBlocks = 5
-	// witnessPatience is how long it may take for all of them.
-	witnessPatience = 2 * time.Minute
+	// witnessTimeout is how long it may take for all of them.
+	witnessTimeout = 2 * time.Minute
 )
 
 // FollowSum is what came of a whole run. Times are from newPayload to VALID.
@@ -109,13 +109,13 @@ func (s *FollowSum) print(f *following, witnessed int) error {
 // nodesNeeded is how many trie nodes the last blocks read of their parents' states, held by the
 // node or not: geth executes them once more and counts.
 func (f *following) nodesNeeded(ctx context.Context) (needed []float64, err error) {
-	ctx, cancel := context.WithTimeout(ctx, witnessPatience)
+	ctx, cancel := context.WithTimeout(ctx, witnessTimeout)
 	defer cancel()
 	for _, r := range f.results[max(0, len(f.results)-witnessedBlocks):] {
 		var witness struct {
 			State []json.RawMessage `json:"state"`
 		}
-		if err := f.stage.Geth.RPC().CallContext(ctx, &witness, "debug_executionWitness", fmt.Sprintf("%#x", r.Number)); err != nil {
+		if err := f.testbed.Geth.RPC().CallContext(ctx, &witness, "debug_executionWitness", fmt.Sprintf("%#x", r.Number)); err != nil {
 			return nil, fmt.Errorf("witness of block %d: %w", r.Number, err)
 		}
 		needed = append(needed, float64(len(witness.State)))

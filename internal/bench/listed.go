@@ -132,7 +132,7 @@ func (a *attempt) missingAccounts(l *listing) (faults []trie.Fault, err error) {
 	return faults, nil
 }
 
-// missingSlots needs the accounts to be held.
+// missingSlots returns faults for the slots that are not in the store. The accounts must be.
 func (a *attempt) missingSlots(l *listing) (faults []trie.Fault, err error) {
 	roots := make(map[common.Hash]common.Hash)
 	for slot := range l.keys {

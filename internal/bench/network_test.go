@@ -52,7 +52,7 @@ func TestBadPeersOptions(t *testing.T) {
 func TestFollow(t *testing.T) {
 	var out, progress bytes.Buffer
 	err := bench.Follow(t.Context(), bench.FollowOptions{
-		StageOptions: bench.StageOptions{
+		TestbedOptions: bench.TestbedOptions{
 			State: stategen.Spec{Accounts: 2000, Senders: 50, Contracts: 5, Codes: 3, Slots: 2000},
 			RTT:   10 * time.Millisecond, Slot: time.Second, Gas: 2_000_000, CacheDir: t.TempDir(), JSON: true, Progress: &progress,
 		},
@@ -92,10 +92,10 @@ func TestFollow(t *testing.T) {
 }
 
 func TestBadFollowOptions(t *testing.T) {
-	good := bench.FollowOptions{StageOptions: bench.StageOptions{Slot: time.Second, Gas: 1_000_000, State: bench.StateOf(1000)}, Blocks: 1}
+	good := bench.FollowOptions{TestbedOptions: bench.TestbedOptions{Slot: time.Second, Gas: 1_000_000, State: bench.StateOf(1000)}, Blocks: 1}
 	for want, change := range map[string]func(*bench.FollowOptions){
 		"0 blocks":    func(o *bench.FollowOptions) { o.Blocks = 0 },
-		"is nothing":  func(o *bench.FollowOptions) { o.Slot = 0 },
+		"not zero":    func(o *bench.FollowOptions) { o.Slot = 0 },
 		"negative":    func(o *bench.FollowOptions) { o.Stall = -1 },
 		"gas":         func(o *bench.FollowOptions) { o.Gas = 0 },
 		"accounts":    func(o *bench.FollowOptions) { o.State = bench.StateOf(0) },

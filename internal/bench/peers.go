@@ -125,7 +125,7 @@ func (c *crowd) block(ctx context.Context, file *witnessfile.File, rtt time.Dura
 	c.serve(file)
 	session := c.fetcher.Session(sched.Urgent)
 	a := &attempt{
-		client:  &client{store: c.store.forget(), fetcher: c.fetcher, executor: c.executor, collector: prefetch.New(c.executor, c.store)},
+		client:  &client{store: c.store.forget(), fetcher: c.fetcher, executor: c.executor, prefetcher: prefetch.New(c.executor, c.store)},
 		file:    file,
 		headers: &ancestors{chain: c.chain, fetcher: c.fetcher},
 		source:  &source{Session: session, file: file},

@@ -27,16 +27,16 @@ const blockTimeout = 5 * time.Minute
 
 // BlocksOptions says what to measure.
 type BlocksOptions struct {
-	Dir        string   // witness files
-	Warm       []string // witness files executed before, each for blocks of its chain above it
-	HoldCodes  bool     // codes are held already, and which contract has which is known
-	Held       Held     // state that is held already
-	Strategies []Strategy
-	RTTs       []time.Duration // round trips of the link
-	Peers      int             // that serve the block
-	Link       Link
-	JSON       bool // one object per block, strategy and round trip instead of a table
-	Explain    bool // say what each trip waited for
+	Dir         string      // witness files
+	Warm        []string    // witness files executed before, each for blocks of its chain above it
+	StoredCode  bool        // contract code is in the store already, and which contract has which is known
+	StoredState StoredState // state that is in the store already
+	Strategies  []Strategy
+	RTTs        []time.Duration // round trips of the link
+	Peers       int             // that serve the block
+	Link        Link
+	JSON        bool // one object per block, strategy and round trip instead of a table
+	Explain     bool // say what each trip waited for
 }
 
 func (o *BlocksOptions) check() error {
@@ -100,7 +100,7 @@ func Blocks(ctx context.Context, opts BlocksOptions, bubble Bubble, out io.Write
 		}
 		for _, strategy := range opts.Strategies {
 			results, err := measure(ctx, Trial{
-				File: file, Warm: before(warm, file), HoldCodes: opts.HoldCodes, Held: opts.Held,
+				File: file, Warm: before(warm, file), StoredCode: opts.StoredCode, StoredState: opts.StoredState,
 				Strategy: strategy, Peers: opts.Peers, Explain: opts.Explain,
 			}, opts, bubble)
 			if err != nil {

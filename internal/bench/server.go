@@ -74,8 +74,8 @@ func (c *blockChain) Oldest() uint64                      { return c.head.Number
 type blockState struct{ file *witnessfile.File }
 
 func (s blockState) State(root common.Hash) p2p.State {
-	if held := trie.OpenServed(s.file, nil, root); root == s.file.PreRoot && held != nil {
-		return held
+	if state := trie.OpenServed(s.file, nil, root); root == s.file.PreRoot && state != nil {
+		return state
 	}
 	return nil
 }

@@ -13,56 +13,56 @@ import (
 	"github.com/sunbeam-eth/sunbeam/trie"
 )
 
-// source asks the peers, unless the witness has a hole there: nobody in this network will ever have
-// that node, so waiting for it would say nothing. It tells what a network with the whole state would
-// not: that the file is to blame.
+// source requests state from the peers, unless the witness has a hole there: no peer in this
+// network has that node, so waiting for it would measure nothing. It records that the witness is
+// incomplete, which a network with the whole state would not show.
 type source struct {
 	*fetch.Session
 	file   *witnessfile.File
-	single bool     // ask for single nodes, not for what lies below them
-	trips  *tripLog // takes note of what is asked for; may be nil
+	single bool     // request single nodes, not whole paths
+	trips  *tripLog // records what is requested; may be nil
 	hole   atomic.Bool
 
-	mu    sync.Mutex
-	asked map[stateKey]bool
+	mu        sync.Mutex
+	requested map[stateKey]bool
 }
 
 // stateKey is an account (no owner) or a slot, hashed.
 type stateKey struct{ owner, key common.Hash }
 
-// note takes note of what is asked for.
+// note records what is requested.
 func (s *source) note(faults []trie.Fault, codes []common.Hash) {
 	s.trips.noteMany(faults, codes)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.asked == nil {
-		s.asked = make(map[stateKey]bool)
+	if s.requested == nil {
+		s.requested = make(map[stateKey]bool)
 	}
 	for _, fault := range faults {
 		if fault.Key != nil {
-			s.asked[stateKey{fault.Owner, keyHash(fault.Key)}] = true
+			s.requested[stateKey{fault.Owner, keyHash(fault.Key)}] = true
 			for _, key := range fault.StorageKeys {
-				s.asked[stateKey{fault.Account(), key}] = true
+				s.requested[stateKey{fault.Account(), key}] = true
 			}
 		}
 	}
 }
 
-// keys counts the keys that were asked for, and those among them that the block does not read.
-func (s *source) keys(read map[stateKey]bool) (asked, vain int) {
+// keys counts the keys that were requested, and those among them that the block does not read.
+func (s *source) keys(read map[stateKey]bool) (requested, unused int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for key := range s.asked {
+	for key := range s.requested {
 		if !read[key] {
-			vain++
+			unused++
 		}
 	}
-	return len(s.asked), vain
+	return len(s.requested), unused
 }
 
 // FetchNode implements trie.Source.
 func (s *source) FetchNode(ctx context.Context, fault trie.Fault) ([]byte, error) {
-	if _, held := s.file.Nodes[fault.Hash]; !held {
+	if _, found := s.file.Nodes[fault.Hash]; !found {
 		s.hole.Store(true)
 		return nil, fmt.Errorf("the witness file lacks node %x, which the block reads: %w", fault.Hash, trie.ErrUnavailable)
 	}
@@ -75,7 +75,7 @@ func (s *source) FetchNode(ctx context.Context, fault trie.Fault) ([]byte, error
 
 // FetchCode implements trie.Source.
 func (s *source) FetchCode(ctx context.Context, hash common.Hash) ([]byte, error) {
-	if _, held := s.file.Codes[hash]; !held {
+	if _, found := s.file.Codes[hash]; !found {
 		s.hole.Store(true)
 		return nil, fmt.Errorf("the witness file lacks code %x, which the block reads: %w", hash, trie.ErrUnavailable)
 	}
@@ -90,7 +90,7 @@ func (s *source) FetchMany(ctx context.Context, faults []trie.Fault, codes []com
 }
 
 // Hint is Session's.
-func (s *source) Hint(ctx context.Context, faults []trie.Fault, codes []common.Hash, news func()) error {
+func (s *source) Hint(ctx context.Context, faults []trie.Fault, codes []common.Hash, arrived func()) error {
 	s.note(faults, codes)
-	return s.Session.Hint(ctx, faults, codes, news)
+	return s.Session.Hint(ctx, faults, codes, arrived)
 }

@@ -26,7 +26,7 @@ const (
 	Trinity Strategy = "trinity"
 	// Paths executes, and every missing key is a round trip: its whole path in one request.
 	Paths Strategy = "paths"
-	// Beam lets the Collector go ahead of the execution.
+	// Beam prefetches what the block is going to read, then executes it.
 	Beam Strategy = "beam"
 	// BAL knows all accounts and slots beforehand, as from a block access list.
 	BAL Strategy = "bal"
@@ -69,11 +69,11 @@ func (a *attempt) run(ctx context.Context, strategy Strategy) *evm.Result {
 	case Trinity:
 		return a.besidePreviews(ctx)
 	case Beam:
-		a.source.trips.stage("collect")
-		// An error of it is no more than a hint missed.
-		_ = a.collector.Prefetch(ctx, a.file.Block, a.file.Parent, a.headers, a.source)
+		a.source.trips.stage("prefetch")
+		// An error of a prefetch tells nothing about the block.
+		_ = a.prefetcher.Prefetch(ctx, a.file.Block, a.file.Parent, a.headers, a.source)
 	case BAL:
-		a.source.trips.stage("collect")
+		a.source.trips.stage("prefetch")
 		if err := a.fetchListed(ctx); err != nil {
 			return &evm.Result{Outcome: evm.Incomplete, Err: err}
 		}

@@ -48,7 +48,7 @@ type swarmer struct {
 
 // lap starts nodes together, and a late one when they are half done, and waits until all are full.
 func (s *swarm) lap(ctx context.Context, name string, count int, late bool) (results []SwarmNode, err error) {
-	ctx, cancel := context.WithTimeout(ctx, s.opts.Patience)
+	ctx, cancel := context.WithTimeout(ctx, s.opts.Timeout)
 	defer cancel()
 	serving, stop := context.WithCancel(ctx)
 	defer stop()
@@ -84,12 +84,12 @@ func (l *swarmLap) start(ctx, serving context.Context, late bool) error {
 	link := simnet.Link{Delay: l.opts.RTT / 2}
 	toGeth := link
 	toGeth.Upload = l.upload
-	full, err := l.listen(ctx, serving, l.stage.Geth.RLPx(), toGeth)
+	full, err := l.listen(ctx, serving, l.testbed.Geth.RLPx(), toGeth)
 	if err != nil {
 		return err
 	}
-	cfg := l.stage.Node(id, "--nodiscover", "--history.chain", "0", "--verbosity", "4") // blocks are not what is measured
-	cfg.Peers = []string{l.stage.Geth.EnodeAt(full.Addr())}
+	cfg := l.testbed.Node(id, "--nodiscover", "--history.chain", "0", "--verbosity", "4") // blocks are not what is measured
+	cfg.Peers = []string{l.testbed.Geth.EnodeAt(full.Addr())}
 	n := &swarmer{full: full, dir: cfg.Dir, result: SwarmNode{Late: late}}
 	if n.Node, err = demo.StartNode(ctx, cfg); err != nil {
 		return fmt.Errorf("%s: %w", id, err)
@@ -174,7 +174,7 @@ func (l *swarmLap) watch(ctx, serving context.Context, late bool) error {
 		}
 		if time.Since(told) > lapTell {
 			told = time.Now()
-			l.opts.say("%s", l.state())
+			l.opts.report("%s", l.state())
 		}
 		if late && half {
 			late = false
@@ -182,11 +182,11 @@ func (l *swarmLap) watch(ctx, serving context.Context, late bool) error {
 				return err
 			}
 			l.follow(serving, l.nodes[len(l.nodes)-1])
-			l.opts.say("%s: the late one starts", l.name)
+			l.opts.report("%s: the late one starts", l.name)
 			continue
 		}
 		if full && !late {
-			l.opts.say("%s", l.state())
+			l.opts.report("%s", l.state())
 			return nil
 		}
 	}
@@ -216,24 +216,24 @@ func (n *swarmer) look(ctx context.Context) error {
 func (l *swarmLap) state() string {
 	text := l.name + ":"
 	for _, n := range l.nodes {
-		full, fellows := n.received()
-		text += fmt.Sprintf(" %.0f %% (%.1f + %.1f MB)", 100*n.share, float64(full)/1e6, float64(fellows)/1e6)
+		full, swarm := n.received()
+		text += fmt.Sprintf(" %.0f %% (%.1f + %.1f MB)", 100*n.share, float64(full)/1e6, float64(swarm)/1e6)
 	}
 	return text
 }
 
 // received is how many bytes have come.
-func (n *swarmer) received() (full, fellows int64) {
+func (n *swarmer) received() (full, swarm int64) {
 	_, full = n.full.Traffic()
 	for _, proxy := range n.dialled {
 		_, bytes := proxy.Traffic()
-		fellows += bytes
+		swarm += bytes
 	}
 	for _, proxy := range n.accepted {
 		bytes, _ := proxy.Traffic()
-		fellows += bytes
+		swarm += bytes
 	}
-	return full, fellows
+	return full, swarm
 }
 
 func (n *swarmer) close() error {
@@ -248,15 +248,15 @@ func (n *swarmer) close() error {
 func (l *swarmLap) results(ctx context.Context) (results []SwarmNode, err error) {
 	for _, n := range l.nodes {
 		r := n.result
-		r.FromFull, r.FromFellows = n.received()
-		r.Share = float64(r.FromFellows) / float64(max(1, r.FromFull+r.FromFellows))
+		r.FromFull, r.FromSwarm = n.received()
+		r.Share = float64(r.FromSwarm) / float64(max(1, r.FromFull+r.FromSwarm))
 		verdict, err := verify(ctx, n.dir)
 		if err != nil {
 			return nil, fmt.Errorf("verify %s: %w", n.dir, err)
 		}
 		r.Sound = verdict.Complete()
 		if !r.Sound {
-			l.opts.say("%s: %s", filepath.Base(n.dir), verdict)
+			l.opts.report("%s: %s", filepath.Base(n.dir), verdict)
 		}
 		results = append(results, r)
 		if l.opts.LogDir != "" {

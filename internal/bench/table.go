@@ -56,11 +56,11 @@ func (t *table) header(text *strings.Builder) {
 	if len(t.opts.Warm) > 0 {
 		fmt.Fprintf(text, ", after %d other block(s)", len(t.opts.Warm))
 	}
-	if t.opts.HoldCodes {
-		text.WriteString(", codes held")
+	if t.opts.StoredCode {
+		text.WriteString(", code stored")
 	}
-	if held := t.opts.Held; held != (Held{}) {
-		fmt.Fprintf(text, ", %d %% of the accounts and %d %% of the slots held", held.Accounts, held.Slots)
+	if stored := t.opts.StoredState; stored != (StoredState{}) {
+		fmt.Fprintf(text, ", %d %% of the accounts and %d %% of the slots stored", stored.Accounts, stored.Slots)
 	}
 	if t.opts.Link == Virtual {
 		text.WriteString("\nseconds: virtual, of round trips alone; at 0s: real, of computing alone")

@@ -25,7 +25,7 @@ func (a *attempt) besidePreviews(ctx context.Context) *evm.Result {
 	// What a preview misses says nothing about the witness: it may be wrong.
 	guesses := &source{Session: a.source.Session, file: a.file, single: true, trips: a.source.trips}
 
-	a.source.trips.stage("collect")
+	a.source.trips.stage("prefetch")
 	a.fetchNamed(ahead, guesses)
 	for i := range a.file.Block.Transactions() {
 		previews.Go(func() { a.preview(ahead, guesses, i) })

@@ -13,8 +13,8 @@ import (
 	"github.com/sunbeam-eth/sunbeam/internal/stategen"
 )
 
-// StageOptions is what measurements on a chain that geths build on a generated state have in common.
-type StageOptions struct {
+// TestbedOptions are the options that all measurements on a chain have which geth builds on a generated state.
+type TestbedOptions struct {
 	State    stategen.Spec
 	RTT      time.Duration // of each link
 	Slot     time.Duration // from block to block
@@ -22,14 +22,14 @@ type StageOptions struct {
 	CacheDir string        // for generated states
 	Sunbeam  string        // binary; empty: built from the module around the working directory
 	JSON     bool          // nothing but the results
-	Progress io.Writer     // is told what takes long
+	Progress io.Writer     // gets a line about each step that takes long; may be nil
 }
 
-// check finds what is impossible; least is the gas that a block needs.
-func (o *StageOptions) check(least uint64) error {
+// check validates the options; least is the lowest gas that a block can use.
+func (o *TestbedOptions) check(least uint64) error {
 	switch {
 	case o.RTT < 0 || o.Slot <= 0:
-		return fmt.Errorf("round trip %v, slot %v: one is negative, or the slot is nothing", o.RTT, o.Slot)
+		return fmt.Errorf("round trip %v, slot %v: neither may be negative, and the slot not zero", o.RTT, o.Slot)
 	case o.Gas < least || o.Gas > 500_000_000:
 		return fmt.Errorf("%d gas in a block: %d to 500 million are possible", o.Gas, least)
 	case o.State.Accounts < 1 || o.State.Senders < 1 || o.State.Contracts < 1:
@@ -38,16 +38,16 @@ func (o *StageOptions) check(least uint64) error {
 	return o.State.Check()
 }
 
-// stage makes a world with so many geths that have the state.
-func (o *StageOptions) stage(ctx context.Context, geths int) (*demo.Testbed, error) {
+// newTestbed makes a network with so many geths that have the state.
+func (o *TestbedOptions) newTestbed(ctx context.Context, geths int) (*demo.Testbed, error) {
 	return demo.NewTestbed(ctx, demo.NetworkConfig{
 		State: o.State, Link: simnet.Link{Delay: o.RTT / 2}, CacheDir: o.CacheDir,
 		Seed: 1, Geths: geths, Progress: o.Progress, Log: slog.New(slog.DiscardHandler),
 	}, o.Sunbeam)
 }
 
-// say tells how far a measurement is.
-func (o *StageOptions) say(format string, args ...any) {
+// report prints how far a measurement is.
+func (o *TestbedOptions) report(format string, args ...any) {
 	if o.Progress != nil {
 		fmt.Fprintf(o.Progress, format+"\n", args...)
 	}
