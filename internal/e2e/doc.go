@@ -1,4 +1,4 @@
-// Package e2e tries the whole node from outside: its tests start the sunbeam binary as a
+// Package e2e tests the whole node from outside: its tests start the sunbeam binary as a
 // process, put a real geth behind a slow link beside it, and play the consensus client.
 //
 // Every test exists in two sizes: small for `make test`, large with the build tag e2e for

@@ -18,11 +18,11 @@ import (
 	"github.com/sunbeam-eth/sunbeam/internal/stategen"
 )
 
-// newOldWorld makes a geth v1.10.26 on a chain of Paris, which serves state by GetNodeData of
+// newOldNetwork makes a geth v1.10.26 on a chain of Paris, which serves state by GetNodeData of
 // eth/66 and in no other way.
-func newOldWorld(t *testing.T) *demo.Network {
+func newOldNetwork(t *testing.T) *demo.Network {
 	t.Helper()
-	return newWorldOf(t, size(
+	return newNetworkOf(t, size(
 		stategen.Spec{Accounts: 5000, Senders: 100, Contracts: 10, Codes: 5, Slots: 5000, Paris: true},
 		stategen.Spec{Accounts: 60_000, Senders: 500, Contracts: 100, Codes: 50, Slots: 200_000, Paris: true},
 	), "--snapshot=false") // no snap/1 either
@@ -31,7 +31,7 @@ func newOldWorld(t *testing.T) *demo.Network {
 // A fresh node beam-syncs from a geth v1.10.26 over eth/66 alone: it follows the chain, answers what
 // geth answers, collects the whole state by hash, and then needs nobody any more.
 func TestByHashAlone(t *testing.T) {
-	w := newOldWorld(t)
+	w := newOldNetwork(t)
 	dir := filepath.Join(t.TempDir(), "sunbeam")
 	n := start(t, w, dir)
 

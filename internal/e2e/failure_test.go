@@ -93,7 +93,7 @@ func (l *life) head() (newest mockcl.Record) {
 // again within seconds.
 func TestKill(t *testing.T) {
 	slot := size(time.Second, 2*time.Second)
-	w := newWorld(t)
+	w := newNetwork(t)
 	dir := filepath.Join(t.TempDir(), "sunbeam")
 	f := new(feed)
 	chain := mockcl.Chain{Builder: w.Builder, Slot: slot, Transactions: transactions(w, 4_000_000), Built: f.publish}
@@ -158,7 +158,7 @@ func TestKill(t *testing.T) {
 func TestStopInMidFault(t *testing.T) {
 	for _, signal := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
 		t.Run(signal.String(), func(t *testing.T) {
-			w := newWorld(t)
+			w := newNetwork(t)
 			n := start(t, w, filepath.Join(t.TempDir(), "sunbeam"), "--beam.backfill=false") // a full node needs no peer
 			mustBring(t, n, build(t, w.Builder, someTransactions(w)), soon)
 			p := build(t, w.Builder, someTransactions(w))
@@ -190,7 +190,7 @@ func TestStopInMidFault(t *testing.T) {
 // The only peer goes away and comes back: the node says SYNCING, waits, and goes on.
 func TestPeerGoneForAWhile(t *testing.T) {
 	t.Parallel() // with what keeps the processor busy: this one waits
-	w := newWorld(t)
+	w := newNetwork(t)
 	n := start(t, w, filepath.Join(t.TempDir(), "sunbeam"), "--beam.backfill=false") // a full node needs no peer
 	mustBring(t, n, build(t, w.Builder, someTransactions(w)), soon)
 

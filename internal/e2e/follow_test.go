@@ -27,7 +27,7 @@ const slot = 2 * time.Second
 // A fresh node follows a chain with mixed blocks: everything is VALID, nothing is skipped,
 // answers are geth's, memory is bounded.
 func TestFollow(t *testing.T) {
-	w := newWorld(t)
+	w := newNetwork(t)
 	port := port(t)
 	n := start(t, w, filepath.Join(t.TempDir(), "sunbeam"), "--metrics", "--metrics.port", port)
 

@@ -67,7 +67,7 @@ func atOnce(t *testing.T, n *demo.Node, p *mockcl.Payload) {
 // TestFull takes a node from nothing to a full one, through the hand-over, a kill and a long absence, and
 // then lets stock geth take over its datadir.
 func TestFull(t *testing.T) {
-	w := newWorld(t)
+	w := newNetwork(t)
 	dir := filepath.Join(t.TempDir(), "sunbeam")
 	n := start(t, w, dir, "--history.chain", "all")
 	mustBring(t, n, swift(t, w, 2_000_000), 30*time.Second)
@@ -195,7 +195,7 @@ func completeState(t *testing.T, dir string) db.StateReport {
 // states of: it pivots, and does not collect again what it has.
 func TestBackfillAfterBreak(t *testing.T) {
 	t.Parallel() // it waits for the rate limit mostly
-	w := newWorld(t)
+	w := newNetwork(t)
 	dir := filepath.Join(t.TempDir(), "sunbeam")
 	args := []string{"--history.chain", "10", "--beam.backfill.rate", size("300", "6000")}
 	n := start(t, w, dir, args...)

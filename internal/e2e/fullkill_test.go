@@ -40,7 +40,7 @@ func killMoments() []killAt {
 func TestKillBackfill(t *testing.T) {
 	t.Parallel() // it waits for the rate limit mostly
 	slot := size(500*time.Millisecond, 2*time.Second)
-	w := newWorld(t)
+	w := newNetwork(t)
 	f := new(feed)
 	chain := mockcl.Chain{Builder: w.Builder, Slot: slot, Transactions: transactions(w, 1_000_000), Built: f.publish}
 	background(t, "the chain", chain.Run)

@@ -16,7 +16,7 @@ import (
 // A beaming node gives node data to the code of geth v1.10.26: all that it has of the state that it stands
 // on is there, by hash, and nothing else. The geth v1.10.26 that it beams from stays connected.
 func TestGivesNodeData(t *testing.T) {
-	w := newOldWorld(t)
+	w := newOldNetwork(t)
 	n := start(t, w, filepath.Join(t.TempDir(), "sunbeam"), "--beam.backfill=false")
 	var head *types.Header
 	for range 3 {
@@ -36,7 +36,7 @@ func TestGivesNodeData(t *testing.T) {
 // A fresh node becomes a full one by hash alone, with nothing else to do, and gives the whole state by hash
 // although it knows its nodes by path.
 func TestGivesWholeStateByHash(t *testing.T) {
-	w := newOldWorld(t)
+	w := newOldNetwork(t)
 	dir := filepath.Join(t.TempDir(), "sunbeam")
 	n := start(t, w, dir)
 	mustBring(t, n, build(t, w.Builder, someTransactions(w)), 20*time.Second)

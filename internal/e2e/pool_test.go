@@ -23,7 +23,7 @@ import (
 // A node that beams takes transactions from users, whose accounts it has never seen, and gives them
 // to geth; it takes geth's; and they leave its pool with the block that includes them.
 func TestPool(t *testing.T) {
-	w := newWorld(t)
+	w := newNetwork(t)
 	port := port(t)
 	n := start(t, w, filepath.Join(t.TempDir(), "sunbeam"), "--beam.backfill=false", "--metrics", "--metrics.port", port)
 	mustBring(t, n, build(t, w.Builder, someTransactions(w)), time.Minute)

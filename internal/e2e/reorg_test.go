@@ -44,7 +44,7 @@ func (b *branch) next(t *testing.T) *mockcl.Payload {
 
 // The fork choice goes to a side branch and back, with state that differs.
 func TestReorg(t *testing.T) {
-	w := newWorld(t)
+	w := newNetwork(t)
 	port := port(t)
 	dir := filepath.Join(t.TempDir(), "sunbeam")
 	n := start(t, w, dir, "--metrics", "--metrics.port", port)
@@ -114,7 +114,7 @@ func reseal(t *testing.T, p *mockcl.Payload, change func(*engine.ExecutableData)
 
 // Bad blocks and their children are INVALID, and name the last good one.
 func TestInvalidBlocks(t *testing.T) {
-	w := newWorld(t)
+	w := newNetwork(t)
 	dir := filepath.Join(t.TempDir(), "sunbeam")
 	n := start(t, w, dir)
 	mustBring(t, n, build(t, w.Builder, someTransactions(w)), soon)
@@ -170,7 +170,7 @@ func wantInvalid(t *testing.T, n *demo.Node, p *mockcl.Payload, latestValid comm
 
 // Blocks that the node was not given are fetched; too many of them are skipped.
 func TestUnknownAncestors(t *testing.T) {
-	w := newWorld(t)
+	w := newNetwork(t)
 	port := port(t)
 	dir := filepath.Join(t.TempDir(), "sunbeam")
 	args := []string{"--metrics", "--metrics.port", port, "--beam.backfill=false"} // a full node does not pivot

@@ -28,7 +28,7 @@ const pivotDistance = 64 + 16
 // else, and has what the geth has that everything came from.
 func TestGethSyncsFromUs(t *testing.T) {
 	t.Parallel() // much of it is waiting
-	w := newWorld(t)
+	w := newNetwork(t)
 	n := start(t, w, filepath.Join(t.TempDir(), "sunbeam"), "--history.chain", "all")
 	mustBring(t, n, build(t, w.Builder, someTransactions(w)), time.Minute)
 	becomeFull(t, n)

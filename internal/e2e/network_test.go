@@ -64,14 +64,14 @@ func spec() stategen.Spec {
 
 const delay = 50 * time.Millisecond // each way
 
-// newWorld makes a geth with a large state behind a slow link, until the test ends.
-func newWorld(t *testing.T) *demo.Network {
+// newNetwork makes a geth with a large state behind a slow link, until the test ends.
+func newNetwork(t *testing.T) *demo.Network {
 	t.Helper()
-	return newWorldOf(t, spec())
+	return newNetworkOf(t, spec())
 }
 
-// newWorldOf does so with some state and more flags of geth.
-func newWorldOf(t *testing.T, state stategen.Spec, args ...string) *demo.Network {
+// newNetworkOf does so with some state and more flags of geth.
+func newNetworkOf(t *testing.T, state stategen.Spec, args ...string) *demo.Network {
 	t.Helper()
 	w, err := demo.NewNetwork(t.Context(), demo.NetworkConfig{
 		State: state, Link: simnet.Link{Delay: delay}, CacheDir: states, Dir: t.TempDir(),
@@ -80,10 +80,10 @@ func newWorldOf(t *testing.T, state stategen.Spec, args ...string) *demo.Network
 	if err != nil {
 		t.Fatal(err)
 	}
-	background(t, "the world", w.Run)
+	background(t, "network", w.Run)
 	t.Cleanup(func() {
 		if err := w.Close(); err != nil {
-			t.Errorf("end the world: %v", err)
+			t.Errorf("close the network: %v", err)
 		}
 	})
 	return w
