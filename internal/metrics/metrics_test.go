@@ -23,8 +23,8 @@ import (
 
 var discard = slog.New(slog.DiscardHandler)
 
-func common() Common {
-	return Common{
+func common() EIP2159 {
+	return EIP2159{
 		Height:    func() uint64 { return 100 },
 		BestKnown: func() uint64 { return 7 }, // less than the head: the head counts
 		Peers:     func() int { return 3 },

@@ -8,20 +8,23 @@ import (
 	"github.com/ethereum/go-ethereum/core/types"
 
 	"github.com/sunbeam-eth/sunbeam/beamsync/backfill"
+	"github.com/sunbeam-eth/sunbeam/beamsync/fetch"
 	"github.com/sunbeam-eth/sunbeam/beamsync/history"
 	"github.com/sunbeam-eth/sunbeam/beamsync/importer"
 	"github.com/sunbeam-eth/sunbeam/beamsync/peer"
 	"github.com/sunbeam-eth/sunbeam/beamsync/sched"
+	"github.com/sunbeam-eth/sunbeam/chain"
 	"github.com/sunbeam-eth/sunbeam/rpc"
 	"github.com/sunbeam-eth/sunbeam/trie"
 )
 
-// What the parts want of each other where one does not fit into the other as it is.
+// Adapters from one part of the node to the interface of another.
 
-// states opens states for queries: what is missing is fetched behind the blocks.
+// states opens states for queries. What is missing is fetched in a class below that of blocks.
 type states struct {
-	*Node
-	class sched.Class
+	stateAt func(root common.Hash) trie.Store // the local part of a state
+	fetcher *fetch.Fetcher
+	class   sched.Class
 }
 
 func (s states) Open(ctx context.Context, root common.Hash) (rpc.StateDatabase, error) {
@@ -31,7 +34,10 @@ func (s states) Open(ctx context.Context, root common.Hash) (rpc.StateDatabase, 
 func (s states) Window() uint64 { return stateWindow }
 
 // ancestors finds headers for BLOCKHASH.
-type ancestors struct{ *Node }
+type ancestors struct {
+	chain   *chain.Chain
+	fetcher *fetch.Fetcher
+}
 
 func (a ancestors) Header(ctx context.Context, hash common.Hash, _ uint64) (*types.Header, error) {
 	if header := a.chain.Header(hash); header != nil {
@@ -44,14 +50,14 @@ func (a ancestors) Header(ctx context.Context, hash common.Hash, _ uint64) (*typ
 	return headers[0], nil
 }
 
-// beam reports on syncing.
-type beam struct{ *Node }
+// beam reports the progress of the whole node.
+type beam struct{ node *Node }
 
-// Progress says "not syncing" also while the next block is in work: consensus clients take
-// a node that is syncing for one that is down.
+// Progress says "not syncing" also while the next block is pending: consensus clients treat
+// a node that is syncing as one that is down.
 func (b beam) Progress() rpc.Progress {
-	status := b.importer.Status()
-	return rpc.Progress{Syncing: status.Lag > 1, Start: b.began, Current: status.Head, Highest: status.Newest}
+	status := b.node.importer.Status()
+	return rpc.Progress{Syncing: status.Lag > 1, Start: b.node.began, Current: status.Head, Highest: status.Newest}
 }
 
 // beamStatus is the answer to beam_status.
@@ -79,17 +85,17 @@ func (b beam) Status() any { return b.status() }
 
 func (b beam) status() beamStatus {
 	status := beamStatus{
-		Phase: b.importer.Phase().String(), Network: b.network.name, HotBytes: b.store.Hot().Bytes(), Oldest: b.chain.Oldest(), Status: b.importer.Status(),
-		History: b.history.Progress(),
+		Phase: b.node.importer.Phase().String(), Network: b.node.network.name, HotBytes: b.node.store.Hot().Bytes(), Oldest: b.node.chain.Oldest(), Status: b.node.importer.Status(),
+		History: b.node.history.Progress(),
 	}
-	if full := b.full(); full != nil {
+	if full := b.node.full(); full != nil {
 		share, done := full.FlatProgress()
 		status.Flat = &flatStatus{share, done}
-	} else if b.backfill != nil {
-		progress := b.backfill.Progress()
+	} else if b.node.backfill != nil {
+		progress := b.node.backfill.Progress()
 		status.Backfill = &progress
 	}
-	for _, peer := range b.host.Peers() {
+	for _, peer := range b.node.host.Peers() {
 		status.Peers++
 		if peer.ServesState() || peer.ServesNodeData() {
 			status.StatePeers++

@@ -86,13 +86,13 @@ func (n *Node) connect(registerer prometheus.Registerer, gatherer prometheus.Gat
 	if err := n.newRPC(registerer); err != nil {
 		return err
 	}
-	common := metrics.Common{
+	standard := metrics.EIP2159{
 		Height:    func() uint64 { return n.chain.CurrentHeader().Number.Uint64() },
 		BestKnown: func() uint64 { return n.importer.Status().Newest },
 		Peers:     func() int { return len(n.host.Peers()) },
 		PeerLimit: n.cfg.P2P.MaxPeers,
 	}
-	if err := common.Register(registerer); err != nil {
+	if err := standard.Register(registerer); err != nil {
 		return err
 	}
 	if n.cfg.Metrics.Enabled {
@@ -237,8 +237,8 @@ func (n *Node) newRPC(registerer prometheus.Registerer) (err error) {
 	}, rpc.Backend{
 		Chain:     n.chain,
 		Heads:     n.chain,
-		States:    states{n, sched.RPC},
-		Ancestors: ancestors{n},
+		States:    states{n.stateAt, n.fetcher, sched.RPC},
+		Ancestors: ancestors{n.chain, n.fetcher},
 		Engine:    n.importer,
 		Network:   n.host,
 		Beam:      beam{n},

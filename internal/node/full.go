@@ -15,8 +15,8 @@ import (
 )
 
 const (
-	// handOverPause is how long it takes until a hand-over that failed is tried again.
-	handOverPause = 5 * time.Second
+	// switchPause is the time between attempts to switch to full mode.
+	switchPause = 5 * time.Second
 	// retireDelay is how long Hot is kept at most for blocks that are still executed on it.
 	retireDelay = 30 * time.Second
 )
@@ -46,7 +46,7 @@ func (e executable) Open(ctx context.Context, root common.Hash) evm.State {
 	return e.Full.Open(ctx, root)
 }
 
-// stateAt is where nodes of a state, and codes, are found locally.
+// stateAt returns the local store for the nodes and codes of a state.
 func (n *Node) stateAt(root common.Hash) trie.Store {
 	if full := n.full(); full != nil && full.Has(root) {
 		return full.Store(root)
@@ -54,7 +54,7 @@ func (n *Node) stateAt(root common.Hash) trie.Store {
 	return n.local
 }
 
-// openStates opens the states of a node that was a full one when it ended.
+// openStates opens the states of a node that was in full mode when it stopped.
 func (n *Node) openStates() error {
 	is, err := n.store.IsFull()
 	if err != nil || !is {
@@ -71,15 +71,15 @@ func (n *Node) openStates() error {
 	if err := n.store.Err(); err != nil {
 		return err // see open
 	}
-	n.log.Error("The state on disk is that of no block that is held: beaming again, and collecting what differs", "head", n.chain.CurrentHeader().Number)
+	n.log.Error("State on disk belongs to no stored block: beaming again to complete a state", "head", n.chain.CurrentHeader().Number)
 	if err := n.store.DropFull(); err != nil {
 		return err
 	}
 	return n.store.UnmarkFull()
 }
 
-// runPhases makes a beaming node a full one, and one whose chain turned away from all states that it has a
-// beaming one again.
+// runPhases makes a beaming node a full one when a state is complete, and a full one a beaming one
+// when its chain was reorganised below all states that it has.
 func (n *Node) runPhases(ctx context.Context) error {
 	for ctx.Err() == nil {
 		if n.importer.Phase() == importer.Beaming {
@@ -92,7 +92,7 @@ func (n *Node) runPhases(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		}
-		n.log.Warn("The chosen head descends from no block whose state is held: beaming again, and collecting what differs")
+		n.log.Warn("Chosen head descends from no block with local state: beaming again to complete a state")
 		n.importer.SwitchToBeaming()
 		if err := n.store.UnmarkFull(); err != nil {
 			return err
@@ -101,7 +101,7 @@ func (n *Node) runPhases(ctx context.Context) error {
 	return nil
 }
 
-// becomeFull collects the state and hands over, until that has been done or ctx ends.
+// becomeFull completes a state and switches to full mode, until that succeeds or ctx ends.
 func (n *Node) becomeFull(ctx context.Context) error {
 	for {
 		if err := n.store.DropFull(); err != nil || n.backfill == nil { // what a phase before this one left
@@ -114,29 +114,29 @@ func (n *Node) becomeFull(ctx context.Context) error {
 		if ctx.Err() != nil || !ok {
 			return nil //nolint:nilerr // told to stop
 		}
-		done, err := n.handOver(ctx, target)
+		done, err := n.switchToFull(ctx, target)
 		if done || err != nil {
 			return err
 		}
 		select {
-		case <-time.After(handOverPause):
+		case <-time.After(switchPause):
 		case <-ctx.Done():
 			return nil
 		}
 	}
 }
 
-// handOver makes a full node of one whose Solid has a complete state. It returns false if that
-// state is of no use: then a newer one has to be completed, of which most is there.
-func (n *Node) handOver(ctx context.Context, target backfill.Target) (done bool, err error) {
+// switchToFull makes a full node of one whose complete-subtree store has a whole state. It returns
+// false if that state cannot be used: then a newer one must be completed, of which most is there.
+func (n *Node) switchToFull(ctx context.Context, target backfill.Target) (done bool, err error) {
 	base := n.chain.HeaderByNumber(target.Number)
 	if base == nil || base.Root != target.Root {
-		n.log.Info("The complete state is that of a block that is canonical no more", "number", target.Number, "root", target.Root)
+		n.log.Info("Completed state is of a block that is no longer canonical: completing a newer one", "number", target.Number, "root", target.Root)
 		return false, nil
 	}
 	full, err := n.store.EnableFull(target.Root, n.cache)
 	if err != nil {
-		return false, fmt.Errorf("hand-over at block %d: %w", target.Number, err)
+		return false, fmt.Errorf("switch to full mode at block %d: %w", target.Number, err)
 	}
 	if err := n.importer.SwitchToFull(ctx, executable{full}, base, n.store.MarkFull); err != nil {
 		if ctx.Err() == nil {
@@ -144,12 +144,12 @@ func (n *Node) handOver(ctx context.Context, target backfill.Target) (done bool,
 		}
 		return false, nil
 	}
-	n.log.Info("Full node: the state is complete, and nothing is fetched for blocks any more", "number", n.chain.CurrentHeader().Number)
+	n.log.Info("Switched to full mode: the state is complete, blocks need no peers for it", "number", n.chain.CurrentHeader().Number)
 	return true, n.retireHot(ctx)
 }
 
-// retireHot deletes what was fetched on demand, when no block is executed on it any more. If the process
-// ends before that, the next one does it.
+// retireHot deletes Hot when no block is executed on it any more. If the process ends before
+// that, the next one does it.
 func (n *Node) retireHot(ctx context.Context) error {
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()

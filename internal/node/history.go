@@ -7,7 +7,7 @@ import (
 	"github.com/sunbeam-eth/sunbeam/beamsync/history"
 )
 
-// newHistory makes what collects the chain behind the first executed block.
+// newHistory makes the chain backfill, which fetches the blocks below the first executed one.
 func (n *Node) newHistory(registerer prometheus.Registerer) {
 	cfg := history.Config{
 		Chain: n.chain, Past: n.fetcher, Slots: n.historySlots, Log: n.log, Registerer: registerer,
@@ -20,7 +20,7 @@ func (n *Node) newHistory(registerer prometheus.Registerer) {
 	n.history = history.New(cfg)
 }
 
-// historySlots lets the past wait while a block does.
+// historySlots is how many requests the chain backfill may have in flight: none while a block is pending.
 func (n *Node) historySlots() int {
 	if len(n.importer.Status().Pending) > 0 {
 		return 0

@@ -34,14 +34,14 @@ const (
 	// the system allows, which is more than stores of this size have.
 	maxHandles = 2048
 
-	// idleInterval is how long nothing may happen without a word: five slots.
+	// idleInterval is how often an idle node logs that it waits: every five slots.
 	idleInterval = time.Minute
 
 	// stateWindow is how many newest blocks' states peers serve (devp2p, snap.md).
 	stateWindow = 128
 )
 
-// Node is a whole client.
+// Node is a complete client.
 type Node struct {
 	cfg     config.Config
 	log     *slog.Logger
@@ -213,7 +213,7 @@ func (n *Node) announceHeads(ctx context.Context) error {
 	}
 }
 
-// announceStart says, once all is open, where the node can be reached.
+// announceStart logs the addresses of the node when all of its servers listen.
 func (n *Node) announceStart(ctx context.Context) error {
 	for _, ready := range []<-chan struct{}{n.host.Started(), n.rpc.Ready()} {
 		select {
@@ -228,8 +228,8 @@ func (n *Node) announceStart(ctx context.Context) error {
 	return nil
 }
 
-// announceIdle says so when nobody has asked for a new block for a while. Blocks in work
-// are spoken of by the importer.
+// announceIdle logs when no new head was announced for a while. The importer logs about pending
+// blocks.
 func (n *Node) announceIdle(ctx context.Context) error {
 	ticker := time.NewTicker(idleInterval)
 	defer ticker.Stop()

@@ -14,14 +14,14 @@ import (
 	"github.com/sunbeam-eth/sunbeam/pool"
 )
 
-// newPool makes the transaction pool. What users send is judged as fast as their queries are
-// answered; what peers send waits behind all that a block or a user wants.
+// newPool makes the transaction pool. State that a transaction of a user needs is fetched in the
+// class of queries, state for those of peers in the class of predictions, behind blocks and users.
 func (n *Node) newPool(registerer prometheus.Registerer) {
 	cfg := &n.cfg.Pool
 	n.pool = pool.New(pool.Config{
 		Chain:   n.chain,
-		Users:   accounts{states{n, sched.RPC}},
-		Peers:   accounts{states{n, sched.Predictive}},
+		Users:   accounts{states{n.stateAt, n.fetcher, sched.RPC}},
+		Peers:   accounts{states{n.stateAt, n.fetcher, sched.Predictive}},
 		Ready:   n.importer.AtHead,
 		BlobDir: filepath.Join(n.cfg.InstanceDir(), "blobpool"),
 		Limits: pool.Limits{
@@ -40,7 +40,7 @@ func (a accounts) Open(ctx context.Context, root common.Hash) (pool.StateDatabas
 	return a.states.Open(ctx, root)
 }
 
-// transactions brings what peers say about transactions to the pool.
+// transactions hands the transaction messages of peers to the pool.
 type transactions struct{ pool *pool.Pool }
 
 func (t transactions) Announced(peer *p2p.Peer, kinds []byte, sizes []uint32, hashes []common.Hash) {

@@ -2,9 +2,9 @@ package metrics
 
 import "github.com/prometheus/client_golang/prometheus"
 
-// Common is what EIP-2159 wants every client to show. The functions are called at each
-// scrape and must not block.
-type Common struct {
+// EIP2159 has the values of the metrics that EIP-2159 defines for all clients. The functions
+// are called at each scrape and must not block.
+type EIP2159 struct {
 	Height    func() uint64 // canonical head, as eth_blockNumber
 	BestKnown func() uint64 // highest block available anywhere, the head if synced
 	Peers     func() int    // connected peers, as net_peerCount
@@ -12,7 +12,7 @@ type Common struct {
 }
 
 // Register adds the metrics to a registry. Names and kinds are EIP-2159's.
-func (c Common) Register(registerer prometheus.Registerer) error {
+func (c EIP2159) Register(registerer prometheus.Registerer) error {
 	gauges := []struct {
 		name, help string
 		value      func() float64
