@@ -263,7 +263,7 @@ func (r *run) step() error {
 	case 2:
 		r.walker.ByNodes(rng.IntN(2) == 0)
 	case 3, 4:
-		parts := slices.DeleteFunc(r.walker.Parked(), func(trie.Part) bool { return rng.IntN(4) == 0 })
+		parts := slices.DeleteFunc(r.walker.Delegated(), func(trie.Part) bool { return rng.IntN(4) == 0 })
 		if need := r.walker.Shared(parts); need != nil {
 			r.out = append(r.out, need)
 		}

@@ -200,8 +200,8 @@ func (w *Walker) Divide(mine func(Part) bool) {
 	}
 }
 
-// Parked returns the parts with parked items or codes, in the order of the walk.
-func (w *Walker) Parked() []Part {
+// Delegated returns the parts with parked items or codes, in the order of the walk.
+func (w *Walker) Delegated() []Part {
 	items := make([]item, 0, len(w.division.parked))
 	for p := range w.division.parked {
 		it := item{partRef: partRef{part: p}, NodeRef: NodeRef{Owner: p.Owner, Path: []byte{p.Slice >> 4, p.Slice & 15}}}

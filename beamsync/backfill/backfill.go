@@ -16,94 +16,43 @@ import (
 	"github.com/sunbeam-eth/sunbeam/trie"
 )
 
-// The scan of the Beam Sync specification: all nodes take the seed from the same blocks and
-// begin anew at the same time, so that they want the same parts of the state and can give
-// them to each other.
-const (
-	// SeedInterval is the distance of the blocks whose hashes are seeds.
-	SeedInterval = 100
-	// seedDelay is how many blocks after a seed block the scan begins anew: its hash is settled then.
-	seedDelay = 5
-	// maxRootAge is how many blocks the root may lie behind the head. Peers keep 128.
-	maxRootAge = 110
-)
-
-const (
-	rangeBytes      = 512 << 10             // asked for in one request
-	rangeWindow     = 16                    // most requests in flight to one peer: see rangePeer.window
-	farPeer         = 50 * time.Millisecond // from request to reply
-	maxRanges       = 64                    // to all peers: bounds memory
-	maxLookupCalls  = 6                     // calls of StateSource in flight
-	rangeDeadline   = 15 * time.Second      // after which a request is given up
-	rangeBackoff    = 500 * time.Millisecond
-	maxRangeBackoff = 16 * time.Second
-	rangeRetry      = 30 * time.Second // for which ranges are not asked for when no peer serves them
-	backfillTick    = time.Second
-	backfillPoll    = 20 * time.Millisecond // how soon it is looked again whether a block still waits
-	backfillReport  = 8 * time.Second
-	maxYield        = 5 * time.Second // after which the backfill has a turn although something more important goes on
-	backfillTurn    = time.Second
-)
-
-// RangePeer is one connection that serves leaves of tries over snap/1. A call is one wire
-// request; keys increase, nothing else is verified. The p2p package implements it. One that is a
-// [peer.DataPeer] may be asked for nodes by hash instead, if it serves no ranges.
-type RangePeer interface {
-	ID() string
-	ServesState() bool
-	// AccountLeaves returns accounts from origin to the first at or above limit, and the proof of both
-	// ends. Nothing at all means that the peer does not have the root.
-	AccountLeaves(ctx context.Context, root, origin, limit common.Hash, maxBytes uint64) (keys []common.Hash, values, proof [][]byte, err error)
-	// StorageLeaves returns the storage of accounts, whole unless a proof follows for the
-	// last one. Origin and limit are for the first.
-	StorageLeaves(ctx context.Context, root common.Hash, accounts []common.Hash, origin, limit common.Hash, maxBytes uint64) (keys [][]common.Hash, values [][][]byte, proof [][]byte, err error)
-}
-
-// StateSource brings single nodes and codes into the local store. [fetch.Session] implements it.
+// StateSource fetches single nodes and codes into the local store. [fetch.Session] implements it.
 type StateSource interface {
 	FetchMany(ctx context.Context, faults []trie.Fault, codes []common.Hash) error
 }
 
-// Target is a state to complete.
-type Target struct {
-	Root   common.Hash
-	Number uint64      // of its block
-	Seed   common.Hash // hash of the latest block with number % SeedInterval == 0
-}
-
-// BackfillConfig is what a [Backfill] works with. Busy, Blamer, Log and Registerer may be left out.
+// Config is what a [Backfill] works with. Canonical, Busy, Announce, StateOf, Blamer, Log and Registerer may be nil.
 type Config struct {
 	Complete trie.CompleteStore
-	Writer   func() trie.CompleteWriter // returns a new one; the last one is not used any more then
+	Writer   func() trie.CompleteWriter // returns a new one; the previous one is not used any more then
 	Local    trie.Local                 // where nodes may be found and Source puts them: Hot
 	Source   StateSource
 
-	Recent func() (Target, bool) // the head's state; false: there is none yet
-	// Stands says whether a target is of use still: its block is canonical. nil: always.
-	Stands func(Target) bool
-	Busy   func() bool // something more important needs network and processors
-	Rate   uint64      // bytes per second of ranges; 0: no limit
+	Recent    func() (Target, bool) // the head's state; false: there is none yet
+	Canonical func(Target) bool     // says whether the target's block is canonical still; nil: always
+	Busy      func() bool           // something more important needs network and processors
+	Rate      uint64                // bytes per second of ranges; 0: no limit
 
-	Self     string                          // our ID, as fellows see it
-	Announce func()                          // Have has changed; may be left out
-	StateOf  func(number uint64) common.Hash // root of a canonical block's state; zero if that is not known, or the blocks since are not held; may be left out
+	Self     string                          // our ID, as swarm peers see it
+	Announce func()                          // called when Have has changed
+	StateOf  func(number uint64) common.Hash // state root of a canonical block; zero if it is unknown, or if the blocks since are not held
 
 	Blamer     peer.Blamer
 	Log        *slog.Logger
 	Registerer prometheus.Registerer
 }
 
-// Backfill collects the state that no block touched, until one state is complete in CompleteStore. It is
-// the shell around [trie.Walker]: it carries the walker's needs to peers, verifies what they answer and gives
-// it to the walker, which alone writes.
+// Backfill collects the state that no block touched, until one state is complete in Config.Complete. It is
+// the shell around [trie.Walker]: it sends the walker's needs to peers, verifies the responses and delivers
+// them to the walker, which alone writes.
 //
-// When the head moves on, the walk begins anew with a newer root, as the specification wants: what
-// is complete is not looked at again. What was not, and was not written, is lost then, as it is
-// by a kill; it keeps no other state.
+// When the head moves on, the walk restarts with a newer root, as the specification requires. Complete
+// subtrees are skipped then. What was received but not written is lost, as it is
+// by a kill: there is no other state.
 type Backfill struct {
 	cfg     Config
 	log     *slog.Logger
-	metrics *backfillMetrics
+	metrics *metrics
 	peers   *rangePeers
 	data    *rangePeers // those that serve nodes by hash and no ranges
 	swarm   *swarm
@@ -118,31 +67,31 @@ type Backfill struct {
 	}
 }
 
-// NewBackfill returns a backfill without peers.
+// New returns a backfill without peers.
 func New(cfg Config) *Backfill {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	if cfg.Stands == nil {
-		cfg.Stands = func(Target) bool { return true }
+	if cfg.Canonical == nil {
+		cfg.Canonical = func(Target) bool { return true }
 	}
 	if cfg.Busy == nil {
 		cfg.Busy = func() bool { return false }
 	}
 	return &Backfill{
-		cfg: cfg, log: cfg.Log, metrics: newBackfillMetrics(cfg.Registerer),
+		cfg: cfg, log: cfg.Log, metrics: newMetrics(cfg.Registerer),
 		peers: newRangePeers(), data: newRangePeers(), swarm: newSwarm(cfg.Self, cfg.Log), done: make(chan struct{}),
 	}
 }
 
-// Join adds a connected peer. It does not block. A node of our own kind (a [FellowPeer]) is asked for ranges only
-// when it tells that it has a whole state.
+// Join adds a connected peer. It does not block. Another Sunbeam node (a [SwarmPeer]) is asked for ranges only
+// when it announces a whole state.
 func (b *Backfill) Join(p RangePeer) {
-	f, ok := p.(FellowPeer)
+	s, ok := p.(SwarmPeer)
 	switch {
-	case ok && f.ServesSubtrees():
-		b.swarm.join(f)
-		b.Told(p)
+	case ok && s.ServesSubtrees():
+		b.swarm.join(s)
+		b.OnHave(p)
 	case p.ServesState():
 		b.peers.join(p)
 	case peer.AsDataPeer(p) != nil:
@@ -150,17 +99,17 @@ func (b *Backfill) Join(p RangePeer) {
 	}
 }
 
-// Told says that a connected peer's Have has changed. It does not block.
-func (b *Backfill) Told(p RangePeer) {
-	if complete := b.swarm.told(p.ID(), time.Now()); complete && p.ServesState() && !b.peers.has(p.ID()) {
+// OnHave says that a connected peer's Have has changed. It does not block.
+func (b *Backfill) OnHave(p RangePeer) {
+	if complete := b.swarm.onHave(p.ID(), time.Now()); complete && p.ServesState() && !b.peers.has(p.ID()) {
 		b.peers.join(p)
 	}
 }
 
-// Have is what to tell fellows now.
+// Have is what to announce to swarm peers now.
 func (b *Backfill) Have() Have { return b.swarm.have() }
 
-// Leave removes a peer that is gone. It does not block.
+// Leave removes a disconnected peer. It does not block.
 func (b *Backfill) Leave(id string) {
 	b.peers.leave(id)
 	b.data.leave(id)
@@ -170,7 +119,7 @@ func (b *Backfill) Leave(id string) {
 // Done is closed when a state is complete: see Root. The backfill has nothing to do any more.
 func (b *Backfill) Done() <-chan struct{} { return b.done }
 
-// Root is the root of the complete state; false while there is none. Whoever takes over enables
+// Root is the root of the complete state; false while there is none. The caller enables
 // go-ethereum's pathdb on it and executes the blocks since.
 func (b *Backfill) Root() (common.Hash, bool) {
 	target, ok := b.Complete()
@@ -212,46 +161,32 @@ func (b *Backfill) Run(ctx context.Context) error {
 	return nil
 }
 
-// await waits until there is a state to complete.
-func (b *Backfill) await(ctx context.Context, meter *meter) (Target, bool) {
-	tick := time.NewTicker(backfillTick)
-	defer tick.Stop()
-	for {
-		if target, ok := b.cfg.Recent(); ok {
-			b.swarm.begin(time.Now())
-			return b.adopt(target), true
-		}
-		b.publish(meter.progress(Target{}, trie.WalkProgress{}, "for the first executed block"))
-		select {
-		case <-ctx.Done():
-			return Target{}, false
-		case <-tick.C:
-		}
-	}
-}
-
+// finish publishes a complete state.
 func (b *Backfill) finish(target Target, meter *meter) {
 	b.mu.Lock()
 	b.mu.complete = target
 	b.mu.progress.Waiting = ""
 	b.mu.Unlock()
-	have := haveOf(target, b.swarm.begun(), map[common.Hash]trie.Slices{{}: allSlices()})
+	have := newHave(target, b.swarm.started(), map[common.Hash]trie.Slices{{}: allSlices()})
 	have.Active = false
-	if b.swarm.tell(have, time.Now()) && b.cfg.Announce != nil {
+	if b.swarm.announce(have, time.Now()) && b.cfg.Announce != nil {
 		b.cfg.Announce()
 	}
 	p := b.Progress()
-	b.log.Info("State complete", "root", target.Root, "number", target.Number, "accounts", p.Accounts,
-		"slots", p.Slots, "codes", p.Codes, "bytes", p.Bytes, "from_fellows", p.FellowBytes, "took", time.Since(meter.began).Round(time.Second))
+	b.log.Info("State backfill complete", "root", target.Root, "number", target.Number, "accounts", p.Accounts,
+		"slots", p.Slots, "codes", p.Codes, "bytes", p.Bytes, "swarm_bytes", p.SwarmBytes, "took", time.Since(meter.began).Round(time.Second))
 	b.once.Do(func() { close(b.done) })
 }
 
-// outdated says whether a walk should begin anew at another target.
-func outdated(old, recent Target) bool {
-	if old.Root == recent.Root || recent.Number <= old.Number {
-		return false
+// blame reports what a peer did wrong.
+func (b *Backfill) blame(peer string, reason peer.Blame, detail string) {
+	if b.cfg.Blamer != nil {
+		b.cfg.Blamer.Blame(peer, reason, detail)
 	}
-	// Number of scans that have begun up to a block.
-	scans := func(number uint64) uint64 { return (number + SeedInterval - seedDelay) / SeedInterval }
-	return scans(recent.Number) != scans(old.Number) || recent.Number-old.Number > maxRootAge
+}
+
+// blameInvalid reports a peer that was just banned because of invalid data.
+func (b *Backfill) blameInvalid(id string, kind trie.NeedKind, invalid *trie.InvalidRangeError) {
+	b.log.Warn("Peer sent invalid data, disconnecting", "peer", id, "kind", kind.String(), "detail", invalid.Detail)
+	b.blame(id, peer.BlameLie, invalid.Error())
 }

@@ -126,34 +126,34 @@ func (s *leafState) prove(key common.Hash, proof [][]byte) [][]byte {
 	}
 }
 
-// solidMap is Complete and its writer in memory, for the account trie only.
-type solidMap struct{ nodes map[string][]byte }
+// accountStore is Complete and its writer in memory, for the account trie only.
+type accountStore struct{ nodes map[string][]byte }
 
-func (m *solidMap) Node(_ common.Hash, path []byte) ([]byte, error) {
+func (m *accountStore) Node(_ common.Hash, path []byte) ([]byte, error) {
 	return m.nodes[string(path)], nil
 }
 
-func (m *solidMap) NextOwner(common.Hash) (common.Hash, bool, error) {
+func (m *accountStore) NextOwner(common.Hash) (common.Hash, bool, error) {
 	return common.Hash{}, false, nil
 }
 
-func (m *solidMap) HasCode(common.Hash) (bool, error) { return true, nil }
+func (m *accountStore) HasCode(common.Hash) (bool, error) { return true, nil }
 
-func (m *solidMap) Delete(_ common.Hash, path []byte) error {
+func (m *accountStore) Delete(_ common.Hash, path []byte) error {
 	delete(m.nodes, string(path))
 	return nil
 }
 
-func (m *solidMap) DeleteOwner(common.Hash) error { return nil }
+func (m *accountStore) DeleteOwner(common.Hash) error { return nil }
 
-func (m *solidMap) Flush() error { return nil }
+func (m *accountStore) Flush() error { return nil }
 
-func (m *solidMap) Put(_ common.Hash, path, blob []byte) error {
+func (m *accountStore) Put(_ common.Hash, path, blob []byte) error {
 	m.nodes[string(path)] = blob
 	return nil
 }
 
-func (m *solidMap) NextNode(_ common.Hash, from []byte) (path []byte, ok bool, err error) {
+func (m *accountStore) NextNode(_ common.Hash, from []byte) (path []byte, ok bool, err error) {
 	for at := range m.nodes {
 		if at >= string(from) && (!ok || at < string(path)) {
 			path, ok = []byte(at), true
@@ -162,7 +162,7 @@ func (m *solidMap) NextNode(_ common.Hash, from []byte) (path []byte, ok bool, e
 	return path, ok, nil
 }
 
-func (m *solidMap) DeleteNodes(_ common.Hash, from, to []byte) error {
+func (m *accountStore) DeleteNodes(_ common.Hash, from, to []byte) error {
 	for at := range m.nodes {
 		if at >= string(from) && at < string(to) {
 			delete(m.nodes, at)
@@ -208,10 +208,10 @@ func (s *nodeSource) PutCode(common.Hash, []byte) error { return nil }
 
 func (s *nodeSource) PutNodes([]trie.Node) error { return nil }
 
-// backfillBed is a backfill with everything around it, in a bubble.
-type backfillBed struct {
+// rig is a backfill with everything around it, in a bubble.
+type rig struct {
 	*Backfill
-	solid    *solidMap
+	solid    *accountStore
 	target   atomic.Pointer[Target]
 	busy     atomic.Bool
 	blames   atomic.Int64
@@ -219,7 +219,7 @@ type backfillBed struct {
 	registry *prometheus.Registry
 }
 
-func (b *backfillBed) Blame(_ string, reason peer.Blame, _ string) {
+func (b *rig) Blame(_ string, reason peer.Blame, _ string) {
 	if reason == peer.BlameLie && b.lies.Load() >= 0 {
 		b.lies.Add(1)
 		return
@@ -230,11 +230,11 @@ func (b *backfillBed) Blame(_ string, reason peer.Blame, _ string) {
 	b.blames.Add(1)
 }
 
-// newBackfillBed starts a backfill of the state with a root. Nodes come from the states.
-func newBackfillBed(t *testing.T, root common.Hash, rate uint64, states []*leafState, peers ...*rangeServer) *backfillBed {
+// newRig starts a backfill of the state with a root. Nodes come from the states.
+func newRig(t *testing.T, root common.Hash, rate uint64, states []*leafState, peers ...*rangeServer) *rig {
 	t.Helper()
 	source := &nodeSource{states: states, held: make(map[common.Hash][]byte)}
-	bed := &backfillBed{solid: &solidMap{nodes: make(map[string][]byte)}, registry: prometheus.NewRegistry()}
+	bed := &rig{solid: &accountStore{nodes: make(map[string][]byte)}, registry: prometheus.NewRegistry()}
 	bed.lies.Store(-1)
 	bed.target.Store(&Target{Root: root, Number: 204, Seed: common.Hash{0x77}})
 	bed.Backfill = New(Config{
@@ -261,7 +261,7 @@ func newBackfillBed(t *testing.T, root common.Hash, rate uint64, states []*leafS
 }
 
 // within waits for completion and checks what was written.
-func (b *backfillBed) within(t *testing.T, most time.Duration, state *leafState) time.Duration {
+func (b *rig) within(t *testing.T, most time.Duration, state *leafState) time.Duration {
 	t.Helper()
 	began := time.Now()
 	select {
@@ -279,7 +279,7 @@ func TestBackfillYields(t *testing.T) {
 	state := newLeafState(20_000, 0)
 	synctest.Test(t, func(t *testing.T) {
 		peer := &rangeServer{id: "a", states: []*leafState{state}, delay: 50 * time.Millisecond}
-		bed := newBackfillBed(t, state.root, 0, peer.states, peer)
+		bed := newRig(t, state.root, 0, peer.states, peer)
 		bed.busy.Store(true)
 		time.Sleep(100 * time.Millisecond) // the first request may have left before
 		before := peer.asked.Load()
@@ -290,7 +290,7 @@ func TestBackfillYields(t *testing.T) {
 		if p := bed.Progress(); !strings.Contains(p.Waiting, "block") {
 			t.Errorf("waits %q", p.Waiting)
 		}
-		time.Sleep(backfillTurn + time.Second)
+		time.Sleep(turnTime + time.Second)
 		if peer.asked.Load() == before {
 			t.Error("no turn although blocks never end")
 		}
@@ -306,7 +306,7 @@ func TestBackfillRate(t *testing.T) {
 	state := newLeafState(30_000, 0) // about 3.2 MB
 	synctest.Test(t, func(t *testing.T) {
 		peer := &rangeServer{id: "a", states: []*leafState{state}, delay: 10 * time.Millisecond}
-		bed := newBackfillBed(t, state.root, 200_000, peer.states, peer)
+		bed := newRig(t, state.root, 200_000, peer.states, peer)
 		took := bed.within(t, time.Minute, state)
 		p := bed.Progress()
 		if rate := float64(p.Bytes) / took.Seconds(); rate > 250_000 || rate < 120_000 {
@@ -325,7 +325,7 @@ func TestBackfillRate(t *testing.T) {
 func TestBackfillPeers(t *testing.T) {
 	state, other := newLeafState(5000, 0), newLeafState(5000, 1)
 	synctest.Test(t, func(t *testing.T) {
-		bed := newBackfillBed(t, state.root, 0, nil)
+		bed := newRig(t, state.root, 0, nil)
 		time.Sleep(5 * time.Second)
 		if p := bed.Progress(); p.Waiting != "for peers" {
 			t.Errorf("without peers: %+v", p)
@@ -347,7 +347,7 @@ func TestBackfillFollows(t *testing.T) {
 	old, recent := newLeafState(5000, 0), newLeafState(5000, 1)
 	synctest.Test(t, func(t *testing.T) {
 		peer := &rangeServer{id: "a", states: []*leafState{recent}, delay: 50 * time.Millisecond}
-		bed := newBackfillBed(t, old.root, 0, []*leafState{recent}, peer)
+		bed := newRig(t, old.root, 0, []*leafState{recent}, peer)
 		time.Sleep(3 * time.Second)
 		bed.target.Store(&Target{Root: recent.root, Number: 206, Seed: common.Hash{0x77}})
 		bed.within(t, time.Minute, recent)
@@ -371,7 +371,7 @@ func TestBackfillLosesRoot(t *testing.T) {
 		t.Run(what, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				peer := &rangeServer{id: "a", states: []*leafState{old, recent}, delay: 100 * time.Millisecond, leaves: 5}
-				bed := newBackfillBed(t, old.root, 0, peer.states, peer)
+				bed := newRig(t, old.root, 0, peer.states, peer)
 				time.Sleep(500 * time.Millisecond)
 				bed.target.Store(&Target{Root: recent.root, Number: number, Seed: common.Hash{0x31}})
 				bed.within(t, time.Minute, recent)

@@ -2,111 +2,127 @@ package backfill
 
 import (
 	"context"
+	"fmt"
+	"slices"
 	"time"
 
 	"github.com/sunbeam-eth/sunbeam/trie"
 )
 
-// yields says whether to leave network and processors to something more important, as far as it
-// takes up peers' time: see rangePeer.aside. Where that never ends, every few seconds there is a turn for the backfill nevertheless: once the state is complete,
-// blocks do not wait for the network any more.
+// yields says whether to leave network and processors to something more important, as far as that takes peers'
+// time: see [rangePeer.backgroundWindow]. If the more important work never ends, the backfill has a turn every few
+// seconds all the same: once the state is complete, blocks do not wait for the network any more.
 func (w *walk) yields(now time.Time) bool {
 	if !w.b.cfg.Busy() {
-		w.yielding = time.Time{}
+		w.busySince = time.Time{}
 		return false
 	}
-	if w.yielding.IsZero() {
-		w.yielding = now
+	if w.busySince.IsZero() {
+		w.busySince = now
 	}
-	w.yielded = now
-	return now.Sub(w.yielding)%(maxYield+backfillTurn) < maxYield
+	w.lastBusy = now
+	return now.Sub(w.busySince)%(maxYield+turnTime) < maxYield
 }
 
-// dispatch asks for what may be asked for now. more says that there is local work left.
+// know takes the snapshot for a plan.
+func (w *walk) know() knowledge {
+	now := time.Now()
+	k := knowledge{
+		now: now, yields: w.yields(now), rateWait: w.bucket.wait(now), unservedSince: w.unservedSince,
+		inFlight: w.walker.Progress().InFlight, lookups: w.lookups,
+		divided: w.sharing.division != nil, swarmInFlight: w.sharing.inFlight,
+	}
+	k.ranges.peer, k.ranges.again = w.b.peers.free(now, k.yields)
+	k.nodeData.peer, k.nodeData.again = w.b.data.free(now, false)
+	k.rangePeers, k.emptyPeers, _ = w.b.peers.count(w.target.Root)
+	k.dataPeers, _, _ = w.b.data.count(w.target.Root)
+	return k
+}
+
+// dispatch carries out plans until nothing more can be requested now. more says that local work is left.
 func (w *walk) dispatch(ctx context.Context) (more bool, err error) {
 	for {
-		w.waiting = ""
-		now := time.Now()
-		yields := w.yields(now)
-		peer, again := w.b.peers.free(now, yields)
-		if yields && peer == nil {
-			w.waiting = "for a block in work"
-			w.wake.Reset(backfillPoll)
+		actions := plan(w.know())
+		w.wait(actions)
+		if !includes(actions, actAdvance) {
 			return false, nil
 		}
-		if wait := w.bucket.wait(now); wait > 0 && peer != nil {
-			w.waiting, peer, again = "for the rate limit", nil, now.Add(wait)
-		}
-		if !again.IsZero() {
-			w.wake.Reset(max(again.Sub(now), time.Millisecond))
-		}
-		data, later := w.freeData(now)
-		if !later.IsZero() && (again.IsZero() || later.Before(again)) {
-			w.wake.Reset(max(later.Sub(now), time.Millisecond))
-		}
-		lookups := w.lookups < maxLookupCalls && (w.alone.IsZero() || now.Sub(w.alone) > rangeRetry)
-		if w.onlyData() { // nodes go to these only, what else there is takes the long way
-			lookups = w.lookups < maxLookupCalls && data != nil
-		}
-		lookups = lookups && !yields
-		if peer == nil && !lookups && w.alone.IsZero() && w.sharing.division == nil {
-			return false, nil
-		}
-		need, more, err := w.walker.Next(peer != nil, lookups)
-		switch {
-		case err != nil:
+		need, more, err := w.walker.Next(includes(actions, actAskRange), includes(actions, actLookUp))
+		if err != nil {
 			return false, err
-		case need == nil:
-			return w.excuse(peer, now) || more, nil
-		case need.Kind == trie.NeedNodes && data != nil:
-			w.askData(ctx, data, need)
-		case need.Kind == trie.NeedNodes || need.Kind == trie.NeedCodes:
-			w.lookUp(ctx, need)
-		default:
-			w.ask(ctx, peer, need)
+		}
+		if need == nil {
+			return w.stall(actions) || more, nil
+		}
+		if err = w.request(ctx, actions, need); err != nil {
+			return false, err
 		}
 	}
 }
 
-// excuse finds out why nothing is asked for although nothing is in flight. Without peers that serve
-// ranges, it goes node by node, and says so once: that finds what is held locally, the whole state perhaps.
-// Others are asked for nodes if that lasts.
-func (w *walk) excuse(peer *rangePeer, now time.Time) (again bool) {
-	if w.waiting != "" || peer != nil || w.walker.Progress().InFlight > 0 {
-		return false
-	}
-	switch all, empty, _ := w.b.peers.census(w.target.Root); {
-	case all == 0 && w.onlyData():
-		w.waiting = "for a peer that has the state"
-	case all == 0:
-		w.waiting = "for peers"
-		if w.alone.IsZero() {
-			w.walker.ByNodes(true)
-			w.alone = now
-			return true
+func includes(actions []action, kind actionKind) bool {
+	return slices.ContainsFunc(actions, func(a action) bool { return a.kind == kind })
+}
+
+// wait sets the timer, and notes why requests are withheld.
+func (w *walk) wait(actions []action) {
+	w.waiting = ""
+	for _, a := range actions {
+		if a.kind == actWait {
+			w.waiting = a.reason
+			w.wake.Reset(max(time.Until(a.at), time.Millisecond))
 		}
-	case empty == all:
-		w.waiting = "for a peer that has the state"
-	default:
-		w.waiting = "for peers that failed to be asked again"
 	}
-	return false
+}
+
+// stall notes why nothing is in flight. again says that the walker must be asked again at once.
+func (w *walk) stall(actions []action) (again bool) {
+	for _, a := range actions {
+		switch a.kind {
+		case actStall:
+			w.waiting = a.reason
+		case actByNodes:
+			w.walker.ByNodes(true)
+			w.unservedSince = a.at
+			again = true
+		}
+	}
+	return again
+}
+
+// request sends a need where the first action that serves it says.
+func (w *walk) request(ctx context.Context, actions []action, need *trie.Need) error {
+	for _, a := range actions {
+		if !a.serves(need.Kind) {
+			continue
+		}
+		switch a.kind {
+		case actAskRange:
+			w.askRange(ctx, a.peer, need)
+		case actAskNodeData:
+			w.askNodeData(ctx, a.peer, need)
+		default:
+			w.lookUp(ctx, need)
+		}
+		return nil
+	}
+	return fmt.Errorf("the walker needs %s, which it was not offered", need.Kind)
 }
 
 // lookUp fetches nodes or codes into the local store.
 func (w *walk) lookUp(ctx context.Context, need *trie.Need) {
 	if w.lookups == 0 {
-		w.moved = time.Now()
+		w.lastProgress = time.Now()
 	}
 	w.lookups++
 	faults := make([]trie.Fault, len(need.Refs))
-	for i, want := range need.Refs {
-		faults[i] = trie.Fault{Root: w.target.Root, Owner: want.Owner, Path: want.Path, Hash: want.Hash}
+	for i, ref := range need.Refs {
+		faults[i] = trie.Fault{Root: w.target.Root, Owner: ref.Owner, Path: ref.Path, Hash: ref.Hash}
 	}
-	w.wires.Add(1)
+	w.requests.Add(1)
 	go func() {
-		defer w.wires.Done()
+		defer w.requests.Done()
 		err := w.b.cfg.Source.FetchMany(ctx, faults, need.Codes)
-		w.results <- &rangeResult{need: need, err: err}
+		w.responses <- &response{need: need, err: err}
 	}()
 }

@@ -2,7 +2,6 @@ package backfill
 
 import (
 	"cmp"
-	"encoding/binary"
 	"hash/fnv"
 	"math"
 	"slices"
@@ -12,30 +11,30 @@ import (
 	"github.com/sunbeam-eth/sunbeam/trie"
 )
 
-// maxNewcomer is the largest part of a state that a node which is not the first one takes from full
-// peers: the rest it gets from its fellows.
-const maxNewcomer = 1.0 / 8
+// maxNewcomerShare is the largest share of a state that any member but the first one requests from full
+// peers. It gets the rest from swarm peers.
+const maxNewcomerShare = 1.0 / 8
 
 // member is a node that collects the state, ourselves included.
 type member struct {
 	id    string
-	since uint64 // when it began, by its own word
+	since uint64 // when it began, as it announces
 }
 
-// division says who brings which part of a state: a pure function of who is there and what they have.
+// division assigns the parts of a state to members. It is a pure function of the members and of what they have.
 //
-// Parts are assigned by rendezvous hashing: each member draws a number for each part, the lowest one,
-// divided by its weight, has it. So all who see the same members agree, and when one comes or
-// goes only its own parts change hands. Whoever began first has what newcomers leave: all weigh
-// the same from eight members on, and of two the second one brings an eighth.
+// Parts are assigned by rendezvous hashing: for each part each member has a pseudo-random score, divided by its
+// weight, and the lowest score owns the part. So all nodes that see the same members agree, and when a member
+// joins or leaves only its own parts change owners. The member that began first has the weight that the others
+// leave: from eight members on all weigh the same, and of two the second one owns an eighth.
 type division struct {
 	self    string
 	members []member
-	offered map[common.Hash]*trie.Slices // what fellows have that can be asked
-	taken   map[trie.Part]bool           // from others that do not bring it
-	lively  map[string]bool              // members that completed something a moment ago
+	offered map[common.Hash]*trie.Slices // what available swarm peers have, by owner
+	endgame map[trie.Part]bool           // parts of other members that we request all the same
+	active  map[string]bool              // members that announced another part recently
 
-	owners map[trie.Part]string // what has been found out
+	owners map[trie.Part]string // a cache of owner
 }
 
 // newDivision sorts the members.
@@ -43,27 +42,27 @@ func newDivision(self string, members []member, offered map[common.Hash]*trie.Sl
 	slices.SortFunc(members, func(a, b member) int {
 		return cmp.Or(cmp.Compare(a.since, b.since), cmp.Compare(a.id, b.id))
 	})
-	return &division{self: self, members: members, offered: offered, taken: taken, owners: make(map[trie.Part]string)}
+	return &division{self: self, members: members, offered: offered, endgame: taken, owners: make(map[trie.Part]string)}
 }
 
-// alone says whether there is nobody to divide anything with.
+// alone says whether there is no other member, and no swarm peer that has a part.
 func (d *division) alone() bool { return len(d.members) < 2 && len(d.offered) == 0 }
 
-// mine says whether we ask full peers for a part: no fellow has it, and none is to bring it.
+// mine says whether we request a part from full peers: no swarm peer has it, and it is assigned to us or in endgame.
 func (d *division) mine(p trie.Part) bool {
 	if d.has(p) {
 		return false
 	}
-	return d.taken[p] || d.owner(p) == d.self
+	return d.endgame[p] || d.owner(p) == d.self
 }
 
-// has says whether a fellow has a part.
+// has says whether an available swarm peer has a part.
 func (d *division) has(p trie.Part) bool {
 	set := d.offered[p.Owner]
 	return set != nil && set.Has(p.Slice)
 }
 
-// owner is who brings a part.
+// owner is the member that a part is assigned to.
 func (d *division) owner(p trie.Part) string {
 	owner, ok := d.owners[p]
 	if !ok {
@@ -73,9 +72,9 @@ func (d *division) owner(p trie.Part) string {
 	return owner
 }
 
-// ranked is who would bring a part if one of the members were not there.
+// ranked is the owner of a part if one member were absent.
 func (d *division) ranked(p trie.Part, without string) (owner string) {
-	other := min(1/float64(len(d.members)), maxNewcomer)
+	other := min(1/float64(len(d.members)), maxNewcomerShare)
 	best := math.Inf(1)
 	for i, m := range d.members {
 		weight := other
@@ -89,7 +88,7 @@ func (d *division) ranked(p trie.Part, without string) (owner string) {
 	return owner
 }
 
-// draw is a number from an exponential distribution, the same whoever draws it.
+// draw is the score of a member for a part, exponentially distributed and the same on all nodes.
 func draw(id string, p trie.Part) float64 {
 	h := fnv.New64a()
 	h.Write([]byte(id)) // as everything below, without errors
@@ -108,12 +107,12 @@ func mix(x uint64) uint64 {
 	return x ^ x>>33
 }
 
-// steal chooses parts that others were to bring and did not: from the end of the walk, because their
-// owners come from the other side, and first those that are ours if their owner is not there. Lively owners
-// are left theirs unless patience is at its end.
-func (d *division) steal(parked []trie.Part, n int, impatient bool) (stolen []trie.Part) {
-	open := slices.DeleteFunc(slices.Clone(parked), func(p trie.Part) bool {
-		return d.has(p) || d.mine(p) || !impatient && d.lively[d.owner(p)]
+// endgameParts chooses at most n delegated parts to request from full peers although they are assigned to other members. It
+// begins at the end of the walk, because their owners come from the other side, and prefers parts that would be ours if their
+// owner were absent. Parts of active members are left to them unless all is set.
+func (d *division) endgameParts(delegated []trie.Part, n int, all bool) []trie.Part {
+	open := slices.DeleteFunc(slices.Clone(delegated), func(p trie.Part) bool {
+		return d.has(p) || d.mine(p) || !all && d.active[d.owner(p)]
 	})
 	slices.Reverse(open)
 	slices.SortStableFunc(open, func(a, b trie.Part) int {
@@ -126,16 +125,4 @@ func (d *division) steal(parked []trie.Part, n int, impatient bool) (stolen []tr
 		return cmp.Compare(next(a), next(b))
 	})
 	return open[:min(n, len(open))]
-}
-
-// partsIn counts the parts of sets.
-func partsIn(sets map[common.Hash]trie.Slices) (n int) {
-	for _, set := range sets {
-		for i := 0; i < len(set); i += 8 {
-			for x := binary.BigEndian.Uint64(set[i:]); x != 0; x &= x - 1 {
-				n++
-			}
-		}
-	}
-	return n
 }

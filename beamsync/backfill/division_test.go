@@ -46,7 +46,7 @@ func TestDivision(t *testing.T) {
 		}
 		first := newDivision("", membersOf(n), nil, nil).members[0].id
 		for _, m := range membersOf(n) {
-			want := min(1/float64(n), maxNewcomer)
+			want := min(1/float64(n), maxNewcomerShare)
 			if m.id == first {
 				want = 1 - want*float64(n-1)
 			}
@@ -94,28 +94,28 @@ func TestDivisionSources(t *testing.T) {
 		t.Error("who is alone is not, or the other way round")
 	}
 	parked := allParts()
-	stolen := d.steal(parked, 10, false)
+	stolen := d.endgameParts(parked, 10, false)
 	for i, p := range stolen {
 		if d.owner(p) == d.self || d.has(p) || i > 0 && p.Owner.Cmp(stolen[i-1].Owner) > 0 {
 			t.Errorf("part %v is taken at turn %d", p, i)
 		}
 	}
-	d.lively = map[string]bool{other: true}
-	if len(stolen) != 10 || len(d.steal(parked, 10, false)) != 0 || len(d.steal(parked, 10, true)) != 10 {
-		t.Errorf("%d parts were taken; from a lively owner %d, or %d when patience ended", len(stolen), len(d.steal(parked, 10, false)), len(d.steal(parked, 10, true)))
+	d.active = map[string]bool{other: true}
+	if len(stolen) != 10 || len(d.endgameParts(parked, 10, false)) != 0 || len(d.endgameParts(parked, 10, true)) != 10 {
+		t.Errorf("%d parts were taken; from a lively owner %d, or %d when patience ended", len(stolen), len(d.endgameParts(parked, 10, false)), len(d.endgameParts(parked, 10, true)))
 	}
 }
 
 func TestHaveOf(t *testing.T) {
 	whole := map[common.Hash]trie.Slices{{}: {1}, {7}: {2}, {5}: {}}
-	have := haveOf(Target{Root: common.Hash{9}, Number: 9}, 3, whole)
-	if fmt.Sprint(have.whole()) != fmt.Sprint(whole) || have.Large[0] != (common.Hash{5}) || !have.Active || have.Since != 3 || have.Number != 9 {
+	have := newHave(Target{Root: common.Hash{9}, Number: 9}, 3, whole)
+	if fmt.Sprint(have.complete()) != fmt.Sprint(whole) || have.Large[0] != (common.Hash{5}) || !have.Active || have.Since != 3 || have.Number != 9 {
 		t.Errorf("%+v", have)
 	}
 	for i := range 2 * maxLargeTries {
 		whole[common.Hash{8, byte(i)}] = trie.Slices{}
 	}
-	if have = haveOf(Target{}, 0, whole); len(have.Large) != maxLargeTries || len(have.LargeSlices) != maxLargeTries {
+	if have = newHave(Target{}, 0, whole); len(have.Large) != maxLargeTries || len(have.LargeSlices) != maxLargeTries {
 		t.Errorf("%d large tries", len(have.Large))
 	}
 	if n := partsIn(map[common.Hash]trie.Slices{{}: allSlices(), {1}: {0x81}}); n != 258 {

@@ -2,7 +2,9 @@ package backfill
 
 import (
 	"context"
+	"encoding/binary"
 	"maps"
+	"math/bits"
 	"slices"
 
 	"github.com/ethereum/go-ethereum/common"
@@ -10,18 +12,19 @@ import (
 	"github.com/sunbeam-eth/sunbeam/trie"
 )
 
-// Have is what a node tells others about the state that it collects (docs/wit.md). It is unverified: a reason to ask.
+// Have is what a node announces about the state that it collects (docs/wit.md). It is unverified: a hint whom to ask.
 type Have struct {
 	Number      uint64        // of the block whose state is collected; 0: none yet
 	Root        common.Hash   // of that state
-	Since       uint64        // since when, milliseconds of Unix time
-	Active      bool          // not all is there yet
+	Since       uint64        // since when the node collects, in milliseconds of Unix time
+	Active      bool          // the state is not complete yet
 	Accounts    [32]byte      // complete slices, as [trie.Slices]
 	Large       []common.Hash // accounts with large storage tries
 	LargeSlices [][32]byte    // complete slices of these
 }
 
-func (h *Have) whole() map[common.Hash]trie.Slices {
+// complete returns the complete slices by owner.
+func (h *Have) complete() map[common.Hash]trie.Slices {
 	sets := map[common.Hash]trie.Slices{{}: h.Accounts}
 	for i, account := range h.Large {
 		sets[account] = h.LargeSlices[i]
@@ -29,13 +32,13 @@ func (h *Have) whole() map[common.Hash]trie.Slices {
 	return sets
 }
 
-// haveOf is what to tell when these slices are complete.
-func haveOf(target Target, since uint64, whole map[common.Hash]trie.Slices) Have {
-	have := Have{Number: target.Number, Root: target.Root, Since: since, Active: true, Accounts: whole[common.Hash{}]}
-	for _, account := range slices.SortedFunc(maps.Keys(whole), common.Hash.Cmp) {
+// newHave is what to announce when these slices are complete.
+func newHave(target Target, since uint64, complete map[common.Hash]trie.Slices) Have {
+	have := Have{Number: target.Number, Root: target.Root, Since: since, Active: true, Accounts: complete[common.Hash{}]}
+	for _, account := range slices.SortedFunc(maps.Keys(complete), common.Hash.Cmp) {
 		if account != (common.Hash{}) && len(have.Large) < maxLargeTries {
 			have.Large = append(have.Large, account)
-			have.LargeSlices = append(have.LargeSlices, whole[account])
+			have.LargeSlices = append(have.LargeSlices, complete[account])
 		}
 	}
 	return have
@@ -48,15 +51,25 @@ func allSlices() (all trie.Slices) {
 	return all
 }
 
-// FellowPeer is one connection to a node of our own kind. Calls are as those of [peer.Peer]. The p2p package
+// partsIn counts the parts of sets.
+func partsIn(sets map[common.Hash]trie.Slices) (n int) {
+	for _, set := range sets {
+		for i := 0; i < len(set); i += 8 {
+			n += bits.OnesCount64(binary.BigEndian.Uint64(set[i:]))
+		}
+	}
+	return n
+}
+
+// SwarmPeer is one connection to another Sunbeam node. Calls are as those of [peer.Peer]. The p2p package
 // implements it.
-type FellowPeer interface {
+type SwarmPeer interface {
 	ID() string
-	// ServesSubtrees says whether it knows such requests at all.
+	// ServesSubtrees says whether the peer knows such requests at all.
 	ServesSubtrees() bool
-	// Have is what it has told last.
+	// Have is what the peer announced last.
 	Have() Have
-	// Subtrees returns the leaves of subtrees, none of those that it does not have. A proof follows if the last
+	// Subtrees returns the leaves of subtrees, none of those that the peer does not have. A proof follows if the last
 	// list is cut.
 	Subtrees(ctx context.Context, wants []trie.NodeRef, maxBytes uint64) (keys [][]common.Hash, values [][][]byte, proof [][]byte, err error)
 	// ByteCodes returns codes; missing ones are left out.

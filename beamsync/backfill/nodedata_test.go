@@ -64,7 +64,7 @@ func TestBackfillByHash(t *testing.T) {
 	state := newLeafState(60_000, 0)
 	synctest.Test(t, func(t *testing.T) {
 		server := newDataServer("a", state)
-		bed := newBackfillBed(t, state.root, 0, nil)
+		bed := newRig(t, state.root, 0, nil)
 		bed.Join(server)
 		took := bed.within(t, time.Minute, state)
 		if most := server.most.Load(); most != peer.MaxNodeData {
@@ -87,7 +87,7 @@ func TestBackfillByHashBadPeers(t *testing.T) {
 		liar.lies = true
 		var good atomic.Bool
 		partial.lacks = func(hash common.Hash) bool { return hash[0]%2 == 0 && !good.Load() }
-		bed := newBackfillBed(t, state.root, 0, nil)
+		bed := newRig(t, state.root, 0, nil)
 		bed.lies.Store(0)
 		for _, p := range []*dataServer{liar, partial, empty} {
 			bed.Join(p)
@@ -112,7 +112,7 @@ func TestBackfillRangesBeforeHashes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ranges := &rangeServer{id: "ranges", states: []*leafState{state}, delay: 50 * time.Millisecond}
 		data := newDataServer("data", state)
-		bed := newBackfillBed(t, state.root, 0, ranges.states, ranges)
+		bed := newRig(t, state.root, 0, ranges.states, ranges)
 		bed.Join(data)
 		bed.within(t, time.Minute, state)
 		if asked := data.asked.Load(); asked > 3 { // what is above the ranges
@@ -124,11 +124,11 @@ func TestBackfillRangesBeforeHashes(t *testing.T) {
 func TestMatchData(t *testing.T) {
 	a, b := []byte("one node"), []byte("another one")
 	hashes := []common.Hash{crypto.Keccak256Hash(a), crypto.Keccak256Hash(b)}
-	if nodes, size, err := matchData(hashes, [][]byte{b, a, b}); err != nil || len(nodes) != 2 || size != len(a)+2*len(b) {
+	if nodes, size, err := matchNodeData(hashes, [][]byte{b, a, b}); err != nil || len(nodes) != 2 || size != len(a)+2*len(b) {
 		t.Errorf("%d nodes of %d bytes, %v", len(nodes), size, err)
 	}
 	var lie *trie.InvalidRangeError
-	if _, _, err := matchData(hashes[:1], [][]byte{a, b}); !errors.As(err, &lie) {
+	if _, _, err := matchNodeData(hashes[:1], [][]byte{a, b}); !errors.As(err, &lie) {
 		t.Errorf("what nobody asked for: %v", err)
 	}
 }

@@ -5,41 +5,39 @@ import (
 	"time"
 
 	"github.com/ethereum/go-ethereum/common"
-
-	"github.com/sunbeam-eth/sunbeam/beamsync/peer"
 )
 
-// rangePeers are the peers that ranges are asked of. It is safe for concurrent use.
+// rangePeers are the connected peers that requests of one kind may go to. It is safe for concurrent use.
 type rangePeers struct {
-	mu     sync.Mutex
-	byID   map[string]*rangePeer
-	liars  map[string]bool
-	flying int
-	change chan struct{} // holds a token when a peer has joined
+	mu       sync.Mutex
+	byID     map[string]*rangePeer
+	banned   bans
+	inFlight int
+	change   chan struct{} // holds a token when a peer has joined
 }
 
-// rangePeer is a peer and what to expect of it; its fields belong to the rangePeers.
+// rangePeer is a peer and what to expect of it. Its fields are guarded by the lock of rangePeers.
 type rangePeer struct {
 	RangePeer
-	flying  int
-	least   time.Duration // of the times that requests took until they were dealt with, rising slowly; 0: unknown
-	gap     time.Duration // average time between two that were, while more were under way; 0: unknown
-	last    time.Time     // when one was; zero if nothing was under way then
-	pause   time.Duration // the last back-off
-	until   time.Time     // no request before
-	nothing common.Hash   // the root of which it had nothing last
-	served  bool          // has ever brought something
-	fails   int           // in a row
+	inFlight  int
+	minTime   time.Duration // the least time from request to handled response, rising slowly; 0: unknown
+	interval  time.Duration // average time between two handled responses while more requests were in flight; 0: unknown
+	lastDone  time.Time     // when a response was handled last; zero if nothing else was in flight then
+	backoff   time.Duration // the last one
+	until     time.Time     // no request before
+	emptyRoot common.Hash   // the root for which its last answer was empty
+	served    bool          // has ever delivered something
+	failures  int           // in a row
 }
 
 func newRangePeers() *rangePeers {
-	return &rangePeers{byID: make(map[string]*rangePeer), liars: make(map[string]bool), change: make(chan struct{}, 1)}
+	return &rangePeers{byID: make(map[string]*rangePeer), banned: make(bans), change: make(chan struct{}, 1)}
 }
 
 func (r *rangePeers) join(p RangePeer) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.liars[p.ID()] {
+	if r.banned.has(p.ID()) {
 		return
 	}
 	r.byID[p.ID()] = &rangePeer{RangePeer: p}
@@ -61,145 +59,138 @@ func (r *rangePeers) leave(id string) {
 	delete(r.byID, id)
 }
 
-// expel removes a peer for good. It returns false if that was done before: replies to several
-// requests may show one liar.
-func (r *rangePeers) expel(id string) bool {
+// ban removes a peer for good. It returns false if that was done before.
+func (r *rangePeers) ban(id string) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.liars[id] {
+	if !r.banned.add(id) {
 		return false
 	}
 	delete(r.byID, id)
-	if len(r.liars) >= peer.MaxBanned {
-		clear(r.liars)
-	}
-	r.liars[id] = true
 	return true
 }
 
-// free returns a peer that can take a request, nil if there is none; then again is when a
-// peer's back-off ends, zero if none backs off.
-// While something more important is in work, few can.
+// free returns the peer that can take a request with the fewest in flight, nil if there is none. again is when
+// the first back-off of a peer ends, zero if no peer backs off. While the backfill yields, windows are smaller.
 func (r *rangePeers) free(now time.Time, yields bool) (best *rangePeer, again time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.flying >= maxRanges {
+	if r.inFlight >= maxRanges {
 		return nil, time.Time{}
 	}
 	for _, p := range r.byID {
 		if now.Before(p.until) {
-			if again.IsZero() || p.until.Before(again) {
-				again = p.until
-			}
+			again = earlier(again, p.until)
 			continue
 		}
 		window := p.window()
 		if yields {
-			window = p.aside()
+			window = p.backgroundWindow()
 		}
-		if p.flying < window && (best == nil || p.flying < best.flying || p.flying == best.flying && p.ID() < best.ID()) {
+		if p.inFlight < window && (best == nil || p.inFlight < best.inFlight || p.inFlight == best.inFlight && p.ID() < best.ID()) {
 			best = p
 		}
 	}
 	return best, again
 }
 
-// window is how many requests keep the peer and us busy: by Little's law as many as are dealt with
-// in the time that one takes if nothing is in its way, and one more. Others would only wait, with
-// what a block asks for behind them, and be lost when the node stops.
+// window is the number of requests that keeps the peer and us busy. By Little's law these are as many as are handled
+// in the time of one request without queueing, and one more. Further ones would only queue, with the requests of
+// a block behind them, and be lost when the node stops.
 func (p *rangePeer) window() int {
-	if !p.served || p.gap == 0 {
+	if !p.served || p.interval == 0 {
 		return 2 // it may have nothing at all
 	}
-	return min(2+int((p.least-p.gap)/max(p.gap, time.Millisecond)), rangeWindow)
+	return min(2+int((p.minTime-p.interval)/max(p.interval, time.Millisecond)), rangeWindow)
 }
 
-// aside is the window while a block is in work. What the block asks for is on its way most of the time
-// if a peer is far away, and the peer may spend half of that on us; one that is near has no such time.
-func (p *rangePeer) aside() int {
-	if p.least < farPeer {
+// backgroundWindow is the window while a block is being executed. If a peer is far away, the block's requests are on the
+// wire most of the time, and the peer may spend half of that time on the backfill. A near peer has no such time.
+func (p *rangePeer) backgroundWindow() int {
+	if p.minTime < minBackgroundRTT {
 		return 0
 	}
 	return (p.window() - 2) / 2
 }
 
-// spares says whether a peer has time for us while a block is in work.
-func (r *rangePeers) spares(p *rangePeer) bool {
+// hasBackgroundWindow says whether a peer may be asked while a block is being executed.
+func (r *rangePeers) hasBackgroundWindow(p *rangePeer) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return p.aside() > 0
+	return p.backgroundWindow() > 0
 }
 
-// measure takes note of a request that was dealt with and took so long; zero if a block held it up.
+// measure records the time from a request to its handled response; zero if a block delayed that.
 func (p *rangePeer) measure(now time.Time, took time.Duration) {
 	if took == 0 {
-		p.last = time.Time{}
+		p.lastDone = time.Time{}
 		return
 	}
-	if p.least == 0 || took < p.least {
-		p.least = took
+	if p.minTime == 0 || took < p.minTime {
+		p.minTime = took
 	} else {
-		p.least += p.least / 64
+		p.minTime += p.minTime / 64
 	}
-	if gap := now.Sub(p.last); p.last.IsZero() {
-	} else if p.gap == 0 {
-		p.gap = gap
+	if interval := now.Sub(p.lastDone); p.lastDone.IsZero() {
+	} else if p.interval == 0 {
+		p.interval = interval
 	} else {
-		p.gap += (gap - p.gap) / 4
+		p.interval += (interval - p.interval) / 4
 	}
-	p.last = now
-	if p.flying == 0 {
-		p.last = time.Time{}
+	p.lastDone = now
+	if p.inFlight == 0 {
+		p.lastDone = time.Time{}
 	}
 }
 
-func (r *rangePeers) take(p *rangePeer) {
+// acquire begins a request to a peer.
+func (r *rangePeers) acquire(p *rangePeer) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	p.flying++
-	r.flying++
+	p.inFlight++
+	r.inFlight++
 }
 
-// release ends a request that says nothing about the peer.
+// release ends a request whose outcome tells nothing about the peer.
 func (r *rangePeers) release(p *rangePeer) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	p.flying--
-	r.flying--
+	p.inFlight--
+	r.inFlight--
 }
 
-// put ends a request that took so long. A peer that failed or had nothing of a root is left alone
-// for a while that doubles.
-func (r *rangePeers) put(p *rangePeer, root common.Hash, took time.Duration, served, empty bool) {
+// finish ends a request that took so long. A peer that failed, or whose answer was empty, backs off for a time
+// that doubles.
+func (r *rangePeers) finish(p *rangePeer, root common.Hash, took time.Duration, served, empty bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	p.flying--
-	r.flying--
+	p.inFlight--
+	r.inFlight--
 	if served {
 		p.measure(time.Now(), took)
-		p.served, p.pause, p.fails, p.nothing = true, 0, 0, common.Hash{}
+		p.served, p.backoff, p.failures, p.emptyRoot = true, 0, 0, common.Hash{}
 		return
 	}
-	p.fails++
+	p.failures++
 	if empty {
-		p.nothing = root
+		p.emptyRoot = root
 	}
 	if now := time.Now(); !now.Before(p.until) { // once for all that were in flight together
-		p.pause = min(max(2*p.pause, rangeBackoff), maxRangeBackoff)
-		p.until = now.Add(p.pause)
+		p.backoff = min(max(2*p.backoff, rangeBackoff), maxRangeBackoff)
+		p.until = now.Add(p.backoff)
 	}
 }
 
-// census counts the peers, those that had nothing of a root, and those that have failed
-// so often that they seem to serve no ranges.
-func (r *rangePeers) census(root common.Hash) (all, empty, useless int) {
+// count returns the number of peers, of those whose last answer for a root was empty, and of those that have failed so
+// often that they seem to serve no ranges.
+func (r *rangePeers) count(root common.Hash) (all, empty, useless int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, p := range r.byID {
-		if p.nothing == root {
+		if p.emptyRoot == root {
 			empty++
 		}
-		if !p.served && p.fails >= 4 {
+		if !p.served && p.failures >= 4 {
 			useless++
 		}
 	}

@@ -14,81 +14,92 @@ import (
 	"github.com/sunbeam-eth/sunbeam/trie"
 )
 
-// rangeResult is how a need went. peer is nil for nodes and codes that StateSource brings. A range
-// comes twice: as it was received, and verified.
-type rangeResult struct {
-	need     *trie.Need
-	peer     *rangePeer
-	fellow   *fellow // who was asked instead of a peer; nil: nobody
-	codes    int     // that it sent
-	keys     [][]common.Hash
-	values   [][][]byte
-	proof    [][]byte
-	verified bool
-	delivery *trie.Delivery
-	bytes    int
-	began    time.Time
-	took     time.Duration // to the reply
-	err      error
+const (
+	rangeBytes       = 512 << 10             // requested at a time
+	rangeWindow      = 16                    // most requests in flight to one peer: see rangePeer.window
+	minBackgroundRTT = 50 * time.Millisecond // from request to response: see rangePeer.backgroundWindow
+	maxRanges        = 64                    // requests in flight to all peers: bounds memory
+	maxLookupCalls   = 6                     // calls of StateSource in flight
+	rangeDeadline    = 15 * time.Second      // of a request
+	rangeBackoff     = 500 * time.Millisecond
+	maxRangeBackoff  = 16 * time.Second
+	rangeRetry       = 30 * time.Second // for which no ranges are requested when no peer serves them
+)
 
-	data  bool                   // it was asked for by hash
-	nodes map[common.Hash][]byte // what came, verified
+// RangePeer is one connection that serves leaves of tries over snap/1. A call is one wire
+// request. Keys increase, nothing else is verified. The p2p package implements it. One that is a
+// [peer.DataPeer] may be asked for nodes by hash instead, if it serves no ranges.
+type RangePeer interface {
+	ID() string
+	ServesState() bool
+	// AccountLeaves returns accounts from origin to the first at or above limit, and the proof of both
+	// ends. An empty response means that the peer does not have the root.
+	AccountLeaves(ctx context.Context, root, origin, limit common.Hash, maxBytes uint64) (keys []common.Hash, values, proof [][]byte, err error)
+	// StorageLeaves returns the storage of accounts, whole unless a proof follows for the
+	// last one. Origin and limit are for the first.
+	StorageLeaves(ctx context.Context, root common.Hash, accounts []common.Hash, origin, limit common.Hash, maxBytes uint64) (keys [][]common.Hash, values [][][]byte, proof [][]byte, err error)
 }
 
-// ask asks a peer for a range.
-func (w *walk) ask(ctx context.Context, peer *rangePeer, need *trie.Need) {
-	w.b.peers.take(peer)
+// response is the outcome of a request for a need. If neither peer nor swarmPeer is set, StateSource was asked. A range
+// passes twice: as it was received, and verified.
+type response struct {
+	need      *trie.Need
+	peer      *rangePeer
+	swarmPeer *swarmPeer
+	codes     int // that the swarm peer sent
+	keys      [][]common.Hash
+	values    [][][]byte
+	proof     [][]byte
+	verified  bool
+	delivery  *trie.Delivery
+	bytes     int
+	began     time.Time
+	took      time.Duration // from request to response
+	err       error
+
+	byHash bool                   // nodes were requested by hash
+	nodes  map[common.Hash][]byte // the response to that, verified
+}
+
+// delivered counts the proved pieces.
+func (r *response) delivered() (n int) {
+	for _, piece := range r.delivery.Pieces {
+		if piece != nil {
+			n++
+		}
+	}
+	return n
+}
+
+// askRange requests a range from a peer.
+func (w *walk) askRange(ctx context.Context, p *rangePeer, need *trie.Need) {
+	w.b.peers.acquire(p)
 	w.bucket.spend(rangeBytes)
-	w.wires.Add(1)
+	w.requests.Add(1)
 	go func() {
-		defer w.wires.Done()
-		r := &rangeResult{need: need, peer: peer, began: time.Now()}
+		defer w.requests.Done()
+		r := &response{need: need, peer: p, began: time.Now()}
 		limited, cancel := context.WithTimeout(ctx, rangeDeadline)
-		r.keys, r.values, r.proof, r.err = askRange(limited, peer, w.target.Root, need)
+		r.keys, r.values, r.proof, r.err = requestRange(limited, p, w.target.Root, need)
 		cancel()
 		r.took, r.bytes = time.Since(r.began), sizeOf(r.keys, r.values, r.proof)
-		w.results <- r
+		w.responses <- r
 	}()
 }
 
-// prove verifies replies, as many at once as there are processors. While it yields, it is one at most, of
-// a peer that is asked on; fellows are not.
-func (w *walk) prove() {
-	most, yields := runtime.GOMAXPROCS(0), w.yields(time.Now())
-	if yields {
-		most = 1
-	}
-	for w.proving < most && len(w.unproved) > 0 {
-		next := slices.IndexFunc(w.unproved, func(r *rangeResult) bool { return !yields || r.peer != nil && w.b.peers.spares(r.peer) })
-		if next < 0 {
-			return
-		}
-		r := w.unproved[next]
-		w.unproved = slices.Delete(w.unproved, next, next+1)
-		w.proving++
-		w.wires.Add(1)
-		go func() {
-			defer w.wires.Done()
-			r.delivery, r.err = r.need.Match(r.keys, r.values, r.proof)
-			r.verified, r.keys, r.values, r.proof = true, nil, nil, nil
-			w.results <- r
-		}()
-	}
-}
-
-func askRange(ctx context.Context, peer RangePeer, root common.Hash, need *trie.Need) (keys [][]common.Hash, values [][][]byte, proof [][]byte, err error) {
+func requestRange(ctx context.Context, p RangePeer, root common.Hash, need *trie.Need) (keys [][]common.Hash, values [][][]byte, proof [][]byte, err error) {
 	if need.Kind == trie.NeedAccounts {
-		k, v, proof, err := peer.AccountLeaves(ctx, root, need.Origin, need.Limit, rangeBytes)
+		k, v, proof, err := p.AccountLeaves(ctx, root, need.Origin, need.Limit, rangeBytes)
 		return [][]common.Hash{k}, [][][]byte{v}, proof, err
 	}
 	if need.Kind == trie.NeedSlots {
-		return peer.StorageLeaves(ctx, root, []common.Hash{need.Refs[0].Owner}, need.Origin, need.Limit, rangeBytes)
+		return p.StorageLeaves(ctx, root, []common.Hash{need.Refs[0].Owner}, need.Origin, need.Limit, rangeBytes)
 	}
 	accounts := make([]common.Hash, len(need.Refs))
-	for i, want := range need.Refs {
-		accounts[i] = want.Owner
+	for i, ref := range need.Refs {
+		accounts[i] = ref.Owner
 	}
-	return peer.StorageLeaves(ctx, root, accounts, common.Hash{}, common.MaxHash, rangeBytes)
+	return p.StorageLeaves(ctx, root, accounts, common.Hash{}, common.MaxHash, rangeBytes)
 }
 
 func sizeOf(keys [][]common.Hash, values [][][]byte, proof [][]byte) (n int) {
@@ -104,44 +115,75 @@ func sizeOf(keys [][]common.Hash, values [][][]byte, proof [][]byte) (n int) {
 	return n
 }
 
-// take handles how a need went.
-func (w *walk) take(ctx context.Context, r *rangeResult) error {
-	if r.err == nil {
-		w.moved = time.Now()
+// verify verifies responses, as many at once as there are processors. While the backfill yields, it is one at most, of
+// a peer that may be asked meanwhile; swarm peers may not.
+func (w *walk) verify() {
+	most, yields := runtime.GOMAXPROCS(0), w.yields(time.Now())
+	if yields {
+		most = 1
 	}
-	if r.data {
-		return w.takeData(ctx, r)
-	}
-	if r.fellow != nil {
-		return w.takeShared(ctx, r)
-	}
-	if r.peer == nil {
-		w.lookups--
-		switch {
-		case r.err == nil:
-			return w.walker.Found(r.need)
-		case ctx.Err() == nil:
-			return r.err
+	for w.verifying < most && len(w.unverified) > 0 {
+		next := slices.IndexFunc(w.unverified, func(r *response) bool {
+			return !yields || r.peer != nil && w.b.peers.hasBackgroundWindow(r.peer)
+		})
+		if next < 0 {
+			return
 		}
-		w.walker.Return(r.need)
-		return nil
+		r := w.unverified[next]
+		w.unverified = slices.Delete(w.unverified, next, next+1)
+		w.verifying++
+		w.requests.Add(1)
+		go func() {
+			defer w.requests.Done()
+			r.delivery, r.err = r.need.Match(r.keys, r.values, r.proof)
+			r.verified, r.keys, r.values, r.proof = true, nil, nil, nil
+			w.responses <- r
+		}()
 	}
+}
+
+// handle handles a response.
+func (w *walk) handle(ctx context.Context, r *response) error {
+	if r.err == nil {
+		w.lastProgress = time.Now()
+	}
+	switch {
+	case r.byHash:
+		return w.handleNodeData(ctx, r)
+	case r.swarmPeer != nil:
+		return w.handleSwarm(ctx, r)
+	case r.peer != nil:
+		return w.handleRange(ctx, r)
+	}
+	w.lookups--
+	switch {
+	case r.err == nil:
+		return w.walker.Found(r.need)
+	case ctx.Err() == nil:
+		return r.err
+	}
+	w.walker.Return(r.need)
+	return nil
+}
+
+// handleRange handles the response to a request for a range: first as it was received, then verified.
+func (w *walk) handleRange(ctx context.Context, r *response) error {
 	if r.verified {
-		w.proving--
+		w.verifying--
 	} else {
 		w.meter.bytes += uint64(r.bytes)
 		w.bucket.spend(r.bytes - rangeBytes)
 		if r.err == nil {
-			w.unproved = append(w.unproved, r)
+			w.unverified = append(w.unverified, r)
 			return nil
 		}
 	}
-	result, err := w.judge(ctx, r)
+	result, err := w.classify(ctx, r)
 	w.b.metrics.requests.WithLabelValues(r.need.Kind.String(), result).Inc()
 	if err != nil {
 		return err
 	}
-	w.b.log.Debug("Range answered", "peer", r.peer.ID(), "kind", r.need.Kind.String(), "result", result, "wants", len(r.need.Refs),
+	w.b.log.Debug("Range response", "peer", r.peer.ID(), "kind", r.need.Kind.String(), "result", result, "refs", len(r.need.Refs),
 		"origin", r.need.Origin, "bytes", r.bytes, "took", r.took.Round(time.Millisecond), "err", r.err)
 	if result == peer.ResultCancelled {
 		w.b.peers.release(r.peer)
@@ -150,13 +192,13 @@ func (w *walk) take(ctx context.Context, r *rangeResult) error {
 	}
 	served := result == peer.ResultOK || result == peer.ResultPartial
 	took := time.Since(r.began)
-	if r.began.Before(w.yielded) {
-		took = 0 // it says nothing
+	if r.began.Before(w.lastBusy) {
+		took = 0 // a block may have delayed it
 	}
-	w.b.peers.put(r.peer, w.target.Root, took, served, result == peer.ResultEmpty)
+	w.b.peers.finish(r.peer, w.target.Root, took, served, result == peer.ResultEmpty)
 	if !served {
 		w.walker.Return(r.need)
-		w.fallBack()
+		w.fallBackToNodes()
 		return nil
 	}
 	w.walker.ByNodes(false)
@@ -164,33 +206,26 @@ func (w *walk) take(ctx context.Context, r *rangeResult) error {
 	return w.walker.Deliver(r.need, r.delivery)
 }
 
-// judge says how a request for a range ended, and blames the peer for what it did. The error
+// classify names the result of a request for a range, and blames the peer for what it did. The error
 // is one that no peer is to blame for.
-func (w *walk) judge(ctx context.Context, r *rangeResult) (result string, err error) {
-	var lie *trie.InvalidRangeError
+func (w *walk) classify(ctx context.Context, r *response) (result string, err error) {
+	var invalid *trie.InvalidRangeError
 	switch {
 	case r.err == nil:
-	case errors.As(r.err, &lie):
-		if w.b.peers.expel(r.peer.ID()) {
-			w.b.log.Warn("Peer lied", "peer", r.peer.ID(), "kind", r.need.Kind.String(), "detail", lie.Detail)
-			w.b.blame(r.peer.ID(), peer.BlameLie, lie.Error())
+	case errors.As(r.err, &invalid):
+		if w.b.peers.ban(r.peer.ID()) {
+			w.b.blameInvalid(r.peer.ID(), r.need.Kind, invalid)
 		}
 		return peer.ResultLie, nil
 	case errors.Is(r.err, trie.ErrMalformed):
 		return peer.ResultError, fmt.Errorf("%s: %w", r.need.Kind, r.err)
 	case errors.Is(r.err, context.DeadlineExceeded) && ctx.Err() == nil:
-		w.b.blame(r.peer.ID(), peer.BlameTimeout, "no reply to a request for "+r.need.Kind.String()+" in time")
+		w.b.blame(r.peer.ID(), peer.BlameTimeout, "no response to a request for "+r.need.Kind.String()+" in time")
 		return peer.ResultTimeout, nil
 	default:
 		return peer.ResultOf(ctx, r.err), nil
 	}
-	proved := 0
-	for _, piece := range r.delivery.Pieces {
-		if piece != nil {
-			proved++
-		}
-	}
-	switch proved {
+	switch r.delivered() {
 	case 0:
 		return peer.ResultEmpty, nil
 	case len(r.delivery.Pieces):
@@ -199,10 +234,10 @@ func (w *walk) judge(ctx context.Context, r *rangeResult) (result string, err er
 	return peer.ResultPartial, nil
 }
 
-// fallBack goes node by node for a while when no peer seems to serve ranges.
-func (w *walk) fallBack() {
-	if all, _, useless := w.b.peers.census(w.target.Root); all > 0 && useless == all {
+// fallBackToNodes goes node by node for a while when no peer seems to serve ranges.
+func (w *walk) fallBackToNodes() {
+	if all, _, useless := w.b.peers.count(w.target.Root); all > 0 && useless == all {
 		w.walker.ByNodes(true)
-		w.byNodes = time.Now().Add(rangeRetry)
+		w.byNodesUntil = time.Now().Add(rangeRetry)
 	}
 }

@@ -1,10 +1,9 @@
 package backfill
 
-import (
-	"time"
-)
+import "time"
 
-// bucket limits a rate: what is spent must have flown in before, a second's worth at most.
+// bucket is a token bucket that holds one second of its rate. Its level may fall below zero: the size of a
+// response is known only when it has come.
 type bucket struct {
 	rate, level float64
 	at          time.Time
@@ -14,17 +13,18 @@ func newBucket(rate uint64) *bucket {
 	return &bucket{rate: float64(rate), level: float64(rate), at: time.Now()}
 }
 
-// wait is how long it takes until something may be spent.
-func (k *bucket) wait(now time.Time) time.Duration {
-	if k.rate == 0 {
+// wait is the time until the bucket admits a request.
+func (b *bucket) wait(now time.Time) time.Duration {
+	if b.rate == 0 {
 		return 0
 	}
-	k.level = min(k.rate, k.level+now.Sub(k.at).Seconds()*k.rate)
-	k.at = now
-	if k.level > 0 {
+	b.level = min(b.rate, b.level+now.Sub(b.at).Seconds()*b.rate)
+	b.at = now
+	if b.level > 0 {
 		return 0
 	}
-	return time.Duration((1 - k.level) / k.rate * float64(time.Second))
+	return time.Duration((1 - b.level) / b.rate * float64(time.Second))
 }
 
-func (k *bucket) spend(n int) { k.level -= float64(n) }
+// spend takes n bytes; a negative n gives them back.
+func (b *bucket) spend(n int) { b.level -= float64(n) }

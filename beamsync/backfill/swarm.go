@@ -10,81 +10,47 @@ import (
 
 	"github.com/ethereum/go-ethereum/common"
 
-	"github.com/sunbeam-eth/sunbeam/beamsync/peer"
 	"github.com/sunbeam-eth/sunbeam/trie"
 )
 
-const (
-	fellowWindow   = 8                // requests in flight to one fellow
-	fellowDeadline = 10 * time.Second // after which a request is given up
-	fellowUnknown  = 2                // as long as it has brought nothing, or when it did not answer in time
-	fellowPause    = 8 * time.Second  // after a time-out; each one in a row doubles it
-	maxFellowPause = 64 * time.Second
-	fellowRefusals = 64               // subtrees refused, beyond four for each one brought, after which its word counts for nothing
-	fellowBehind   = 8                // parts that we completed while a fellow completed none
-	fellowPatience = 10 * time.Second // and for how long it did, so that nothing is expected of it
-	fellowLively   = 5 * time.Second  // for which it is waited for after it has told of another part
-	fellowWalk     = time.Minute      // within which it begins one walk
-	maxLargeTries  = 64               // in one Have, as the protocol allows
+// changeInterval is for how long no further announcements make the walk divide its parts again: that
+// takes some 10 ms for two members and 64 large tries, and any peer can announce as often as it likes.
+const changeInterval = 250 * time.Millisecond
 
-	// changeRest is for how long nothing that fellows tell makes the walk divide its parts anew after it has: that
-	// takes some 10 ms for two members and 64 large tries, and whoever likes can tell something.
-	changeRest = 250 * time.Millisecond
-)
-
-// swarm is what is known of our fellows. It is safe for concurrent use.
+// swarm is what is known of the connected Sunbeam nodes. It is safe for concurrent use.
 type swarm struct {
 	self   string
 	log    *slog.Logger
-	change chan struct{} // holds a token when a fellow came, left or told something new
+	change chan struct{} // holds a token when a swarm peer joined, left or announced something new
 
-	mu      sync.Mutex
-	since   uint64
-	fellows map[string]*fellow
-	liars   map[string]bool
-	ours    Have
-	resting bool // change had a token within changeRest
-	again   bool // and is to have another one then
-}
-
-// fellow is one of them; its fields belong to the swarm.
-type fellow struct {
-	FellowPeer
-	have    Have
-	whole   map[common.Hash]trie.Slices
-	began   time.Time // when it told of another state, once within fellowWalk
-	most    int       // parts that it has told of since
-	news    time.Time // when there were more of them than ever before
-	behind  int       // parts that we have completed since
-	stalled bool      // nothing is expected of it until it tells of another part
-	useless bool      // what it tells counts for nothing
-
-	flying          int
-	pause           time.Duration // the last back-off
-	until           time.Time     // no request before
-	late            bool          // its last request ran into the deadline
-	served, refused int           // subtrees
+	mu        sync.Mutex
+	startedAt uint64 // when we began to collect, in milliseconds of Unix time; 0: not yet
+	peers     map[string]*swarmPeer
+	banned    bans
+	own       Have // what we announced last
+	throttled bool // change had a token within changeInterval
+	pending   bool // and gets another one after it
 }
 
 func newSwarm(self string, log *slog.Logger) *swarm {
-	return &swarm{self: self, log: log, change: make(chan struct{}, 1), fellows: make(map[string]*fellow), liars: make(map[string]bool)}
+	return &swarm{self: self, log: log, change: make(chan struct{}, 1), peers: make(map[string]*swarmPeer), banned: make(bans)}
 }
 
-// changed lets the walk know, now and then. It is called under mu.
+// changed notifies the walk, at most once per changeInterval. It is called under mu.
 func (s *swarm) changed() {
-	if s.resting {
-		s.again = true
+	if s.throttled {
+		s.pending = true
 		return
 	}
 	select {
 	case s.change <- struct{}{}:
 	default:
 	}
-	s.resting, s.again = true, false
-	time.AfterFunc(changeRest, func() {
+	s.throttled, s.pending = true, false
+	time.AfterFunc(changeInterval, func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		if s.resting = false; s.again {
+		if s.throttled = false; s.pending {
 			s.changed()
 		}
 	})
@@ -94,104 +60,84 @@ func (s *swarm) changed() {
 func (s *swarm) begin(now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.since == 0 {
-		s.since = uint64(now.UnixMilli())
+	if s.startedAt == 0 {
+		s.startedAt = uint64(now.UnixMilli())
 	}
 }
 
-// begun is since when we collect.
-func (s *swarm) begun() uint64 {
+// started is when we began to collect.
+func (s *swarm) started() uint64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.since
+	return s.startedAt
 }
 
-func (s *swarm) join(p FellowPeer) {
-	have := p.Have() // not under our lock: it may take the peer's, which may be asking us
+func (s *swarm) join(p SwarmPeer) {
+	have := p.Have() // not under our lock: it may take the peer's, which may be calling us
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.liars[p.ID()] {
+	if s.banned.has(p.ID()) {
 		return
 	}
-	f := &fellow{FellowPeer: p, news: time.Now()}
-	f.hear(have, time.Now())
-	s.fellows[p.ID()] = f
+	known := &swarmPeer{SwarmPeer: p, lastGain: time.Now()}
+	known.onHave(have, time.Now())
+	s.peers[p.ID()] = known
 	s.changed()
 }
 
 func (s *swarm) leave(id string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.fellows, id)
+	delete(s.peers, id)
 	s.changed()
 }
 
-// expel removes a fellow for good. It returns false if that was done before.
-func (s *swarm) expel(id string) bool {
+// ban removes a swarm peer for good. It returns false if that was done before.
+func (s *swarm) ban(id string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.liars[id] {
+	if !s.banned.add(id) {
 		return false
 	}
-	delete(s.fellows, id)
-	if len(s.liars) >= peer.MaxBanned {
-		clear(s.liars)
-	}
-	s.liars[id] = true
+	delete(s.peers, id)
 	s.changed()
 	return true
 }
 
-// told takes what a fellow tells now. complete says that it has a whole state.
-func (s *swarm) told(id string, now time.Time) (complete bool) {
+// onHave takes a new announcement of a swarm peer. complete says that it has a whole state.
+func (s *swarm) onHave(id string, now time.Time) (complete bool) {
 	s.mu.Lock()
-	f := s.fellows[id]
+	p := s.peers[id]
 	s.mu.Unlock()
-	if f == nil {
+	if p == nil {
 		return false
 	}
-	have := f.Have() // as in join
+	have := p.Have() // not under our lock, as in join
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	f.hear(have, now)
+	p.onHave(have, now)
 	s.changed()
-	return f.have.Number > 0 && !f.have.Active
+	return p.have.Number > 0 && !p.have.Active
 }
-
-// hear takes what it tells. Parts that it tells of, takes back and tells of again are no news, nor are
-// states that it changes all the time: it is waited for because of what it brings.
-func (f *fellow) hear(have Have, now time.Time) {
-	whole := have.whole()
-	if have.Number != f.have.Number && now.Sub(f.began) >= fellowWalk {
-		f.began, f.most = now, -1
-	}
-	if parts := partsIn(whole); parts > f.most {
-		f.most, f.news, f.behind, f.stalled = parts, now, 0, false
-	}
-	f.have, f.whole = have, whole
-}
-
-// asked says whether a fellow may be asked for anything now.
-func (f *fellow) asked(now time.Time) bool { return !f.useless && !now.Before(f.until) }
 
 // division is how parts are divided now.
-func (s *swarm) division(now time.Time, taken map[trie.Part]bool) *division {
+func (s *swarm) division(now time.Time, endgame map[trie.Part]bool) *division {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	members := []member{{s.self, s.since}}
-	offered, lively := make(map[common.Hash]*trie.Slices), make(map[string]bool)
-	for id, f := range s.fellows {
-		if f.useless {
+	members := []member{{s.self, s.startedAt}}
+	offered, active := make(map[common.Hash]*trie.Slices), make(map[string]bool)
+	for id, p := range s.peers {
+		if p.ignored {
 			continue
 		}
-		if f.have.Active && f.have.Number > 0 && !f.stalled {
-			members = append(members, member{id, f.have.Since})
-			lively[id] = now.Sub(f.news) < fellowLively
+		if p.have.Active && p.have.Number > 0 && !p.stalled {
+			members = append(members, member{id, p.have.Since})
+			active[id] = now.Sub(p.lastGain) < activeTime
 		}
-		if !f.asked(now) {
+		if !p.available(now) {
 			continue
 		}
-		for owner, set := range f.whole {
+		for owner, set := range p.complete {
 			if set == (trie.Slices{}) {
 				continue
 			}
@@ -203,144 +149,119 @@ func (s *swarm) division(now time.Time, taken map[trie.Part]bool) *division {
 			}
 		}
 	}
-	d := newDivision(s.self, members, offered, taken)
-	d.lively = lively
+	d := newDivision(s.self, members, offered, endgame)
+	d.active = active
 	return d
 }
 
-// large returns the accounts that fellows told to have large storage tries.
-func (s *swarm) large() (accounts []common.Hash) {
+// largeTries returns the accounts whose storage tries swarm peers announced as large.
+func (s *swarm) largeTries() (accounts []common.Hash) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, f := range s.fellows {
-		if !f.useless && f.have.Active {
-			accounts = append(accounts, f.have.Large...)
+	for _, p := range s.peers {
+		if !p.ignored && p.have.Active {
+			accounts = append(accounts, p.have.Large...)
 		}
 	}
 	return accounts
 }
 
-// next takes a place for a request to a fellow that has some of the parts, and returns which ones; nil if there is none
+// acquire begins a request to a swarm peer that has some of the parts, and returns these; nil if there is none
 // now.
-func (s *swarm) next(parts []trie.Part, now time.Time) (best *fellow, offered []trie.Part) {
+func (s *swarm) acquire(parts []trie.Part, now time.Time) (best *swarmPeer, offered []trie.Part) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, f := range s.fellows {
-		window := fellowWindow
-		if f.served == 0 || f.late {
-			window = fellowUnknown
-		}
-		if !f.asked(now) || f.flying >= window || best != nil && cmp.Or(cmp.Compare(f.flying, best.flying), cmp.Compare(f.ID(), best.ID())) > 0 {
+	for _, p := range s.peers {
+		if !p.available(now) || p.inFlight >= p.window() {
 			continue
 		}
-		if has := f.among(parts); len(has) > 0 {
-			best, offered = f, has
+		if best != nil && cmp.Or(cmp.Compare(p.inFlight, best.inFlight), cmp.Compare(p.ID(), best.ID())) > 0 {
+			continue
+		}
+		if has := p.offered(parts); len(has) > 0 {
+			best, offered = p, has
 		}
 	}
 	if best != nil {
-		best.flying++
+		best.inFlight++
 	}
 	return best, offered
 }
 
-// among returns those of the parts that it has.
-func (f *fellow) among(parts []trie.Part) (has []trie.Part) {
-	for _, p := range parts {
-		if set := f.whole[p.Owner]; set.Has(p.Slice) {
-			has = append(has, p)
-		}
-	}
-	return has
-}
-
-// release ends a request that says nothing about the fellow.
-func (s *swarm) release(f *fellow) {
+// release ends a request whose outcome tells nothing about the swarm peer.
+func (s *swarm) release(p *swarmPeer) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	f.flying--
+	p.inFlight--
 }
 
-// put ends a request: how many subtrees or codes came and how many were refused, or that it failed. Whoever
-// fails is left alone for a while that doubles. Whoever refuses what it told to have is not listened to any more.
-func (s *swarm) put(f *fellow, served, refused int, failed, timeout bool) {
+// finish ends a request with the numbers of served and of refused subtrees or codes, or with a failure. A swarm peer that
+// fails backs off for a time that doubles. One that refuses too much of what it announces is ignored from then on.
+func (s *swarm) finish(p *swarmPeer, served, refused int, failed, timeout bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	f.flying--
-	f.served, f.refused = f.served+served, f.refused+refused
-	if served > 0 {
-		f.late, f.pause = false, 0
-	}
-	if f.refused > fellowRefusals+4*f.served && !f.useless {
-		f.useless = true
-		s.log.Info("Fellow is of no use", "peer", f.ID(), "served", f.served, "refused", f.refused)
+	p.inFlight--
+	if p.count(served, refused) {
+		s.log.Info("Ignoring swarm peer: too many refusals", "peer", p.ID(), "served", p.served, "refused", p.refused)
 		s.changed()
 	}
-	now := time.Now()
-	if !failed || now.Before(f.until) { // once for all that were in flight together
-		return
+	if failed && p.fail(time.Now(), timeout) {
+		s.changed()
 	}
-	least, most := rangeBackoff, maxRangeBackoff
-	if timeout {
-		least, most = fellowPause, maxFellowPause
-		f.late = true
-	}
-	f.pause = min(max(2*f.pause, least), most)
-	f.until = now.Add(f.pause)
-	s.changed()
 }
 
-// tell notes what we have now. It returns whether that is news.
-func (s *swarm) tell(have Have, now time.Time) bool {
+// announce sets what we have now. It returns whether that is new.
+func (s *swarm) announce(have Have, now time.Time) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	before, after := s.ours.whole(), have.whole()
-	news := s.ours.Number != have.Number || s.ours.Active != have.Active || !maps.Equal(before, after)
+	before, after := s.own.complete(), have.complete()
+	changed := s.own.Number != have.Number || s.own.Active != have.Active || !maps.Equal(before, after)
 	gained := max(partsIn(after)-partsIn(before), 0)
-	s.ours = have
-	for _, f := range s.fellows {
-		f.behind += gained
-		if f.behind >= fellowBehind && now.Sub(f.news) >= fellowPatience && f.have.Active && !f.stalled {
-			f.stalled = true
-			s.log.Debug("Fellow makes no progress", "peer", f.ID(), "for", now.Sub(f.news))
+	s.own = have
+	for _, p := range s.peers {
+		p.behind += gained
+		if p.behind >= stallParts && now.Sub(p.lastGain) >= stallTime && p.have.Active && !p.stalled {
+			p.stalled = true
+			s.log.Debug("Swarm peer makes no progress", "peer", p.ID(), "for", now.Sub(p.lastGain))
 			s.changed()
 		}
 	}
-	return news
+	return changed
 }
 
-// have is what we tell.
+// have is what we announce.
 func (s *swarm) have() Have {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.ours
+	return s.own
 }
 
-// empty says whether there is no fellow.
+// empty says whether there is no swarm peer.
 func (s *swarm) empty() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(s.fellows) == 0
+	return len(s.peers) == 0
 }
 
-// count is how many fellows there are that have something or collect it.
+// count is the number of swarm peers that have some of the state or collect it.
 func (s *swarm) count() (n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, f := range s.fellows {
-		if !f.useless && f.have.Number > 0 {
+	for _, p := range s.peers {
+		if !p.ignored && p.have.Number > 0 {
 			n++
 		}
 	}
 	return n
 }
 
-// targets are the states that fellows collect.
+// targets are the states that swarm peers collect, of the peer that began first at the front.
 func (s *swarm) targets() (targets []Have) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, f := range s.fellows {
-		if !f.useless && f.have.Number > 0 {
-			targets = append(targets, f.have)
+	for _, p := range s.peers {
+		if !p.ignored && p.have.Number > 0 {
+			targets = append(targets, p.have)
 		}
 	}
 	slices.SortFunc(targets, func(a, b Have) int { return cmp.Compare(a.Since, b.Since) })

@@ -21,17 +21,17 @@ import (
 const swarmRate = 400_000 // bytes per second that the full peer uploads
 
 // swarmState is large enough that proofs do not outweigh leaves, and has a large storage trie unless time is short.
-func swarmState() *wholeState {
+func swarmState() *testState {
 	if testing.Short() {
-		return newWholeState(10_000, 100, 0)
+		return newTestState(10_000, 100, 0)
 	}
-	return newWholeState(30_000, 40_000, 0)
+	return newTestState(30_000, 40_000, 0)
 }
 
 // lone collects a state alone.
-func lone(t *testing.T, state *wholeState) (bytes int, took time.Duration) {
+func collectAlone(t *testing.T, state *testState) (bytes int, took time.Duration) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newSwarmWorld(t, swarmRate, state)
+		w := newSwarmNet(t, swarmRate, state)
 		n := w.start("lone", state)
 		n.finish(time.Hour)
 		bytes, took = w.uploaded(), n.took
@@ -43,14 +43,14 @@ func lone(t *testing.T, state *wholeState) (bytes int, took time.Duration) {
 // gets much from it.
 func TestSwarm(t *testing.T) {
 	state := swarmState()
-	one, alone := lone(t, state)
+	one, alone := collectAlone(t, state)
 	counts := []int{2, 4, 8}
 	if testing.Short() {
 		counts = []int{3}
 	}
 	for _, count := range counts {
 		synctest.Test(t, func(t *testing.T) {
-			w := newSwarmWorld(t, swarmRate, state)
+			w := newSwarmNet(t, swarmRate, state)
 			var nodes []*swarmNode
 			for i := range count {
 				nodes = append(nodes, w.start(fmt.Sprint("node", i), state))
@@ -78,10 +78,10 @@ func TestSwarm(t *testing.T) {
 
 // TestSwarmYields: blocks in work now and then delay two nodes that feed each other, and do nothing worse.
 func TestSwarmYields(t *testing.T) {
-	state := newWholeState(8000, 100, 0)
-	one, alone := lone(t, state)
+	state := newTestState(8000, 100, 0)
+	one, alone := collectAlone(t, state)
 	synctest.Test(t, func(t *testing.T) {
-		w := newSwarmWorld(t, swarmRate, state)
+		w := newSwarmNet(t, swarmRate, state)
 		began := time.Now()
 		w.busy = func() bool { return time.Since(began)%time.Second > 600*time.Millisecond }
 		nodes := []*swarmNode{w.start("node0", state), w.start("node1", state)}
@@ -100,9 +100,9 @@ func TestSwarmYields(t *testing.T) {
 // TestSwarmLate: who starts when the other one is half done gets nearly all from it.
 func TestSwarmLate(t *testing.T) {
 	state := swarmState()
-	one, alone := lone(t, state)
+	one, alone := collectAlone(t, state)
 	synctest.Test(t, func(t *testing.T) {
-		w := newSwarmWorld(t, swarmRate, state)
+		w := newSwarmNet(t, swarmRate, state)
 		first := w.start("first", state)
 		time.Sleep(alone / 2)
 		late := w.start("late", state)
@@ -118,9 +118,9 @@ func TestSwarmLate(t *testing.T) {
 
 // TestSwarmOfOtherState: a fellow that collects another state has most of ours nevertheless.
 func TestSwarmOfOtherState(t *testing.T) {
-	old, recent := newWholeState(8000, 100, 0), newWholeState(8000, 100, 10)
+	old, recent := newTestState(8000, 100, 0), newTestState(8000, 100, 10)
 	synctest.Test(t, func(t *testing.T) {
-		w := newSwarmWorld(t, swarmRate, old, recent)
+		w := newSwarmNet(t, swarmRate, old, recent)
 		w.start("first", old).finish(time.Hour)
 		before := w.uploaded()
 		late := w.start("late", recent)
@@ -134,12 +134,12 @@ func TestSwarmOfOtherState(t *testing.T) {
 // TestLoneWalk: without fellows the scan goes from the seed upward and around, as it does beside one that has
 // nothing and does nothing.
 func TestLoneWalk(t *testing.T) {
-	state := newWholeState(8000, 100, 0)
+	state := newTestState(8000, 100, 0)
 	var walks [2][]fullRequest
 	seed := common.Hash{0x77}
 	for i := range walks {
 		synctest.Test(t, func(t *testing.T) {
-			w := newSwarmWorld(t, swarmRate, state)
+			w := newSwarmNet(t, swarmRate, state)
 			if i == 1 {
 				w.nodes = append(w.nodes, &swarmNode{id: "idle", t: t, world: w, Backfill: New(Config{})})
 			}
@@ -200,8 +200,8 @@ func (l hostileLink) ByteCodes(ctx context.Context, _ []common.Hash, _ uint64) (
 // TestSwarmHostile: who lies, stalls, refuses, hangs up or has promised what it never brings costs seconds, and little more
 // than a state from the full peer.
 func TestSwarmHostile(t *testing.T) {
-	state := newWholeState(6000, 100, 0)
-	one, alone := lone(t, state)
+	state := newTestState(6000, 100, 0)
+	one, alone := collectAlone(t, state)
 	none := func(n int) ([][]common.Hash, [][][]byte) { return make([][]common.Hash, n), make([][][]byte, n) }
 	for _, test := range []struct {
 		name  string
@@ -233,7 +233,7 @@ func TestSwarmHostile(t *testing.T) {
 		}},
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			w := newSwarmWorld(t, swarmRate, state)
+			w := newSwarmNet(t, swarmRate, state)
 			n := w.start("node", state)
 			n.Join(hostileLink{nodeLink{n, &swarmNode{id: "hostile"}}, false, test.reply})
 			n.finish(time.Hour)
@@ -251,13 +251,13 @@ func TestSwarmHostile(t *testing.T) {
 
 // TestSwarmIdler: a fellow that says it collects, and does not, does not hold us up for long.
 func TestSwarmIdler(t *testing.T) {
-	state := newWholeState(6000, 100, 0)
-	one, alone := lone(t, state)
+	state := newTestState(6000, 100, 0)
+	one, alone := collectAlone(t, state)
 	synctest.Test(t, func(t *testing.T) {
-		w := newSwarmWorld(t, swarmRate, state)
+		w := newSwarmNet(t, swarmRate, state)
 		n := w.start("node", state)
-		n.Join(idler{nodeLink{n, &swarmNode{id: "idler"}}})
-		told := func() bool { return n.Progress().Waiting == "for what fellows collect" }
+		n.Join(idlePeer{nodeLink{n, &swarmNode{id: "idler"}}})
+		told := func() bool { return n.Progress().Waiting == "for parts assigned to swarm peers" }
 		for began := time.Now(); !told(); time.Sleep(100 * time.Millisecond) {
 			if time.Since(began) > time.Minute {
 				t.Fatalf("it never says what it waits for: %+v", n.Progress())
@@ -272,30 +272,30 @@ func TestSwarmIdler(t *testing.T) {
 	})
 }
 
-type idler struct{ nodeLink }
+type idlePeer struct{ nodeLink }
 
-func (idler) Have() Have { return Have{Number: 204, Since: 1, Active: true} }
+func (idlePeer) Have() Have { return Have{Number: 204, Since: 1, Active: true} }
 
 // TestSwarmPretender: nor does one that tells of another block, or of one part more and one less, every second.
 func TestSwarmPretender(t *testing.T) {
-	state := newWholeState(6000, 100, 0)
-	one, alone := lone(t, state)
+	state := newTestState(6000, 100, 0)
+	one, alone := collectAlone(t, state)
 	for name, pretend := range map[string]func(have *Have, n int){
 		"blocks": func(have *Have, n int) { have.Number += uint64(n) },
 		"parts":  func(have *Have, n int) { have.Accounts[31] = byte(n) & 1 },
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			w := newSwarmWorld(t, swarmRate, state)
+			w := newSwarmNet(t, swarmRate, state)
 			n := w.start("node", state)
 			var said atomic.Int64
-			p := pretender{idler{nodeLink{n, &swarmNode{id: "pretender"}}}, func(have *Have) { pretend(have, int(said.Load())) }}
+			p := pretendingPeer{idlePeer{nodeLink{n, &swarmNode{id: "pretender"}}}, func(have *Have) { pretend(have, int(said.Load())) }}
 			n.Join(p)
 			over := make(chan struct{})
 			go func() {
 				for tick := time.Tick(time.Second); ; said.Add(1) {
 					select {
 					case <-tick:
-						n.Told(p)
+						n.OnHave(p)
 					case <-over:
 						return
 					}
@@ -312,23 +312,23 @@ func TestSwarmPretender(t *testing.T) {
 	}
 }
 
-type pretender struct {
-	idler
+type pretendingPeer struct {
+	idlePeer
 	pretend func(*Have)
 }
 
-func (p pretender) Have() Have {
-	have := p.idler.Have()
+func (p pretendingPeer) Have() Have {
+	have := p.idlePeer.Have()
 	p.pretend(&have)
 	return have
 }
 
 // TestSwarmLeaver: when one leaves half-way, the other one brings the rest.
 func TestSwarmLeaver(t *testing.T) {
-	state := newWholeState(8000, 100, 0)
-	one, alone := lone(t, state)
+	state := newTestState(8000, 100, 0)
+	one, alone := collectAlone(t, state)
 	synctest.Test(t, func(t *testing.T) {
-		w := newSwarmWorld(t, swarmRate, state)
+		w := newSwarmNet(t, swarmRate, state)
 		leaver, stayer := w.start("leaver", state), w.start("stayer", state)
 		time.Sleep(alone / 2)
 		w.leave(leaver)
@@ -343,25 +343,25 @@ func TestSwarmLeaver(t *testing.T) {
 func TestSwarmTalk(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSwarm("self", slog.New(slog.DiscardHandler))
-		s.join(teller{have: Have{Number: 1, Active: true}})
+		s.join(announcer{have: Have{Number: 1, Active: true}})
 		<-s.change
 		const talk = 10 * time.Second
 		tokens := 0
 		for began := time.Now(); time.Since(began) < talk; time.Sleep(time.Millisecond) {
-			s.told("teller", time.Now())
+			s.onHave("teller", time.Now())
 			select {
 			case <-s.change:
 				tokens++
 			default:
 			}
 		}
-		if tokens > int(talk/changeRest) {
+		if tokens > int(talk/changeInterval) {
 			t.Errorf("%d changes in %v", tokens, talk)
 		}
-		s.told("teller", time.Now())
+		s.onHave("teller", time.Now())
 		told := time.Now()
 		<-s.change
-		if waited := time.Since(told); waited > changeRest {
+		if waited := time.Since(told); waited > changeInterval {
 			t.Errorf("the last word was heard after %v", waited)
 		}
 	})
@@ -389,7 +389,7 @@ func TestSwarmAdopts(t *testing.T) {
 			}
 			return common.Hash{byte(number)}
 		}})
-		b.Join(teller{have: Have{Number: test.number, Root: common.Hash{8}, Active: true}})
+		b.Join(announcer{have: Have{Number: test.number, Root: common.Hash{8}, Active: true}})
 		if test.complete {
 			b.mu.complete = Target{Root: common.Hash{7}}
 		}
@@ -406,20 +406,20 @@ func TestSwarmAdopts(t *testing.T) {
 // TestSwarmAdoptsNothing: a fellow that tells of no state, of blocks that nobody knows, has none to adopt.
 func TestSwarmAdoptsNothing(t *testing.T) {
 	recent := Target{Root: common.Hash{9}, Number: 140, Seed: common.Hash{1}}
-	for _, number := range []uint64{139, 140, 141, 1000, math.MaxUint64 - adoptedDelay, math.MaxUint64} {
+	for _, number := range []uint64{139, 140, 141, 1000, math.MaxUint64 - maxAdoptLag, math.MaxUint64} {
 		b := New(Config{StateOf: func(uint64) common.Hash { return common.Hash{} }})
-		b.Join(teller{have: Have{Number: number, Active: true}})
+		b.Join(announcer{have: Have{Number: number, Active: true}})
 		if got := b.adopt(recent); got != recent {
 			t.Errorf("block %d: adopted %+v", number, got)
 		}
 	}
 }
 
-type teller struct {
+type announcer struct {
 	nodeLink
 	have Have
 }
 
-func (teller) ID() string { return "teller" }
+func (announcer) ID() string { return "teller" }
 
-func (l teller) Have() Have { return l.have }
+func (l announcer) Have() Have { return l.have }

@@ -21,8 +21,8 @@ import (
 	"github.com/sunbeam-eth/sunbeam/trie"
 )
 
-// wholeState is a state with storage and codes.
-type wholeState struct {
+// testState is a state with storage and codes.
+type testState struct {
 	root  common.Hash
 	tries map[common.Hash]*leafTrie // by owner
 	codes map[common.Hash][]byte
@@ -39,10 +39,10 @@ func numbered(n uint64, salt byte) common.Hash {
 	return crypto.Keccak256Hash(append(binary.BigEndian.AppendUint64(nil, n), salt))
 }
 
-// newWholeState makes a state of accounts, of which the first one has a storage of some size, every
+// newTestState makes a state of accounts, of which the first one has a storage of some size, every
 // tenth one a small one, and every hundredth one a code. changed accounts are unlike those of salt 0.
-func newWholeState(accounts, largest, changed int) *wholeState {
-	s := &wholeState{tries: make(map[common.Hash]*leafTrie), codes: make(map[common.Hash][]byte), nodes: make(map[string][]byte)}
+func newTestState(accounts, largest, changed int) *testState {
+	s := &testState{tries: make(map[common.Hash]*leafTrie), codes: make(map[common.Hash][]byte), nodes: make(map[string][]byte)}
 	leaves := make(map[common.Hash][]byte)
 	for i := range accounts {
 		key := numbered(uint64(i), 0)
@@ -78,9 +78,9 @@ func slotsOf(n int) map[common.Hash][]byte {
 	return slots
 }
 
-func (s *wholeState) add(owner common.Hash, leaves map[common.Hash][]byte) *leafTrie {
+func (s *testState) add(owner common.Hash, leaves map[common.Hash][]byte) *leafTrie {
 	t := &leafTrie{owner: owner, keys: slices.SortedFunc(maps.Keys(leaves), common.Hash.Cmp)}
-	st := gethtrie.NewStackTrie(func(path []byte, _ common.Hash, blob []byte) { s.nodes[solidPlace(owner, path)] = bytes.Clone(blob) })
+	st := gethtrie.NewStackTrie(func(path []byte, _ common.Hash, blob []byte) { s.nodes[pathKey(owner, path)] = bytes.Clone(blob) })
 	for _, key := range t.keys {
 		t.values = append(t.values, leaves[key])
 		if st.Update(key[:], leaves[key]) != nil {
@@ -92,10 +92,10 @@ func (s *wholeState) add(owner common.Hash, leaves map[common.Hash][]byte) *leaf
 	return t
 }
 
-func solidPlace(owner common.Hash, path []byte) string { return string(owner[:]) + string(path) }
+func pathKey(owner common.Hash, path []byte) string { return string(owner[:]) + string(path) }
 
 // serve is a range as go-ethereum gives it.
-func (s *wholeState) serve(owner, origin, limit common.Hash, size *int) (keys []common.Hash, values, proof [][]byte) {
+func (s *testState) serve(owner, origin, limit common.Hash, size *int) (keys []common.Hash, values, proof [][]byte) {
 	t := s.tries[owner]
 	if t == nil {
 		return nil, nil, nil
@@ -119,7 +119,7 @@ func (s *wholeState) serve(owner, origin, limit common.Hash, size *int) (keys []
 func prove(nodes map[string][]byte, owner common.Hash, path []byte, key common.Hash, proof [][]byte) [][]byte {
 	nibbles := trie.Nibbles(key)
 	for depth := len(path); ; {
-		blob := nodes[solidPlace(owner, nibbles[:depth])]
+		blob := nodes[pathKey(owner, nibbles[:depth])]
 		proof = append(proof, blob)
 		step, err := trie.Descend(blob, nibbles[depth:])
 		if err != nil || step.Kind != trie.StepChild {
@@ -131,7 +131,7 @@ func prove(nodes map[string][]byte, owner common.Hash, path []byte, key common.H
 
 // fullPeer serves states as go-ethereum does, its upload is limited.
 type fullPeer struct {
-	states []*wholeState
+	states []*testState
 	delay  time.Duration
 	rate   int // bytes per second
 
@@ -180,7 +180,7 @@ func (p fullLink) upload(ctx context.Context, request fullRequest, size int) err
 	}
 }
 
-func (p fullLink) state(root common.Hash) *wholeState {
+func (p fullLink) state(root common.Hash) *testState {
 	for _, s := range p.states {
 		if s.root == root {
 			return s
@@ -213,19 +213,19 @@ func (p fullLink) StorageLeaves(ctx context.Context, root common.Hash, accounts 
 	return keys, values, proof, p.upload(ctx, fullRequest{owner: accounts[0], origin: origin}, sizeOf(keys, values, proof))
 }
 
-// wholeSource finds nodes and codes in the full peer's states.
-type wholeSource struct {
+// stateSource finds nodes and codes in the full peer's states.
+type stateSource struct {
 	full fullLink
 	mu   sync.Mutex
 	held map[common.Hash][]byte
 }
 
-func (s *wholeSource) FetchMany(ctx context.Context, faults []trie.Fault, codes []common.Hash) error {
+func (s *stateSource) FetchMany(ctx context.Context, faults []trie.Fault, codes []common.Hash) error {
 	size := 0
 	s.mu.Lock()
 	for _, f := range faults {
 		for _, state := range s.full.states {
-			if blob := state.nodes[solidPlace(f.Owner, f.Path)]; crypto.Keccak256Hash(blob) == f.Hash {
+			if blob := state.nodes[pathKey(f.Owner, f.Path)]; crypto.Keccak256Hash(blob) == f.Hash {
 				s.held[f.Hash] = blob
 				size += len(blob)
 				break
@@ -243,50 +243,50 @@ func (s *wholeSource) FetchMany(ctx context.Context, faults []trie.Fault, codes 
 	return s.full.upload(ctx, fullRequest{lookup: true}, size)
 }
 
-func (s *wholeSource) Node(_ common.Hash, _ []byte, hash common.Hash) ([]byte, error) {
+func (s *stateSource) Node(_ common.Hash, _ []byte, hash common.Hash) ([]byte, error) {
 	return s.Code(hash)
 }
 
-func (s *wholeSource) Code(hash common.Hash) ([]byte, error) {
+func (s *stateSource) Code(hash common.Hash) ([]byte, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.held[hash], nil
 }
 
-func (s *wholeSource) PutNodes([]trie.Node) error { return nil }
+func (s *stateSource) PutNodes([]trie.Node) error { return nil }
 
-func (s *wholeSource) PutCode(hash common.Hash, code []byte) error {
+func (s *stateSource) PutCode(hash common.Hash, code []byte) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.held[hash] = code
 	return nil
 }
 
-// wholeSolid is Complete and its writer in memory.
-type wholeSolid struct {
-	source *wholeSource // has the codes
+// stateStore is Complete and its writer in memory.
+type stateStore struct {
+	source *stateSource // has the codes
 	mu     sync.Mutex
 	nodes  map[string][]byte
 }
 
-func (m *wholeSolid) Node(owner common.Hash, path []byte) ([]byte, error) {
+func (m *stateStore) Node(owner common.Hash, path []byte) ([]byte, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.nodes[solidPlace(owner, path)], nil
+	return m.nodes[pathKey(owner, path)], nil
 }
 
-func (m *wholeSolid) NextNode(owner common.Hash, from []byte) (path []byte, ok bool, err error) {
+func (m *stateStore) NextNode(owner common.Hash, from []byte) (path []byte, ok bool, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for at := range m.nodes {
-		if at[:32] == string(owner[:]) && at >= solidPlace(owner, from) && (!ok || at[32:] < string(path)) {
+		if at[:32] == string(owner[:]) && at >= pathKey(owner, from) && (!ok || at[32:] < string(path)) {
 			path, ok = []byte(at[32:]), true
 		}
 	}
 	return path, ok, nil
 }
 
-func (m *wholeSolid) NextOwner(from common.Hash) (owner common.Hash, ok bool, err error) {
+func (m *stateStore) NextOwner(from common.Hash) (owner common.Hash, ok bool, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for at := range m.nodes {
@@ -297,26 +297,26 @@ func (m *wholeSolid) NextOwner(from common.Hash) (owner common.Hash, ok bool, er
 	return owner, ok, nil
 }
 
-func (m *wholeSolid) HasCode(hash common.Hash) (bool, error) {
+func (m *stateStore) HasCode(hash common.Hash) (bool, error) {
 	code, err := m.source.Code(hash)
 	return len(code) > 0, err
 }
 
-func (m *wholeSolid) Put(owner common.Hash, path, blob []byte) error {
+func (m *stateStore) Put(owner common.Hash, path, blob []byte) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.nodes[solidPlace(owner, path)] = blob
+	m.nodes[pathKey(owner, path)] = blob
 	return nil
 }
 
-func (m *wholeSolid) Delete(owner common.Hash, path []byte) error {
+func (m *stateStore) Delete(owner common.Hash, path []byte) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	delete(m.nodes, solidPlace(owner, path))
+	delete(m.nodes, pathKey(owner, path))
 	return nil
 }
 
-func (m *wholeSolid) DeleteNodes(owner common.Hash, from, to []byte) error {
+func (m *stateStore) DeleteNodes(owner common.Hash, from, to []byte) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	maps.DeleteFunc(m.nodes, func(at string, _ []byte) bool {
@@ -325,17 +325,17 @@ func (m *wholeSolid) DeleteNodes(owner common.Hash, from, to []byte) error {
 	return nil
 }
 
-func (m *wholeSolid) DeleteOwner(owner common.Hash) error {
+func (m *stateStore) DeleteOwner(owner common.Hash) error {
 	return m.DeleteNodes(owner, nil, []byte{16})
 }
 
-func (m *wholeSolid) Flush() error { return nil }
+func (m *stateStore) Flush() error { return nil }
 
 // subtree is what a node gives away.
-func (m *wholeSolid) subtree(want trie.NodeRef, maxBytes int) (keys []common.Hash, values, proof [][]byte) {
+func (m *stateStore) subtree(want trie.NodeRef, maxBytes int) (keys []common.Hash, values, proof [][]byte) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if crypto.Keccak256Hash(m.nodes[solidPlace(want.Owner, want.Path)]) != want.Hash {
+	if crypto.Keccak256Hash(m.nodes[pathKey(want.Owner, want.Path)]) != want.Hash {
 		return nil, nil, nil
 	}
 	var walk func(path, blob []byte) bool
@@ -347,7 +347,7 @@ func (m *wholeSolid) subtree(want trie.NodeRef, maxBytes int) (keys []common.Has
 		for _, c := range children {
 			at := slices.Concat(path, c.Path)
 			if c.Value == nil {
-				if !walk(at, m.nodes[solidPlace(want.Owner, at)]) {
+				if !walk(at, m.nodes[pathKey(want.Owner, at)]) {
 					return false
 				}
 				continue
@@ -361,7 +361,7 @@ func (m *wholeSolid) subtree(want trie.NodeRef, maxBytes int) (keys []common.Has
 		}
 		return true
 	}
-	if !walk(want.Path, m.nodes[solidPlace(want.Owner, want.Path)]) {
+	if !walk(want.Path, m.nodes[pathKey(want.Owner, want.Path)]) {
 		proof = prove(m.nodes, want.Owner, want.Path, keys[len(keys)-1], nil)
 	}
 	return keys, values, proof
@@ -372,9 +372,9 @@ type swarmNode struct {
 	*Backfill
 	id     string
 	t      *testing.T
-	state  *wholeState
-	solid  *wholeSolid
-	world  *swarmWorld
+	state  *testState
+	solid  *stateStore
+	world  *swarmNet
 	stop   func()
 	blames map[string]peer.Blame
 	took   time.Duration
@@ -387,8 +387,8 @@ func (n *swarmNode) Blame(peer string, reason peer.Blame, _ string) {
 	n.blames[peer] = reason
 }
 
-// swarmWorld is some of them and a full peer, all within a bubble.
-type swarmWorld struct {
+// swarmNet is some of them and a full peer, all within a bubble.
+type swarmNet struct {
 	t     *testing.T
 	full  *fullPeer
 	delay time.Duration // between two of them, one way
@@ -397,17 +397,17 @@ type swarmWorld struct {
 	nodes []*swarmNode
 }
 
-func newSwarmWorld(t *testing.T, rate int, states ...*wholeState) *swarmWorld {
-	return &swarmWorld{t: t, delay: 50 * time.Millisecond, full: &fullPeer{states: states, delay: 100 * time.Millisecond, rate: rate, sent: make(map[string]int)}}
+func newSwarmNet(t *testing.T, rate int, states ...*testState) *swarmNet {
+	return &swarmNet{t: t, delay: 50 * time.Millisecond, full: &fullPeer{states: states, delay: 100 * time.Millisecond, rate: rate, sent: make(map[string]int)}}
 }
 
 // start starts a node that collects a state, and connects it with all others.
-func (w *swarmWorld) start(id string, state *wholeState) *swarmNode {
+func (w *swarmNet) start(id string, state *testState) *swarmNode {
 	link := fullLink{w.full, id}
-	source := &wholeSource{full: link, held: make(map[common.Hash][]byte)}
+	source := &stateSource{full: link, held: make(map[common.Hash][]byte)}
 	n := &swarmNode{
 		id: id, t: w.t, state: state, world: w, blames: make(map[string]peer.Blame), got: make(map[string]int),
-		solid: &wholeSolid{source: source, nodes: make(map[string][]byte)},
+		solid: &stateStore{source: source, nodes: make(map[string][]byte)},
 	}
 	n.Backfill = New(Config{
 		Complete: n.solid, Writer: func() trie.CompleteWriter { return n.solid }, Local: source, Source: source, Blamer: n,
@@ -442,18 +442,18 @@ func (w *swarmWorld) start(id string, state *wholeState) *swarmNode {
 }
 
 // announce tells all others, a delay later.
-func (w *swarmWorld) announce(n *swarmNode) {
+func (w *swarmNet) announce(n *swarmNode) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, other := range w.nodes {
 		if other != n {
-			time.AfterFunc(w.delay, func() { other.Told(nodeLink{other, n}) })
+			time.AfterFunc(w.delay, func() { other.OnHave(nodeLink{other, n}) })
 		}
 	}
 }
 
 // leave takes a node out of the world.
-func (w *swarmWorld) leave(n *swarmNode) {
+func (w *swarmNet) leave(n *swarmNode) {
 	n.stop()
 	w.mu.Lock()
 	w.nodes = slices.DeleteFunc(w.nodes, func(other *swarmNode) bool { return other == n })
@@ -497,7 +497,7 @@ func (n *swarmNode) share() float64 {
 }
 
 // uploaded is what the full peer sent, in bytes.
-func (w *swarmWorld) uploaded() (sum int) {
+func (w *swarmNet) uploaded() (sum int) {
 	w.full.mu.Lock()
 	defer w.full.mu.Unlock()
 	for _, bytes := range w.full.sent {

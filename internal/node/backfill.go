@@ -29,7 +29,7 @@ func (n *Node) newBackfill(registerer prometheus.Registerer) error {
 		Local:    trie.NewCache(walkCache, n.store.Hot()),
 		Source:   n.fetcher.Session(sched.Background),
 		Recent:   n.backfillTarget,
-		Stands: func(target backfill.Target) bool {
+		Canonical: func(target backfill.Target) bool {
 			header := n.chain.HeaderByNumber(target.Number)
 			return header != nil && header.Root == target.Root
 		},

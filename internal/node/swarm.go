@@ -61,7 +61,7 @@ func (s swarm) Have() p2p.Have {
 // OnHave implements p2p.Swarm.
 func (s swarm) OnHave(p *p2p.Peer) {
 	if s.backfill != nil {
-		s.backfill.Told(fellow{p})
+		s.backfill.OnHave(fellow{p})
 	}
 }
 
