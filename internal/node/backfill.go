@@ -9,11 +9,11 @@ import (
 	"github.com/sunbeam-eth/sunbeam/trie"
 )
 
-// walkCache is the memory for nodes that the backfill finds in Hot, in bytes: it meets each once,
-// so there is little to remember, and blocks' nodes should not make room for it.
+// walkCache is the memory for nodes that the backfill finds in Hot, in bytes. The walk visits each node once,
+// so there is little to cache, and it must not evict the nodes of blocks.
 const walkCache = 4 << 20
 
-// newBackfill makes what collects the state that no block touches.
+// newBackfill makes the backfill.
 func (n *Node) newBackfill(registerer prometheus.Registerer) error {
 	if !n.cfg.Beam.Backfill {
 		return nil
@@ -22,10 +22,10 @@ func (n *Node) newBackfill(registerer prometheus.Registerer) error {
 	if err != nil {
 		return err
 	}
-	solid := n.store.Complete()
+	complete := n.store.Complete()
 	n.backfill = backfill.New(backfill.Config{
-		Complete: solid,
-		Writer:   func() trie.CompleteWriter { return solid.Writer() },
+		Complete: complete,
+		Writer:   func() trie.CompleteWriter { return complete.Writer() },
 		Local:    trie.NewCache(walkCache, n.store.Hot()),
 		Source:   n.fetcher.Session(sched.Background),
 		Recent:   n.backfillTarget,
@@ -46,8 +46,8 @@ func (n *Node) newBackfill(registerer prometheus.Registerer) error {
 }
 
 // backfillTarget is the state of the executed head. There is none on a fresh node: the state of
-// genesis is complete, and of no use to a chain that has gone on for years. The scan begins
-// where all nodes begin it, so the header of the seed block is waited for if it is not held.
+// genesis is complete, and of no use to a chain that has gone on for years. All nodes begin the scan
+// at the same seed, so there is none either until the header of the seed block is here.
 func (n *Node) backfillTarget() (backfill.Target, bool) {
 	head := n.chain.CurrentHeader()
 	number := head.Number.Uint64()

@@ -10,7 +10,7 @@ import (
 	"github.com/sunbeam-eth/sunbeam/beamsync/importer"
 )
 
-// A node that has all of its state completes it without any peer.
+// TestBackfillOfLocalState: a node with a whole state on disk completes it without peers.
 func TestBackfillOfLocalState(t *testing.T) {
 	genesis := pragueGenesis()
 	blocks := blocksOn(t, genesis, 5, func(int, []*types.Block) common.Hash { return common.Hash{1} })
@@ -29,21 +29,21 @@ func TestBackfillOfLocalState(t *testing.T) {
 	if done, _ := n.backfill.Root(); done != head.Root || root != head.Root {
 		t.Errorf("complete is %s, on disk %s, want that of the head %s", done, root, head.Root)
 	}
-	await(t, n, "hand-over", func(s beamStatus) bool { return s.Phase == importer.FullNode.String() })
+	await(t, n, "full mode", func(s beamStatus) bool { return s.Phase == importer.FullNode.String() })
 	n.stop(t)
 
-	// It is not done unless asked for, and not on a chain that stands at its genesis.
+	// There is no target at genesis, and no backfill if the configuration disables it.
 	fresh := localConfig(t)
 	check(t, Init(fresh, genesis, discard))
 	n = start(t, fresh)
 	if target, ok := n.backfillTarget(); ok {
-		t.Errorf("a fresh node wants to complete %+v", target)
+		t.Errorf("the target of a fresh node is %+v", target)
 	}
 	n.stop(t)
 	fresh.Beam.Backfill = false
 	n = start(t, fresh)
 	if n.backfill != nil {
-		t.Error("there is a backfill that nobody wants")
+		t.Error("there is a backfill although it is disabled")
 	}
 	n.stop(t)
 }

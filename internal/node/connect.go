@@ -40,7 +40,7 @@ func (n *Node) join(p *p2p.Peer) {
 	n.witness.Join(p)
 	n.pool.Join(p)
 	if n.backfill != nil {
-		n.backfill.Join(fellow{p})
+		n.backfill.Join(swarmPeer{p})
 	}
 }
 
@@ -156,11 +156,11 @@ func (n *Node) newHost(registerer prometheus.Registerer) error {
 		NodeDatabase:  filepath.Join(n.cfg.InstanceDir(), "nodes"),
 		NetworkID:     n.networkID(),
 		Chain:         n.chain,
-		State:         served{n},
-		Data:          served{n},
+		State:         n.served(),
+		Data:          n.served(),
 		Witnesses:     n.witness,
 		Busy:          n.importer.Working,
-		Swarm:         swarm{n},
+		Swarm:         n.swarm(),
 		Transactions:  transactions{n.pool},
 		OnJoin:        n.join,
 		OnLeave:       n.leave,

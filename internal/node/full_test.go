@@ -210,7 +210,7 @@ func wholeState(t *testing.T, n *running, block *types.Block) {
 			})
 			return all
 		}
-		if given, want := leaves(served{n.Node}.State(block.Root())), leaves(held); !slices.Equal(given, want) {
+		if given, want := leaves(n.served().State(block.Root())), leaves(held); !slices.Equal(given, want) {
 			t.Errorf("block %d: peers are given %d leaves of %x, not %d, or others", block.NumberU64(), len(given), owner, len(want))
 		}
 	}

@@ -147,7 +147,7 @@ func TestGenesisStateIsServed(t *testing.T) {
 	defer n.Close()
 	check(t, n.beginAtGenesis(t.Context()))
 
-	s := served{n}
+	s := n.served()
 	state := s.State(n.chain.Genesis().Root())
 	if state == nil || s.State(common.Hash{1}) != nil {
 		t.Fatal("the wrong states are served")

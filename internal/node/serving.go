@@ -3,13 +3,25 @@ package node
 import (
 	"github.com/ethereum/go-ethereum/common"
 
+	"github.com/sunbeam-eth/sunbeam/chain"
+	"github.com/sunbeam-eth/sunbeam/db"
 	"github.com/sunbeam-eth/sunbeam/p2p"
 	"github.com/sunbeam-eth/sunbeam/trie"
 )
 
-// served is the state that peers may ask us for: the part that is held locally. It never
+// served is the state that peers may request: the local part of it. It never
 // fetches.
-type served struct{ *Node }
+type served struct {
+	full    func() *db.Full // nil while beaming
+	chain   *chain.Chain
+	local   trie.Local
+	stateAt func(root common.Hash) trie.Store
+	paths   *trie.PathIndex
+}
+
+func (n *Node) served() served {
+	return served{full: n.full, chain: n.chain, local: n.local, stateAt: n.stateAt, paths: n.places}
+}
 
 // State implements p2p.StateBackend.
 func (s served) State(root common.Hash) p2p.State {
@@ -17,8 +29,8 @@ func (s served) State(root common.Hash) p2p.State {
 	if full := s.full(); full != nil && full.Has(root) {
 		flat = full.Leaves(root)
 	}
-	if held := trie.OpenServed(trie.WithoutFill(s.stateAt(root)), flat, root); held != nil {
-		return held
+	if state := trie.OpenServed(trie.WithoutFill(s.stateAt(root)), flat, root); state != nil {
+		return state
 	}
 	return nil
 }
@@ -32,11 +44,11 @@ func (s served) Code(hash common.Hash) []byte {
 	return code
 }
 
-// Data implements p2p.DataBackend: what the memory cache and Hot have, and codes; beyond that, what
-// Solid or a full node's states have at a place that an answer before this one led to.
+// Data implements p2p.DataBackend. It finds what the memory cache and Hot have, and codes. It also finds nodes of the
+// complete subtrees or of a full node's states whose path is known because their parents were served.
 func (s served) Data(hash common.Hash) []byte {
-	at, known := s.places.Lookup(hash)
-	if !known && s.begins(hash) {
+	at, known := s.paths.Lookup(hash)
+	if !known && s.isRoot(hash) {
 		at, known = trie.NodePath{Root: hash}, true
 	}
 	store := trie.WithoutFill(s.stateAt(at.Root))
@@ -45,13 +57,13 @@ func (s served) Data(hash common.Hash) []byte {
 		return s.Code(hash)
 	}
 	if known {
-		s.places.AddChildren(at, blob)
+		s.paths.AddChildren(at, blob)
 	}
 	return blob
 }
 
-// begins says whether a hash is the root of a state that we stand on.
-func (s served) begins(hash common.Hash) bool {
+// isRoot says whether a hash is the root of the head's state or of one that a full node has.
+func (s served) isRoot(hash common.Hash) bool {
 	if full := s.full(); full != nil && full.Has(hash) {
 		return true
 	}

@@ -17,7 +17,7 @@ import (
 	"github.com/sunbeam-eth/sunbeam/p2p"
 )
 
-// TestSwarmServing: a node that has completed its state tells so, and gives away what it has of it, and nothing else.
+// TestSwarmServing: a node with a complete state announces that, and serves the subtrees of that state and no others.
 func TestSwarmServing(t *testing.T) {
 	genesis := pragueGenesis()
 	blocks := blocksOn(t, genesis, 5, func(int, []*types.Block) common.Hash { return common.Hash{1} })
@@ -26,17 +26,17 @@ func TestSwarmServing(t *testing.T) {
 	check(t, Import(t.Context(), cfg, []string{chainFile(t, "a.rlp", blocks...)}, discard))
 	n := start(t, cfg)
 	<-n.backfill.Done()
-	s, full := swarm{n.Node}, func(have p2p.Have) bool {
+	s, full := n.swarm(), func(have p2p.Have) bool {
 		return !have.Active && have.Number == 5 && have.Accounts[0] == 0xff && have.Accounts[31] == 0xff
 	}
 	if have := s.Have(); !full(have) {
-		t.Errorf("tells %+v", have)
+		t.Errorf("announces %+v", have)
 	}
 	for n.importer.Phase() == importer.Beaming {
 		time.Sleep(10 * time.Millisecond)
 	}
 	if have := s.Have(); !full(have) {
-		t.Errorf("as a full node, tells %+v", have)
+		t.Errorf("as a full node, announces %+v", have)
 	}
 	blob, err := n.store.Complete().Node(common.Hash{}, nil)
 	check(t, err)
@@ -46,17 +46,17 @@ func TestSwarmServing(t *testing.T) {
 		t.Errorf("%d keys, %d values, %d nodes of proof", len(keys), len(values), len(proof))
 	}
 	if keys, _, _ = s.Subtree(common.Hash{}, nil, common.Hash{1}, 1<<20); len(keys) != 0 {
-		t.Errorf("%d keys of a state that is not there", len(keys))
+		t.Errorf("%d keys of an unknown state", len(keys))
 	}
-	// What fellows collect is of use if the blocks since are held.
+	// The state of a swarm peer is usable if the blocks since are held.
 	if head := n.chain.CurrentHeader(); n.usableRoot(5) != head.Root || n.usableRoot(6) != (common.Hash{}) {
-		t.Error("the head's state is of no use, or one that does not exist is")
+		t.Error("the root of the head is unusable, or that of an unknown block is usable")
 	}
 	n.stop(t)
 }
 
-// TestUsableRoot: a state that fellows collect is of use if its block was executed here, for then those since are, and a
-// hand-over can begin there. Of blocks from before that, which history has brought, it cannot.
+// TestUsableRoot: the state of a swarm peer is usable if its block was executed here: then the blocks since are, and the switch to
+// full mode can begin there. It is not usable if the block came from the chain backfill.
 func TestUsableRoot(t *testing.T) {
 	genesis := pragueGenesis()
 	_, blocks, receipts := core.GenerateChainWithGenesis(genesis, beacon.New(ethash.NewFaker()), 5, func(int, *core.BlockGen) {})
@@ -70,14 +70,14 @@ func TestUsableRoot(t *testing.T) {
 	check(t, n.chain.Commit(blocks[4], receipts[4]))
 	_, err = n.chain.SetHead(blocks[4].Hash())
 	check(t, err)
-	useful := func() bool {
+	usable := func() bool {
 		return n.usableRoot(5) == blocks[4].Root() && n.usableRoot(4) == (common.Hash{}) && n.usableRoot(6) == (common.Hash{})
 	}
-	if !useful() {
+	if !usable() {
 		t.Errorf("without history: %x, %x", n.usableRoot(5), n.usableRoot(4))
 	}
 	check(t, n.chain.AddHistory(blocks[3:4], receipts[3:4]))
-	if !useful() {
+	if !usable() {
 		t.Errorf("with history: %x, %x", n.usableRoot(5), n.usableRoot(4))
 	}
 }
