@@ -19,7 +19,7 @@ func allParts() (parts []trie.Part) {
 	return parts
 }
 
-// membersOf makes n members, of which number 3, if there is one, began first.
+// membersOf makes n members. The one with index 3, or the last one of fewer, began first.
 func membersOf(n int) (members []member) {
 	for i := range n {
 		members = append(members, member{fmt.Sprintf("%064x", i*7919), uint64(1000 + (i+n-min(3, n-1))%n)})
@@ -27,8 +27,9 @@ func membersOf(n int) (members []member) {
 	return members
 }
 
-// TestDivision: all members agree on who brings what, each part has one owner, and the shares are as they should be.
+// TestDivision: all members agree, each part has one owner, and the shares follow the weights.
 func TestDivision(t *testing.T) {
+	t.Parallel()
 	for _, n := range []int{1, 2, 4, 6, 8, 30} {
 		count := make(map[string]int)
 		for _, p := range allParts() {
@@ -41,7 +42,7 @@ func TestDivision(t *testing.T) {
 				}
 			}
 			if owners != 1 {
-				t.Fatalf("%d of %d members bring part %v", owners, n, p)
+				t.Fatalf("%d of %d members own part %v", owners, n, p)
 			}
 		}
 		first := newDivision("", membersOf(n), nil, nil).members[0].id
@@ -52,22 +53,23 @@ func TestDivision(t *testing.T) {
 			}
 			got := float64(count[m.id]) / float64(len(allParts()))
 			if deviation := math.Sqrt(want * (1 - want) / float64(len(allParts()))); math.Abs(got-want) > 4*deviation+1e-9 {
-				t.Errorf("of %d members, one brings %.3f, want %.3f", n, got, want)
+				t.Errorf("of %d members, one owns %.3f, want %.3f", n, got, want)
 			}
 		}
 	}
 }
 
-// TestDivisionMoves: when one of many goes, only its parts change hands, and go to whom ranked says.
+// TestDivisionMoves: when one of many members leaves, only its parts change owners, as ranked says.
 func TestDivisionMoves(t *testing.T) {
+	t.Parallel()
 	before := newDivision("", membersOf(12), nil, nil)
-	for gone := range 12 {
-		if gone == 3 {
-			continue // who began first; all weigh the same, but another one is first now
+	for left := range 12 {
+		if left == 3 {
+			continue // it began first; all weigh the same, but another one is first then
 		}
 		members := membersOf(12)
-		id := members[gone].id
-		after := newDivision("", append(members[:gone], members[gone+1:]...), nil, nil)
+		id := members[left].id
+		after := newDivision("", append(members[:left], members[left+1:]...), nil, nil)
 		for _, p := range allParts() {
 			owner := before.owner(p)
 			if owner == id {
@@ -81,41 +83,43 @@ func TestDivisionMoves(t *testing.T) {
 }
 
 func TestDivisionSources(t *testing.T) {
+	t.Parallel()
 	members := membersOf(2)
 	self, other := members[0].id, members[1].id
 	d := newDivision(self, members, map[common.Hash]*trie.Slices{{}: {0x80}, {1}: {0xff}}, map[trie.Part]bool{{Slice: 1}: true})
 	if d.mine(trie.Part{}) || d.mine(trie.Part{Owner: common.Hash{1}, Slice: 7}) {
-		t.Error("what a fellow has is asked of full peers")
+		t.Error("a part that a swarm peer has is ours")
 	}
 	if !d.mine(trie.Part{Slice: 1}) {
-		t.Error("what was taken is not asked for")
+		t.Error("a part in endgame is not ours")
 	}
 	if d.alone() || !newDivision("", members[:1], nil, nil).alone() || newDivision("", members[:1], d.offered, nil).alone() {
-		t.Error("who is alone is not, or the other way round")
+		t.Error("alone is wrong")
 	}
-	parked := allParts()
-	stolen := d.endgameParts(parked, 10, false)
-	for i, p := range stolen {
-		if d.owner(p) == d.self || d.has(p) || i > 0 && p.Owner.Cmp(stolen[i-1].Owner) > 0 {
-			t.Errorf("part %v is taken at turn %d", p, i)
+	delegated := allParts()
+	chosen := d.endgameParts(delegated, 10, false)
+	for i, p := range chosen {
+		if d.owner(p) == d.self || d.has(p) || i > 0 && p.Owner.Cmp(chosen[i-1].Owner) > 0 {
+			t.Errorf("part %v is chosen at turn %d", p, i)
 		}
 	}
 	d.active = map[string]bool{other: true}
-	if len(stolen) != 10 || len(d.endgameParts(parked, 10, false)) != 0 || len(d.endgameParts(parked, 10, true)) != 10 {
-		t.Errorf("%d parts were taken; from a lively owner %d, or %d when patience ended", len(stolen), len(d.endgameParts(parked, 10, false)), len(d.endgameParts(parked, 10, true)))
+	if len(chosen) != 10 || len(d.endgameParts(delegated, 10, false)) != 0 || len(d.endgameParts(delegated, 10, true)) != 10 {
+		t.Errorf("%d parts were chosen; of an active owner %d, or %d of all owners", len(chosen), len(d.endgameParts(delegated, 10, false)), len(d.endgameParts(delegated, 10, true)))
 	}
 }
 
-func TestHaveOf(t *testing.T) {
-	whole := map[common.Hash]trie.Slices{{}: {1}, {7}: {2}, {5}: {}}
-	have := newHave(Target{Root: common.Hash{9}, Number: 9}, 3, whole)
-	if fmt.Sprint(have.complete()) != fmt.Sprint(whole) || have.Large[0] != (common.Hash{5}) || !have.Active || have.Since != 3 || have.Number != 9 {
+func TestNewHave(t *testing.T) {
+	t.Parallel()
+	complete := map[common.Hash]trie.Slices{{}: {1}, {7}: {2}, {5}: {}}
+	have := newHave(Target{Root: common.Hash{9}, Number: 9}, 3, complete)
+	if fmt.Sprint(have.complete()) != fmt.Sprint(complete) || have.Large[0] != (common.Hash{5}) || !have.Active || have.Since != 3 || have.Number != 9 {
 		t.Errorf("%+v", have)
 	}
 	for i := range 2 * maxLargeTries {
-		whole[common.Hash{8, byte(i)}] = trie.Slices{}
+		complete[common.Hash{8, byte(i)}] = trie.Slices{}
 	}
-	if have = newHave(Target{}, 0, whole); len(have.Large) != maxLargeTries || len(have.LargeSlices) != maxLargeTries {
+	if have = newHave(Target{}, 0, complete); len(have.Large) != maxLargeTries || len(have.LargeSlices) != maxLargeTries {
 		t.Errorf("%d large tries", len(have.Large))
 	}
 	if n := partsIn(map[common.Hash]trie.Slices{{}: allSlices(), {1}: {0x81}}); n != 258 {

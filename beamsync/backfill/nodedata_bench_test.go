@@ -10,7 +10,7 @@ import (
 )
 
 // BenchmarkBackfillByHash collects a state of plain accounts from a peer in memory that serves
-// nodes by hash, into a database on disk: what the walk itself takes.
+// nodes by hash, into a database on disk. It measures the walk itself.
 func BenchmarkBackfillByHash(b *testing.B) {
 	state := newLeafState(300_000, 0)
 	peer := newDataServer("a", state)
@@ -21,10 +21,10 @@ func BenchmarkBackfillByHash(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		solid := d.Complete()
+		store := d.Complete()
 		fill := New(Config{
-			Complete: solid, Writer: func() trie.CompleteWriter { return solid.Writer() }, Local: trie.NewCache(4<<20, d.Hot()),
-			Source: &nodeSource{held: make(map[common.Hash][]byte)}, Recent: func() (Target, bool) { return Target{Root: state.root, Number: 5}, true },
+			Complete: store, Writer: func() trie.CompleteWriter { return store.Writer() }, Local: trie.NewCache(4<<20, d.Hot()),
+			Source: &nodeSource{found: make(map[common.Hash][]byte)}, Recent: func() (Target, bool) { return Target{Root: state.root, Number: 5}, true },
 		})
 		fill.Join(peer)
 		if err := fill.Run(b.Context()); err != nil {

@@ -151,7 +151,7 @@ func (r *rangePeers) acquire(p *rangePeer) {
 	r.inFlight++
 }
 
-// release ends a request whose outcome tells nothing about the peer.
+// release ends a request whose outcome says nothing about the peer.
 func (r *rangePeers) release(p *rangePeer) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

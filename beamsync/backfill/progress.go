@@ -12,22 +12,22 @@ import (
 // Progress is how far the backfill is. Counters are those of this process and do not fall. Share
 // does when a walk restarts, and Restarts rises then.
 type Progress struct {
-	Root       common.Hash   `json:"root"`        // of the state that is being completed; zero: none yet
-	Number     uint64        `json:"number"`      // of its block
-	Share      float64       `json:"share"`       // of the account trie's key space that is complete, 0 to 1
-	Accounts   uint64        `json:"accounts"`    // received, or visited because something had changed
-	Slots      uint64        `json:"slots"`       // likewise
-	Codes      uint64        `json:"codes"`       // received
-	Nodes      uint64        `json:"nodes"`       // written
-	Bytes      uint64        `json:"bytes"`       // of leaves and proofs received
-	SwarmBytes uint64        `json:"swarmBytes"`  // of these, from swarm peers
-	Rate       float64       `json:"rate"`        // bytes per second in the last minutes
-	ETA        time.Duration `json:"eta"`         // by the last minutes, nanoseconds; 0: unknown
-	Restarts   int           `json:"restarts"`    // of the walk, with a newer root
-	Peers      int           `json:"peers"`       // that serve ranges
-	SwarmPeers int           `json:"swarmPeers"`  // other Sunbeam nodes that have some of the state or collect it
-	Inflight   int           `json:"inflight"`    // requests
-	Waiting    string        `json:"waiting"`     // for what the backfill waits; empty: it does not
+	Root       common.Hash   `json:"root"`       // of the state that is being completed; zero: none yet
+	Number     uint64        `json:"number"`     // of its block
+	Share      float64       `json:"share"`      // of the account trie's key space that is complete, 0 to 1
+	Accounts   uint64        `json:"accounts"`   // received, or visited because something had changed
+	Slots      uint64        `json:"slots"`      // likewise
+	Codes      uint64        `json:"codes"`      // received
+	Nodes      uint64        `json:"nodes"`      // written
+	Bytes      uint64        `json:"bytes"`      // of leaves and proofs received
+	SwarmBytes uint64        `json:"swarmBytes"` // of these, from swarm peers
+	Rate       float64       `json:"rate"`       // bytes per second in the last minutes
+	ETA        time.Duration `json:"eta"`        // by the last minutes, nanoseconds; 0: unknown
+	Restarts   int           `json:"restarts"`   // of the walk, with a newer root
+	Peers      int           `json:"peers"`      // that serve ranges
+	SwarmPeers int           `json:"swarmPeers"` // other Sunbeam nodes that have some of the state or collect it
+	Inflight   int           `json:"inflight"`   // requests
+	Waiting    string        `json:"waiting"`    // for what the backfill waits; empty: it does not
 }
 
 // Progress says how far the backfill is.

@@ -193,7 +193,7 @@ func (w *walk) rendezvous(ctx context.Context) bool {
 	}
 }
 
-// announce tells swarm peers what is complete on disk, if that has changed.
+// announce announces what is complete on disk, if that has changed.
 func (w *walk) announce() {
 	have := newHave(w.target, w.b.swarm.started(), w.walker.CompleteSlices())
 	if w.b.swarm.announce(have, time.Now()) && w.b.cfg.Announce != nil {
@@ -201,7 +201,7 @@ func (w *walk) announce() {
 	}
 }
 
-// tickSwarm announces what is complete. When only delegated parts are missing for a while and nobody delivers
+// tickSwarm announces what is complete. When only delegated parts are missing for a while and no swarm peer delivers
 // them, it begins the endgame: more and more parts of other members are requested from full peers.
 func (w *walk) tickSwarm() {
 	w.announce()

@@ -188,7 +188,7 @@ func (s *swarm) acquire(parts []trie.Part, now time.Time) (best *swarmPeer, offe
 	return best, offered
 }
 
-// release ends a request whose outcome tells nothing about the swarm peer.
+// release ends a request whose outcome says nothing about the swarm peer.
 func (s *swarm) release(p *swarmPeer) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -20,7 +20,7 @@ import (
 
 const swarmRate = 400_000 // bytes per second that the full peer uploads
 
-// swarmState is large enough that proofs do not outweigh leaves, and has a large storage trie unless time is short.
+// swarmState is large enough that proofs do not outweigh leaves. It has a large storage trie, except in short tests.
 func swarmState() *testState {
 	if testing.Short() {
 		return newTestState(10_000, 100, 0)
@@ -28,7 +28,7 @@ func swarmState() *testState {
 	return newTestState(30_000, 40_000, 0)
 }
 
-// lone collects a state alone.
+// collectAlone measures a node without swarm peers.
 func collectAlone(t *testing.T, state *testState) (bytes int, took time.Duration) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newSwarmNet(t, swarmRate, state)
@@ -39,9 +39,10 @@ func collectAlone(t *testing.T, state *testState) (bytes int, took time.Duration
 	return bytes, took
 }
 
-// TestSwarm lets nodes start together: the full peer sends little more than one state, and none but the first
-// gets much from it.
+// TestSwarm starts nodes together: the full peer sends little more than one state, and all nodes but the first
+// receive most of it from swarm peers.
 func TestSwarm(t *testing.T) {
+	t.Parallel()
 	state := swarmState()
 	one, alone := collectAlone(t, state)
 	counts := []int{2, 4, 8}
@@ -49,35 +50,42 @@ func TestSwarm(t *testing.T) {
 		counts = []int{3}
 	}
 	for _, count := range counts {
-		synctest.Test(t, func(t *testing.T) {
-			w := newSwarmNet(t, swarmRate, state)
-			var nodes []*swarmNode
-			for i := range count {
-				nodes = append(nodes, w.start(fmt.Sprint("node", i), state))
-				time.Sleep(20 * time.Millisecond)
-			}
-			last, least := time.Duration(0), 1.0
-			for i, n := range nodes {
-				n.finish(time.Hour)
-				last = max(last, n.took)
-				if i > 0 {
-					least = min(least, n.share())
-				}
-				if len(n.blames) > 0 {
-					t.Errorf("%s blames %v", n.id, n.blames)
-				}
-			}
-			states := float64(w.uploaded()) / float64(one)
-			t.Logf("%d nodes: %.2f states from the full peer, shares of the others at least %.2f, last after %v (alone %v)", count, states, least, last, alone)
-			if states > 1.5 || least < 0.7 || last > 2*alone+2*time.Second {
-				t.Error("that is too much, or too long")
-			}
+		t.Run(fmt.Sprint(count, " nodes"), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) { swarmOf(t, count, state, one, alone) })
 		})
 	}
 }
 
-// TestSwarmYields: blocks in work now and then delay two nodes that feed each other, and do nothing worse.
+// swarmOf starts a number of nodes together.
+func swarmOf(t *testing.T, count int, state *testState, one int, alone time.Duration) {
+	w := newSwarmNet(t, swarmRate, state)
+	var nodes []*swarmNode
+	for i := range count {
+		nodes = append(nodes, w.start(fmt.Sprint("node", i), state))
+		time.Sleep(20 * time.Millisecond)
+	}
+	last, least := time.Duration(0), 1.0
+	for i, n := range nodes {
+		n.finish(time.Hour)
+		last = max(last, n.took)
+		if i > 0 {
+			least = min(least, n.share())
+		}
+		if len(n.blames) > 0 {
+			t.Errorf("%s blames %v", n.id, n.blames)
+		}
+	}
+	states := float64(w.uploaded()) / float64(one)
+	t.Logf("%d nodes: %.2f states from the full peer, shares of the others at least %.2f, last after %v (alone %v)", count, states, least, last, alone)
+	if states > 1.5 || least < 0.7 || last > 2*alone+2*time.Second {
+		t.Error("too many bytes, or too long")
+	}
+}
+
+// TestSwarmYields: two nodes that serve each other while blocks are executed now and then take longer, but not much.
 func TestSwarmYields(t *testing.T) {
+	t.Parallel()
 	state := newTestState(8000, 100, 0)
 	one, alone := collectAlone(t, state)
 	synctest.Test(t, func(t *testing.T) {
@@ -97,8 +105,9 @@ func TestSwarmYields(t *testing.T) {
 	})
 }
 
-// TestSwarmLate: who starts when the other one is half done gets nearly all from it.
+// TestSwarmLate: a node that starts when another one is half done receives nearly all from it.
 func TestSwarmLate(t *testing.T) {
+	t.Parallel()
 	state := swarmState()
 	one, alone := collectAlone(t, state)
 	synctest.Test(t, func(t *testing.T) {
@@ -109,15 +118,16 @@ func TestSwarmLate(t *testing.T) {
 		first.finish(time.Hour)
 		late.finish(time.Hour)
 		states := float64(w.uploaded()) / float64(one)
-		t.Logf("%.2f states from the full peer, %.2f from the fellow, after %v (alone %v)", states, late.share(), late.took, alone)
+		t.Logf("%.2f states from the full peer, %.2f from the swarm peer, after %v (alone %v)", states, late.share(), late.took, alone)
 		if states > 1.3 || late.share() < 0.75 || late.took > alone+time.Second {
-			t.Error("that is too much, or too long")
+			t.Error("too many bytes, or too long")
 		}
 	})
 }
 
-// TestSwarmOfOtherState: a fellow that collects another state has most of ours nevertheless.
+// TestSwarmOfOtherState: a swarm peer that collects another state serves most of ours all the same.
 func TestSwarmOfOtherState(t *testing.T) {
+	t.Parallel()
 	old, recent := newTestState(8000, 100, 0), newTestState(8000, 100, 10)
 	synctest.Test(t, func(t *testing.T) {
 		w := newSwarmNet(t, swarmRate, old, recent)
@@ -126,14 +136,15 @@ func TestSwarmOfOtherState(t *testing.T) {
 		late := w.start("late", recent)
 		late.finish(time.Hour)
 		if after := w.uploaded() - before; late.share() < 0.8 || after > before/4 {
-			t.Errorf("%.2f from the fellow, %d bytes from the full peer, which sent %d to the first one", late.share(), after, before)
+			t.Errorf("%.2f from the swarm peer, %d bytes from the full peer, which sent %d to the first one", late.share(), after, before)
 		}
 	})
 }
 
-// TestLoneWalk: without fellows the scan goes from the seed upward and around, as it does beside one that has
-// nothing and does nothing.
+// TestLoneWalk: without swarm peers the scan goes from the seed upward and around. A swarm peer that has
+// nothing and collects nothing changes that in no way.
 func TestLoneWalk(t *testing.T) {
+	t.Parallel()
 	state := newTestState(8000, 100, 0)
 	var walks [2][]fullRequest
 	seed := common.Hash{0x77}
@@ -141,7 +152,7 @@ func TestLoneWalk(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			w := newSwarmNet(t, swarmRate, state)
 			if i == 1 {
-				w.nodes = append(w.nodes, &swarmNode{id: "idle", t: t, world: w, Backfill: New(Config{})})
+				w.nodes = append(w.nodes, &swarmNode{id: "idle", t: t, net: w, Backfill: New(Config{})})
 			}
 			w.start("lone", state).finish(time.Hour)
 			walks[i] = slices.DeleteFunc(slices.Clone(w.full.requests), func(r fullRequest) bool { return r.lookup })
@@ -151,11 +162,11 @@ func TestLoneWalk(t *testing.T) {
 		})
 	}
 	if len(walks[0]) != len(walks[1]) {
-		t.Fatalf("%d requests alone, %d with somebody who has nothing", len(walks[0]), len(walks[1]))
+		t.Fatalf("%d requests alone, %d with an idle swarm peer", len(walks[0]), len(walks[1]))
 	}
 	for i, r := range walks[0] { // by key: requests of one moment arrive in any order
-		if beside := walks[1][i]; r.owner != beside.owner || r.origin != beside.origin {
-			t.Fatalf("request %d alone is for %x %x, with somebody who has nothing for %x %x", i, r.owner, r.origin, beside.owner, beside.origin)
+		if with := walks[1][i]; r.owner != with.owner || r.origin != with.origin {
+			t.Fatalf("request %d alone is for %x %x, with an idle swarm peer for %x %x", i, r.owner, r.origin, with.owner, with.origin)
 		}
 	}
 	var latest time.Time
@@ -164,7 +175,7 @@ func TestLoneWalk(t *testing.T) {
 			continue
 		}
 		if r.at.Before(latest) {
-			t.Errorf("accounts from %x were asked for before those in front of them", r.origin)
+			t.Errorf("accounts from %x were requested before earlier ones", r.origin)
 		}
 		latest = r.at
 	}
@@ -176,7 +187,7 @@ func (r fullRequest) distance(seed common.Hash) common.Hash {
 	return common.BigToHash(d.And(d, common.MaxHash.Big()))
 }
 
-// hostileLink is a connection to somebody who tells to have everything.
+// hostileLink is a connection to a peer that announces a whole state.
 type hostileLink struct {
 	nodeLink
 	active bool
@@ -197,9 +208,10 @@ func (l hostileLink) ByteCodes(ctx context.Context, _ []common.Hash, _ uint64) (
 	return nil, err
 }
 
-// TestSwarmHostile: who lies, stalls, refuses, hangs up or has promised what it never brings costs seconds, and little more
-// than a state from the full peer.
+// TestSwarmHostile: a swarm peer that sends invalid data, stalls, refuses or disconnects costs seconds, and little more
+// than one state from the full peer.
 func TestSwarmHostile(t *testing.T) {
+	t.Parallel()
 	state := newTestState(6000, 100, 0)
 	one, alone := collectAlone(t, state)
 	none := func(n int) ([][]common.Hash, [][][]byte) { return make([][]common.Hash, n), make([][][]byte, n) }
@@ -208,7 +220,7 @@ func TestSwarmHostile(t *testing.T) {
 		blame bool
 		reply func(ctx context.Context, l nodeLink, wants []trie.NodeRef) ([][]common.Hash, [][][]byte, error)
 	}{
-		{"lies", true, func(_ context.Context, _ nodeLink, wants []trie.NodeRef) ([][]common.Hash, [][][]byte, error) {
+		{"invalid data", true, func(_ context.Context, _ nodeLink, wants []trie.NodeRef) ([][]common.Hash, [][][]byte, error) {
 			keys, values := none(len(wants))
 			for i, want := range wants {
 				first, _ := trie.KeyRange(want.Path)
@@ -227,7 +239,7 @@ func TestSwarmHostile(t *testing.T) {
 		{"answers nothing", false, func(context.Context, nodeLink, []trie.NodeRef) ([][]common.Hash, [][][]byte, error) {
 			return nil, nil, nil
 		}},
-		{"hangs up", false, func(_ context.Context, l nodeLink, _ []trie.NodeRef) ([][]common.Hash, [][][]byte, error) {
+		{"disconnects", false, func(_ context.Context, l nodeLink, _ []trie.NodeRef) ([][]common.Hash, [][][]byte, error) {
 			l.from.Leave(l.to.id)
 			return nil, nil, fmt.Errorf("gone")
 		}},
@@ -249,18 +261,19 @@ func TestSwarmHostile(t *testing.T) {
 	}
 }
 
-// TestSwarmIdler: a fellow that says it collects, and does not, does not hold us up for long.
-func TestSwarmIdler(t *testing.T) {
+// TestSwarmIdle: a swarm peer that announces a walk and makes no progress delays us by seconds only.
+func TestSwarmIdle(t *testing.T) {
+	t.Parallel()
 	state := newTestState(6000, 100, 0)
 	one, alone := collectAlone(t, state)
 	synctest.Test(t, func(t *testing.T) {
 		w := newSwarmNet(t, swarmRate, state)
 		n := w.start("node", state)
-		n.Join(idlePeer{nodeLink{n, &swarmNode{id: "idler"}}})
-		told := func() bool { return n.Progress().Waiting == "for parts assigned to swarm peers" }
-		for began := time.Now(); !told(); time.Sleep(100 * time.Millisecond) {
+		n.Join(idlePeer{nodeLink{n, &swarmNode{id: "idle"}}})
+		waits := func() bool { return n.Progress().Waiting == "for parts assigned to swarm peers" }
+		for began := time.Now(); !waits(); time.Sleep(100 * time.Millisecond) {
 			if time.Since(began) > time.Minute {
-				t.Fatalf("it never says what it waits for: %+v", n.Progress())
+				t.Fatalf("the progress does not name the wait: %+v", n.Progress())
 			}
 		}
 		n.finish(time.Hour)
@@ -276,8 +289,9 @@ type idlePeer struct{ nodeLink }
 
 func (idlePeer) Have() Have { return Have{Number: 204, Since: 1, Active: true} }
 
-// TestSwarmPretender: nor does one that tells of another block, or of one part more and one less, every second.
-func TestSwarmPretender(t *testing.T) {
+// TestSwarmPretends: nor does one that announces another block, or one part more or less, every second.
+func TestSwarmPretends(t *testing.T) {
+	t.Parallel()
 	state := newTestState(6000, 100, 0)
 	one, alone := collectAlone(t, state)
 	for name, pretend := range map[string]func(have *Have, n int){
@@ -287,12 +301,12 @@ func TestSwarmPretender(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			w := newSwarmNet(t, swarmRate, state)
 			n := w.start("node", state)
-			var said atomic.Int64
-			p := pretendingPeer{idlePeer{nodeLink{n, &swarmNode{id: "pretender"}}}, func(have *Have) { pretend(have, int(said.Load())) }}
+			var announced atomic.Int64
+			p := pretendingPeer{idlePeer{nodeLink{n, &swarmNode{id: "pretending"}}}, func(have *Have) { pretend(have, int(announced.Load())) }}
 			n.Join(p)
 			over := make(chan struct{})
 			go func() {
-				for tick := time.Tick(time.Second); ; said.Add(1) {
+				for tick := time.Tick(time.Second); ; announced.Add(1) {
 					select {
 					case <-tick:
 						n.OnHave(p)
@@ -323,52 +337,55 @@ func (p pretendingPeer) Have() Have {
 	return have
 }
 
-// TestSwarmLeaver: when one leaves half-way, the other one brings the rest.
-func TestSwarmLeaver(t *testing.T) {
+// TestSwarmLeave: when one of two nodes leaves half-way, the other one requests the rest.
+func TestSwarmLeave(t *testing.T) {
+	t.Parallel()
 	state := newTestState(8000, 100, 0)
 	one, alone := collectAlone(t, state)
 	synctest.Test(t, func(t *testing.T) {
 		w := newSwarmNet(t, swarmRate, state)
-		leaver, stayer := w.start("leaver", state), w.start("stayer", state)
+		leaving, staying := w.start("leaving", state), w.start("staying", state)
 		time.Sleep(alone / 2)
-		w.leave(leaver)
-		stayer.finish(time.Hour)
-		if states := float64(w.uploaded()) / float64(one); states > 1.7 || stayer.took > 2*alone+2*time.Second {
-			t.Errorf("%.2f states, %v (alone %v)", states, stayer.took, alone)
+		w.leave(leaving)
+		staying.finish(time.Hour)
+		if states := float64(w.uploaded()) / float64(one); states > 1.7 || staying.took > 2*alone+2*time.Second {
+			t.Errorf("%.2f states, %v (alone %v)", states, staying.took, alone)
 		}
 	})
 }
 
-// TestSwarmTalk: however often fellows tell something, the walk is not kept busy with it, and the last word counts.
-func TestSwarmTalk(t *testing.T) {
+// TestSwarmThrottle: frequent announcements do not keep the walk busy, and the last one counts.
+func TestSwarmThrottle(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := newSwarm("self", slog.New(slog.DiscardHandler))
 		s.join(announcer{have: Have{Number: 1, Active: true}})
 		<-s.change
-		const talk = 10 * time.Second
+		const span = 10 * time.Second
 		tokens := 0
-		for began := time.Now(); time.Since(began) < talk; time.Sleep(time.Millisecond) {
-			s.onHave("teller", time.Now())
+		for began := time.Now(); time.Since(began) < span; time.Sleep(time.Millisecond) {
+			s.onHave("announcer", time.Now())
 			select {
 			case <-s.change:
 				tokens++
 			default:
 			}
 		}
-		if tokens > int(talk/changeInterval) {
-			t.Errorf("%d changes in %v", tokens, talk)
+		if tokens > int(span/changeInterval) {
+			t.Errorf("%d changes in %v", tokens, span)
 		}
-		s.onHave("teller", time.Now())
-		told := time.Now()
+		s.onHave("announcer", time.Now())
+		last := time.Now()
 		<-s.change
-		if waited := time.Since(told); waited > changeInterval {
-			t.Errorf("the last word was heard after %v", waited)
+		if waited := time.Since(last); waited > changeInterval {
+			t.Errorf("the last announcement was noticed after %v", waited)
 		}
 	})
 }
 
-// TestSwarmAdopts: who begins a walk takes the state that a fellow collects, if the chain knows it and it is not too old.
+// TestSwarmAdopts: a new walk takes the state that a swarm peer collects, if it is canonical and not too old.
 func TestSwarmAdopts(t *testing.T) {
+	t.Parallel()
 	recent := Target{Root: common.Hash{9}, Number: 140, Seed: common.Hash{1}}
 	for _, test := range []struct {
 		number   uint64
@@ -403,8 +420,9 @@ func TestSwarmAdopts(t *testing.T) {
 	}
 }
 
-// TestSwarmAdoptsNothing: a fellow that tells of no state, of blocks that nobody knows, has none to adopt.
+// TestSwarmAdoptsNothing: no state is adopted from a swarm peer that announces unknown blocks without a root.
 func TestSwarmAdoptsNothing(t *testing.T) {
+	t.Parallel()
 	recent := Target{Root: common.Hash{9}, Number: 140, Seed: common.Hash{1}}
 	for _, number := range []uint64{139, 140, 141, 1000, math.MaxUint64 - maxAdoptLag, math.MaxUint64} {
 		b := New(Config{StateOf: func(uint64) common.Hash { return common.Hash{} }})
@@ -420,6 +438,6 @@ type announcer struct {
 	have Have
 }
 
-func (announcer) ID() string { return "teller" }
+func (announcer) ID() string { return "announcer" }
 
 func (l announcer) Have() Have { return l.have }

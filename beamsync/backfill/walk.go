@@ -61,7 +61,7 @@ func (b *Backfill) walk(ctx context.Context, target Target, meter *meter) (compl
 	return w.walker.Done(), w.writer.Flush()
 }
 
-// drop awaits the requests in flight and drops all responses that nobody has handled.
+// drop awaits the requests in flight and drops all responses that were not handled.
 func (w *walk) drop() {
 	w.requests.Wait()
 	for len(w.responses) > 0 {
