@@ -19,6 +19,8 @@ const (
 	headerBatch = 512
 	// catchUpBlocks are in memory at once: about 32 MB of full blocks.
 	catchUpBlocks = 32
+	// bodiesTimeout is how long a catch-up keeps others from executing while it waits for bodies.
+	bodiesTimeout = 20 * time.Second
 	// longCatchUp is how many blocks make it a sync: the head follows it then. It is well above what
 	// a reorg or a short break leaves.
 	longCatchUp = 64
@@ -37,19 +39,38 @@ type CatchUp struct {
 // a time; the next one finds its work done.
 //
 // The outcome is that of the block: Valid once its state is available, Invalid if a block on the way is.
-func (i *Importer) catchUp(ctx context.Context, states *fullStates, hash common.Hash, number uint64) Outcome {
+func (i *Importer) catchUp(ctx context.Context, job *importJob, states *fullStates, hash common.Hash, number uint64) Outcome {
 	defer i.showCatchUp(nil)
-	// The headers come first, without the token: it may be that no peer has them.
-	if _, outcome := i.missedBlocks(ctx, states, hash, number); outcome.ended() {
-		return outcome
+	for {
+		// Headers, and the bodies of the first blocks, come before the token: it may be that no peer has them.
+		missed, outcome := i.missedBlocks(ctx, job, states, hash, number)
+		if outcome.ended() {
+			return outcome
+		}
+		first, err := i.blocks(ctx, job, oldest(missed))
+		if err != nil {
+			return syncing(err)
+		}
+		outcome = i.executeMissed(ctx, job, states, hash, number, first)
+		if !errors.Is(outcome.Reason, errBodiesLate) {
+			return outcome
+		}
 	}
+}
+
+// oldest returns the missed blocks that are executed next, newest first.
+func oldest(missed []common.Hash) []common.Hash { return missed[max(0, len(missed)-catchUpBlocks):] }
+
+// executeMissed executes the missed blocks of a catch-up, under its token. The blocks that come first were fetched
+// before.
+func (i *Importer) executeMissed(ctx context.Context, job *importJob, states *fullStates, hash common.Hash, number uint64, first []*types.Block) Outcome {
 	select {
 	case i.catching <- struct{}{}:
 		defer func() { <-i.catching }()
 	case <-ctx.Done():
 		return syncing(ctx.Err())
 	}
-	missed, outcome := i.missedBlocks(ctx, states, hash, number) // what is left to do
+	missed, outcome := i.missedBlocks(ctx, job, states, hash, number) // what is left to do
 	if outcome.ended() {
 		return outcome
 	}
@@ -58,13 +79,15 @@ func (i *Importer) catchUp(ctx context.Context, states *fullStates, hash common.
 		i.cfg.Log.Info("Catching up", "blocks", len(missed), "target", number)
 	}
 	logged := time.Now()
-	for len(missed) > 0 {
-		n := min(len(missed), catchUpBlocks)
-		blocks, err := i.blocks(ctx, missed[len(missed)-n:])
-		if err != nil {
-			return syncing(err)
+	for blocks := first; len(missed) > 0; blocks = nil {
+		next := oldest(missed)
+		if len(blocks) != len(next) || blocks[0].Hash() != next[0] {
+			var err error
+			if blocks, err = i.blocksInTime(ctx, job, next); err != nil {
+				return syncing(err)
+			}
 		}
-		for k := n - 1; k >= 0; k-- {
+		for k := len(blocks) - 1; k >= 0; k-- {
 			i.showCatchUp(&CatchUp{Number: blocks[k].NumberU64(), Target: number, Left: uint64(len(missed))})
 			if now := time.Now(); now.Sub(logged) >= progressInterval {
 				logged = now
@@ -80,6 +103,20 @@ func (i *Importer) catchUp(ctx context.Context, states *fullStates, hash common.
 		}
 	}
 	return valid(hash)
+}
+
+// errBodiesLate releases the token of a catch-up that waits for bodies, so that others can go on.
+var errBodiesLate = errors.New("bodies of missed blocks are late")
+
+// blocksInTime is blocks for the holder of the token.
+func (i *Importer) blocksInTime(ctx context.Context, job *importJob, hashes []common.Hash) ([]*types.Block, error) {
+	waiting, cancel := context.WithTimeout(ctx, bodiesTimeout)
+	defer cancel()
+	blocks, err := i.blocks(waiting, job, hashes)
+	if err != nil && waiting.Err() != nil && ctx.Err() == nil {
+		return nil, errBodiesLate
+	}
+	return blocks, err
 }
 
 // followCatchUp advances the head while the forkchoice head is not reached.
@@ -103,7 +140,7 @@ var errNoState = fmt.Errorf("no ancestor's state is available: %w", trie.ErrUnav
 
 // missedBlocks lists the blocks to execute so that the state of one becomes available, newest first: hashes only, so
 // that it may be long. The outcome is that of the block if it needs no execution or cannot be executed.
-func (i *Importer) missedBlocks(ctx context.Context, states *fullStates, hash common.Hash, number uint64) ([]common.Hash, Outcome) {
+func (i *Importer) missedBlocks(ctx context.Context, job *importJob, states *fullStates, hash common.Hash, number uint64) ([]common.Hash, Outcome) {
 	var missed []common.Hash
 	for ; !i.isExecutable(states, hash); number-- {
 		if number <= states.lowest {
@@ -114,12 +151,9 @@ func (i *Importer) missedBlocks(ctx context.Context, states *fullStates, hash co
 				return nil, i.ofMissed(invalid(latest, err), missed)
 			}
 		}
-		header := i.cfg.Chain.Header(hash)
-		if header == nil {
-			var err error
-			if header, err = i.fetchHeaders(ctx, states, hash, number); err != nil {
-				return nil, syncing(err)
-			}
+		header, err := i.missedHeader(ctx, job, states, hash, number)
+		if err != nil {
+			return nil, syncing(err)
 		}
 		missed = append(missed, hash)
 		hash = header.ParentHash
@@ -145,15 +179,27 @@ func (i *Importer) ofMissed(outcome Outcome, missed []common.Hash) Outcome {
 	return outcome // too far from its invalid ancestor to be recorded
 }
 
-// fetchHeaders fetches and stores a header and those below it. It returns the first one.
-func (i *Importer) fetchHeaders(ctx context.Context, states *fullStates, hash common.Hash, number uint64) (*types.Header, error) {
-	floor := states.lowest
-	if head := i.cfg.Chain.CurrentHeader().Number.Uint64(); head < number {
-		floor = max(floor, head)
+// missedHeader returns a header, and stores it if it was not. It comes from the block's job or from peers, which send
+// those below it too.
+func (i *Importer) missedHeader(ctx context.Context, job *importJob, states *fullStates, hash common.Hash, number uint64) (*types.Header, error) {
+	if header := i.cfg.Chain.Header(hash); header != nil {
+		return header, nil
 	}
-	headers, err := i.cfg.Blocks.Headers(ctx, hash, int(min(number-floor, headerBatch)))
-	if err != nil {
-		return nil, fmt.Errorf("headers from block %d down: %w", number, err)
+	var headers []*types.Header
+	if arrived := i.lookup(hash); arrived != nil {
+		headers = []*types.Header{arrived.block.Header()}
+	} else {
+		floor := states.lowest
+		if head := i.cfg.Chain.CurrentHeader().Number.Uint64(); head < number {
+			floor = max(floor, head)
+		}
+		err := i.fetchUnlessArrived(ctx, job, []common.Hash{hash}, func(ctx context.Context) (err error) {
+			headers, err = i.cfg.Blocks.Headers(ctx, hash, int(min(number-floor, headerBatch)))
+			return err
+		})
+		if err != nil {
+			return nil, fmt.Errorf("headers from block %d down: %w", number, err)
+		}
 	}
 	if headers[0].Number.Uint64() != number {
 		return nil, fmt.Errorf("block %x has number %d, its child expects %d", hash, headers[0].Number, number)
@@ -161,30 +207,48 @@ func (i *Importer) fetchHeaders(ctx context.Context, states *fullStates, hash co
 	return headers[0], i.cfg.Chain.AddHeaders(headers)
 }
 
-// blocks gets blocks whose headers are stored, in the same order.
-func (i *Importer) blocks(ctx context.Context, hashes []common.Hash) ([]*types.Block, error) {
-	var (
-		blocks  = make([]*types.Block, len(hashes))
-		missing []*types.Header
-		at      []int
-	)
-	for k, hash := range hashes {
-		if blocks[k] = i.cfg.Chain.Block(hash); blocks[k] == nil {
-			missing = append(missing, i.cfg.Chain.Header(hash))
-			at = append(at, k)
+// blocks gets blocks whose headers are stored, in the same order: from the store, from jobs, or from peers.
+func (i *Importer) blocks(ctx context.Context, job *importJob, hashes []common.Hash) ([]*types.Block, error) {
+	blocks := make([]*types.Block, len(hashes))
+	for {
+		var (
+			missing []*types.Header
+			at      []int
+		)
+		for k, hash := range hashes {
+			if blocks[k] == nil {
+				blocks[k] = i.localBlock(hash)
+			}
+			if blocks[k] == nil {
+				missing = append(missing, i.cfg.Chain.Header(hash))
+				at = append(at, k)
+			}
+		}
+		if len(missing) == 0 {
+			return blocks, nil
+		}
+		err := i.fetchUnlessArrived(ctx, job, hashesOf(missing), func(ctx context.Context) error {
+			fetched, err := i.cfg.Blocks.Bodies(ctx, missing)
+			for k, block := range fetched {
+				blocks[at[k]] = block
+			}
+			return err
+		})
+		if err != nil && !errors.Is(err, errArrived) {
+			return nil, fmt.Errorf("bodies of missed blocks: %w", err)
 		}
 	}
-	if len(missing) == 0 {
-		return blocks, nil
+}
+
+// localBlock returns a stored block or that of a job, else nil.
+func (i *Importer) localBlock(hash common.Hash) *types.Block {
+	if block := i.cfg.Chain.Block(hash); block != nil {
+		return block
 	}
-	fetched, err := i.cfg.Blocks.Bodies(ctx, missing)
-	if err != nil {
-		return nil, fmt.Errorf("bodies of missed blocks: %w", err)
+	if job := i.lookup(hash); job != nil {
+		return job.block
 	}
-	for k, block := range fetched {
-		blocks[at[k]] = block
-	}
-	return blocks, nil
+	return nil
 }
 
 // replay executes a block on the state of its parent, which is available, so that its own becomes so. The outcome of

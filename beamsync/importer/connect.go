@@ -87,7 +87,7 @@ func (i *Importer) beamedBasis(ctx context.Context, job *importJob) (*basis, Out
 		return &basis{parent: parent.block.Header(), beamed: true}, Outcome{}
 	}
 	job.enter(stageParentHeader)
-	headers, err := i.cfg.Blocks.Headers(ctx, hash, 1)
+	headers, err := i.fetchAncestors(ctx, job, hash, 1)
 	if err != nil {
 		return nil, syncing(fmt.Errorf("header of parent %x: %w", hash, err))
 	}
@@ -107,7 +107,7 @@ func (i *Importer) connect(ctx context.Context, job *importJob) (*importJob, Out
 		if uint64(len(missing)) >= i.cfg.MaxLag {
 			return nil, i.inheritLinked(job.block, missing) // out of reach, which is not an error
 		}
-		headers, err := i.cfg.Blocks.Headers(ctx, hash, int(i.cfg.MaxLag)-len(missing))
+		headers, err := i.fetchAncestors(ctx, job, hash, int(i.cfg.MaxLag)-len(missing))
 		if err != nil {
 			return nil, syncing(fmt.Errorf("ancestors of block %d: %w", job.number(), err))
 		}
@@ -126,7 +126,11 @@ func (i *Importer) connect(ctx context.Context, job *importJob) (*importJob, Out
 		return i.lookup(hash), Outcome{}
 	}
 	i.lists.want(missing...)
-	blocks, err := i.cfg.Blocks.Bodies(ctx, missing)
+	var blocks []*types.Block
+	err := i.fetchUnlessArrived(ctx, job, hashesOf(missing), func(ctx context.Context) (err error) {
+		blocks, err = i.cfg.Blocks.Bodies(ctx, missing)
+		return err
+	})
 	if err != nil {
 		return nil, syncing(fmt.Errorf("bodies of the ancestors of block %d: %w", job.number(), err))
 	}
@@ -137,6 +141,35 @@ func (i *Importer) connect(ctx context.Context, job *importJob) (*importJob, Out
 		}
 	}
 	return parent, Outcome{}
+}
+
+// fetchAncestors returns headers from one downward: those that the job has fetched before, else from peers.
+func (i *Importer) fetchAncestors(ctx context.Context, job *importJob, hash common.Hash, amount int) (headers []*types.Header, err error) {
+	for header := job.ancestors[hash]; header != nil && len(headers) < amount; header = job.ancestors[header.ParentHash] {
+		headers = append(headers, header)
+	}
+	if len(headers) > 0 {
+		return headers, nil
+	}
+	err = i.fetchUnlessArrived(ctx, job, []common.Hash{hash}, func(ctx context.Context) (err error) {
+		headers, err = i.cfg.Blocks.Headers(ctx, hash, amount)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, header := range headers {
+		job.ancestors[header.Hash()] = header
+	}
+	return headers, nil
+}
+
+func hashesOf(headers []*types.Header) []common.Hash {
+	hashes := make([]common.Hash, len(headers))
+	for at, header := range headers {
+		hashes[at] = header.Hash()
+	}
+	return hashes
 }
 
 // inheritLinked returns the outcome that a block inherits from its ancestors, whose headers are linked, newest first.

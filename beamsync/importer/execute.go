@@ -68,6 +68,7 @@ func (i *Importer) commit(block *types.Block, result *evm.Result) error {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.mu.executed = max(i.mu.executed, block.NumberU64())
+	i.announceLocked()
 	return nil
 }
 

@@ -38,6 +38,7 @@ func (i *Importer) Forkchoice(ctx context.Context, update Forkchoice) (Outcome, 
 	i.mu.Lock()
 	choice := choice{update, i.mu.choice.turn + 1}
 	i.mu.choice = choice
+	i.announceLocked()
 	i.mu.Unlock()
 	outcome := i.known(head, common.Hash{})
 	if !outcome.final() {
@@ -51,16 +52,27 @@ func (i *Importer) Forkchoice(ctx context.Context, update Forkchoice) (Outcome, 
 
 // importHead imports the forkchoice head, and fetches it if it is unknown.
 func (i *Importer) importHead(ctx context.Context, head common.Hash) Outcome {
-	job := i.lookup(head)
-	if job == nil {
-		block, err := i.fetchBlock(ctx, head)
-		if err != nil {
-			i.cfg.Log.Info("Forkchoice head is unknown, waiting for its block", "hash", head, "err", err)
-			return syncing(err)
+	if job := i.lookup(head); job != nil {
+		return job.wait(ctx)
+	}
+	var block *types.Block
+	err := i.fetchUnlessArrived(ctx, nil, []common.Hash{head}, func(ctx context.Context) (err error) {
+		block, err = i.fetchBlock(ctx, head)
+		return err
+	})
+	switch {
+	case errors.Is(err, errArrived): // as a payload
+		if job := i.lookup(head); job != nil {
+			return job.wait(ctx)
 		}
-		if job, err = i.enqueue(ctx, block); err != nil { // shutting down, or too many jobs
-			return syncing(err)
-		}
+		return i.known(head, common.Hash{})
+	case err != nil:
+		i.cfg.Log.Info("Forkchoice head is unknown, waiting for its block", "hash", head, "err", err)
+		return syncing(err)
+	}
+	job, err := i.enqueue(ctx, block)
+	if err != nil { // shutting down
+		return syncing(err)
 	}
 	return job.wait(ctx)
 }

@@ -20,8 +20,8 @@ import (
 )
 
 const (
-	// maxJobs bounds the blocks that are imported at once. It leaves room for a whole lag window
-	// (DefaultMaxLag) with side chains.
+	// maxJobs bounds the jobs that wait for ancestors, see makeRoomLocked. It leaves room for a whole lag
+	// window (DefaultMaxLag) with side chains.
 	maxJobs = 96
 
 	// maxExecutions bounds the concurrent executions. Blocks of one chain are executed one after
@@ -91,6 +91,7 @@ type Importer struct {
 	lists      *lists
 	ahead      chan struct{} // a token for each block that is prefetched while it waits for its parent
 	slots      chan struct{} // a token for each concurrent execution
+	headSlot   chan struct{} // the token of one more, see acquireSlot
 	spawn      chan *importJob
 	failed     chan error // internal errors: they end Run
 
@@ -104,13 +105,16 @@ type Importer struct {
 
 	mu struct {
 		sync.Mutex
-		jobs     map[common.Hash]*importJob
-		newest   uint64 // highest block number that a payload or forkchoice named
-		executed uint64 // highest block number executed since the start
-		choice   choice // the latest forkchoice, executed or not
-		last     BlockReport
-		totals   Totals
-		catchUp  *CatchUp // nil: no missed blocks
+		jobs       map[common.Hash]*importJob
+		arrival    chan struct{} // see nextArrival
+		inHeadSlot *importJob    // the job that had the reserved slot last
+		evicted    int           // jobs, since expire logged them
+		newest     uint64        // highest block number that a payload or forkchoice named
+		executed   uint64        // highest block number executed since the start
+		choice     choice        // the latest forkchoice, executed or not
+		last       BlockReport
+		totals     Totals
+		catchUp    *CatchUp // nil: no missed blocks
 	}
 }
 
@@ -128,6 +132,7 @@ func New(cfg Config) *Importer {
 		lists:      newLists(cfg.Blocks),
 		ahead:      make(chan struct{}, maxAhead),
 		slots:      make(chan struct{}, maxExecutions),
+		headSlot:   make(chan struct{}, 1),
 		spawn:      make(chan *importJob),
 		failed:     make(chan error, 1),
 
@@ -140,6 +145,7 @@ func New(cfg Config) *Importer {
 		i.states.Store(&fullStates{States: cfg.States, lowest: cfg.Lowest})
 	}
 	i.mu.jobs = make(map[common.Hash]*importJob)
+	i.mu.arrival = make(chan struct{})
 	i.mu.newest = cfg.Chain.CurrentHeader().Number.Uint64()
 	return i
 }
@@ -170,6 +176,7 @@ func (i *Importer) Run(ctx context.Context) error {
 					return nil
 				})
 			case <-ticker.C:
+				i.expire()
 				i.logProgress()
 			case err := <-i.failed:
 				return err

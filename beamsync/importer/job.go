@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/core/types"
 )
 
@@ -22,8 +23,9 @@ const (
 
 // importJob is the import of one block. Any number of callers can wait for its outcome.
 type importJob struct {
-	block *types.Block
-	since time.Time
+	block     *types.Block
+	since     time.Time
+	ancestors map[common.Hash]*types.Header // that connect has fetched; of the job's goroutine
 
 	done    chan struct{} // closed by finish; outcome is set before
 	outcome Outcome
@@ -33,12 +35,13 @@ type importJob struct {
 		reason   error                   // why it was cancelled
 		cancel   context.CancelCauseFunc // ends the work; nil until begin
 		stage    string
+		fetching time.Time // since when it waits for ancestors from peers; zero: it does not
 		finished bool
 	}
 }
 
 func newImportJob(block *types.Block) *importJob {
-	job := &importJob{block: block, since: time.Now(), done: make(chan struct{})}
+	job := &importJob{block: block, since: time.Now(), ancestors: make(map[common.Hash]*types.Header), done: make(chan struct{})}
 	job.mu.stage = stageQueued
 	return job
 }
@@ -88,6 +91,24 @@ func (job *importJob) begin(cancel context.CancelCauseFunc) {
 	if job.mu.reason != nil {
 		cancel(job.mu.reason)
 	}
+}
+
+// setFetching records whether the job waits for ancestors from peers.
+func (job *importJob) setFetching(fetching bool) {
+	job.mu.Lock()
+	defer job.mu.Unlock()
+	if fetching {
+		job.mu.fetching = time.Now()
+	} else {
+		job.mu.fetching = time.Time{}
+	}
+}
+
+// fetchingSince returns since when the job waits for ancestors from peers; zero if it does not.
+func (job *importJob) fetchingSince() time.Time {
+	job.mu.Lock()
+	defer job.mu.Unlock()
+	return job.mu.fetching
 }
 
 func (job *importJob) enter(stage string) {

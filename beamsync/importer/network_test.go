@@ -41,6 +41,7 @@ type network struct {
 	mute  bool          // nobody answers
 	asked int           // requests for nodes and codes
 	gone  []common.Hash // roots of states that nobody has any more
+	bare  []common.Hash // blocks of which peers have the header only
 
 	helpful    bool                            // hints bring what they ask for
 	hints      time.Duration                   // that hints take otherwise, all in vain
@@ -197,6 +198,13 @@ func (n *network) Headers(ctx context.Context, origin common.Hash, amount int) (
 func (n *network) Bodies(ctx context.Context, headers []*types.Header) ([]*types.Block, error) {
 	if err := n.answer(ctx); err != nil {
 		return nil, err
+	}
+	n.mu.Lock()
+	lacking := slices.ContainsFunc(headers, func(header *types.Header) bool { return slices.Contains(n.bare, header.Hash()) })
+	n.mu.Unlock()
+	if lacking {
+		<-ctx.Done() // requested as long as the caller waits
+		return nil, ctx.Err()
 	}
 	blocks := make([]*types.Block, len(headers))
 	for i, header := range headers {

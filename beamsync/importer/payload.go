@@ -33,13 +33,14 @@ func (i *Importer) enqueue(ctx context.Context, block *types.Block) (*importJob,
 		i.mu.Unlock()
 		return job, nil
 	}
-	if len(i.mu.jobs) >= maxJobs {
+	if !i.makeRoomLocked(block) {
 		i.mu.Unlock()
 		return nil, fmt.Errorf("%d blocks are being imported already", maxJobs)
 	}
 	job := newImportJob(block)
 	i.mu.jobs[block.Hash()] = job
 	i.mu.newest = max(i.mu.newest, block.NumberU64())
+	i.announceLocked()
 	i.metrics.pending.Set(float64(len(i.mu.jobs)))
 	i.mu.Unlock()
 
@@ -66,11 +67,14 @@ func (i *Importer) finish(job *importJob, outcome Outcome) {
 	job.finish(outcome)
 }
 
-// setNewestLocked sets the newest block number to this one or the highest of a job.
+// setNewestLocked sets the newest block number to this one or the highest of a job. A job that waits for ancestors does
+// not count: its block may belong to no chain at all.
 func (i *Importer) setNewestLocked(number uint64) {
 	i.mu.newest = number
 	for _, job := range i.mu.jobs {
-		i.mu.newest = max(i.mu.newest, job.number())
+		if job.fetchingSince().IsZero() {
+			i.mu.newest = max(i.mu.newest, job.number())
+		}
 	}
 }
 
@@ -102,6 +106,7 @@ func (i *Importer) run(ctx context.Context, job *importJob) {
 func (i *Importer) logUndecided(ctx context.Context, job *importJob, reason error) {
 	log := i.cfg.Log.With("number", job.number(), "hash", job.block.Hash())
 	switch {
+	case errors.Is(context.Cause(ctx), errEvicted), errors.Is(context.Cause(ctx), errExpired): // logged by expire
 	case errors.Is(context.Cause(ctx), errSuperseded):
 		log.Info("Stopped importing block", "reason", errSuperseded)
 	case ctx.Err() != nil: // shutting down
@@ -115,6 +120,9 @@ func (i *Importer) logUndecided(ctx context.Context, job *importJob, reason erro
 // process takes a block through the stages of its import.
 func (i *Importer) process(ctx context.Context, job *importJob) Outcome {
 	base, outcome := i.findBasis(ctx, job)
+	for errors.Is(outcome.Reason, errArrived) {
+		base, outcome = i.findBasis(ctx, job)
+	}
 	switch {
 	case base == nil:
 		return outcome
@@ -139,13 +147,11 @@ func (i *Importer) process(ctx context.Context, job *importJob) Outcome {
 	} else {
 		i.supersede(job.number()) // what is further behind waits for state that no peer has any more
 	}
-	job.enter(stageSlot)
-	select {
-	case i.slots <- struct{}{}:
-		defer func() { <-i.slots }()
-	case <-ctx.Done():
-		return syncing(ctx.Err())
+	release, err := i.acquireSlot(ctx, job)
+	if err != nil {
+		return syncing(err)
 	}
+	defer release()
 	return i.execute(ctx, job, base)
 }
 

@@ -98,7 +98,7 @@ func (i *Importer) SwitchToFull(ctx context.Context, states States, base *types.
 		if head.Hash() == done {
 			break
 		}
-		if err := i.catchUp(ctx, full, head.Hash(), head.Number.Uint64()).err(); err != nil {
+		if err := i.catchUp(ctx, nil, full, head.Hash(), head.Number.Uint64()).err(); err != nil {
 			return fmt.Errorf("execute blocks %d to %d again: %w", full.lowest+1, head.Number, err)
 		}
 		done = head.Hash()
@@ -145,7 +145,7 @@ func (i *Importer) restore(ctx context.Context) {
 		return
 	}
 	i.cfg.Log.Info("Rebuilding the newest states: the last process ended without saving them", "head", head.Number, "from", states.lowest)
-	if err := i.catchUp(ctx, states, head.Hash(), head.Number.Uint64()).err(); err != nil && ctx.Err() == nil {
+	if err := i.catchUp(ctx, nil, states, head.Hash(), head.Number.Uint64()).err(); err != nil && ctx.Err() == nil {
 		i.cfg.Log.Warn("Failed to rebuild the head state", "number", head.Number, "err", err)
 	}
 }
@@ -172,7 +172,7 @@ func (i *Importer) catchUpParent(ctx context.Context, job *importJob, states *fu
 		return Outcome{}
 	}
 	job.enter(stageMissedBlocks)
-	outcome := i.catchUp(ctx, states, hash, job.number()-1)
+	outcome := i.catchUp(ctx, job, states, hash, job.number()-1)
 	if outcome.Status == Syncing {
 		return outcome
 	}

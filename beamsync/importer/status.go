@@ -1,6 +1,8 @@
 package importer
 
 import (
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/ethereum/go-ethereum/common"
@@ -115,13 +117,23 @@ func (t *Totals) add(outcome evm.Outcome, fetched trie.FetchStats) {
 	t.Fetched.Add(fetched)
 }
 
-// logProgress logs blocks whose import takes long, so that waiting is never silent.
+// logProgress logs that the import of blocks takes long, so that waiting is never silent: one line for each stage, with
+// its oldest block.
 func (i *Importer) logProgress() {
-	for _, p := range i.Status().Pending {
-		if p.Waiting >= progressInterval {
-			i.cfg.Log.Info("Block is still being imported", "number", p.Number, "hash", p.Hash, "waits_for", p.Stage,
-				"waiting", p.Waiting.Round(time.Second))
+	oldest, count := make(map[string]PendingBlock), make(map[string]int)
+	for _, block := range i.Status().Pending {
+		if block.Waiting < progressInterval {
+			continue
 		}
+		count[block.Stage]++
+		if block.Waiting > oldest[block.Stage].Waiting {
+			oldest[block.Stage] = block
+		}
+	}
+	for _, stage := range slices.Sorted(maps.Keys(oldest)) {
+		block := oldest[stage]
+		i.cfg.Log.Info("Block is still being imported", "number", block.Number, "hash", block.Hash, "waits_for", stage,
+			"waiting", block.Waiting.Round(time.Second), "blocks", count[stage])
 	}
 }
 

@@ -1,0 +1,67 @@
+package importer
+
+import (
+	"context"
+	"errors"
+
+	"github.com/ethereum/go-ethereum/common"
+
+	"github.com/sunbeam-eth/sunbeam/chain"
+)
+
+// errArrived ends a request to peers for a block that arrived in another way. The import goes on with it.
+var errArrived = errors.New("the block arrived in another way")
+
+// fetchUnlessArrived runs a request to peers for parts of these blocks. It returns errArrived as soon as one of them is
+// executed or has a job: a payload, a forkchoice and the ancestors of another job are as good as peers, and whichever
+// comes first is used. The job is the one that waits; nil if there is none.
+func (i *Importer) fetchUnlessArrived(ctx context.Context, job *importJob, hashes []common.Hash, request func(context.Context) error) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	if job != nil {
+		job.setFetching(true)
+		defer job.setFetching(false)
+	}
+	go func() {
+		for {
+			arrival := i.nextArrival()
+			if i.anyArrived(hashes) {
+				cancel(errArrived)
+				return
+			}
+			select {
+			case <-arrival:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	err := request(ctx)
+	if err != nil && errors.Is(context.Cause(ctx), errArrived) {
+		return errArrived
+	}
+	return err
+}
+
+// anyArrived says whether one of these blocks is executed or has a job.
+func (i *Importer) anyArrived(hashes []common.Hash) bool {
+	for _, hash := range hashes {
+		if i.lookup(hash) != nil || i.cfg.Chain.Status(hash) == chain.Executed {
+			return true
+		}
+	}
+	return false
+}
+
+// nextArrival returns a channel that is closed when a job starts, a block is executed or the forkchoice changes.
+func (i *Importer) nextArrival() <-chan struct{} {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.mu.arrival
+}
+
+// announceLocked closes the channels that nextArrival has returned.
+func (i *Importer) announceLocked() {
+	close(i.mu.arrival)
+	i.mu.arrival = make(chan struct{})
+}
