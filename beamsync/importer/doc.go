@@ -19,10 +19,11 @@
 //
 //	NewPayload (payload.go)          Forkchoice (forkchoice.go)
 //	      |    outcome known? (outcome.go)    |  head unknown: fetched by hash
-//	      +--------------> job (job.go) <-----+
+//	      +--------------> job (job.go) <-----+    admission.go: who gets a job, who is dropped
 //	                        |
 //	                   findBasis: connect.go (beaming), phase.go and catchup.go (full)
 //	                        |     pivot.go decides whether ancestors are fetched or skipped
+//	                        |     arrivals.go: ancestors from peers or in another way, whichever comes first
 //	                   header and body rules (payload.go)
 //	                        |
 //	                   prefetch.go, accesslists.go: get what the block reads
@@ -62,5 +63,8 @@
 //   - No block above a rejected one is beamed, as far as local headers show the link.
 //   - New state is stored before the block that made it. Block, receipts and outcome are stored in one batch.
 //   - The latest forkchoice wins: an older one that waited for its head is not applied after it.
+//   - No order of calls leaves a node behind: a block whose parent is executed or has a job, and the forkchoice head,
+//     are always admitted; what waits for ancestors goes on when they come in any way, is evicted or expires; the head
+//     and its ancestors have an execution slot of their own.
 //   - Nothing is fetched while a lock is held.
 package importer

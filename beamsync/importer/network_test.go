@@ -303,35 +303,44 @@ func inImporterBubble(t *testing.T, length int, maxLag uint64, test func(f *fixt
 func inBubbleOn(t *testing.T, n *network, maxLag uint64, test func(f *fixture), change ...func(*Config)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		disk, err := db.OpenMemory(db.Options{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer disk.Close()
-		blocks, err := chain.New(disk.Chain(), n.genesis)
-		if err != nil {
-			t.Fatal(err)
-		}
 		n.set(100*time.Millisecond, false)
-		local := trie.NewCache(16<<20, nil)
-		f := &fixture{network: n, t: t, chain: blocks, log: new(beamtest.Buffer), ran: make(chan error, 1)}
-		cfg := Config{
-			Chain: blocks, Executor: evm.NewExecutor(n.genesis.Config), Local: local, Blocks: n,
-			Session: func() StateSession { return networkSession{n, local} },
-			MaxLag:  maxLag, Log: slog.New(slog.NewTextHandler(f.log, nil)), Registerer: prometheus.NewRegistry(),
-		}
-		for _, f := range change {
-			f(&cfg)
-		}
-		f.importer = New(cfg)
-		ctx, cancel := context.WithCancel(t.Context())
-		go func() { f.ran <- f.importer.Run(ctx) }()
+		f, stop := n.start(t, maxLag, change...)
 		test(f)
+		stop()
+	})
+}
+
+// start runs a fresh node, until stop is called.
+func (n *network) start(t *testing.T, maxLag uint64, change ...func(*Config)) (f *fixture, stop func()) {
+	t.Helper()
+	disk, err := db.OpenMemory(db.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	blocks, err := chain.New(disk.Chain(), n.genesis)
+	if err != nil {
+		t.Fatal(err)
+	}
+	local := trie.NewCache(16<<20, nil)
+	f = &fixture{network: n, t: t, chain: blocks, log: new(beamtest.Buffer), ran: make(chan error, 1)}
+	cfg := Config{
+		Chain: blocks, Executor: evm.NewExecutor(n.genesis.Config), Local: local, Blocks: n,
+		Session: func() StateSession { return networkSession{n, local} },
+		MaxLag:  maxLag, Log: slog.New(slog.NewTextHandler(f.log, nil)), Registerer: prometheus.NewRegistry(),
+	}
+	for _, f := range change {
+		f(&cfg)
+	}
+	f.importer = New(cfg)
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() { f.ran <- f.importer.Run(ctx) }()
+	return f, func() {
 		cancel()
 		if err := <-f.ran; err != nil {
 			t.Errorf("importer: %v", err)
 		}
-	})
+		disk.Close()
+	}
 }
 
 func (f *fixture) at(number int) *types.Block { return f.blocks[number-1] }

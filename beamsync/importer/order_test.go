@@ -106,12 +106,17 @@ func TestFreshOutOfOrder(t *testing.T) {
 
 // orphan is a block whose parent nobody has.
 func (f *fixture) orphan(rng *rand.Rand, number uint64) *types.Block {
-	header := types.CopyHeader(f.at(1).Header())
+	return f.orphanOn(f.at(1), rng, number)
+}
+
+// orphanOn makes one from another block.
+func (f *fixture) orphanOn(block *types.Block, rng *rand.Rand, number uint64) *types.Block {
+	header := types.CopyHeader(block.Header())
 	header.Number = new(big.Int).SetUint64(number)
 	for at := range header.ParentHash {
 		header.ParentHash[at] = byte(rng.Uint32())
 	}
-	return types.NewBlockWithHeader(header).WithBody(*f.at(1).Body())
+	return types.NewBlockWithHeader(header).WithBody(*block.Body())
 }
 
 // TestOrphansDoNotBlock: however many payloads wait for ancestors that no peer has, blocks that can be imported are.

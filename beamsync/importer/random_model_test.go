@@ -34,6 +34,7 @@ type randomModel struct {
 	begun   map[common.Hash]bool      // blocks on whose parents the node began to beam
 	fetched map[common.Hash]fetched   // the latest headers from one down
 	excused int                       // blocks on top of bad ones that were executed
+	slowest time.Duration             // more than a fresh node, to make a good block the head
 	history []string
 }
 

@@ -14,10 +14,14 @@ import (
 	"time"
 
 	"github.com/ethereum/go-ethereum/common"
+	"github.com/ethereum/go-ethereum/core/types"
 
 	"github.com/sunbeam-eth/sunbeam/chain"
 	"github.com/sunbeam-eth/sunbeam/trie"
 )
+
+// lateAnswers is how long requests may last that were made before all peers answered at once.
+const lateAnswers = 10 * time.Second
 
 // TestRandomTrees sends random blocks in random order to an importer whose peers are bad, and compares all answers with a model.
 // RANDOM_TREES=10-20 in the environment asks for these seeds. What runs at the same moment of virtual time is in no order, so a
@@ -81,7 +85,7 @@ func testRandomTree(t *testing.T, seed uint64) {
 		}
 	})
 	if testing.Verbose() {
-		t.Logf("mode %d: %d blocks called bad, %d excused", mode, len(m.said), m.excused)
+		t.Logf("mode %d: %d blocks called bad, %d excused, the head %v later than on a fresh node", mode, len(m.said), m.excused, m.slowest)
 	}
 	if t.Failed() {
 		t.Logf("seed %d, mode %d, max lag %d, keep %d, hang %v; n/b is block n of branch b, ! is bad, ? is on top of that", seed, mode, maxLag, keep, hang)
@@ -113,6 +117,8 @@ func (m *randomModel) noise(f *fixture, peers *randomPeers, rng *rand.Rand, mode
 			}
 		}
 	})
+	orphans := rand.New(rand.NewPCG(rng.Uint64(), 0))
+	callers.Go(func() { m.sendOrphans(f, orphans) })
 	callers.Wait()
 	close(quiet)
 	peers.mu.Lock()
@@ -124,21 +130,53 @@ func (m *randomModel) noise(f *fixture, peers *randomPeers, rng *rand.Rand, mode
 		path = m.paths[rng.IntN(m.good)]
 	}
 	for _, head := range path[len(path)-1-rng.IntN(2):] {
-		asked := time.Now()
-		for f.chain.CurrentHeader().Hash() != head.Hash() {
-			if time.Since(asked) > time.Minute {
-				m.fail("%s is not the head after %v, in work: %+v", m.name[head.Hash()], time.Since(asked), f.importer.Status().Pending)
-				break
-			}
-			m.answer("payload", head.Hash(), f.payload(head, 5*time.Second), nil)
-			status, err := f.choose(head.Hash(), common.Hash{}, common.Hash{}, 5*time.Second)
-			m.answer("head", head.Hash(), status, err)
-		}
+		m.reach(f, peers, head)
 	}
 	cancel()
 	background.Wait()
 	if err := f.chain.Check(); err != nil {
 		m.fail("chain: %v", err)
+	}
+}
+
+// reach makes a good block the head. Its ancestors and states can be had from peers, so whatever happened before, that
+// takes no longer than on a fresh node, but for the requests that were late already.
+func (m *randomModel) reach(f *fixture, peers *randomPeers, head *types.Block) {
+	fresh, stop := f.network.start(f.t, uint64(m.maxLag), func(cfg *Config) {
+		cfg.Blocks = reticent{peers.library}
+		local := cfg.Local
+		cfg.Session = func() StateSession { return randomSession{networkSession{f.network, local}, peers} }
+	})
+	began := time.Now()
+	fresh.want("on a fresh node", fresh.payload(head, time.Minute), Valid)
+	limit := time.Since(began) + lateAnswers
+	stop()
+	began = time.Now()
+	for f.chain.CurrentHeader().Hash() != head.Hash() {
+		if took := time.Since(began); took > limit {
+			m.fail("%s is not the head after %v, pending: %+v", m.name[head.Hash()], took, f.importer.Status().Pending)
+			break
+		}
+		m.answer("payload", head.Hash(), f.payload(head, 5*time.Second), nil)
+		outcome, err := f.choose(head.Hash(), common.Hash{}, common.Hash{}, 5*time.Second)
+		m.answer("head", head.Hash(), outcome, err)
+	}
+	m.slowest = max(m.slowest, time.Since(began)-limit+lateAnswers)
+}
+
+// sendOrphans sends payloads whose parents nobody has, more than there may be jobs, and some on top of them.
+func (m *randomModel) sendOrphans(f *fixture, rng *rand.Rand) {
+	for count := rng.IntN(2 * maxJobs); count > 0; count-- {
+		orphan := f.orphanOn(m.paths[0][0], rng, rng.Uint64N(300))
+		for range 1 + rng.IntN(2) {
+			if outcome := f.payload(orphan, time.Duration(rng.Int64N(int64(time.Second)))); outcome.Status == Valid {
+				m.fail("an orphan is called good")
+			}
+			header := types.CopyHeader(orphan.Header())
+			header.ParentHash = orphan.Hash()
+			header.Number.Add(header.Number, common.Big1)
+			orphan = types.NewBlockWithHeader(header).WithBody(*orphan.Body())
+		}
 	}
 }
 
