@@ -46,13 +46,13 @@ func TestListsOfAncestors(t *testing.T) {
 }
 
 // unlistedPeers say at once that they have no list.
-type unlistedPeers struct{ nobody }
+type unlistedPeers struct{ noPeers }
 
 func (unlistedPeers) AccessLists(_ context.Context, headers []*types.Header) ([]rlp.RawValue, error) {
 	return make([]rlp.RawValue, len(headers)), nil
 }
 
-// TestListRefusedAtOnce: who wants a list that nobody has is told so, however soon that is known.
+// TestListRefusedAtOnce: a request for a list that no peer has ends, however soon that is known.
 func TestListRefusedAtOnce(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	lists, done := newLists(unlistedPeers{}), make(chan struct{})

@@ -21,7 +21,7 @@ import (
 
 // library has blocks, and counts what is asked of it.
 type library struct {
-	nobody
+	noPeers
 	blocks    map[common.Hash]*types.Block
 	noBodies  atomic.Bool
 	requests  atomic.Int32
@@ -162,9 +162,9 @@ func TestCatchUpInvalid(t *testing.T) {
 	}
 }
 
-// besideBadChain returns a good chain, one whose block number bad is not good, and a fresh beaming importer that has all states of
+// newBesideInvalidChain returns a good chain, one whose block number bad is not good, and a fresh beaming importer that has all states of
 // the good one, and whose peers have the other one. change, which may be nil, alters how it is made.
-func besideBadChain(t *testing.T, length, bad int, change func(cfg *Config, made []*types.Block)) (importer *Importer, good, made []*types.Block) {
+func newBesideInvalidChain(t *testing.T, length, bad int, change func(cfg *Config, made []*types.Block)) (importer *Importer, good, made []*types.Block) {
 	t.Helper()
 	genesis, good := missedChain(length, 0)
 	_, made = missedChain(length, bad)
@@ -188,7 +188,7 @@ func besideBadChain(t *testing.T, length, bad int, change func(cfg *Config, made
 // becomes, although the blocks after the bad one are good by themselves and their states can be had.
 func TestInvalidForLong(t *testing.T) {
 	const bad = 40
-	importer, _, made := besideBadChain(t, 200, bad, nil)
+	importer, _, made := newBesideInvalidChain(t, 200, bad, nil)
 	for at, block := range made {
 		want := Valid
 		if at >= bad-1 {
@@ -205,10 +205,10 @@ func TestInvalidForLong(t *testing.T) {
 }
 
 // TestInvalidUnseen: nor does it when a block of that chain comes that it has not seen, as a head that it fetches by itself or
-// after a gap of which the headers show what it stands on.
+// after a gap whose headers show its ancestors.
 func TestInvalidUnseen(t *testing.T) {
 	const bad = 40
-	importer, good, made := besideBadChain(t, 200, bad, nil)
+	importer, good, made := newBesideInvalidChain(t, 200, bad, nil)
 	for at, block := range made[:100] {
 		want := Valid
 		if at >= bad-1 {
@@ -237,10 +237,10 @@ func TestInvalidUnseen(t *testing.T) {
 	}
 }
 
-// TestInvalidAtTheEdge: nor when the headers that show what a block stands on end just above the bad block, because the lag allows no more.
+// TestInvalidAtTheEdge: nor when the headers that show the ancestors of a block end just above the bad block, because the lag allows no more.
 func TestInvalidAtTheEdge(t *testing.T) {
 	const bad = 40
-	importer, good, made := besideBadChain(t, 80, bad, nil)
+	importer, good, made := newBesideInvalidChain(t, 80, bad, nil)
 	for _, block := range append(good[:bad+5:bad+5], made[bad-1]) {
 		want := Valid
 		if block == made[bad-1] {
@@ -275,7 +275,7 @@ func (h halting) Execute(ctx context.Context, job evm.Job) *evm.Result {
 func TestInvalidMeanwhile(t *testing.T) {
 	const bad = 40
 	halt := make(chan struct{})
-	importer, _, made := besideBadChain(t, 60, bad, func(cfg *Config, made []*types.Block) {
+	importer, _, made := newBesideInvalidChain(t, 60, bad, func(cfg *Config, made []*types.Block) {
 		cfg.Executor = halting{cfg.Executor, made[len(made)-1].Hash(), halt}
 	})
 	last := made[len(made)-1]
@@ -297,7 +297,7 @@ func TestInvalidMeanwhile(t *testing.T) {
 	}
 }
 
-// reticent is a library that is asked for as long as the caller likes, as peers are.
+// reticent is a library that is requested until the caller cancels, as peers are.
 type reticent struct{ *library }
 
 func (r reticent) Headers(ctx context.Context, origin common.Hash, amount int) ([]*types.Header, error) {
@@ -308,9 +308,9 @@ func (r reticent) Headers(ctx context.Context, origin common.Hash, amount int) (
 	return r.library.Headers(ctx, origin, amount)
 }
 
-// TestCatchUpBesideOrphan: a full node that waits for the parent of a block, which nobody has, makes up for other blocks
-// meanwhile, and gives that one up when the chain has left it behind.
-func TestCatchUpBesideOrphan(t *testing.T) {
+// TestCatchUpDespiteOrphan: a full node that waits for the parent of a block, which no peer has, catches up with other blocks
+// meanwhile, and cancels that one when it is too far behind.
+func TestCatchUpDespiteOrphan(t *testing.T) {
 	genesis, made := missedChain(40, 0)
 	importer, _ := newLocalImporter(t, genesis, true, func(cfg *Config) { cfg.Blocks = reticent{newLibrary(made)} })
 	header := made[2].Header()
@@ -321,18 +321,18 @@ func TestCatchUpBesideOrphan(t *testing.T) {
 	}
 	for _, number := range []int{20, 40} {
 		if status := payload(t, importer, made[number-1], 5*time.Second); status.Status != Valid {
-			t.Fatalf("block %d: %+v, in work: %+v", number, status, importer.Status().Pending)
+			t.Fatalf("block %d: %+v, pending: %+v", number, status, importer.Status().Pending)
 		}
 	}
 	for began := time.Now(); len(importer.Status().Pending) > 0; time.Sleep(time.Millisecond) {
 		if time.Since(began) > 5*time.Second {
-			t.Fatalf("still in work: %+v", importer.Status().Pending)
+			t.Fatalf("still pending: %+v", importer.Status().Pending)
 		}
 	}
 }
 
-// TestStateLostOnce: a block that finds no state to stand on when the node is beaming again already is no reason to beam once more
-// after the next hand-over.
+// TestStateLostOnce: a block that lacks state when the node is beaming again already does not make it beam once more
+// after the next switch to full.
 func TestStateLostOnce(t *testing.T) {
 	genesis, made := missedChain(2, 0)
 	importer, _ := newLocalImporter(t, genesis, true)

@@ -120,30 +120,32 @@ func (s hashStore) PutCode(hash common.Hash, code []byte) error {
 	return nil
 }
 
-// nobody is a network without peers: what is asked of it cannot be had.
-type nobody struct{}
+// noPeers is a network without peers: every request fails.
+type noPeers struct{}
 
-func (nobody) Hint(context.Context, []trie.Fault, []common.Hash, func()) error {
+func (noPeers) Hint(context.Context, []trie.Fault, []common.Hash, func()) error {
 	return trie.ErrUnavailable
 }
 
-func (nobody) FetchNode(context.Context, trie.Fault) ([]byte, error) { return nil, trie.ErrUnavailable }
-
-func (nobody) FetchCode(context.Context, common.Hash) ([]byte, error) {
+func (noPeers) FetchNode(context.Context, trie.Fault) ([]byte, error) {
 	return nil, trie.ErrUnavailable
 }
 
-func (nobody) Stats() trie.FetchStats { return trie.FetchStats{} }
-
-func (nobody) Bodies(context.Context, []*types.Header) ([]*types.Block, error) {
+func (noPeers) FetchCode(context.Context, common.Hash) ([]byte, error) {
 	return nil, trie.ErrUnavailable
 }
 
-func (nobody) Headers(context.Context, common.Hash, int) ([]*types.Header, error) {
+func (noPeers) Stats() trie.FetchStats { return trie.FetchStats{} }
+
+func (noPeers) Bodies(context.Context, []*types.Header) ([]*types.Block, error) {
 	return nil, trie.ErrUnavailable
 }
 
-func (nobody) AccessLists(context.Context, []*types.Header) ([]rlp.RawValue, error) {
+func (noPeers) Headers(context.Context, common.Hash, int) ([]*types.Header, error) {
+	return nil, trie.ErrUnavailable
+}
+
+func (noPeers) AccessLists(context.Context, []*types.Header) ([]rlp.RawValue, error) {
 	return nil, trie.ErrUnavailable
 }
 
@@ -207,8 +209,8 @@ func newLocalImporter(t *testing.T, genesis *core.Genesis, full bool, change ...
 		Chain:    blocks,
 		Executor: evm.NewExecutor(genesis.Config),
 		Local:    hashStore{state},
-		Blocks:   nobody{},
-		Session:  func() StateSession { return nobody{} },
+		Blocks:   noPeers{},
+		Session:  func() StateSession { return noPeers{} },
 		Log:      slog.New(slog.DiscardHandler),
 	}
 	for _, f := range change {

@@ -41,8 +41,8 @@ func TestChosenBeforeExecuted(t *testing.T) {
 	})
 }
 
-// TestLaterChoiceStands: a choice that waits for its head is not applied any more when another one was in the meantime.
-func TestLaterChoiceStands(t *testing.T) {
+// TestLaterChoiceWins: a forkchoice that waits for its head is not applied after a later one.
+func TestLaterChoiceWins(t *testing.T) {
 	inImporterBubble(t, 12, 30, func(f *fixture) {
 		f.follow(9, 9)
 		f.set(100*time.Millisecond, true)
@@ -83,7 +83,7 @@ func TestUnknownHead(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		f.want("a head that nobody has", status, Syncing)
+		f.want("a head that no peer has", status, Syncing)
 		if took := time.Since(began); took > 3*time.Second {
 			t.Errorf("answered after %v", took)
 		}
@@ -138,12 +138,12 @@ func TestMarkers(t *testing.T) {
 			t.Errorf("a safe block above the head: %v", err)
 		}
 	})
-	inImporterBubble(t, 3, 30, func(f *fixture) { // all of the chain is held, so what is not cannot be of it
+	inImporterBubble(t, 3, 30, func(f *fixture) { // the whole chain is stored, so no other block is part of it
 		f.follow(1, 3)
 		for _, markers := range [][2]common.Hash{{{0xee}, f.at(1).Hash()}, {f.at(1).Hash(), {0xee}}} {
 			_, err := f.choose(f.at(3).Hash(), markers[0], markers[1], time.Minute)
 			if !errors.Is(err, chain.ErrNotCanonical) {
-				t.Errorf("a marker that nobody knows: %v", err)
+				t.Errorf("an unknown marker: %v", err)
 			}
 		}
 		if f.chain.Finalized() != nil || f.chain.Safe() != nil {
@@ -152,7 +152,7 @@ func TestMarkers(t *testing.T) {
 	})
 }
 
-// TestShorterChain: a reorg to a chain with fewer blocks leaves the node at its head, not behind one that nobody wants any more.
+// TestShorterChain: a reorg to a chain with fewer blocks leaves the node at its head, not behind an obsolete one.
 func TestShorterChain(t *testing.T) {
 	inImporterBubble(t, 16, 30, func(f *fixture) {
 		f.follow(10, 14)

@@ -13,7 +13,7 @@ import (
 
 // TestLyingList: a payload whose header commits to a list that is not what the block does is INVALID, in
 // time, whatever
-// the lie; the block with the right list is VALID after that.
+// is wrong; the block with the right list is VALID after that.
 func TestLyingList(t *testing.T) {
 	for name, tamper := range map[string]func(bal.BlockAccessList) bal.BlockAccessList{
 		"nothing":  func(bal.BlockAccessList) bal.BlockAccessList { return nil },
@@ -53,7 +53,7 @@ func TestLyingList(t *testing.T) {
 			inBubbleOn(t, newNetwork(t, amsterdamConfig(), 3), 30, func(f *fixture) {
 				f.want("parent", f.payload(f.at(2), time.Minute), Valid)
 				began := time.Now()
-				f.want("lie", f.payload(beamtest.WithLie(f.at(3), tamper), time.Hour), Invalid)
+				f.want("wrong list", f.payload(beamtest.WithLie(f.at(3), tamper), time.Hour), Invalid)
 				if took := time.Since(began); took > 20*time.Second {
 					t.Errorf("took %v", took)
 				}

@@ -38,9 +38,9 @@ type network struct {
 
 	mu    sync.Mutex
 	delay time.Duration // of each request
-	mute  bool          // nobody answers
+	mute  bool          // no peer answers
 	asked int           // requests for nodes and codes
-	gone  []common.Hash // roots of states that nobody has any more
+	gone  []common.Hash // roots of states that no peer has any more
 	bare  []common.Hash // blocks of which peers have the header only
 
 	helpful    bool                            // hints bring what they ask for
@@ -182,7 +182,7 @@ func (n *network) Headers(ctx context.Context, origin common.Hash, amount int) (
 	for len(headers) < amount {
 		block := n.block(origin)
 		if block == nil {
-			<-ctx.Done() // nobody has it: asked for as long as the caller likes
+			<-ctx.Done() // no peer has it: requested until the caller cancels
 			return nil, ctx.Err()
 		}
 		headers = append(headers, block.Header())
@@ -257,7 +257,7 @@ func (s networkSession) FetchNode(ctx context.Context, f trie.Fault) ([]byte, er
 	s.asked++
 	gone := slices.Contains(s.gone, f.Root)
 	s.mu.Unlock()
-	if gone { // asked for as long as the caller likes
+	if gone { // requested until the caller cancels
 		<-ctx.Done()
 		return nil, ctx.Err()
 	}
@@ -345,16 +345,16 @@ func (n *network) start(t *testing.T, maxLag uint64, change ...func(*Config)) (f
 
 func (f *fixture) at(number int) *types.Block { return f.blocks[number-1] }
 
-// payload gives a block with some patience and returns the status.
-func (f *fixture) payload(block *types.Block, patience time.Duration) Outcome {
+// payload imports a block and returns its outcome, Syncing after the timeout.
+func (f *fixture) payload(block *types.Block, timeout time.Duration) Outcome {
 	f.t.Helper()
-	ctx, cancel := context.WithTimeout(f.t.Context(), patience)
+	ctx, cancel := context.WithTimeout(f.t.Context(), timeout)
 	defer cancel()
 	return f.importer.NewPayload(ctx, block)
 }
 
-func (f *fixture) choose(head, safe, final common.Hash, patience time.Duration) (Outcome, error) {
-	ctx, cancel := context.WithTimeout(f.t.Context(), patience)
+func (f *fixture) choose(head, safe, final common.Hash, timeout time.Duration) (Outcome, error) {
+	ctx, cancel := context.WithTimeout(f.t.Context(), timeout)
 	defer cancel()
 	return f.importer.Forkchoice(ctx, Forkchoice{Head: head, Safe: safe, Finalized: final})
 }

@@ -104,7 +104,7 @@ func TestFreshOutOfOrder(t *testing.T) {
 	})
 }
 
-// orphan is a block whose parent nobody has.
+// orphan is a block whose parent no peer has.
 func (f *fixture) orphan(rng *rand.Rand, number uint64) *types.Block {
 	return f.orphanOn(f.at(1), rng, number)
 }

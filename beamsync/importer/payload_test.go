@@ -30,8 +30,8 @@ func TestBeamingBegins(t *testing.T) {
 	})
 }
 
-// TestInvalidBeginning: while the first block is in work, what stands on it waits for it and falls
-// with it, although a fresh node would execute any block on any parent.
+// TestInvalidBeginning: while the first block is being imported, its child waits for it and is
+// invalid with it, although a fresh node would execute any block on any parent.
 func TestInvalidBeginning(t *testing.T) {
 	inImporterBubble(t, 52, 30, func(f *fixture) {
 		header := types.CopyHeader(f.at(50).Header())
@@ -56,7 +56,7 @@ func TestInvalidBeginning(t *testing.T) {
 	})
 }
 
-// TestInvalidAfterGap: beaming began anew with a bad block. The headers below it are held down to a block that was
+// TestInvalidAfterGap: the node pivoted to a bad block. The headers below it are stored down to a block that was
 // executed, as BLOCKHASH and markers bring them, but what lies between is not known to be bad.
 func TestInvalidAfterGap(t *testing.T) {
 	inImporterBubble(t, 50, 30, func(f *fixture) {
@@ -81,8 +81,8 @@ func TestInvalidAfterGap(t *testing.T) {
 	})
 }
 
-// TestPatience: the answer comes before the caller's patience ends, the outcome later.
-func TestPatience(t *testing.T) {
+// TestTimeout: the answer comes at the caller's timeout, the outcome later.
+func TestTimeout(t *testing.T) {
 	inImporterBubble(t, 5, 30, func(f *fixture) {
 		f.set(100*time.Millisecond, true)
 		began := time.Now()
@@ -119,7 +119,7 @@ func TestMissingAncestors(t *testing.T) {
 	})
 }
 
-// TestInvalid: a bad block and what stands on it are INVALID, with the right latestValidHash.
+// TestInvalid: a bad block and its descendants are INVALID, with the right latestValidHash.
 func TestInvalid(t *testing.T) {
 	inImporterBubble(t, 12, 30, func(f *fixture) {
 		f.follow(10, 11)
@@ -150,7 +150,7 @@ func TestInvalid(t *testing.T) {
 	})
 }
 
-// TestInvalidTogether: what stands on a bad block that is in work has the same latestValidHash at once and later.
+// TestInvalidTogether: the child of a bad block that is being imported has the same latestValidHash at once and later.
 func TestInvalidTogether(t *testing.T) {
 	inImporterBubble(t, 13, 30, func(f *fixture) {
 		f.follow(10, 11)
@@ -198,7 +198,7 @@ func TestBodyMismatch(t *testing.T) {
 		f.want("wrong body", f.payload(wrong, time.Minute), Invalid)
 		f.want("right body", f.payload(f.at(11), time.Minute), Valid)
 	})
-	inImporterBubble(t, 12, 30, func(f *fixture) { // nor about what stands on it and waits
+	inImporterBubble(t, 12, 30, func(f *fixture) { // nor about a child that waits for it
 		f.follow(9, 9)
 		wrong := types.NewBlockWithHeader(f.at(11).Header()).WithBody(*f.at(10).Body())
 		f.set(time.Second, false)

@@ -38,7 +38,7 @@ func TestPivot(t *testing.T) {
 	})
 }
 
-// TestPivotUnconnected: a chain that meets nothing executed within the lag is begun anew.
+// TestPivotUnconnected: a chain without an executed ancestor within the lag causes a pivot.
 func TestPivotUnconnected(t *testing.T) {
 	inImporterBubble(t, 12, 2, func(f *fixture) {
 		f.follow(10, 11)
@@ -65,8 +65,8 @@ func (f *fixture) pivoted(why string) {
 	}
 }
 
-// TestForgottenStates: blocks whose states nobody has any more are given up when the chain has left them behind.
-// For ever, they would take all places.
+// TestForgottenStates: blocks whose states no peer has any more are cancelled when they are too far behind.
+// Otherwise they would occupy all slots.
 func TestForgottenStates(t *testing.T) {
 	inImporterBubble(t, 60, 10, func(f *fixture) {
 		f.follow(50, 50)
@@ -77,17 +77,17 @@ func TestForgottenStates(t *testing.T) {
 			f.want("old block", f.payload(f.at(number), time.Minute), Syncing)
 		}
 		if pending := f.importer.Status().Pending; len(pending) != maxExecutions {
-			t.Fatalf("in work: %+v", pending)
+			t.Fatalf("pending: %+v", pending)
 		}
 		f.follow(51, 60)
 		synctest.Wait()
 		if pending := f.importer.Status().Pending; len(pending) != 0 {
-			t.Errorf("still in work: %+v", pending)
+			t.Errorf("still pending: %+v", pending)
 		}
 	})
 }
 
-// TestStalledNetwork: when nobody answers for two slots, blocks are late, and nothing is skipped.
+// TestStalledNetwork: when no peer answers for two slots, blocks are late, and nothing is skipped.
 func TestStalledNetwork(t *testing.T) {
 	const slot = 12 * time.Second
 	inImporterBubble(t, 16, DefaultMaxLag, func(f *fixture) {

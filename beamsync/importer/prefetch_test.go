@@ -73,8 +73,7 @@ func chaser(chains, length int) *types.Account {
 	return contract
 }
 
-// TestBehindIsFaster: blocks that wait for their parents are collected meanwhile, so a node that is some
-// blocks behind
+// TestBehindIsFaster: blocks that wait for their parents are prefetched meanwhile, so a node that is some blocks behind
 // takes fewer trips for each than one that follows.
 func TestBehindIsFaster(t *testing.T) {
 	const behind = 20
@@ -88,7 +87,7 @@ func TestBehindIsFaster(t *testing.T) {
 			count = time.Since(began).Seconds() / 0.1
 			for _, block := range f.blocks[5:] {
 				if f.chain.Header(block.Hash()) == nil {
-					t.Errorf("block %d is not held", block.NumberU64())
+					t.Errorf("block %d is not stored", block.NumberU64())
 				}
 			}
 		})

@@ -15,7 +15,7 @@ import (
 	"github.com/sunbeam-eth/sunbeam/chain"
 )
 
-// randomModel says which answers are wrong. What it excuses is the trust of docs/adr/0004: a beaming node that begins
+// randomModel says which answers are wrong. It excuses the trust of docs/adr/0004: a beaming node that begins
 // on a parent that it did not execute may begin above a bad block, unless the headers that it holds, or has just fetched, lead to
 // one that it has called bad. It may have forgotten that one after 128 answers. What it executed before a bad block below
 // was called that stays good, and so may what comes on top of it: a full node that has lost its state and goes further back
@@ -125,13 +125,13 @@ func (m *randomModel) executedLocked(hash common.Hash) {
 	fetched := m.fetched[m.parent(hash)]
 	known := len(fetched.headers)
 	for at := m.parent(hash); m.bad[at] && m.chain.Status(at) != chain.Executed; at = m.parent(at) {
-		held := m.chain.Header(at) != nil
+		stored := m.chain.Header(at) != nil
 		said, ok := m.said[at]
 		if ok && said.Before(time.Now()) && m.remembersLocked(at) {
 			m.failLocked("%s is beamed on although %s below it is known to be bad", m.name[hash], m.name[at])
 			return
 		}
-		if known--; !held && (known < 0 || m.lateLocked(at, fetched.when)) {
+		if known--; !stored && (known < 0 || m.lateLocked(at, fetched.when)) {
 			return // it cannot know
 		}
 	}

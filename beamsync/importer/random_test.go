@@ -31,8 +31,8 @@ func TestRandomTrees(t *testing.T) {
 	if testing.Short() {
 		last = 10
 	}
-	if wish := os.Getenv("RANDOM_TREES"); wish != "" {
-		if _, err := fmt.Sscanf(wish, "%d-%d", &first, &last); err != nil {
+	if seeds := os.Getenv("RANDOM_TREES"); seeds != "" {
+		if _, err := fmt.Sscanf(seeds, "%d-%d", &first, &last); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -46,7 +46,7 @@ func TestRandomTrees(t *testing.T) {
 func testRandomTree(t *testing.T, seed uint64) {
 	rng := rand.New(rand.NewPCG(seed, 0))
 	maxLag, longer := 3+rng.IntN(8), 0
-	hang := rng.IntN(2) == 0 // states that nobody has are asked for as long as the chain does not leave them behind
+	hang := rng.IntN(2) == 0 // states that no peer has are requested until the block is superseded
 	if hang {
 		longer = maxLag + 1
 	}
@@ -63,7 +63,7 @@ func testRandomTree(t *testing.T, seed uint64) {
 			return blob != nil
 		})
 	}
-	mode := rng.IntN(3) // beaming, full, handed over
+	mode := rng.IntN(3) // beaming, full, switched to full
 	library := newLibrary(nil)
 	library.blocks = tree.library
 	peers := &randomPeers{reticent: reticent{library}, network: n, rng: rand.New(rand.NewPCG(seed, 1))}
@@ -164,7 +164,7 @@ func (m *randomModel) reach(f *fixture, peers *randomPeers, head *types.Block) {
 	m.slowest = max(m.slowest, time.Since(began)-limit+lateAnswers)
 }
 
-// sendOrphans sends payloads whose parents nobody has, more than there may be jobs, and some on top of them.
+// sendOrphans sends payloads whose parents no peer has, more than there may be jobs, and some on top of them.
 func (m *randomModel) sendOrphans(f *fixture, rng *rand.Rand) {
 	for count := rng.IntN(2 * maxJobs); count > 0; count-- {
 		orphan := f.orphanOn(m.paths[0][0], rng, rng.Uint64N(300))
@@ -193,28 +193,28 @@ func (m *randomModel) call(f *fixture, rng *rand.Rand) {
 			at += rng.IntN(6) - 1
 		}
 		at = max(0, min(at, len(path)-1))
-		block, patience, times := path[at], time.Duration(rng.Int64N(int64(8*time.Second))), 1
+		block, timeout, times := path[at], time.Duration(rng.Int64N(int64(8*time.Second))), 1
 		if rng.IntN(100) == 0 {
 			times = 2 * 128
 		}
 		for range times {
 			if rng.IntN(2) == 0 {
-				m.answer("payload", block.Hash(), f.payload(block, patience), nil)
+				m.answer("payload", block.Hash(), f.payload(block, timeout), nil)
 			} else {
 				safe := common.Hash{}
 				if rng.IntN(4) == 0 {
 					safe = path[rng.IntN(at+1)].Hash()
 				}
-				status, err := f.choose(block.Hash(), safe, common.Hash{}, patience)
+				status, err := f.choose(block.Hash(), safe, common.Hash{}, timeout)
 				m.answer("head", block.Hash(), status, err)
 			}
-			patience /= 4
+			timeout /= 4
 		}
 		time.Sleep(time.Duration(rng.Int64N(int64(3 * time.Second))))
 	}
 }
 
-// changeModes hands over a beaming node, and beams again when it is stranded.
+// changeModes switches a beaming node to full, and back when its state is lost.
 func (m *randomModel) changeModes(ctx context.Context, f *fixture, mode, keep int) {
 	rng := rand.New(rand.NewPCG(uint64(keep), uint64(mode)))
 	for mode != 0 && ctx.Err() == nil {
@@ -241,12 +241,12 @@ func (m *randomModel) changeModes(ctx context.Context, f *fixture, mode, keep in
 		full := &newestStates{states: m.states, keep: keep, roots: []common.Hash{base.Root}}
 		err := f.importer.SwitchToFull(ctx, full, base, func() error { return nil })
 		m.mu.Lock()
-		m.noteLocked("  hand-over at %s: %v", m.name[base.Hash()], err)
+		m.noteLocked("  switch to full at %s: %v", m.name[base.Hash()], err)
 		m.mu.Unlock()
 		if err == nil {
 			mode = 1
 		} else if !errors.Is(err, trie.ErrUnavailable) && ctx.Err() == nil {
-			m.fail("hand-over: %v", err)
+			m.fail("switch to full: %v", err)
 		}
 	}
 }

@@ -96,7 +96,7 @@ func newRandomTree(rng *rand.Rand, longer int) *randomTree {
 	return tree
 }
 
-// spoil makes a header a bad one. All but the first leave states that can be had to what stands on it.
+// spoil makes a header a bad one. All but the first leave states to their descendants.
 func spoil(kind int, header, parent *types.Header) {
 	switch kind {
 	case 0:
