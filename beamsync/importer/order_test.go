@@ -185,7 +185,9 @@ func TestMissingBodiesDoNotBlock(t *testing.T) {
 		far := f.at(2 * catchUpBlocks)
 		if f.importer.Phase() == Beaming {
 			far = f.at(30) // beyond that, it pivots
+			f.mu.Lock()
 			f.bare[1] = f.at(28).Hash()
+			f.mu.Unlock()
 		}
 		f.want("long gap", f.payload(far, time.Second), Syncing)
 		f.want("gap", f.payload(f.at(22), time.Minute), Valid)
