@@ -39,10 +39,14 @@ func (i *Importer) highestExecuted() uint64 {
 	return max(head, i.mu.executed)
 }
 
-// beginBeaming stores the header of a parent that is not executed here, and cancels the jobs of blocks that the pivot
+// beginBeaming stores the header of a parent that is not executed here and those fetched below it, and cancels the jobs of blocks that the pivot
 // skips.
 func (i *Importer) beginBeaming(job *importJob, parent *types.Header) error {
-	if err := i.cfg.Chain.AddHeaders([]*types.Header{parent}); err != nil {
+	headers := []*types.Header{parent}
+	for at := job.ancestors[parent.ParentHash]; at != nil; at = job.ancestors[at.ParentHash] {
+		headers = append(headers, at) // they show it if the block descends from one that is rejected meanwhile
+	}
+	if err := i.cfg.Chain.AddHeaders(headers); err != nil {
 		return fmt.Errorf("header of parent %x: %w", parent.Hash(), err)
 	}
 	highest := i.highestExecuted()
