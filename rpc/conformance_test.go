@@ -22,7 +22,7 @@ import (
 )
 
 // startGethOn runs go-ethereum in this process on a chain.
-func startGethOn(t *testing.T, w *fixtureChain) *gethrpc.Client {
+func startGethOn(t testing.TB, w *fixtureChain) *gethrpc.Client {
 	t.Helper()
 	stack, err := node.New(&node.Config{})
 	if err != nil {
