@@ -3,6 +3,8 @@ package rpc
 import (
 	"context"
 	"errors"
+	"fmt"
+	"math"
 	"math/big"
 	"slices"
 	"time"
@@ -106,26 +108,24 @@ func (api *logAPI) blockLogs(query filters.FilterCriteria) ([]*types.Log, error)
 
 // resolve returns the block numbers of a range, all of them of stored blocks.
 func (api *logAPI) resolve(query filters.FilterCriteria) (first, last uint64, err error) {
-	number := func(n *big.Int) (uint64, error) {
-		tag := gethrpc.LatestBlockNumber
-		if n != nil {
-			tag = gethrpc.BlockNumber(n.Int64())
-		}
-		if tag == gethrpc.PendingBlockNumber {
-			return 0, invalidParams("pending logs are not supported")
-		}
-		return api.b.number(tag)
-	}
-	if first, err = number(query.FromBlock); err != nil {
+	if first, err = api.rangeEnd(query.FromBlock); err != nil {
 		return 0, 0, err
 	}
-	if last, err = number(query.ToBlock); err != nil {
+	if last, err = api.rangeEnd(query.ToBlock); err != nil {
 		return 0, 0, err
+	}
+	head := api.b.Chain.CurrentHeader().Number.Uint64()
+	inOrder := first <= last
+	if first == latestBlock {
+		first = head
+	}
+	if last == latestBlock {
+		last = head
 	}
 	switch {
-	case first > last:
+	case !inOrder || first > last:
 		return 0, 0, invalidParams("invalid block range params")
-	case last > api.b.Chain.CurrentHeader().Number.Uint64():
+	case last > head:
 		return 0, 0, invalidParams("block range extends beyond current head block")
 	case first < api.b.Chain.Oldest():
 		return 0, 0, errPruned()
@@ -133,6 +133,30 @@ func (api *logAPI) resolve(query filters.FilterCriteria) (first, last uint64, er
 		return 0, 0, invalidParams("exceed maximum block range %d", api.b.cfg.Logs.Range)
 	}
 	return first, last, nil
+}
+
+// latestBlock is the tag latest in a range. It is after every number, also that of the head, as in go-ethereum.
+const latestBlock = math.MaxUint64
+
+// rangeEnd returns the number of the first or last block of a range, or latestBlock.
+func (api *logAPI) rangeEnd(n *big.Int) (uint64, error) {
+	tag := gethrpc.LatestBlockNumber
+	if n != nil {
+		tag = gethrpc.BlockNumber(n.Int64())
+	}
+	switch tag {
+	case gethrpc.LatestBlockNumber:
+		return latestBlock, nil
+	case gethrpc.PendingBlockNumber:
+		return 0, invalidParams("pending logs are not supported")
+	case gethrpc.SafeBlockNumber, gethrpc.FinalizedBlockNumber:
+		number, err := api.b.number(tag)
+		if err != nil {
+			return 0, fmt.Errorf("%v header not found", tag)
+		}
+		return number, nil
+	}
+	return api.b.number(tag)
 }
 
 // search returns the matching logs of one block.

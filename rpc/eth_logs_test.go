@@ -73,3 +73,16 @@ func TestLogLimitHint(t *testing.T) {
 		t.Errorf("%d logs up to block %s", got, last)
 	}
 }
+
+// TestLogTags: a tag whose block is not known is an error.
+func TestLogTags(t *testing.T) {
+	client := newFakeNode(t).client(t)
+	for _, tag := range []string{"safe", "finalized"} {
+		for _, member := range []string{"fromBlock", "toBlock"} {
+			want := "error -32000 <nil>: " + tag + " header not found"
+			if got := response(client, rpcCall{"eth_getLogs", []any{object{"fromBlock": "0x0", member: tag}}}); got != want {
+				t.Errorf("%s %s: got %s, want %s", member, tag, got, want)
+			}
+		}
+	}
+}
