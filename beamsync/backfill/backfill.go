@@ -21,7 +21,7 @@ type StateSource interface {
 	FetchMany(ctx context.Context, faults []trie.Fault, codes []common.Hash) error
 }
 
-// Config is what a [Backfill] works with. Canonical, Busy, Announce, StateOf, Blamer, Log and Registerer may be nil.
+// Config is what a [Backfill] works with. Canonical, Busy, Announce, StateOf, Book, Log and Registerer may be nil.
 type Config struct {
 	Complete trie.CompleteStore
 	Writer   func() trie.CompleteWriter // returns a new one; the previous one is not used any more then
@@ -37,7 +37,7 @@ type Config struct {
 	Announce func()                          // called when Have has changed
 	StateOf  func(number uint64) common.Hash // state root of a canonical block; zero if it is unknown, or if the blocks since are not held
 
-	Blamer     peer.Blamer
+	Book       *peer.Book // bans and back-offs, shared with all who send requests to peers
 	Log        *slog.Logger
 	Registerer prometheus.Registerer
 }
@@ -78,15 +78,23 @@ func New(cfg Config) *Backfill {
 	if cfg.Busy == nil {
 		cfg.Busy = func() bool { return false }
 	}
-	return &Backfill{
-		cfg: cfg, log: cfg.Log, metrics: newMetrics(cfg.Registerer),
-		peers: newRangePeers(), data: newRangePeers(), swarm: newSwarm(cfg.Self, cfg.Log), done: make(chan struct{}),
+	if cfg.Book == nil {
+		cfg.Book = peer.NewBook(peer.BookConfig{Log: cfg.Log})
 	}
+	b := &Backfill{
+		cfg: cfg, log: cfg.Log, metrics: newMetrics(cfg.Registerer),
+		peers: newRangePeers(cfg.Book, peer.KindRanges), data: newRangePeers(cfg.Book, peer.KindState), swarm: newSwarm(cfg.Self, cfg.Log), done: make(chan struct{}),
+	}
+	cfg.Book.OnBan(b.Leave)
+	return b
 }
 
-// Join adds a connected peer. It does not block. Another Sunbeam node (a [SwarmPeer]) is asked for ranges only
+// Join adds a connected peer, unless it is banned. It does not block. Another Sunbeam node (a [SwarmPeer]) is asked for ranges only
 // when it announces a whole state.
 func (b *Backfill) Join(p RangePeer) {
+	if b.cfg.Book.Banned(p.ID()) {
+		return
+	}
 	s, ok := p.(SwarmPeer)
 	switch {
 	case ok && s.ServesSubtrees():
@@ -176,17 +184,4 @@ func (b *Backfill) finish(target Target, meter *meter) {
 	b.log.Info("State backfill complete", "root", target.Root, "number", target.Number, "accounts", p.Accounts,
 		"slots", p.Slots, "codes", p.Codes, "bytes", p.Bytes, "swarm_bytes", p.SwarmBytes, "took", time.Since(meter.began).Round(time.Second))
 	b.once.Do(func() { close(b.done) })
-}
-
-// blame reports what a peer did wrong.
-func (b *Backfill) blame(peer string, reason peer.Blame, detail string) {
-	if b.cfg.Blamer != nil {
-		b.cfg.Blamer.Blame(peer, reason, detail)
-	}
-}
-
-// blameInvalid reports a peer that was just banned because of invalid data.
-func (b *Backfill) blameInvalid(id string, kind trie.NeedKind, invalid *trie.InvalidRangeError) {
-	b.log.Warn("Peer sent invalid data, disconnecting", "peer", id, "kind", kind.String(), "detail", invalid.Detail)
-	b.blame(id, peer.BlameLie, invalid.Error())
 }

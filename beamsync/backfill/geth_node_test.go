@@ -31,6 +31,8 @@ type node struct {
 	t        *testing.T
 	dir      string
 	db       *db.DB
+	book     *peer.Book // of fetcher and backfill
+	fetcher  *fetch.Fetcher
 	backfill *backfill.Backfill
 	blames   chan string
 	stop     func()
@@ -47,11 +49,13 @@ func startNode(t *testing.T, dir string, recent func() (backfill.Target, bool), 
 		t.Fatal(err)
 	}
 	n := &node{t: t, dir: dir, db: d, blames: make(chan string, 1000)}
-	fetcher := fetch.New(fetch.Config{Local: d.Hot(), Blamer: n})
+	n.book = peer.NewBook(peer.BookConfig{Blamer: n})
+	fetcher := fetch.New(fetch.Config{Local: d.Hot(), Book: n.book})
+	n.fetcher = fetcher
 	log := slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))
 	n.backfill = backfill.New(backfill.Config{
 		Complete: d.Complete(), Writer: func() trie.CompleteWriter { return d.Complete().Writer() }, Local: d.Hot(), Source: fetcher.Session(sched.Background),
-		Recent: recent, Blamer: n, Log: log,
+		Recent: recent, Book: n.book, Log: log,
 	})
 	for _, p := range peers {
 		if p, ok := p.(peer.Peer); ok {

@@ -213,12 +213,22 @@ func short(t *testing.T, o oracle) {
 	n.complete(target.Root)
 }
 
-// tampered: a peer that sends invalid data is blamed once and not asked again, and the state is right.
+// tampered: a peer that sends invalid data is blamed once and not asked again, by the fetcher either and also if
+// it reconnects, and the state is right.
 func tampered(t *testing.T, o oracle, change func(*ranges)) {
 	target := o.target(oracleBlocks)
-	n := startNode(t, t.TempDir(), staysAt(target), &tamperingPeer{o.connect(t, "invalid"), change}, o.connect(t, "b"))
+	bad := &tamperingPeer{o.connect(t, "invalid"), change}
+	n := startNode(t, t.TempDir(), staysAt(target), bad, o.connect(t, "b"))
 	n.complete(target.Root)
-	if len(n.blames) != 1 || <-n.blames != "invalid "+peer.BlameLie.String() {
+	for range 2 {
+		if got := n.fetcher.OldBlockPeers(0); got != 1 || !n.book.Banned("invalid") {
+			t.Errorf("the fetcher has %d peers, want the one that is not banned", got)
+		}
+		n.fetcher.Leave("invalid")
+		n.fetcher.Join(bad)
+		n.backfill.Join(bad)
+	}
+	if len(n.blames) != 1 || <-n.blames != "invalid "+peer.BlameInvalid.String() {
 		t.Error("the peer that sent invalid data was not blamed, or another one was")
 	}
 }

@@ -86,7 +86,7 @@ func (w *walk) handleNodeData(ctx context.Context, r *response) error {
 		return nil
 	}
 	served := result == peer.ResultOK || result == peer.ResultPartial
-	w.b.data.finish(r.peer, w.target.Root, time.Since(r.began), served, result == peer.ResultEmpty)
+	w.b.data.finish(r.peer, w.target.Root, r.began, time.Since(r.began), served, result == peer.ResultEmpty)
 	if !served {
 		w.walker.Return(r.need)
 		return nil
@@ -100,12 +100,11 @@ func (w *walk) classifyNodeData(ctx context.Context, r *response) (result string
 	var invalid *trie.InvalidRangeError
 	switch {
 	case errors.As(r.err, &invalid):
-		if w.b.data.ban(r.peer.ID()) {
-			w.b.blameInvalid(r.peer.ID(), r.need.Kind, invalid)
-		}
-		return peer.ResultLie
+		w.b.cfg.Book.Blame(r.peer.ID(), peer.BlameInvalid, fmt.Sprintf("%s: %v", r.need.Kind, invalid))
+		return peer.ResultInvalid
 	case errors.Is(r.err, context.DeadlineExceeded) && ctx.Err() == nil:
-		w.b.blame(r.peer.ID(), peer.BlameTimeout, "no response to a request for nodes by hash in time")
+		w.b.cfg.Book.TimedOut(r.peer.ID(), peer.KindState, r.began)
+		w.b.cfg.Book.Blame(r.peer.ID(), peer.BlameTimeout, "no response to a request for nodes by hash in time")
 		return peer.ResultTimeout
 	case r.err != nil:
 		return peer.ResultOf(ctx, r.err)

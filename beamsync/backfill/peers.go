@@ -5,13 +5,16 @@ import (
 	"time"
 
 	"github.com/ethereum/go-ethereum/common"
+
+	"github.com/sunbeam-eth/sunbeam/beamsync/peer"
 )
 
 // rangePeers are the connected peers that requests of one kind may go to. It is safe for concurrent use.
 type rangePeers struct {
 	mu       sync.Mutex
 	byID     map[string]*rangePeer
-	banned   bans
+	book     *peer.Book
+	kind     string // of the requests, in the book
 	inFlight int
 	change   chan struct{} // holds a token when a peer has joined
 }
@@ -23,23 +26,18 @@ type rangePeer struct {
 	minTime   time.Duration // the least time from request to handled response, rising slowly; 0: unknown
 	interval  time.Duration // average time between two handled responses while more requests were in flight; 0: unknown
 	lastDone  time.Time     // when a response was handled last; zero if nothing else was in flight then
-	backoff   time.Duration // the last one
-	until     time.Time     // no request before
 	emptyRoot common.Hash   // the root for which its last answer was empty
 	served    bool          // has ever delivered something
 	failures  int           // in a row
 }
 
-func newRangePeers() *rangePeers {
-	return &rangePeers{byID: make(map[string]*rangePeer), banned: make(bans), change: make(chan struct{}, 1)}
+func newRangePeers(book *peer.Book, kind string) *rangePeers {
+	return &rangePeers{book: book, kind: kind, byID: make(map[string]*rangePeer), change: make(chan struct{}, 1)}
 }
 
 func (r *rangePeers) join(p RangePeer) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.banned.has(p.ID()) {
-		return
-	}
 	r.byID[p.ID()] = &rangePeer{RangePeer: p}
 	select {
 	case r.change <- struct{}{}:
@@ -59,17 +57,6 @@ func (r *rangePeers) leave(id string) {
 	delete(r.byID, id)
 }
 
-// ban removes a peer for good. It returns false if that was done before.
-func (r *rangePeers) ban(id string) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if !r.banned.add(id) {
-		return false
-	}
-	delete(r.byID, id)
-	return true
-}
-
 // free returns the peer that can take a request with the fewest in flight, nil if there is none. again is when
 // the first back-off of a peer ends, zero if no peer backs off. While the backfill yields, windows are smaller.
 func (r *rangePeers) free(now time.Time, yields bool) (best *rangePeer, again time.Time) {
@@ -79,8 +66,11 @@ func (r *rangePeers) free(now time.Time, yields bool) (best *rangePeer, again ti
 		return nil, time.Time{}
 	}
 	for _, p := range r.byID {
-		if now.Before(p.until) {
-			again = earlier(again, p.until)
+		if r.book.Banned(p.ID()) {
+			continue
+		}
+		if until := r.book.RetryAt(p.ID(), r.kind); now.Before(until) {
+			again = earlier(again, until)
 			continue
 		}
 		window := p.window()
@@ -159,26 +149,23 @@ func (r *rangePeers) release(p *rangePeer) {
 	r.inFlight--
 }
 
-// finish ends a request that took so long. A peer that failed, or whose answer was empty, backs off for a time
-// that doubles.
-func (r *rangePeers) finish(p *rangePeer, root common.Hash, took time.Duration, served, empty bool) {
+// finish ends a request that was sent then and took so long. A peer that failed, or whose answer was empty, backs off.
+func (r *rangePeers) finish(p *rangePeer, root common.Hash, sent time.Time, took time.Duration, served, empty bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	p.inFlight--
 	r.inFlight--
 	if served {
 		p.measure(time.Now(), took)
-		p.served, p.backoff, p.failures, p.emptyRoot = true, 0, 0, common.Hash{}
+		p.served, p.failures, p.emptyRoot = true, 0, common.Hash{}
+		r.book.Served(p.ID(), r.kind)
 		return
 	}
 	p.failures++
 	if empty {
 		p.emptyRoot = root
 	}
-	if now := time.Now(); !now.Before(p.until) { // once for all that were in flight together
-		p.backoff = min(max(2*p.backoff, rangeBackoff), maxRangeBackoff)
-		p.until = now.Add(p.backoff)
-	}
+	r.book.Refused(p.ID(), r.kind, sent) // no effect if it was reported as a time-out
 }
 
 // count returns the number of peers, of those whose last answer for a root was empty, and of those that have failed so

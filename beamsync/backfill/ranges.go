@@ -195,7 +195,7 @@ func (w *walk) handleRange(ctx context.Context, r *response) error {
 	if r.began.Before(w.lastBusy) {
 		took = 0 // a block may have delayed it
 	}
-	w.b.peers.finish(r.peer, w.target.Root, took, served, result == peer.ResultEmpty)
+	w.b.peers.finish(r.peer, w.target.Root, r.began, took, served, result == peer.ResultEmpty)
 	if !served {
 		w.walker.Return(r.need)
 		w.fallBackToNodes()
@@ -213,14 +213,13 @@ func (w *walk) classify(ctx context.Context, r *response) (result string, err er
 	switch {
 	case r.err == nil:
 	case errors.As(r.err, &invalid):
-		if w.b.peers.ban(r.peer.ID()) {
-			w.b.blameInvalid(r.peer.ID(), r.need.Kind, invalid)
-		}
-		return peer.ResultLie, nil
+		w.b.cfg.Book.Blame(r.peer.ID(), peer.BlameInvalid, fmt.Sprintf("%s: %v", r.need.Kind, invalid))
+		return peer.ResultInvalid, nil
 	case errors.Is(r.err, trie.ErrMalformed):
 		return peer.ResultError, fmt.Errorf("%s: %w", r.need.Kind, r.err)
 	case errors.Is(r.err, context.DeadlineExceeded) && ctx.Err() == nil:
-		w.b.blame(r.peer.ID(), peer.BlameTimeout, "no response to a request for "+r.need.Kind.String()+" in time")
+		w.b.cfg.Book.TimedOut(r.peer.ID(), peer.KindRanges, r.began)
+		w.b.cfg.Book.Blame(r.peer.ID(), peer.BlameTimeout, "no response to a request for "+r.need.Kind.String()+" in time")
 		return peer.ResultTimeout, nil
 	default:
 		return peer.ResultOf(ctx, r.err), nil

@@ -217,7 +217,7 @@ type rig struct {
 }
 
 func (r *rig) Blame(_ string, reason peer.Blame, _ string) {
-	if reason == peer.BlameLie && r.invalid.Load() >= 0 {
+	if reason == peer.BlameInvalid && r.invalid.Load() >= 0 {
 		r.invalid.Add(1)
 		return
 	}
@@ -240,7 +240,7 @@ func newRig(t *testing.T, root common.Hash, rate uint64, states []*leafState, pe
 			target := r.target.Load()
 			return *target, target.Root != (common.Hash{})
 		},
-		Busy: r.busy.Load, Rate: rate, Blamer: r, Registerer: r.registry,
+		Busy: r.busy.Load, Rate: rate, Book: peer.NewBook(peer.BookConfig{Blamer: r}), Registerer: r.registry,
 	})
 	for _, p := range peers {
 		r.Join(p)

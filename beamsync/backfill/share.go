@@ -166,10 +166,8 @@ func (w *walk) classifySwarm(ctx context.Context, r *response, served, refused i
 	case r.err == nil:
 		return peer.ResultOK, nil
 	case errors.As(r.err, &invalid):
-		if w.b.swarm.ban(r.swarmPeer.ID()) {
-			w.b.blameInvalid(r.swarmPeer.ID(), r.need.Kind, invalid)
-		}
-		return peer.ResultLie, nil
+		w.b.cfg.Book.Blame(r.swarmPeer.ID(), peer.BlameInvalid, fmt.Sprintf("%s: %v", r.need.Kind, invalid))
+		return peer.ResultInvalid, nil
 	case errors.Is(r.err, trie.ErrMalformed):
 		return peer.ResultError, fmt.Errorf("%s: %w", r.need.Kind, r.err)
 	case errors.Is(r.err, context.DeadlineExceeded) && ctx.Err() == nil:

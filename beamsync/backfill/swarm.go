@@ -26,14 +26,13 @@ type swarm struct {
 	mu        sync.Mutex
 	startedAt uint64 // when we began to collect, in milliseconds of Unix time; 0: not yet
 	peers     map[string]*swarmPeer
-	banned    bans
 	own       Have // what we announced last
 	throttled bool // change had a token within changeInterval
 	pending   bool // and gets another one after it
 }
 
 func newSwarm(self string, log *slog.Logger) *swarm {
-	return &swarm{self: self, log: log, change: make(chan struct{}, 1), peers: make(map[string]*swarmPeer), banned: make(bans)}
+	return &swarm{self: self, log: log, change: make(chan struct{}, 1), peers: make(map[string]*swarmPeer)}
 }
 
 // changed notifies the walk, at most once per changeInterval. It is called under mu.
@@ -76,9 +75,6 @@ func (s *swarm) join(p SwarmPeer) {
 	have := p.Have() // not under our lock: it may take the peer's, which may be calling us
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.banned.has(p.ID()) {
-		return
-	}
 	known := &swarmPeer{SwarmPeer: p, lastGain: time.Now()}
 	known.onHave(have, time.Now())
 	s.peers[p.ID()] = known
@@ -90,18 +86,6 @@ func (s *swarm) leave(id string) {
 	defer s.mu.Unlock()
 	delete(s.peers, id)
 	s.changed()
-}
-
-// ban removes a swarm peer for good. It returns false if that was done before.
-func (s *swarm) ban(id string) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if !s.banned.add(id) {
-		return false
-	}
-	delete(s.peers, id)
-	s.changed()
-	return true
 }
 
 // onHave takes a new announcement of a swarm peer. complete says that it has a whole state.

@@ -58,7 +58,7 @@ func (w *swarmNet) start(id string, state *testState) *swarmNode {
 		store: &stateStore{source: source, nodes: make(map[string][]byte)},
 	}
 	n.Backfill = New(Config{
-		Complete: n.store, Writer: func() trie.CompleteWriter { return n.store }, Local: source, Source: source, Blamer: n,
+		Complete: n.store, Writer: func() trie.CompleteWriter { return n.store }, Local: source, Source: source, Book: peer.NewBook(peer.BookConfig{Blamer: n}),
 		Recent: func() (Target, bool) { return Target{Root: state.root, Number: 204, Seed: common.Hash{0x77}}, true },
 		Self:   id, Busy: w.busy,
 		Announce: func() { w.announce(n) },

@@ -22,7 +22,7 @@ func (f *Fetcher) Headers(ctx context.Context, origin common.Hash, amount int) (
 	next := origin
 	for len(headers) < amount {
 		want := min(amount-len(headers), peer.MaxHeaders)
-		part, err := askChain(ctx, f, peer.KindHeaders, func(ctx context.Context, p peer.Peer) ([]*types.Header, error) {
+		part, err := queryChain(ctx, f, peer.KindHeaders, func(ctx context.Context, p peer.Peer) ([]*types.Header, error) {
 			got, err := p.Headers(ctx, next, want, true)
 			if err != nil {
 				return nil, err
@@ -48,15 +48,15 @@ func (f *Fetcher) Headers(ctx context.Context, origin common.Hash, amount int) (
 // linked verifies that headers lead from origin down.
 func linked(headers []*types.Header, origin common.Hash, most int) error {
 	if len(headers) == 0 {
-		return errNothing
+		return errEmpty
 	}
 	if len(headers) > most {
-		return fmt.Errorf("%w: %d headers, %d asked for", errLie, len(headers), most)
+		return fmt.Errorf("%w: %d headers, %d asked for", errInvalid, len(headers), most)
 	}
 	hash := origin
 	for i, h := range headers {
 		if got := h.Hash(); got != hash {
-			return fmt.Errorf("%w: header %d has hash %x, not %x", errLie, i, got, hash)
+			return fmt.Errorf("%w: header %d has hash %x, not %x", errInvalid, i, got, hash)
 		}
 		hash = h.ParentHash
 	}
@@ -82,7 +82,7 @@ func (f *Fetcher) Bodies(ctx context.Context, headers []*types.Header) ([]*types
 		for i, at := range wanted {
 			hashes[i] = headers[at].Hash()
 		}
-		got, err := askChain(ctx, f, peer.KindBodies, func(ctx context.Context, p peer.Peer) (map[int]*types.Body, error) {
+		got, err := queryChain(ctx, f, peer.KindBodies, func(ctx context.Context, p peer.Peer) (map[int]*types.Body, error) {
 			bodies, err := p.Bodies(ctx, hashes)
 			if err != nil {
 				return nil, err
@@ -133,10 +133,10 @@ func contentOfBody(b *types.Body) content {
 // belongs to. Bodies that the peer lacks may be missing anywhere: some servers skip them.
 func matchBodies(headers []*types.Header, wanted []int, bodies []*types.Body) (map[int]*types.Body, error) {
 	if len(bodies) == 0 {
-		return nil, errNothing
+		return nil, errEmpty
 	}
 	if len(bodies) > len(wanted) {
-		return nil, fmt.Errorf("%w: %d bodies, %d asked for", errLie, len(bodies), len(wanted))
+		return nil, fmt.Errorf("%w: %d bodies, %d asked for", errInvalid, len(bodies), len(wanted))
 	}
 	open := make(map[content][]int)
 	for _, at := range wanted {
@@ -147,7 +147,7 @@ func matchBodies(headers []*types.Header, wanted []int, bodies []*types.Body) (m
 	for i, b := range bodies {
 		c := contentOfBody(b)
 		if len(open[c]) == 0 {
-			return nil, fmt.Errorf("%w: body %d belongs to no block asked for", errLie, i)
+			return nil, fmt.Errorf("%w: body %d belongs to no block asked for", errInvalid, i)
 		}
 		matched[open[c][0]] = b
 		open[c] = open[c][1:]
@@ -161,7 +161,7 @@ func matchBodies(headers []*types.Header, wanted []int, bodies []*types.Body) (m
 // again, and it does not wait for more peers.
 func (f *Fetcher) AccessLists(ctx context.Context, headers []*types.Header) ([]rlp.RawValue, error) {
 	lists := make([]rlp.RawValue, len(headers))
-	asked := make(map[string]chainBackoff)
+	asked := make(map[string]*peer.Backoff)
 	for {
 		var (
 			hashes []common.Hash
@@ -176,17 +176,17 @@ func (f *Fetcher) AccessLists(ctx context.Context, headers []*types.Header) ([]r
 		if len(hashes) == 0 {
 			return lists, nil
 		}
-		q := newAsking(f, peer.KindAccessLists, func(ctx context.Context, p peer.Peer) (accessLists, error) {
+		q := newQuery(f, peer.KindAccessLists, func(ctx context.Context, p peer.Peer) (accessLists, error) {
 			got, err := p.AccessLists(ctx, hashes)
 			if err != nil {
 				return accessLists{}, err
 			}
 			return accessLists{p.ID(), got}, belong(got, hashes, open)
 		})
-		q.once, q.backoffs = true, asked
-		answer, err := q.answer(ctx)
+		q.noRetry, q.backoffs = true, asked
+		answer, err := q.await(ctx)
 		switch {
-		case errors.Is(err, errNothing):
+		case errors.Is(err, errEmpty):
 			return lists, nil
 		case err != nil:
 			return nil, err
@@ -203,7 +203,7 @@ func (f *Fetcher) AccessLists(ctx context.Context, headers []*types.Header) ([]r
 			}
 		}
 		if found < len(hashes) {
-			asked[answer.peer] = chainBackoff{} // it may have more only if it gave all that we asked for
+			asked[answer.peer] = new(peer.Backoff) // it may have more only if it gave all that we asked for
 		}
 	}
 }
@@ -217,7 +217,7 @@ type accessLists struct {
 // belong verifies that lists are some of those asked for.
 func belong(lists []rlp.RawValue, asked []common.Hash, open map[common.Hash][]int) error {
 	if len(lists) > len(asked) {
-		return fmt.Errorf("%w: %d access lists, %d asked for", errLie, len(lists), len(asked))
+		return fmt.Errorf("%w: %d access lists, %d asked for", errInvalid, len(lists), len(asked))
 	}
 	some := false
 	for i, list := range lists {
@@ -225,11 +225,11 @@ func belong(lists []rlp.RawValue, asked []common.Hash, open map[common.Hash][]in
 			continue
 		}
 		if some = true; open[crypto.Keccak256Hash(list)] == nil {
-			return fmt.Errorf("%w: access list %d belongs to no block asked for", errLie, i)
+			return fmt.Errorf("%w: access list %d belongs to no block asked for", errInvalid, i)
 		}
 	}
 	if !some {
-		return errNothing
+		return errEmpty
 	}
 	return nil
 }

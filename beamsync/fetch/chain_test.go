@@ -107,14 +107,14 @@ func TestHeadersFromBadPeers(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			beamtest.InBubble(t, func(r *beamtest.Rig) {
 				honest := beamtest.Serve(blocks, lists)
-				liar := *honest
-				liar.Headers = func(origin common.Hash, amount int) []*types.Header { return reply(honest.Headers(origin, amount)) }
-				r.Connect(beamtest.ChainPeerOf("liar", &liar), slowChainPeer("honest", honest)) // both are asked at once
+				invalid := *honest
+				invalid.Headers = func(origin common.Hash, amount int) []*types.Header { return reply(honest.Headers(origin, amount)) }
+				r.Connect(beamtest.ChainPeerOf("invalid", &invalid), slowChainPeer("honest", honest)) // both are asked at once
 				headers, err := r.Headers(r.Ctx, head, 10)
 				if err != nil || len(headers) != 10 || headers[9].Hash() != blocks[10].Hash() {
 					t.Fatal(len(headers), err)
 				}
-				if got := r.Blames.All(); !slices.Equal(got, []string{"liar:lie"}) {
+				if got := r.Blames.All(); !slices.Equal(got, []string{"invalid:invalid"}) {
 					t.Error("blames", got)
 				}
 			})
@@ -182,8 +182,8 @@ func TestSlowChainPeersAreHedged(t *testing.T) {
 	})
 }
 
-// TestChainRace: while nothing is known of any peer, several are asked at once; what they are
-// worth is remembered.
+// TestChainRace: while nothing is known of any peer, several are asked at once; later queries
+// know which were useful.
 func TestChainRace(t *testing.T) {
 	blocks, lists := testChain(20)
 	beamtest.InBubble(t, func(r *beamtest.Rig) {
@@ -260,9 +260,9 @@ func TestBodiesFromBadPeers(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			beamtest.InBubble(t, func(r *beamtest.Rig) {
 				honest := beamtest.Serve(blocks, lists)
-				liar := *honest
-				liar.Bodies = func(hashes []common.Hash) []*types.Body { return spoil(honest.Bodies(hashes)) }
-				r.Connect(beamtest.ChainPeerOf("liar", &liar), slowChainPeer("honest", honest)) // both are asked at once
+				invalid := *honest
+				invalid.Bodies = func(hashes []common.Hash) []*types.Body { return spoil(honest.Bodies(hashes)) }
+				r.Connect(beamtest.ChainPeerOf("invalid", &invalid), slowChainPeer("honest", honest)) // both are asked at once
 				got, err := r.Bodies(r.Ctx, headersOf(blocks))
 				if err != nil {
 					t.Fatal(err)
@@ -272,7 +272,7 @@ func TestBodiesFromBadPeers(t *testing.T) {
 						t.Fatalf("block %d is wrong", i)
 					}
 				}
-				if got := r.Blames.All(); !slices.Equal(got, []string{"liar:lie"}) {
+				if got := r.Blames.All(); !slices.Equal(got, []string{"invalid:invalid"}) {
 					t.Error("blames", got)
 				}
 			})
@@ -284,7 +284,7 @@ func TestAccessLists(t *testing.T) {
 	blocks, lists := testChain(60)
 	beamtest.InBubble(t, func(r *beamtest.Rig) {
 		honest := beamtest.Serve(blocks, lists)
-		half, liar, old := *honest, *honest, *honest
+		half, invalid, old := *honest, *honest, *honest
 		half.Lists = func(hashes []common.Hash) ([]rlp.RawValue, error) {
 			found, _ := honest.Lists(hashes)
 			for i := range found {
@@ -294,9 +294,9 @@ func TestAccessLists(t *testing.T) {
 			}
 			return found, nil
 		}
-		liar.Lists = func(_ []common.Hash) ([]rlp.RawValue, error) { return []rlp.RawValue{{0xc0}}, nil }
+		invalid.Lists = func(_ []common.Hash) ([]rlp.RawValue, error) { return []rlp.RawValue{{0xc0}}, nil }
 		old.Lists = nil
-		r.Connect(beamtest.ChainPeerOf("old", &old), beamtest.ChainPeerOf("half", &half), beamtest.ChainPeerOf("liar", &liar))
+		r.Connect(beamtest.ChainPeerOf("old", &old), beamtest.ChainPeerOf("half", &half), beamtest.ChainPeerOf("invalid", &invalid))
 		got, err := r.AccessLists(r.Ctx, headersOf(blocks))
 		if err != nil {
 			t.Fatal(err)
@@ -322,13 +322,13 @@ func TestAccessLists(t *testing.T) {
 				t.Errorf("list %d: %x", i, list)
 			}
 		}
-		if got := r.Blames.All(); !slices.Equal(got, []string{"liar:lie"}) {
+		if got := r.Blames.All(); !slices.Equal(got, []string{"invalid:invalid"}) {
 			t.Error("blames", got)
 		}
 	})
 }
 
-// TestWaitingIsVisible: an urgent want that waits is spoken of, with the reason.
+// TestWaitingIsVisible: an urgent want that waits is logged with the reason.
 func TestWaitingIsVisible(t *testing.T) {
 	beamtest.TheState()
 	synctest.Test(t, func(t *testing.T) {
@@ -361,13 +361,13 @@ func TestWaitingIsVisible(t *testing.T) {
 		f.Join(beamtest.NewFakePeer("b", beamtest.RTT))
 		wg.Wait()
 		time.Sleep(2 * time.Second)
-		if !strings.Contains(log.String(), "State arrives again") {
+		if !strings.Contains(log.String(), "State requests are answered again") {
 			t.Errorf("did not say that it is over:\n%s", log.String())
 		}
 		if _, err := f.Headers(deadline(ctx, t, 10*time.Second), common.Hash{1}, 1); err == nil {
 			t.Error("no error")
 		}
-		if !strings.Contains(log.String(), "Waiting for the chain") {
+		if !strings.Contains(log.String(), "Waiting for chain data") {
 			t.Errorf("did not say that headers are waited for:\n%s", log.String())
 		}
 	})

@@ -15,12 +15,13 @@ import (
 
 	"github.com/sunbeam-eth/sunbeam/beamsync/fetch"
 	"github.com/sunbeam-eth/sunbeam/beamsync/internal/beamtest"
+	"github.com/sunbeam-eth/sunbeam/beamsync/peer"
 	"github.com/sunbeam-eth/sunbeam/beamsync/sched"
 	"github.com/sunbeam-eth/sunbeam/trie"
 )
 
 // TestNothingIsLeft lets callers come and go, share wants, guess wrong and give up, while peers stall, cut, lack, break,
-// hang up and return: whoever does not give up gets what is true, and when all are gone the loop remembers none of them.
+// hang up and return: whoever does not give up gets what is true, and when all are gone the loop has forgotten all of them.
 func TestNothingIsLeft(t *testing.T) {
 	for seed := range uint64(6) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) { nothingIsLeft(t, seed) })
@@ -33,7 +34,7 @@ func nothingIsLeft(t *testing.T, seed uint64) {
 		var (
 			rng         = rand.New(rand.NewPCG(seed, 3))
 			cache       = trie.NewCache(200_000, nil) // forgets: what was fetched is asked for again
-			f           = fetch.New(fetch.Config{Local: cache, Blamer: new(beamtest.Blames)})
+			f           = fetch.New(fetch.Config{Local: cache, Book: peer.NewBook(peer.BookConfig{Blamer: new(beamtest.Blames)})})
 			l           = fetch.NewBareLoop(f)
 			ctx, cancel = context.WithCancel(t.Context())
 			ended       = make(chan error, 1)
@@ -129,14 +130,14 @@ func nothingIsLeft(t *testing.T, seed uint64) {
 		}
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		if left := l.Remembers(); left != "" || l.Peers() != len(peers) {
+		if left := l.Leftovers(); left != "" || l.Peers() != len(peers) {
 			t.Errorf("left: %s, and %d peers", left, l.Peers())
 		}
 		for i := range peers {
 			f.Leave(peers[i].Name)
 		}
 		synctest.Wait()
-		if left := l.Remembers(); left != "" || l.Peers() > 0 {
+		if left := l.Leftovers(); left != "" || l.Peers() > 0 {
 			t.Errorf("left: %s, and %d peers", left, l.Peers())
 		}
 		cancel()

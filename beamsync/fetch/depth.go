@@ -11,18 +11,18 @@ import (
 )
 
 const (
-	// Where paths are thought to end before any was seen: mainnet's account trie is 8-11
+	// The assumed depth of paths before any was seen: mainnet's account trie is 8-11
 	// deep. A prefix too many is one cheap lookup for the server and an empty entry, one too
 	// few is a round trip.
 	firstAccountDepth = 11
 	firstStorageDepth = 9
 
-	// riderDepth is how deep storage is asked for together with its account. It reaches the
+	// firstStorageKeyDepth is how deep storage is asked for together with its account. It reaches the
 	// leaves of tries of 16^7 slots; the few larger ones go on in the trip after, which the
 	// code needs anyway. At 6 more did, and took a trip more.
-	riderDepth = 8
+	firstStorageKeyDepth = 8
 
-	rememberedTries = 4096 // storage tries whose depth is remembered
+	maxKnownTries = 4096 // storage tries whose depth is known
 )
 
 // depthGuess learns how deep paths go, so that a request names all of a path and little
@@ -37,7 +37,7 @@ func newDepthGuess() *depthGuess {
 	return &depthGuess{
 		account: firstAccountDepth,
 		storage: firstStorageDepth,
-		owners:  lru.NewBasicLRU[common.Hash, float64](rememberedTries),
+		owners:  lru.NewBasicLRU[common.Hash, float64](maxKnownTries),
 	}
 }
 
@@ -58,12 +58,12 @@ func (g *depthGuess) deepest(f trie.Fault) int {
 	return min(max(int(math.Ceil(guess)), len(f.Path)+4), len(f.Key))
 }
 
-// riders is the length of the longest path to ask for of storage whose root is not known.
-func (g *depthGuess) riders(owner common.Hash) int {
+// storageKeys is the length of the longest path to ask for of storage whose root is not known.
+func (g *depthGuess) storageKeys(owner common.Hash) int {
 	if seen, ok := g.owners.Get(owner); ok {
 		return int(seen) + 1
 	}
-	return riderDepth
+	return firstStorageKeyDepth
 }
 
 // observe learns from a path that was delivered.
@@ -73,10 +73,10 @@ func (g *depthGuess) observe(d delivery) {
 	}
 	depth := float64(d.depth)
 	if d.owner == (common.Hash{}) {
-		g.account = sink(g.account, depth)
+		g.account = decay(g.account, depth)
 		return
 	}
-	g.storage = sink(g.storage, depth)
+	g.storage = decay(g.storage, depth)
 	seen, ok := g.owners.Get(d.owner)
 	if !ok {
 		seen = depth
@@ -84,7 +84,7 @@ func (g *depthGuess) observe(d delivery) {
 	g.owners.Add(d.owner, max(seen, depth))
 }
 
-// sink lifts a peak at once and lowers it by a thirty-second of the way.
-func sink(peak, depth float64) float64 {
+// decay raises a peak at once and lowers it by a thirty-second of the way.
+func decay(peak, depth float64) float64 {
 	return max(depth, peak-(peak-depth)/32)
 }

@@ -29,12 +29,12 @@ const (
 )
 
 // ask is a want as a wire request sees it; it does not change.
-type ask struct {
+type wireWant struct {
 	target
-	id         sched.WantID
-	depth      int
-	riderDepth int
-	again      bool // it has been sent before
+	id              sched.WantID
+	depth           int
+	storageKeyDepth int
+	again           bool // it has been sent before
 }
 
 // delivery is what a reply held for one want.
@@ -46,7 +46,7 @@ type delivery struct {
 	depth int         // nibbles down to where the path ends, or how far it goes at least beyond what was asked for; 0: not known
 	next  *trie.Fault // where the path goes on with a node that did not come and is not held; nil: it ended
 
-	riders []delivery // what came of storage under the account; their id and blob are not set
+	storage []delivery // what came of storage under the account; their id and blob are not set
 }
 
 // reply is the outcome of one wire request, verified.
@@ -59,63 +59,63 @@ type reply struct {
 	failed      bool
 	failure     sched.Failure
 	byHash      bool // no more was asked for than the wanted nodes themselves
-	aside       bool // it was asked of a peer that serves paths too: nothing is said about the root
+	optional    bool // the peer serves paths, too, so an empty reply says nothing about the root
 	deliveries  []delivery
 	unsatisfied []sched.WantID
 	cut         bool   // it ended before something that was asked for and exists
 	long        bool   // so much was asked for, or came, that a server may have cut it
-	lie         string // what was wrong
+	invalid     string // what was wrong
 	bytes       int
 	items       int
 	proved      int                  // different nodes or codes that are true
-	unmatched   int                  // blobs that are nothing that was asked for
+	unmatched   int                  // blobs that were not requested
 	storeErr    error                // the local store failed
-	barren      map[common.Hash]bool // accounts with riders that have no storage, or did not come
+	noStorage   map[common.Hash]bool // accounts, requested with storage keys, that have no storage or did not come
 }
 
 // exchange performs one wire request and keeps what is true of its reply.
-func exchange(ctx context.Context, p peer.Peer, a sched.Send, asks []ask, local trie.Local) *reply {
-	r := &reply{request: a.Request, peer: a.Peer, root: a.Root, kind: a.Kind, barren: make(map[common.Hash]bool)}
+func exchange(ctx context.Context, p peer.Peer, a sched.Send, wants []wireWant, local trie.Local) *reply {
+	r := &reply{request: a.Request, peer: a.Peer, root: a.Root, kind: a.Kind, noStorage: make(map[common.Hash]bool)}
 	var (
 		blobs [][]byte
 		sets  [][][]byte
 		asked int
 		err   error
 	)
-	switch data := byHash(p, asks); {
+	switch data := byHash(p, wants); {
 	case data != nil:
-		r.byHash, r.aside = true, p.ServesState()
-		blobs, err = data.NodeData(ctx, hashesOf(asks))
+		r.byHash, r.optional = true, p.ServesState()
+		blobs, err = data.NodeData(ctx, hashesOf(wants))
 	case a.Kind == sched.Code:
-		blobs, err = p.ByteCodes(ctx, hashesOf(asks), maxReplyBytes)
+		blobs, err = p.ByteCodes(ctx, hashesOf(wants), maxReplyBytes)
 	default:
-		sets, asked = pathSets(asks)
+		sets, asked = pathSets(wants)
 		blobs, err = p.TrieNodes(ctx, a.Root, sets, maxReplyBytes)
 	}
 	if err != nil {
 		r.failed, r.failure, r.result = true, failureOf(err), peer.ResultOf(ctx, err)
 		return r
 	}
-	bag := make(map[common.Hash][]byte, len(blobs))
+	byKeccak := make(map[common.Hash][]byte, len(blobs))
 	for _, blob := range blobs {
 		if len(blob) > 0 {
-			bag[crypto.Keccak256Hash(blob)] = blob
+			byKeccak[crypto.Keccak256Hash(blob)] = blob
 			r.bytes += len(blob)
 			r.items++
 		}
 	}
 	switch {
 	case a.Kind == sched.Code:
-		err = r.keepCodes(asks, bag, local)
+		err = r.keepCodes(wants, byKeccak, local)
 		r.cut = r.bytes >= maxReplyBytes && len(r.unsatisfied) > 0
 	case r.byHash:
-		err = r.keepNodes(onlyNodes(asks), bag, local)
+		err = r.keepNodes(onlyNodes(wants), byKeccak, local)
 		r.long = r.bytes >= maxReplyBytes || r.items >= peer.MaxNodeData
 		r.cut = r.long && len(r.unsatisfied) > 0
 	default:
-		err = r.keepNodes(asks, bag, local)
+		err = r.keepNodes(wants, byKeccak, local)
 		for _, set := range sets {
-			if len(set) > 1 && r.barren[common.Hash(set[0])] {
+			if len(set) > 1 && r.noStorage[common.Hash(set[0])] {
 				asked -= len(set) - 1 // not even empty entries come of these
 			}
 		}
@@ -125,7 +125,7 @@ func exchange(ctx context.Context, p peer.Peer, a sched.Send, asks []ask, local 
 	r.storeErr = err
 	switch {
 	case r.unmatched > 0:
-		r.result = peer.ResultLie
+		r.result = peer.ResultInvalid
 	case r.items == 0:
 		r.result = peer.ResultEmpty
 	case len(r.unsatisfied) > 0:
@@ -136,27 +136,27 @@ func exchange(ctx context.Context, p peer.Peer, a sched.Send, asks []ask, local 
 	return r
 }
 
-// keepNodes finds what was asked for in a bag of blobs keyed by keccak256, from the
+// keepNodes finds what was requested in blobs keyed by keccak256, from the
 // wanted nodes down, and puts it into the local store.
 //
 // Under one state root there is one node at a path, and every path asked for has been
 // preceded in its set by that of its parent, up to a node whose hash was known. So an
 // honest peer's blobs are all reached from the wanted nodes, whatever was cut off at the
-// end or left out: what is not reached is a lie. Only riders may come without the account that
-// they are reached from, where that lies deeper than was asked for.
-func (r *reply) keepNodes(asks []ask, bag map[common.Hash][]byte, local trie.Local) error {
+// end or left out: what is not reached is invalid. Only nodes for storage keys may come without
+// their account, if the account is deeper than was requested.
+func (r *reply) keepNodes(wants []wireWant, byKeccak map[common.Hash][]byte, local trie.Local) error {
 	var (
-		proved = make(map[common.Hash]bool, len(bag))
-		fresh  []trie.Node
-		loose  bool // storage came of which the account did not
+		proved  = make(map[common.Hash]bool, len(byKeccak))
+		fresh   []trie.Node
+		orphans bool // storage came of which the account did not
 	)
-	for i := range asks {
-		a := &asks[i]
-		nodes := trie.Follow(a.fault.Owner, a.fault.Path, a.fault.Hash, a.fault.Key, bag)
+	for i := range wants {
+		a := &wants[i]
+		nodes := trie.Follow(a.fault.Owner, a.fault.Path, a.fault.Hash, a.fault.Key, byKeccak)
 		if len(nodes) == 0 {
 			r.unsatisfied = append(r.unsatisfied, a.id)
 			if len(a.fault.StorageKeys) > 0 && !r.byHash {
-				loose, r.barren[a.owner()] = true, true
+				orphans, r.noStorage[a.owner()] = true, true
 			}
 			continue
 		}
@@ -169,13 +169,13 @@ func (r *reply) keepNodes(asks []ask, bag map[common.Hash][]byte, local trie.Loc
 			r.cut = true
 		}
 		if len(a.fault.StorageKeys) > 0 {
-			ridden, err := d.ride(a, account, bag, local)
+			storage, err := d.followStorageKeys(a, account, byKeccak, local)
 			if err != nil {
 				return err
 			}
-			nodes = append(nodes, ridden...)
-			r.barren[a.owner()] = len(ridden) == 0
-			loose = loose || account == nil && d.next != nil && !r.byHash
+			nodes = append(nodes, storage...)
+			r.noStorage[a.owner()] = len(storage) == 0
+			orphans = orphans || account == nil && d.next != nil && !r.byHash
 		}
 		for _, n := range nodes {
 			if proved[n.Hash] {
@@ -189,8 +189,8 @@ func (r *reply) keepNodes(asks []ask, bag map[common.Hash][]byte, local trie.Loc
 		r.deliveries = append(r.deliveries, d)
 	}
 	r.proved = len(proved)
-	if !loose {
-		r.noteUnmatched(bag, proved)
+	if !orphans {
+		r.noteUnmatched(byKeccak, proved)
 	}
 	if len(fresh) == 0 {
 		return nil
@@ -202,11 +202,11 @@ func (r *reply) keepNodes(asks []ask, bag map[common.Hash][]byte, local trie.Loc
 }
 
 // keepCodes does the same for codes.
-func (r *reply) keepCodes(asks []ask, bag map[common.Hash][]byte, local trie.Local) error {
-	proved := make(map[common.Hash]bool, len(bag))
-	for i := range asks {
-		a := &asks[i]
-		code, ok := bag[a.code]
+func (r *reply) keepCodes(wants []wireWant, byKeccak map[common.Hash][]byte, local trie.Local) error {
+	proved := make(map[common.Hash]bool, len(byKeccak))
+	for i := range wants {
+		a := &wants[i]
+		code, ok := byKeccak[a.code]
 		if !ok {
 			r.unsatisfied = append(r.unsatisfied, a.id)
 			continue
@@ -218,22 +218,22 @@ func (r *reply) keepCodes(asks []ask, bag map[common.Hash][]byte, local trie.Loc
 		r.deliveries = append(r.deliveries, delivery{id: a.id, blob: code, stats: trie.FetchStats{Codes: 1, Bytes: uint64(len(code))}})
 	}
 	r.proved = len(proved)
-	r.noteUnmatched(bag, proved)
+	r.noteUnmatched(byKeccak, proved)
 	return nil
 }
 
-func (r *reply) noteUnmatched(bag map[common.Hash][]byte, proved map[common.Hash]bool) {
-	for hash, blob := range bag {
+func (r *reply) noteUnmatched(byKeccak map[common.Hash][]byte, proved map[common.Hash]bool) {
+	for hash, blob := range byKeccak {
 		if !proved[hash] {
 			r.unmatched++
-			r.lie = fmt.Sprintf("%d bytes with hash %x are no %s that was asked for", len(blob), hash, r.kind)
+			r.invalid = fmt.Sprintf("%d bytes with hash %x are no requested %s", len(blob), hash, r.kind)
 		}
 	}
 }
 
 // follow finds out where the path of an ask goes on or ends, from what came of it and
 // from what is held below. It returns the value at the key if that was reached.
-func (d *delivery) follow(a *ask, nodes []trie.Node, local trie.Local) (value []byte, err error) {
+func (d *delivery) follow(a *wireWant, nodes []trie.Node, local trie.Local) (value []byte, err error) {
 	last := nodes[len(nodes)-1]
 	path, blob := last.Path, last.Blob
 	if !bytes.HasPrefix(a.fault.Key, path) {

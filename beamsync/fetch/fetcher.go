@@ -14,45 +14,48 @@ import (
 	"github.com/sunbeam-eth/sunbeam/trie"
 )
 
-// FetcherConfig is what a [Fetcher] works with.
+// Config is what a [Fetcher] works with.
 type Config struct {
 	Local      trie.Local            // where verified nodes and codes go; required
-	Blamer     peer.Blamer           // is told of peers' faults; nil: nobody is. Must not block
+	Book       *peer.Book            // bans and back-offs, shared with all who send requests to peers; nil: one of its own
 	Log        *slog.Logger          // nil: silent
-	Registerer prometheus.Registerer // nil: nobody sees the metrics
+	Registerer prometheus.Registerer // nil: the metrics are not registered
 }
 
-// Fetcher gets state, headers and bodies from peers and believes only hashes. It is the
-// shell around [sched.Scheduler]: one goroutine feeds that with what happens and carries
-// its actions out; every wire request has a goroutine of its own.
-//
-// A want that several callers share is fetched once. Delivered nodes and codes are in
-// the local store before their callers wake. Nothing is given up while a caller waits.
+// Fetcher gets state, headers and bodies from peers and verifies them by hash. It is the
+// shell around [sched.Scheduler]: one goroutine reports events to it and carries its actions
+// out; every wire request has a goroutine of its own. The package documentation tells the life
+// of a request.
 type Fetcher struct {
 	cfg     Config
 	log     *slog.Logger
-	metrics *fetcherMetrics
+	metrics *metrics
 	inbox   *inbox
-	roster  *roster
+	peers   *peerSet
 	urgent  urgency
 	started atomic.Bool
 	done    chan struct{} // closed when Run has returned
 }
 
-// NewFetcher returns a fetcher without peers. Calls wait until Run runs.
+// New returns a fetcher without peers. Calls wait until Run runs.
 func New(cfg Config) *Fetcher {
 	log := cfg.Log
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	return &Fetcher{
+	if cfg.Book == nil {
+		cfg.Book = peer.NewBook(peer.BookConfig{Log: log})
+	}
+	f := &Fetcher{
 		cfg:     cfg,
 		log:     log,
-		metrics: newFetcherMetrics(cfg.Registerer),
+		metrics: newMetrics(cfg.Registerer),
 		inbox:   newInbox(),
-		roster:  newRoster(),
+		peers:   newPeerSet(cfg.Book),
 		done:    make(chan struct{}),
 	}
+	cfg.Book.OnBan(f.Leave)
+	return f
 }
 
 // Run fetches until ctx ends (nil) or the local store fails. It may run once.
@@ -62,7 +65,7 @@ func (f *Fetcher) Run(ctx context.Context) error {
 	}
 	defer close(f.done)
 	ctx, cancel := context.WithCancel(ctx)
-	l := newFetchLoop(f)
+	l := newLoop(f)
 	err := l.run(ctx)
 	cancel()
 	l.wires.Wait()
@@ -72,11 +75,12 @@ func (f *Fetcher) Run(ctx context.Context) error {
 	return nil
 }
 
-// Join adds a connected peer. It does not block.
+// Join adds a connected peer, unless it is banned. It does not block.
 func (f *Fetcher) Join(p peer.Peer) {
-	if !f.roster.join(p) {
+	if f.cfg.Book.Banned(p.ID()) {
 		return
 	}
+	f.peers.join(p)
 	if p.ServesState() || peer.AsDataPeer(p) != nil {
 		f.inbox.post(joined{p})
 	}
@@ -84,26 +88,11 @@ func (f *Fetcher) Join(p peer.Peer) {
 
 // Leave removes a peer that is gone. It does not block.
 func (f *Fetcher) Leave(id string) {
-	f.roster.leave(id)
+	f.peers.leave(id)
 	f.inbox.post(left{id})
 }
 
-// blame counts and passes on what a peer did; a liar is not asked again for anything.
-func (f *Fetcher) blame(id string, reason peer.Blame, detail string) {
-	f.metrics.blames.WithLabelValues(reason.String()).Inc()
-	if reason == peer.BlameLie {
-		f.roster.expel(id)
-		f.inbox.post(left{id})
-		f.log.Warn("Peer lied", "peer", id, "detail", detail)
-	} else {
-		f.log.Debug("Peer blamed", "peer", id, "reason", reason.String(), "detail", detail)
-	}
-	if f.cfg.Blamer != nil {
-		f.cfg.Blamer.Blame(id, reason, detail)
-	}
-}
-
-// What callers and wire goroutines tell the loop; a *call tells it of new wants.
+// The messages of callers and wire goroutines to the loop; a *call brings new wants.
 type (
 	abandoned struct{ call *call } // nobody waits for it any longer
 	joined    struct{ peer peer.Peer }

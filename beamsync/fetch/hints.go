@@ -6,9 +6,9 @@ import (
 	"github.com/sunbeam-eth/sunbeam/beamsync/sched"
 )
 
-// hinted says whether wants are guesses and nothing else: a peer that has none of them is not
+// onlyHints says whether wants are guesses and nothing else: a peer that has none of them is not
 // without state.
-func (l *fetchLoop) hinted(ids []sched.WantID) bool {
+func (l *loop) onlyHints(ids []sched.WantID) bool {
 	for _, id := range ids {
 		if w := l.wants[id]; w != nil && slices.ContainsFunc(w.waiters, func(o waiter) bool { return !o.call.hint }) {
 			return false
@@ -20,7 +20,7 @@ func (l *fetchLoop) hinted(ids []sched.WantID) bool {
 // dropHints lets calls that are hints go without what a peer did not have; it returns the wants
 // that nobody else waits for. If that says little, because the reply was cut or the peer
 // may have nothing under that root at all, they are asked for again, but not for ever.
-func (l *fetchLoop) dropHints(r *reply, stateless bool) (dropped []sched.WantID) {
+func (l *loop) dropHints(r *reply, stateless bool) (dropped []sched.WantID) {
 	for _, id := range r.unsatisfied {
 		w := l.wants[id]
 		if w == nil {
@@ -38,7 +38,7 @@ func (l *fetchLoop) dropHints(r *reply, stateless bool) (dropped []sched.WantID)
 				return false
 			}
 			o.call.open--
-			o.call.tell()
+			o.call.notify()
 			return true
 		})
 		if len(w.waiters) == 0 {

@@ -12,53 +12,60 @@ import (
 )
 
 const (
-	// lookAround is how often the loop looks at peers' heads and at how long wants wait.
-	lookAround = time.Second
+	// checkInterval is how often the loop checks peers' heads and how long wants wait.
+	checkInterval = time.Second
 	// An urgent want older than slowWait is reported, again every slowLogEvery.
 	slowWait     = 2 * time.Second
 	slowLogEvery = 5 * time.Second
-	// A guess is asked for hintSends times where replies that lack it were cut, and hintTries times
-	// where peers had nothing at all under that root.
+	// A hint is requested hintSends times if replies that lack it were cut, and hintTries times if
+	// peers had nothing at all under that root.
 	hintSends = 3
 	hintTries = 16
 )
 
-// fetchLoop is the state of one Run; it belongs to the goroutine that runs it.
-type fetchLoop struct {
+// loop is the state of one Run; it belongs to the goroutine that runs it.
+type loop struct {
 	f        *Fetcher
 	sched    *sched.Scheduler
 	lastID   sched.WantID
 	wants    map[sched.WantID]*want
-	byKey    map[wantKey]*want    // the same wants
-	peers    map[string]peer.Peer // those that the scheduler knows
-	requests map[sched.RequestID]context.CancelFunc
+	byKey    map[wantKey]*want                // the same wants
+	peers    map[string]peer.Peer             // those that the scheduler knows
+	requests map[sched.RequestID]stateRequest // until their outcome is handled
 	depths   *depthGuess
 	served   map[string]*servedRoots // the roots under which a peer had nodes lately
 	wake     *time.Timer
-	lie      string // what the lying reply in hand held
+	invalid  string // what is wrong with the reply being handled; empty: nothing
 	logged   time.Time
 	wires    sync.WaitGroup // the goroutines of wire requests
 }
 
-func newFetchLoop(f *Fetcher) *fetchLoop {
-	return &fetchLoop{
+// stateRequest is a wire request for state.
+type stateRequest struct {
+	peer   string
+	sent   time.Time
+	cancel context.CancelFunc
+}
+
+func newLoop(f *Fetcher) *loop {
+	return &loop{
 		f:        f,
 		sched:    sched.New(),
 		wants:    make(map[sched.WantID]*want),
 		byKey:    make(map[wantKey]*want),
 		peers:    make(map[string]peer.Peer),
-		requests: make(map[sched.RequestID]context.CancelFunc),
+		requests: make(map[sched.RequestID]stateRequest),
 		depths:   newDepthGuess(),
 		served:   make(map[string]*servedRoots),
 	}
 }
 
 // run handles events until ctx ends or the local store fails.
-func (l *fetchLoop) run(ctx context.Context) error {
+func (l *loop) run(ctx context.Context) error {
 	l.wake = time.NewTimer(time.Hour)
 	l.wake.Stop()
 	defer l.wake.Stop()
-	look := time.NewTicker(lookAround)
+	look := time.NewTicker(checkInterval)
 	defer look.Stop()
 	for {
 		select {
@@ -71,7 +78,7 @@ func (l *fetchLoop) run(ctx context.Context) error {
 		case <-l.wake.C:
 			l.step(ctx, sched.Tick{})
 		case <-look.C:
-			l.lookAround(ctx)
+			l.checkPeersAndWaits(ctx)
 		}
 		l.f.metrics.inflight.Set(float64(len(l.requests)))
 		l.f.metrics.wants.Set(float64(len(l.wants)))
@@ -79,12 +86,12 @@ func (l *fetchLoop) run(ctx context.Context) error {
 }
 
 // handle takes messages in. All new wants among them go to the scheduler first and in one
-// event: they arrived together, so they travel together.
-func (l *fetchLoop) handle(ctx context.Context, messages []any) error {
+// event: they arrived together, so they share requests.
+func (l *loop) handle(ctx context.Context, messages []any) error {
 	var added sched.WantAdded
 	for _, m := range messages {
 		if c, ok := m.(*call); ok {
-			added.Wants = append(added.Wants, l.take(ctx, c)...)
+			added.Wants = append(added.Wants, l.addWants(ctx, c)...)
 		}
 	}
 	if len(added.Wants) > 0 {
@@ -95,6 +102,9 @@ func (l *fetchLoop) handle(ctx context.Context, messages []any) error {
 		case abandoned:
 			l.abandon(ctx, m.call)
 		case joined:
+			if l.f.cfg.Book.Banned(m.peer.ID()) { // since it joined
+				continue
+			}
 			l.peers[m.peer.ID()] = m.peer
 			l.step(ctx, sched.PeerJoined{ID: m.peer.ID(), ByHash: !m.peer.ServesState()})
 		case left:
@@ -110,15 +120,15 @@ func (l *fetchLoop) handle(ctx context.Context, messages []any) error {
 	return nil
 }
 
-// step feeds the scheduler and does what it says.
-func (l *fetchLoop) step(ctx context.Context, ev sched.Event) {
+// step reports an event to the scheduler and carries out its actions.
+func (l *loop) step(ctx context.Context, ev sched.Event) {
 	for _, action := range l.sched.Step(time.Now(), ev) {
 		switch a := action.(type) {
 		case sched.Send:
 			l.send(ctx, a)
 		case sched.Cancel:
-			if cancel := l.requests[a.Request]; cancel != nil {
-				cancel()
+			if r, ok := l.requests[a.Request]; ok {
+				r.cancel()
 			}
 		case sched.Blame:
 			l.blame(a)
@@ -132,29 +142,42 @@ func (l *fetchLoop) step(ctx context.Context, ev sched.Event) {
 	}
 }
 
-func (l *fetchLoop) blame(a sched.Blame) {
+// blame reports to the book what the scheduler found out about a peer.
+func (l *loop) blame(a sched.Blame) {
+	book := l.f.cfg.Book
 	switch a.Reason {
 	case sched.InvalidResponse:
 		delete(l.peers, a.Peer)
-		l.f.blame(a.Peer, peer.BlameLie, l.lie)
+		book.Blame(a.Peer, peer.BlameInvalid, l.invalid)
 	case sched.Useless:
-		l.f.blame(a.Peer, peer.BlameUseless, "nothing under roots that others serve")
+		book.Blame(a.Peer, peer.BlameUseless, "nothing under roots that others serve")
 	case sched.Timeout:
-		l.f.blame(a.Peer, peer.BlameTimeout, "no reply to a state request in time")
+		book.TimedOut(a.Peer, peer.KindState, l.oldestSent(a.Peer))
+		book.Blame(a.Peer, peer.BlameTimeout, "no reply to a state request in time")
 	}
 }
 
+// oldestSent is when the oldest request was sent that is in flight to a peer.
+func (l *loop) oldestSent(id string) (oldest time.Time) {
+	for _, r := range l.requests {
+		if r.peer == id && (oldest.IsZero() || r.sent.Before(oldest)) {
+			oldest = r.sent
+		}
+	}
+	return oldest
+}
+
 // send starts one wire request.
-func (l *fetchLoop) send(ctx context.Context, a sched.Send) {
+func (l *loop) send(ctx context.Context, a sched.Send) {
 	peer := l.peers[a.Peer]
-	asks := make([]ask, 0, len(a.Wants))
+	wants := make([]wireWant, 0, len(a.Wants))
 	sessions := make(map[*Session]bool)
 	for _, id := range a.Wants {
 		w := l.wants[id]
-		asks = append(asks, ask{id: id, target: w.target, depth: w.depth, riderDepth: w.riderDepth, again: w.flying})
+		wants = append(wants, wireWant{id: id, target: w.target, depth: w.depth, storageKeyDepth: w.storageKeyDepth, again: w.inFlight})
 		if !a.Hedge {
 			w.sends++
-			w.flying = true
+			w.inFlight = true
 		}
 		for _, o := range w.waiters {
 			sessions[o.call.session] = true
@@ -167,14 +190,14 @@ func (l *fetchLoop) send(ctx context.Context, a sched.Send) {
 		l.f.metrics.hedges.Inc()
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	l.requests[a.Request] = cancel
+	l.requests[a.Request] = stateRequest{a.Peer, time.Now(), cancel}
 	l.wires.Go(func() {
-		l.f.inbox.post(exchange(ctx, peer, a, asks, l.f.cfg.Local))
+		l.f.inbox.post(exchange(ctx, peer, a, wants, l.f.cfg.Local))
 	})
 }
 
-// lookAround tells the scheduler of peers' newer heads and the operator of long waits.
-func (l *fetchLoop) lookAround(ctx context.Context) {
+// checkPeersAndWaits tells the scheduler about peers' newer heads and logs long waits.
+func (l *loop) checkPeersAndWaits(ctx context.Context) {
 	for id, p := range l.peers {
 		number, _ := p.Head()
 		l.step(ctx, sched.PeerHead{ID: id, Number: number})
@@ -185,7 +208,7 @@ func (l *fetchLoop) lookAround(ctx context.Context) {
 	if !ok || waiting.Age < slowWait {
 		if !l.logged.IsZero() {
 			l.logged = time.Time{}
-			l.f.log.Info("State arrives again")
+			l.f.log.Info("State requests are answered again")
 		}
 		return
 	}

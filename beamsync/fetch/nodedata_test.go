@@ -59,7 +59,7 @@ func TestHashPeer(t *testing.T) {
 	})
 }
 
-// TestHashPeerGaps: what is missing says nothing, what nobody asked for is a lie.
+// TestHashPeerGaps: what is missing says nothing, what was not requested is invalid.
 func TestHashPeerGaps(t *testing.T) {
 	beamtest.InBubble(t, func(r *beamtest.Rig) {
 		first, second := beamtest.NewHashPeer("first"), beamtest.NewHashPeer("second")
@@ -86,7 +86,7 @@ func TestHashPeerGaps(t *testing.T) {
 		if err := r.Session(sched.Urgent).FetchMany(ctx, []trie.Fault{beamtest.RootFault(700)}, nil); err == nil {
 			t.Error("garbage was taken")
 		}
-		if blamed := r.Blames.All(); !slices.Equal(blamed, []string{"first:lie"}) {
+		if blamed := r.Blames.All(); !slices.Equal(blamed, []string{"first:invalid"}) {
 			t.Errorf("blames %v", blamed)
 		}
 	})

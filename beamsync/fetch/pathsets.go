@@ -10,12 +10,12 @@ import (
 	"github.com/sunbeam-eth/sunbeam/trie"
 )
 
-// pathSets names all that the asks are for, once each, as GetTrieNodes wants it, and
+// pathSets names all that the wants are for, once each, as GetTrieNodes wants it, and
 // says how many paths these are. Account trie paths are sets of their own; all storage
 // paths of a contract are one set. Parents come before their children; in a storage set
 // even all short paths come before longer ones, because a node that is embedded in its
 // parent, which happens deep down, ends the set.
-func pathSets(asks []ask) (sets [][][]byte, paths int) {
+func pathSets(wants []wireWant) (sets [][][]byte, paths int) {
 	var (
 		seen    = make(map[common.Hash]map[string]bool)
 		owners  []common.Hash
@@ -39,14 +39,14 @@ func pathSets(asks []ask) (sets [][][]byte, paths int) {
 			storage[owner] = append(storage[owner], path)
 		}
 	}
-	for i := range asks {
-		a := &asks[i]
+	for i := range wants {
+		a := &wants[i]
 		for n := len(a.fault.Path); n <= a.depth; n++ {
 			name(a.fault.Owner, a.prefix(n))
 		}
 		for _, key := range a.fault.StorageKeys {
 			nibbles, owner := trie.Nibbles(key), a.owner()
-			for n := range a.riderDepth + 1 {
+			for n := range a.storageKeyDepth + 1 {
 				name(owner, nibbles[:n])
 			}
 		}

@@ -13,11 +13,11 @@ import (
 
 func TestStorageOfOneContractIsOneSet(t *testing.T) {
 	owner, root := common.Hash{1}, common.Hash{2}
-	var asks []ask
+	var asks []wireWant
 	for i := range 50 {
 		key := trie.Nibbles(crypto.Keccak256Hash([]byte{byte(i)}))
-		asks = append(asks, ask{target: nodeTarget(trie.Fault{Root: root, Owner: owner, Key: key}), depth: 6})
-		asks = append(asks, ask{target: nodeTarget(trie.Fault{Root: root, Key: key}), depth: 6})
+		asks = append(asks, wireWant{target: nodeTarget(trie.Fault{Root: root, Owner: owner, Key: key}), depth: 6})
+		asks = append(asks, wireWant{target: nodeTarget(trie.Fault{Root: root, Key: key}), depth: 6})
 	}
 	sets, paths := pathSets(asks)
 	count, seen, storage := 0, make(map[string]bool), 0

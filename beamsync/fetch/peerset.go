@@ -8,161 +8,167 @@ import (
 	"github.com/sunbeam-eth/sunbeam/beamsync/peer"
 )
 
-// roster is the connected peers, for requests about the chain: those need no scheduler.
+// peerSet is the connected peers, for requests about the chain: those need no scheduler.
 // It is safe for concurrent use.
-type roster struct {
+type peerSet struct {
+	book   *peer.Book
 	mu     sync.Mutex
 	peers  []*chainPeer  // in the order in which they joined; ids differ
-	liars  []string      // newest last; none of them is in peers
 	change chan struct{} // closed, and replaced, when a peer joins
 }
 
-// chainPeer is a peer and what to expect of it; its fields belong to the roster.
+// chainPeer is a peer and what to expect of it; its fields belong to the peerSet.
 type chainPeer struct {
 	peer.Peer
-	rtt    time.Duration // smoothed; of one that only lost races, at least; 0 until measured
-	busy   int           // requests in flight
-	useful bool          // it answered the last one that ended by itself with what was asked for
+	rtt      time.Duration // smoothed; at least that if it only lost races; 0 until measured
+	inFlight int           // requests
+	useful   bool          // the last request that was not cancelled brought what was requested
 }
 
-// verdict is what became of a request, as far as it says something of the peer.
-type verdict int
+// outcome is what a request says about the peer.
+type outcome int
 
 const (
-	noVerdict verdict = iota // somebody else was quicker, or it may well not have what was asked for
-	wasUseful
-	wasUseless
+	outcomeNone    outcome = iota // another peer was faster, or the peer need not have what was requested
+	outcomeUseful                 // it brought what was requested
+	outcomeUseless                // it did not
 )
 
-func newRoster() *roster { return &roster{change: make(chan struct{})} }
-
-// join adds a peer, unless it is known to lie.
-func (r *roster) join(p peer.Peer) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if slices.Contains(r.liars, p.ID()) {
-		return false
-	}
-	r.removeLocked(p.ID())
-	r.peers = append(r.peers, &chainPeer{Peer: p})
-	close(r.change)
-	r.change = make(chan struct{})
-	return true
+func newPeerSet(book *peer.Book) *peerSet {
+	return &peerSet{book: book, change: make(chan struct{})}
 }
 
-func (r *roster) leave(id string) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.removeLocked(id)
+func (s *peerSet) join(p peer.Peer) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.removeLocked(p.ID())
+	s.peers = append(s.peers, &chainPeer{Peer: p})
+	close(s.change)
+	s.change = make(chan struct{})
 }
 
-// expel removes a peer for good.
-func (r *roster) expel(id string) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.removeLocked(id)
-	if slices.Contains(r.liars, id) {
-		return
-	}
-	if len(r.liars) == peer.MaxBanned {
-		r.liars = slices.Delete(r.liars, 0, 1)
-	}
-	r.liars = append(r.liars, id)
+func (s *peerSet) leave(id string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.removeLocked(id)
 }
 
-func (r *roster) removeLocked(id string) {
-	r.peers = slices.DeleteFunc(r.peers, func(p *chainPeer) bool { return p.ID() == id })
+func (s *peerSet) removeLocked(id string) {
+	s.peers = slices.DeleteFunc(s.peers, func(p *chainPeer) bool { return p.ID() == id })
 }
 
-// pick takes the peer that is expected to answer first among those not skipped, nil if
-// there is none: rather one that was of use than one never asked, rather that than one that was
-// of none. It returns a channel too that is closed when another peer joins. The peer has to be
-// put back.
-func (r *roster) pick(skip func(id string) bool) (*chainPeer, <-chan struct{}) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	able := func(p *chainPeer) bool { return !skip(p.ID()) }
-	best := bestOf(r.peers, func(p *chainPeer) bool { return p.useful && able(p) })
+// pick returns the eligible peer that is expected to answer first, nil if there is none. It
+// prefers peers whose last reply was useful, then peers that do not back off, so it never waits
+// for the end of a back-off. The channel is closed when another peer joins. The caller puts
+// the peer back.
+func (s *peerSet) pick(kind string, eligible func(peer.Peer) bool) (*chainPeer, <-chan struct{}) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now()
+	allowed := func(p *chainPeer) bool { return eligible(p.Peer) && !s.book.Banned(p.ID()) }
+	ready := func(p *chainPeer) bool { return allowed(p) && !now.Before(s.book.RetryAt(p.ID(), kind)) }
+	best := bestOf(s.peers, func(p *chainPeer) bool { return p.useful && ready(p) })
 	if best == nil {
-		best = bestOf(r.peers, able)
+		best = bestOf(s.peers, ready)
+	}
+	if best == nil {
+		best = bestOf(s.peers, allowed)
 	}
 	if best != nil {
-		best.busy++
+		best.inFlight++
 	}
-	return best, r.change
+	return best, s.change
 }
 
-// pickSpare is pick for what nobody waits for: where there is a choice, the peer with the
-// shortest round trip is left to others.
-func (r *roster) pickSpare(able func(peer.Peer) bool) (*chainPeer, <-chan struct{}) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
+// pickSpare is pick for requests that no caller waits for: it leaves peers alone that back off,
+// and the peer with the shortest round trip if there is another one.
+func (s *peerSet) pickSpare(kind string, eligible func(peer.Peer) bool) (*chainPeer, <-chan struct{}) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now()
+	ready := func(p *chainPeer) bool {
+		return eligible(p.Peer) && !s.book.Banned(p.ID()) && !now.Before(s.book.RetryAt(p.ID(), kind))
+	}
 	var fastest *chainPeer
-	for _, p := range r.peers {
+	for _, p := range s.peers {
 		if p.useful && (fastest == nil || p.rtt < fastest.rtt) {
 			fastest = p
 		}
 	}
-	best := bestOf(r.peers, func(p *chainPeer) bool { return p != fastest && able(p.Peer) })
+	best := bestOf(s.peers, func(p *chainPeer) bool { return p != fastest && ready(p) })
 	if best == nil {
-		best = bestOf(r.peers, func(p *chainPeer) bool { return able(p.Peer) })
+		best = bestOf(s.peers, ready)
 	}
 	if best != nil {
-		best.busy++
+		best.inFlight++
 	}
-	return best, r.change
+	return best, s.change
 }
 
-// bestOf finds the peer that is expected to answer first.
-func bestOf(peers []*chainPeer, able func(*chainPeer) bool) (best *chainPeer) {
-	cost := func(p *chainPeer) time.Duration { return p.rtt * time.Duration(p.busy+1) }
+// nextRetry is when the first back-off of a peer for a kind of request ends, zero if none backs
+// off.
+func (s *peerSet) nextRetry(kind string) (next time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now()
+	for _, p := range s.peers {
+		if at := s.book.RetryAt(p.ID(), kind); at.After(now) && (next.IsZero() || at.Before(next)) {
+			next = at
+		}
+	}
+	return next
+}
+
+// bestOf finds the eligible peer that is expected to answer first.
+func bestOf(peers []*chainPeer, eligible func(*chainPeer) bool) (best *chainPeer) {
+	cost := func(p *chainPeer) time.Duration { return p.rtt * time.Duration(p.inFlight+1) }
 	for _, p := range peers {
-		if able(p) && (best == nil || cost(p) < cost(best) || cost(p) == cost(best) && p.busy < best.busy) {
+		if eligible(p) && (best == nil || cost(p) < cost(best) || cost(p) == cost(best) && p.inFlight < best.inFlight) {
 			best = p
 		}
 	}
 	return best
 }
 
-// count is the number of peers that fit.
-func (r *roster) count(fits func(peer.Peer) bool) (n int) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for _, p := range r.peers {
-		if fits(p.Peer) {
+// count is the number of peers that match.
+func (s *peerSet) count(matches func(peer.Peer) bool) (n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, p := range s.peers {
+		if matches(p.Peer) {
 			n++
 		}
 	}
 	return n
 }
 
-// put gives a peer back, with the time that a request to it took and what became of it.
-func (r *roster) put(p *chainPeer, took time.Duration, v verdict) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	p.busy--
+// put gives a peer back after a request that took that long.
+func (s *peerSet) put(p *chainPeer, took time.Duration, o outcome) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p.inFlight--
 	switch {
-	case v == noVerdict, v == wasUseless && p.rtt == 0:
+	case o == outcomeNone, o == outcomeUseless && p.rtt == 0:
 		p.rtt = max(p.rtt, took)
 	case p.rtt == 0:
 		p.rtt = took
 	default:
 		p.rtt = (3*p.rtt + took) / 4
 	}
-	if v != noVerdict {
-		p.useful = v == wasUseful
+	if o != outcomeNone {
+		p.useful = o == outcomeUseful
 	}
 }
 
-// useful is the shortest round trip among the peers that were of use, 0 if none was.
-func (r *roster) useful() time.Duration {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.usefulLocked()
+// bestRTT is the shortest round trip among the useful peers, 0 if there is none.
+func (s *peerSet) bestRTT() time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.bestRTTLocked()
 }
 
-func (r *roster) usefulLocked() (best time.Duration) {
-	for _, p := range r.peers {
+func (s *peerSet) bestRTTLocked() (best time.Duration) {
+	for _, p := range s.peers {
 		if p.useful && (best == 0 || p.rtt < best) {
 			best = p.rtt
 		}
@@ -170,12 +176,12 @@ func (r *roster) usefulLocked() (best time.Duration) {
 	return best
 }
 
-// hedgeAfter is when a request to the peer counts as slow: beside what it took before, and what
-// the best one takes.
-func (r *roster) hedgeAfter(p *chainPeer) time.Duration {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	best := r.usefulLocked()
+// hedgeDelay is how long a request to the peer may take until it is hedged: it depends on the
+// peer's own round trip and on that of the best peer.
+func (s *peerSet) hedgeDelay(p *chainPeer) time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	best := s.bestRTTLocked()
 	switch {
 	case p.useful:
 		return max(min(3*p.rtt, 8*best), chainMinHedge)
@@ -186,8 +192,8 @@ func (r *roster) hedgeAfter(p *chainPeer) time.Duration {
 }
 
 // size is the number of peers.
-func (r *roster) size() int {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return len(r.peers)
+func (s *peerSet) size() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.peers)
 }

@@ -11,136 +11,134 @@ import (
 )
 
 const (
-	// chainDeadline is how long a peer may take for headers or bodies.
+	// chainDeadline is how long a peer may take for headers, bodies, receipts or access lists.
 	chainDeadline = 5 * time.Second
-	// chainHedge is after what time a peer counts as slow as long as none has answered ever,
-	// chainMinHedge the least time for which one does.
+	// A request is hedged after chainHedge while no peer has been useful, and never sooner than
+	// after chainMinHedge.
 	chainHedge    = 500 * time.Millisecond
 	chainMinHedge = 100 * time.Millisecond
-	// chainRacers are asked at once as long as no peer has been of use; chainFlights is how many
-	// may be asked at a time.
-	chainRacers  = 3
-	chainFlights = 8
-
-	// A peer that had nothing is asked again after a while that doubles.
-	chainFirstBackoff = 250 * time.Millisecond
-	chainMaxBackoff   = 8 * time.Second
+	// chainParallel peers are asked at once while none has been useful; a query has at most
+	// chainMaxInFlight requests in flight.
+	chainParallel    = 3
+	chainMaxInFlight = 8
 )
 
 var (
-	// errNothing: the peer does not have what was asked for.
-	errNothing = errors.New("nothing of what was asked for")
-	// errLie is wrapped by errors that say what is wrong with a reply.
-	errLie = errors.New("lie")
+	// errEmpty says that the peer does not have what was requested.
+	errEmpty = errors.New("nothing of what was requested")
+	// errInvalid is wrapped by errors that say what is wrong with a reply.
+	errInvalid = errors.New("invalid reply")
 )
 
-// askOne asks one picked peer once, puts it back, counts, and blames it for what it did.
+// askOne sends one request to a picked peer, puts the peer back, and reports the result to the
+// metrics and to the book.
 func askOne[T any](ctx context.Context, f *Fetcher, kind string, p *chainPeer, ask func(context.Context, peer.Peer) (T, error)) (T, error) {
 	began := time.Now()
 	limited, cancel := context.WithTimeout(ctx, chainDeadline)
 	value, err := ask(limited, p.Peer)
 	cancel()
 	var (
-		result = peer.ResultOK
-		v      = wasUseless
+		id, book = p.ID(), f.cfg.Book
+		result   = peer.ResultOK
+		o        = outcomeUseless
 	)
 	switch {
 	case err == nil:
-		v = wasUseful
+		o = outcomeUseful
+		book.Served(id, kind)
 	case ctx.Err() != nil:
-		result, v = peer.ResultCancelled, noVerdict
-	case errors.Is(err, errLie):
-		result = peer.ResultLie
-		f.blame(p.ID(), peer.BlameLie, err.Error())
-	case errors.Is(err, errNothing):
+		result, o = peer.ResultCancelled, outcomeNone
+	case errors.Is(err, errInvalid):
+		result = peer.ResultInvalid
+		book.Blame(id, peer.BlameInvalid, err.Error())
+	case errors.Is(err, errEmpty): // that says nothing about other blocks
 		result = peer.ResultEmpty
 		if kind == peer.KindAccessLists {
-			v = noVerdict
+			o = outcomeNone
 		}
 	case errors.Is(err, errors.ErrUnsupported):
-		result, v = peer.ResultUnsupported, noVerdict
+		result, o = peer.ResultUnsupported, outcomeNone
 	case errors.Is(err, context.DeadlineExceeded):
 		result = peer.ResultTimeout
-		f.blame(p.ID(), peer.BlameTimeout, "no reply to a request for "+kind+" in time")
+		book.TimedOut(id, kind, began)
+		book.Blame(id, peer.BlameTimeout, "no reply to a request for "+kind+" in time")
 	default:
 		result = peer.ResultOf(ctx, err)
+		book.Refused(id, kind, began)
 	}
-	f.roster.put(p, time.Since(began), v)
+	f.peers.put(p, time.Since(began), o)
 	f.metrics.requests.WithLabelValues(kind, result).Inc()
 	return value, err
 }
 
-// asking is one question about the chain on its way from peer to peer: slow peers are hedged,
-// several are asked at once while none has ever been of use; one that had nothing or failed is
-// asked again after a back-off, a liar never.
-type asking[T any] struct {
+// query is one question about the chain, sent to peers until one answers. Slow requests are
+// hedged, and several peers are asked at once while none has ever been useful. A peer that had
+// nothing or failed is asked again after a back-off, one that sent invalid data never.
+type query[T any] struct {
 	f        *Fetcher
-	kind     string // label of metrics
+	kind     string // of the requests: label of metrics, key in the book
 	ask      func(context.Context, peer.Peer) (T, error)
-	backoffs map[string]chainBackoff
-	answers  chan chainAnswer[T]
-	flying   map[string]bool // peers being asked, chainFlights at most
-	hedgeAt  time.Time       // when the newest of them counts as slow
-	once     bool            // no peer is asked twice
+	backoffs map[string]*peer.Backoff // of peers that had nothing, or failed, in this query
+	replies  chan chainReply[T]
+	inFlight map[string]bool // peers with a request, at most chainMaxInFlight
+	hedgeAt  time.Time       // when the newest request counts as slow
+	noRetry  bool            // no peer is asked twice
 
-	// For the past, which nobody waits for; nil otherwise. Peers that are not able are not
-	// asked, the fastest is left to others, nothing is hedged, and waiting is not spoken of.
-	able   func(peer.Peer) bool
-	failed func(error) // told of every failed attempt
+	// For old blocks, which no caller waits for; nil otherwise. Only eligible peers are asked, the
+	// fastest one is left to others, nothing is hedged, and waiting is not logged.
+	eligible  func(peer.Peer) bool
+	onFailure func(error) // called after every request that failed
 }
 
-type chainBackoff struct {
-	until time.Time
-	count int
-}
-
-type chainAnswer[T any] struct {
+type chainReply[T any] struct {
 	peer  string
+	sent  time.Time
 	value T
 	err   error
 }
 
-// askChain asks peers until one answers without error, or ctx ends.
-func askChain[T any](ctx context.Context, f *Fetcher, kind string, ask func(context.Context, peer.Peer) (T, error)) (T, error) {
-	return newAsking(f, kind, ask).answer(ctx)
+// queryChain asks peers until one answers without error, or ctx ends.
+func queryChain[T any](ctx context.Context, f *Fetcher, kind string, ask func(context.Context, peer.Peer) (T, error)) (T, error) {
+	return newQuery(f, kind, ask).await(ctx)
 }
 
-func newAsking[T any](f *Fetcher, kind string, ask func(context.Context, peer.Peer) (T, error)) *asking[T] {
-	return &asking[T]{
-		f: f, kind: kind, ask: ask, backoffs: make(map[string]chainBackoff),
-		answers: make(chan chainAnswer[T]), flying: make(map[string]bool),
+func newQuery[T any](f *Fetcher, kind string, ask func(context.Context, peer.Peer) (T, error)) *query[T] {
+	return &query[T]{
+		f: f, kind: kind, ask: ask, backoffs: make(map[string]*peer.Backoff),
+		replies: make(chan chainReply[T]), inFlight: make(map[string]bool),
 	}
 }
 
-func (q *asking[T]) answer(ctx context.Context) (T, error) {
+// await runs the query and returns when all of its requests have ended.
+func (q *query[T]) await(ctx context.Context) (T, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	value, err := q.run(ctx)
 	cancel()
-	for len(q.flying) > 0 { // hedges that lost, or were lost
-		delete(q.flying, (<-q.answers).peer)
+	for len(q.inFlight) > 0 {
+		delete(q.inFlight, (<-q.replies).peer)
 	}
 	return value, err
 }
 
-func (q *asking[T]) run(ctx context.Context) (none T, err error) {
+func (q *query[T]) run(ctx context.Context) (none T, err error) {
 	began, reported := time.Now(), time.Time{}
 	timer := time.NewTimer(slowWait)
 	defer timer.Stop()
 	for {
 		change := q.send(ctx)
-		if q.once && len(q.flying) == 0 {
-			return none, errNothing
+		if q.noRetry && len(q.inFlight) == 0 {
+			return none, errEmpty
 		}
 		timer.Reset(q.pause())
 		select {
-		case a := <-q.answers:
-			delete(q.flying, a.peer)
+		case a := <-q.replies:
+			delete(q.inFlight, a.peer)
 			if a.err == nil {
 				return a.value, nil
 			}
-			q.backOff(a.peer)
-			if q.failed != nil {
-				q.failed(a.err)
+			q.backOff(a.peer, a.sent)
+			if q.onFailure != nil {
+				q.onFailure(a.err)
 			}
 		case <-timer.C:
 		case <-change:
@@ -149,75 +147,84 @@ func (q *asking[T]) run(ctx context.Context) (none T, err error) {
 		case <-q.f.done:
 			return none, fmt.Errorf("ask peers for %s: the fetcher has stopped: %w", q.kind, trie.ErrUnavailable)
 		}
-		if now := time.Now(); q.able == nil && now.Sub(began) >= slowWait && now.Sub(reported) >= slowLogEvery {
+		if now := time.Now(); q.eligible == nil && now.Sub(began) >= slowWait && now.Sub(reported) >= slowLogEvery {
 			reported = now
-			q.f.log.Warn("Waiting for the chain", "kind", q.kind, "waited", now.Sub(began).Round(100*time.Millisecond),
-				"peers", q.f.roster.size(), "in_flight", len(q.flying), "peers_without_it", len(q.backoffs))
+			q.f.log.Warn("Waiting for chain data", "kind", q.kind, "waited", now.Sub(began).Round(100*time.Millisecond),
+				"peers", q.f.peers.size(), "in_flight", len(q.inFlight), "peers_without_it", len(q.backoffs))
 		}
 	}
 }
 
-// send asks a peer if none is being asked, several if nothing is known of any, and one more
-// whenever the newest is slow. The channel closes when there is a new peer to choose; nil if that
-// does not matter now.
-func (q *asking[T]) send(ctx context.Context) (change <-chan struct{}) {
+// send asks a peer if no request is in flight, several if no peer is known to be useful, and one
+// more whenever the newest request is slow. The channel closes when a new peer can be chosen; it
+// is nil if that does not matter now.
+func (q *query[T]) send(ctx context.Context) (change <-chan struct{}) {
 	for q.due() {
 		p, change := q.pick()
 		if p == nil {
 			return change
 		}
-		q.flying[p.ID()] = true
-		q.hedgeAt = time.Now().Add(q.f.roster.hedgeAfter(p))
-		go func() { // answer waits for it
+		now := time.Now()
+		q.inFlight[p.ID()] = true
+		q.hedgeAt = now.Add(q.f.peers.hedgeDelay(p))
+		go func() { // await waits for it
 			value, err := askOne(ctx, q.f, q.kind, p, q.ask)
-			q.answers <- chainAnswer[T]{p.ID(), value, err}
+			q.replies <- chainReply[T]{p.ID(), now, value, err}
 		}()
 	}
 	return nil
 }
 
 // due says whether another peer is to be asked now.
-func (q *asking[T]) due() bool {
-	switch n := len(q.flying); {
+func (q *query[T]) due() bool {
+	switch n := len(q.inFlight); {
 	case n == 0:
 		return true
-	case q.able != nil || n >= chainFlights: // nobody waits for the past
+	case q.eligible != nil || n >= chainMaxInFlight: // no caller waits for old blocks
 		return false
-	case n < chainRacers && q.f.roster.useful() == 0:
+	case n < chainParallel && q.f.peers.bestRTT() == 0:
 		return true
 	}
 	return !time.Now().Before(q.hedgeAt)
 }
 
-func (q *asking[T]) pick() (p *chainPeer, change <-chan struct{}) {
+func (q *query[T]) pick() (p *chainPeer, change <-chan struct{}) {
 	now := time.Now()
-	skip := func(id string) bool {
-		b, failed := q.backoffs[id]
-		return q.flying[id] || failed && (q.once || now.Before(b.until))
+	free := func(p peer.Peer) bool {
+		b := q.backoffs[p.ID()]
+		return !q.inFlight[p.ID()] && (b == nil || !q.noRetry && !now.Before(b.Until()))
 	}
-	if q.able != nil {
-		return q.f.roster.pickSpare(func(p peer.Peer) bool { return !skip(p.ID()) && q.able(p) })
+	if q.eligible != nil {
+		return q.f.peers.pickSpare(q.kind, func(p peer.Peer) bool { return free(p) && q.eligible(p) })
 	}
-	return q.f.roster.pick(skip)
+	return q.f.peers.pick(q.kind, free)
 }
 
 // pause is how long there is nothing to do unless something happens.
-func (q *asking[T]) pause() time.Duration {
+func (q *query[T]) pause() time.Duration {
 	d := slowWait
-	if until := time.Until(q.hedgeAt); len(q.flying) > 0 && until > 0 {
+	if until := time.Until(q.hedgeAt); len(q.inFlight) > 0 && until > 0 {
 		d = min(d, until)
 	}
+	if len(q.inFlight) >= chainMaxInFlight {
+		return d
+	}
 	for _, b := range q.backoffs {
-		if until := time.Until(b.until); len(q.flying) < chainFlights && until > 0 {
+		if until := time.Until(b.Until()); until > 0 {
 			d = min(d, until)
 		}
+	}
+	if at := q.f.peers.nextRetry(q.kind); q.eligible != nil && !at.IsZero() {
+		d = min(d, time.Until(at))
 	}
 	return d
 }
 
-func (q *asking[T]) backOff(peer string) {
-	b := q.backoffs[peer]
-	b.count++
-	b.until = time.Now().Add(min(chainFirstBackoff<<min(b.count-1, 10), chainMaxBackoff))
-	q.backoffs[peer] = b
+func (q *query[T]) backOff(id string, sent time.Time) {
+	b := q.backoffs[id]
+	if b == nil {
+		b = new(peer.Backoff)
+		q.backoffs[id] = b
+	}
+	b.Fail(time.Now(), sent)
 }

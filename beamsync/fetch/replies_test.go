@@ -25,14 +25,14 @@ func TestEveryChangedByteIsALie(t *testing.T) {
 		}
 		for _, at := range []int{0, 1, len(blob) / 2, len(blob) - 1} {
 			beamtest.InBubble(t, func(r *beamtest.Rig) {
-				liar := beamtest.NewFakePeer("liar", beamtest.RTT)
-				liar.Mangle = func(_ int, blobs [][]byte) ([][]byte, error) {
+				bad := beamtest.NewFakePeer("bad", beamtest.RTT)
+				bad.Mangle = func(_ int, blobs [][]byte) ([][]byte, error) {
 					blobs[i] = bytes.Clone(blobs[i])
 					blobs[i][at] ^= 1
 					return blobs, nil
 				}
 				honest := beamtest.NewFakePeer("honest", beamtest.RTT)
-				r.Connect(liar)
+				r.Connect(bad)
 				time.AfterFunc(10*time.Millisecond, func() { r.Join(honest) })
 				reader, err := trie.Open(r.Ctx, key.Root, r.Cache, r.Session(sched.Urgent)).Reader(key.Root)
 				if err != nil {
@@ -42,16 +42,16 @@ func TestEveryChangedByteIsALie(t *testing.T) {
 				if err != nil || account.Balance.Uint64() != 1 {
 					t.Fatal(account, err)
 				}
-				if got := r.Blames.All(); !slices.Equal(got, []string{"liar:lie"}) {
+				if got := r.Blames.All(); !slices.Equal(got, []string{"bad:invalid"}) {
 					t.Errorf("blob %d byte %d: blames %v", i, at, got)
 				}
-				n := liar.Served()
-				r.Join(liar) // under its old name it is not welcome
+				n := bad.Served()
+				r.Join(bad) // it is banned
 				if _, err := reader.Account(beamtest.AddressOf(2)); err != nil {
 					t.Fatal(err)
 				}
-				if liar.Served() != n {
-					t.Error("the liar was asked again")
+				if bad.Served() != n {
+					t.Error("a banned peer was asked again")
 				}
 			})
 		}
@@ -61,14 +61,14 @@ func TestEveryChangedByteIsALie(t *testing.T) {
 // TestWrongCodeIsALie and so is one that nobody asked for.
 func TestWrongCodeIsALie(t *testing.T) {
 	beamtest.InBubble(t, func(r *beamtest.Rig) {
-		liar := beamtest.NewFakePeer("liar", beamtest.RTT)
-		liar.Mangle = func(_ int, codes [][]byte) ([][]byte, error) { return append(codes, []byte{1, 2, 3}), nil }
-		r.Connect(liar)
+		bad := beamtest.NewFakePeer("bad", beamtest.RTT)
+		bad.Mangle = func(_ int, codes [][]byte) ([][]byte, error) { return append(codes, []byte{1, 2, 3}), nil }
+		r.Connect(bad)
 		if _, err := r.Session(sched.Urgent).FetchCode(r.Ctx, beamtest.TheState().Code[0]); err != nil {
 			t.Fatal(err) // the true code in it counts
 		}
 		synctest.Wait()
-		if got := r.Blames.All(); !slices.Equal(got, []string{"liar:lie"}) {
+		if got := r.Blames.All(); !slices.Equal(got, []string{"bad:invalid"}) {
 			t.Error("blames", got)
 		}
 	})

@@ -92,18 +92,18 @@ func (s *Session) FetchCode(ctx context.Context, hash common.Hash) ([]byte, erro
 	return c.wants[0].blob, nil
 }
 
-// FetchMany hands faults and codes over at once, so that they travel together, and waits
+// FetchMany requests faults and codes together, and waits
 // until all of them are in the local store, the whole paths to the faults' keys, or ctx
 // ends. It does not look there for the faults' own nodes first.
 func (s *Session) FetchMany(ctx context.Context, faults []trie.Fault, codes []common.Hash) error {
 	return s.batch(ctx, call{whole: true}, faults, codes)
 }
 
-// Hint hands guesses over: like FetchMany, but each is dropped when the first peer that was asked
-// for it does not have it, so a wrong guess holds nobody up. Whenever something of it is here, or was
-// dropped, news is called if it is not nil; it must not block.
-func (s *Session) Hint(ctx context.Context, faults []trie.Fault, codes []common.Hash, news func()) error {
-	return s.batch(ctx, call{whole: true, hint: true, news: news}, faults, codes)
+// Hint requests what may not exist: like FetchMany, but each is dropped when the first peer that was asked
+// for it does not have it, so a wrong hint does not delay others. Whenever something of it is here, or was
+// dropped, onProgress is called if it is not nil; it must not block.
+func (s *Session) Hint(ctx context.Context, faults []trie.Fault, codes []common.Hash, onProgress func()) error {
+	return s.batch(ctx, call{whole: true, hint: true, onProgress: onProgress}, faults, codes)
 }
 
 func (s *Session) batch(ctx context.Context, c call, faults []trie.Fault, codes []common.Hash) error {

@@ -12,35 +12,35 @@ import (
 	"github.com/sunbeam-eth/sunbeam/trie"
 )
 
-// ridersCost is the part of the cost that riders have.
-func (w *want) ridersCost() int {
+// storageKeysCost is the part of the cost that storage keys have.
+func (w *want) storageKeysCost() int {
 	if len(w.fault.StorageKeys) == 0 {
 		return 0
 	}
-	n := storageSetCost + w.riderDepth + 1
-	riders := slices.SortedFunc(slices.Values(w.fault.StorageKeys), common.Hash.Cmp)
-	for i, key := range riders[1:] {
+	n := storageSetCost + w.storageKeyDepth + 1
+	keys := slices.SortedFunc(slices.Values(w.fault.StorageKeys), common.Hash.Cmp)
+	for i, key := range keys[1:] {
 		shared := 0
-		for a, b := trie.Nibbles(key), trie.Nibbles(riders[i]); shared < w.riderDepth && a[shared] == b[shared]; shared++ {
+		for a, b := trie.Nibbles(key), trie.Nibbles(keys[i]); shared < w.storageKeyDepth && a[shared] == b[shared]; shared++ {
 		}
-		n += w.riderDepth - shared
+		n += w.storageKeyDepth - shared
 	}
 	return n
 }
 
-// ride finds what came of the storage keys that rode along with an account, whose value gives
-// the storage root.
-func (d *delivery) ride(a *ask, value []byte, bag map[common.Hash][]byte, local trie.Local) (ridden []trie.Node, err error) {
+// followStorageKeys finds what came for the storage keys that were requested together with an
+// account. The account's value gives the storage root. It returns the storage nodes.
+func (d *delivery) followStorageKeys(w *wireWant, value []byte, blobs map[common.Hash][]byte, local trie.Local) (storage []trie.Node, err error) {
 	var account types.StateAccount
 	if value == nil || rlp.DecodeBytes(value, &account) != nil || account.Root == types.EmptyRootHash {
-		return nil, nil //nolint:nilerr // a value that is no account is for its reader to find
+		return nil, nil //nolint:nilerr // the reader of the account reports a malformed value
 	}
-	owner := a.owner()
-	for _, key := range a.fault.StorageKeys {
-		rider := ask{depth: a.riderDepth, target: target{kind: sched.Node, fault: trie.Fault{
-			Root: a.fault.Root, Owner: owner, Hash: account.Root, Key: trie.Nibbles(key),
+	owner := w.owner()
+	for _, key := range w.fault.StorageKeys {
+		slot := wireWant{depth: w.storageKeyDepth, target: target{kind: sched.Node, fault: trie.Fault{
+			Root: w.fault.Root, Owner: owner, Hash: account.Root, Key: trie.Nibbles(key),
 		}}}
-		nodes := trie.Follow(owner, nil, account.Root, rider.fault.Key, bag)
+		nodes := trie.Follow(owner, nil, account.Root, slot.fault.Key, blobs)
 		of := delivery{owner: owner}
 		if len(nodes) == 0 {
 			blob, err := local.Node(owner, nil, account.Root)
@@ -48,22 +48,22 @@ func (d *delivery) ride(a *ask, value []byte, bag map[common.Hash][]byte, local 
 				return nil, fmt.Errorf("trie nodes: %w", err)
 			}
 			if blob == nil { // the peer lacks all of it, or the reply was cut before it
-				of.next = &rider.fault
-				d.riders = append(d.riders, of)
+				of.next = &slot.fault
+				d.storage = append(d.storage, of)
 				continue
 			}
 			nodes = []trie.Node{{Owner: owner, Hash: account.Root, Blob: blob}}
 		}
-		if _, err := of.follow(&rider, nodes, local); err != nil {
+		if _, err := of.follow(&slot, nodes, local); err != nil {
 			return nil, err
 		}
-		ridden = append(ridden, nodes...)
-		d.riders = append(d.riders, of)
+		storage = append(storage, nodes...)
+		d.storage = append(d.storage, of)
 	}
-	return ridden, nil
+	return storage, nil
 }
 
-// owner is the account whose storage the riders are.
+// owner is the account that the storage keys belong to.
 func (t *target) owner() (owner common.Hash) {
 	for i := range owner {
 		owner[i] = t.fault.Key[2*i]<<4 | t.fault.Key[2*i+1]

@@ -19,8 +19,8 @@ type target struct {
 
 // wantKey tells wants apart: those with the same key are one.
 type wantKey struct {
-	root, owner, hash common.Hash
-	path, key, riders string
+	root, owner, hash      common.Hash
+	path, key, storageKeys string
 }
 
 func nodeTarget(fault trie.Fault) target { return target{kind: sched.Node, fault: fault} }
@@ -35,11 +35,11 @@ func (t *target) hash() common.Hash {
 }
 
 func (t *target) key() wantKey {
-	var riders strings.Builder
+	var storageKeys strings.Builder
 	for _, key := range t.fault.StorageKeys {
-		riders.Write(key[:])
+		storageKeys.Write(key[:])
 	}
-	return wantKey{t.fault.Root, t.fault.Owner, t.hash(), string(t.fault.Path), string(t.fault.Key), riders.String()}
+	return wantKey{t.fault.Root, t.fault.Owner, t.hash(), string(t.fault.Path), string(t.fault.Key), storageKeys.String()}
 }
 
 // prefix is the path of that many nibbles on the way to the key.
@@ -66,5 +66,5 @@ func (w *want) cost(before *want) int {
 		}
 		n = w.depth - max(len(w.fault.Path)-1, min(shared, before.depth))
 	}
-	return max(n, 1) + w.ridersCost()
+	return max(n, 1) + w.storageKeysCost()
 }

@@ -5,9 +5,9 @@ import (
 	"time"
 )
 
-// stuck is after which time without any reply a wait holds nobody else up: peers do not have
+// stuckAfter is after which time without any reply a wait does not block background work any more: peers do not have
 // what it wants, so leaving the network to it is of no use.
-const stuck = 10 * time.Second
+const stuckAfter = 10 * time.Second
 
 // urgency says whether blocks wait for the network. It is safe for concurrent use.
 type urgency struct {
@@ -30,5 +30,5 @@ func (f *Fetcher) Urgent(inWork bool) bool {
 	if f.urgent.open.Load() == 0 {
 		return inWork
 	}
-	return time.Since(time.Unix(0, f.urgent.last.Load())) < stuck
+	return time.Since(time.Unix(0, f.urgent.last.Load())) < stuckAfter
 }

@@ -22,7 +22,7 @@ func TestUrgent(t *testing.T) {
 		time.Sleep(time.Second)
 		f.urgent.end()
 		want("while one waits", true, true)
-		time.Sleep(stuck)
+		time.Sleep(stuckAfter)
 		want("while one waits in vain", false, false)
 		f.urgent.end()
 		want("just after", false, true)

@@ -10,15 +10,15 @@ import (
 // want is what the loop knows about one want of the scheduler.
 type want struct {
 	target
-	id         sched.WantID
-	class      sched.Class
-	depth      int      // longest path asked for on the way to fault.Key, nibbles
-	riderDepth int      // the same for those of fault.StorageKeys
-	waiters    []waiter // never empty while the scheduler knows the want
-	sends      int      // requests it was in, hedges aside
-	cuts       int      // replies that lacked it and were cut
-	flying     bool     // it was sent at least once
-	blob       []byte   // set before its callers wake
+	id              sched.WantID
+	class           sched.Class
+	depth           int      // longest path asked for on the way to fault.Key, nibbles
+	storageKeyDepth int      // the same for those of fault.StorageKeys
+	waiters         []waiter // never empty while the scheduler knows the want
+	sends           int      // requests it was in, hedges aside
+	cuts            int      // replies that lacked it and were cut
+	inFlight        bool     // it was sent at least once
+	blob            []byte   // set before its callers wake
 }
 
 // waiter is a call that waits for a want.
@@ -30,12 +30,12 @@ type waiter struct {
 
 // call is one caller's wait for some targets.
 type call struct {
-	session *Session
-	targets []target
-	whole   bool          // it waits for whole paths, not only for the first node of each
-	hint    bool          // it waits for nothing that a peer did not have
-	news    func()        // called when something came or was dropped; may be nil; must not block
-	done    chan struct{} // closed when it has them
+	session    *Session
+	targets    []target
+	whole      bool          // it waits for whole paths, not only for the first node of each
+	hint       bool          // it waits for nothing that a peer did not have
+	onProgress func()        // called when something came or was dropped; may be nil; must not block
+	done       chan struct{} // closed when it has them
 
 	// Of the loop until done is closed, then of the caller.
 	wants  []*want
@@ -43,18 +43,18 @@ type call struct {
 	rounds int // requests in a row that the slowest want took
 }
 
-// tell lets the caller know that something came or was dropped.
-func (c *call) tell() {
+// notify lets the caller know that something came or was dropped.
+func (c *call) notify() {
 	if c.open == 0 {
 		close(c.done)
 	}
-	if c.news != nil {
-		c.news()
+	if c.onProgress != nil {
+		c.onProgress()
 	}
 }
 
-// take makes wants of a call's targets.
-func (l *fetchLoop) take(ctx context.Context, c *call) []sched.Want {
+// addWants makes wants of a call's targets.
+func (l *loop) addWants(ctx context.Context, c *call) []sched.Want {
 	var added []sched.Want
 	var before *want // neighbour in the batch, with which paths are shared
 	for _, t := range c.targets {
@@ -68,14 +68,14 @@ func (l *fetchLoop) take(ctx context.Context, c *call) []sched.Want {
 }
 
 // want lets a call wait for a target, together with others if they do already.
-func (l *fetchLoop) want(ctx context.Context, c *call, t target, rounds int) (w *want, fresh bool) {
+func (l *loop) want(ctx context.Context, c *call, t target, rounds int) (w *want, fresh bool) {
 	class := c.session.class
 	w = l.byKey[t.key()]
 	if w == nil {
 		l.lastID++
 		w = &want{target: t, id: l.lastID, class: class, depth: l.depths.deepest(t.fault)}
 		if len(t.fault.StorageKeys) > 0 {
-			w.riderDepth = l.depths.riders(t.owner())
+			w.storageKeyDepth = l.depths.storageKeys(t.owner())
 		}
 		l.wants[w.id] = w
 		l.byKey[t.key()] = w
@@ -91,7 +91,7 @@ func (l *fetchLoop) want(ctx context.Context, c *call, t target, rounds int) (w 
 		}
 	}
 	base := w.sends
-	if w.flying {
+	if w.inFlight {
 		base--
 	}
 	w.waiters = append(w.waiters, waiter{c, base, rounds})
@@ -106,7 +106,7 @@ func (w *want) scheduled(before *want) sched.Want {
 }
 
 // abandon forgets a call; wants that nobody else waits for are cancelled.
-func (l *fetchLoop) abandon(ctx context.Context, c *call) {
+func (l *loop) abandon(ctx context.Context, c *call) {
 	var cancelled sched.WantCancelled
 	for _, w := range c.wants {
 		if l.wants[w.id] != w {
@@ -123,7 +123,7 @@ func (l *fetchLoop) abandon(ctx context.Context, c *call) {
 	}
 }
 
-func (l *fetchLoop) forget(w *want) {
+func (l *loop) forget(w *want) {
 	delete(l.wants, w.id)
 	delete(l.byKey, w.key())
 }
@@ -131,7 +131,7 @@ func (l *fetchLoop) forget(w *want) {
 // satisfy wakes those who wait for a want, except that those who wait for whole paths go
 // on to the next node if there is one; it returns new wants for these. A hint does not go
 // on where the peer was asked for the next node and did not have it.
-func (l *fetchLoop) satisfy(ctx context.Context, w *want, d delivery, r *reply) (further []sched.Want) {
+func (l *loop) satisfy(ctx context.Context, w *want, d delivery, r *reply) (further []sched.Want) {
 	l.forget(w)
 	w.blob = d.blob
 	if len(w.waiters) > 0 {
@@ -147,16 +147,16 @@ func (l *fetchLoop) satisfy(ctx context.Context, w *want, d delivery, r *reply) 
 				further = append(further, next.scheduled(nil))
 			}
 		}
-		for _, rider := range d.riders {
+		for _, slot := range d.storage {
 			doubtful := r.cut && r.long
-			lacked := c.hint && rider.depth == 0 && !doubtful && !r.byHash
-			if c.whole && rider.next != nil && !lacked {
-				if next, fresh := l.want(ctx, c, nodeTarget(*rider.next), rounds); fresh {
+			lacked := c.hint && slot.depth == 0 && !doubtful && !r.byHash
+			if c.whole && slot.next != nil && !lacked {
+				if next, fresh := l.want(ctx, c, nodeTarget(*slot.next), rounds); fresh {
 					further = append(further, next.scheduled(nil))
 				}
 			}
 		}
-		c.tell()
+		c.notify()
 	}
 	w.waiters = nil
 	return further

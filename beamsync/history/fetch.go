@@ -11,8 +11,8 @@ import (
 	"github.com/sunbeam-eth/sunbeam/beamsync/peer"
 )
 
-// historyFlight is one batch on its way.
-type historyFlight struct {
+// batch is a run of blocks that is being fetched.
+type batch struct {
 	headers  []*types.Header // newest first
 	cancel   context.CancelFunc
 	done     bool
@@ -21,25 +21,25 @@ type historyFlight struct {
 	bytes    uint64
 }
 
-func (f *historyFlight) top() uint64 { return f.headers[0].Number.Uint64() }
+func (f *batch) top() uint64 { return f.headers[0].Number.Uint64() }
 
-func (f *historyFlight) bottom() uint64 { return f.headers[len(f.headers)-1].Number.Uint64() }
+func (f *batch) bottom() uint64 { return f.headers[len(f.headers)-1].Number.Uint64() }
 
-// needHeaders sends for headers when those below the blocks run out. What is held there
-// already is taken over.
+// needHeaders requests headers when those below the blocks run out. Headers and blocks that are held
+// there already are taken over.
 func (h *History) needHeaders(ctx context.Context, group *errgroup.Group, cutoff uint64) error {
 	oldest, tail := h.cfg.Chain.Oldest(), h.cfg.Chain.Tail()
 	if oldest <= cutoff || h.cfg.Slots() == 0 {
 		return nil
 	}
-	if len(h.flights) == 0 && h.cfg.Chain.Complete(h.cfg.Chain.CanonicalHash(oldest-1)) {
+	if len(h.inFlight) == 0 && h.cfg.Chain.Complete(h.cfg.Chain.CanonicalHash(oldest-1)) {
 		return h.add(nil, nil)
 	}
 	next := oldest
-	if len(h.flights) > 0 {
-		next = h.flights[len(h.flights)-1].bottom()
+	if len(h.inFlight) > 0 {
+		next = h.inFlight[len(h.inFlight)-1].bottom()
 	}
-	if h.asking || tail <= cutoff || next > tail+peer.MaxHeaders {
+	if h.fetchingHeaders || tail <= cutoff || next > tail+peer.MaxHeaders {
 		return nil
 	}
 	lowest := h.cfg.Chain.HeaderByNumber(tail)
@@ -49,10 +49,10 @@ func (h *History) needHeaders(ctx context.Context, group *errgroup.Group, cutoff
 	if parent := h.cfg.Chain.Header(lowest.ParentHash); parent != nil {
 		return h.cfg.Chain.AddHeaders([]*types.Header{parent})
 	}
-	h.asking = true
+	h.fetchingHeaders = true
 	amount := int(min(peer.MaxHeaders, tail-cutoff))
 	group.Go(func() error {
-		headers, err := h.cfg.Past.Headers(ctx, lowest.ParentHash, amount)
+		headers, err := h.cfg.OldChain.Headers(ctx, lowest.ParentHash, amount)
 		if err != nil {
 			return nil //nolint:nilerr // shutting down
 		}
@@ -66,11 +66,11 @@ func (h *History) needHeaders(ctx context.Context, group *errgroup.Group, cutoff
 }
 
 // fetch gets bodies and receipts of a batch, by as many requests as it takes. Between two of them
-// it lets blocks that wait go first.
-func (h *History) fetch(ctx context.Context, f *historyFlight) error {
+// it waits while a block waits for the network.
+func (h *History) fetch(ctx context.Context, f *batch) error {
 	bodies := make([]*types.Body, len(f.headers))
 	err := h.fill(ctx, f.headers, func(headers []*types.Header, at []int) error {
-		got, err := h.cfg.Past.PastBodies(ctx, headers)
+		got, err := h.cfg.OldChain.OldBodies(ctx, headers)
 		for i, body := range got {
 			bodies[at[i]] = body
 		}
@@ -81,7 +81,7 @@ func (h *History) fetch(ctx context.Context, f *historyFlight) error {
 	}
 	f.receipts = make([]types.Receipts, len(f.headers))
 	err = h.fill(ctx, f.headers, func(headers []*types.Header, at []int) error {
-		got, err := h.cfg.Past.PastReceipts(ctx, headers)
+		got, err := h.cfg.OldChain.OldReceipts(ctx, headers)
 		for i, list := range got {
 			f.receipts[at[i]] = list
 		}
@@ -101,8 +101,8 @@ func (h *History) fetch(ctx context.Context, f *historyFlight) error {
 	return nil
 }
 
-// fill asks for what is missing until nothing is, for no more at once than peers deliver before
-// their deadline.
+// fill requests what is missing until nothing is, no more at once than peers deliver before their
+// deadline.
 func (h *History) fill(ctx context.Context, headers []*types.Header, ask func(headers []*types.Header, at []int) error, has func(int) bool) error {
 	for {
 		var missing []*types.Header
@@ -118,7 +118,7 @@ func (h *History) fill(ctx context.Context, headers []*types.Header, ask func(he
 		if err := h.yield(ctx); err != nil {
 			return err
 		}
-		request := h.request.Load()
+		request := h.requestBlocks.Load()
 		n := min(len(missing), int(request))
 		began := time.Now()
 		if err := ask(missing[:n], at[:n]); err != nil {
@@ -132,20 +132,20 @@ func (h *History) fill(ctx context.Context, headers []*types.Header, ask func(he
 		}
 		switch {
 		case time.Since(began) >= slowRequest:
-			h.request.Store(int32(max(got, 1)))
+			h.requestBlocks.Store(int32(max(got, 1)))
 		case got == int(request):
-			h.request.Store(min(2*request, historyMaxBatch))
+			h.requestBlocks.Store(min(2*request, maxBatch))
 		}
 	}
 }
 
-// resize makes batches as large as they should be.
-func (h *History) resize(f *historyFlight) {
+// resize adapts the number of blocks in a batch to batchBytes.
+func (h *History) resize(f *batch) {
 	if f.bytes == 0 {
 		return
 	}
-	fits := int(uint64(len(f.headers)) * historyBatchBytes / f.bytes)
-	h.size = min(max(fits, h.size/2, 1), 2*h.size, historyMaxBatch)
+	fits := int(uint64(len(f.headers)) * batchBytes / f.bytes)
+	h.batchSize = min(max(fits, h.batchSize/2, 1), 2*h.batchSize, maxBatch)
 }
 
 // receiptBytes is about the size of receipts on the wire.

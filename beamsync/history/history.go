@@ -17,42 +17,42 @@ import (
 )
 
 const (
-	// HistorySlots is how many batches may be in flight while nothing else needs the network:
+	// Slots is how many batches may be in flight while nothing else needs the network:
 	// enough to hide 100 ms of round trip, with some 10 MB held in memory.
 	Slots = 4
 
-	// historyBatchBytes is the size that a batch of blocks with receipts should have: small
-	// enough not to be in the way for long on the link of a peer that is asked for state next.
-	historyBatchBytes = 2 << 20
-	historyFirstBatch = 16  // blocks, before anything is known about their size
-	historyMaxBatch   = 128 // blocks
+	// batchBytes is the intended size of a batch of blocks with receipts: small enough not to delay
+	// for long a request for state to the same peer.
+	batchBytes = 2 << 20
+	firstBatch = 16  // blocks, before anything is known about their size
+	maxBatch   = 128 // blocks
 
-	// historyTick is how often it is looked whether there is something to do.
-	historyTick = 250 * time.Millisecond
+	// pollInterval is how often the chain is checked for something to do.
+	pollInterval = 250 * time.Millisecond
 
-	// slowRequest is how long a request may take before fewer blocks are asked for at once: that
-	// long peers have to answer.
+	// slowRequest is how long a request may take before fewer blocks are requested at once. Peers
+	// have that long to answer.
 	slowRequest = 5 * time.Second
 
-	historyReport = 8 * time.Second // between lines in the log
+	reportInterval = 8 * time.Second // between lines in the log
 )
 
-// Past gets old parts of the chain from peers; [fetch.Fetcher] implements it. All methods verify
+// OldChain gets old blocks from peers; [fetch.Fetcher] implements it. All methods verify
 // what they return by hash and block until they have something or ctx ends.
-type Past interface {
+type OldChain interface {
 	Headers(ctx context.Context, origin common.Hash, amount int) ([]*types.Header, error)
-	// PastBodies and PastReceipts return one entry for each header, nil for what the answer
+	// OldBodies and OldReceipts return one entry for each header, nil for what the answer
 	// lacked; at least one is not nil.
-	PastBodies(ctx context.Context, headers []*types.Header) ([]*types.Body, error)
-	PastReceipts(ctx context.Context, headers []*types.Header) ([]types.Receipts, error)
-	// PastPeers counts the peers that announce to have a block.
-	PastPeers(number uint64) int
+	OldBodies(ctx context.Context, headers []*types.Header) ([]*types.Body, error)
+	OldReceipts(ctx context.Context, headers []*types.Header) ([]types.Receipts, error)
+	// OldBlockPeers counts the peers that announce to have a block.
+	OldBlockPeers(number uint64) int
 }
 
-// HistoryConfig is what a [History] works with. Merge and Registerer may be left out.
+// Config is what a [History] works with. Merge and Registerer may be left out.
 type Config struct {
-	Chain *chain.Chain
-	Past  Past
+	Chain    *chain.Chain
+	OldChain OldChain
 
 	Blocks    uint64 // how many blocks are wanted, counted from the head downward
 	PostMerge bool   // no proof-of-work blocks
@@ -64,40 +64,35 @@ type Config struct {
 }
 
 // History collects the chain behind the first executed block: from the [chain.Chain.Oldest]
-// block downward, headers first, then bodies and receipts, down to what is wanted. It is the
-// lowest of all priorities: it asks nothing while Slots is 0.
-//
-// Batches are fetched side by side and kept in order, each in one atomic update of the
-// chain: a kill loses what is in flight. It keeps no state of its own. After every step
-// it looks at where the chain ends, so that a pivot (a new beginning above), a reorg and
-// a restart are the same to it as going on.
+// block downward, headers first, then bodies and receipts, down to the cutoff. The package
+// documentation has its rules.
 type History struct {
 	cfg      Config
-	metrics  *historyMetrics
+	metrics  *metrics
 	progress progress
 
 	// Of Run's goroutine.
-	flights []*historyFlight // in the order of the chain, downward from Oldest
-	size    int              // blocks in the next batch
-	merge   uint64           // first proof-of-stake block, as far as known
-	landed  chan *historyFlight
-	headers chan []*types.Header
-	asking  bool // headers are being fetched
+	inFlight        []*batch // in the order of the chain, downward from Oldest
+	batchSize       int      // blocks in the next batch
+	merge           uint64   // first proof-of-stake block, as far as known
+	fetched         chan *batch
+	headers         chan []*types.Header
+	fetchingHeaders bool // headers are being fetched
 
-	request atomic.Int32 // blocks that peers deliver in one request, as seen last
+	requestBlocks atomic.Int32 // blocks that peers deliver in one request, as seen last
 }
 
-// NewHistory makes a history that does nothing until Run.
+// New returns a history that does nothing until Run.
 func New(cfg Config) *History {
 	h := &History{
-		cfg:     cfg,
-		metrics: newHistoryMetrics(cfg.Registerer),
-		size:    historyFirstBatch,
-		merge:   cfg.Merge,
-		landed:  make(chan *historyFlight),
-		headers: make(chan []*types.Header),
+		cfg:       cfg,
+		metrics:   newMetrics(cfg.Registerer),
+		batchSize: firstBatch,
+		merge:     cfg.Merge,
+		fetched:   make(chan *batch),
+		headers:   make(chan []*types.Header),
 	}
-	h.request.Store(historyMaxBatch)
+	h.requestBlocks.Store(maxBatch)
 	return h
 }
 
@@ -105,7 +100,7 @@ func New(cfg Config) *History {
 func (h *History) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error {
-		tick, report := time.NewTicker(historyTick), time.NewTicker(historyReport)
+		tick, report := time.NewTicker(pollInterval), time.NewTicker(reportInterval)
 		defer tick.Stop()
 		defer report.Stop()
 		for {
@@ -113,11 +108,11 @@ func (h *History) Run(ctx context.Context) error {
 				return fmt.Errorf("chain history: %w", err)
 			}
 			select {
-			case f := <-h.landed:
+			case f := <-h.fetched:
 				f.done = true
 				h.resize(f)
 			case headers := <-h.headers:
-				h.asking = false
+				h.fetchingHeaders = false
 				if err := h.cfg.Chain.AddHeaders(headers); err != nil {
 					return fmt.Errorf("chain history: %w", err)
 				}
@@ -133,18 +128,18 @@ func (h *History) Run(ctx context.Context) error {
 	return group.Wait()
 }
 
-// advance keeps what has landed and sends for more.
+// advance writes what was fetched and requests more.
 func (h *History) advance(ctx context.Context, group *errgroup.Group) error {
-	if err := h.keep(); err != nil {
+	if err := h.commit(); err != nil {
 		return err
 	}
 	cutoff := h.cutoff()
-	for len(h.flights) < h.cfg.Slots() && h.launch(ctx, group, cutoff) {
+	for len(h.inFlight) < h.cfg.Slots() && h.requestBatch(ctx, group, cutoff) {
 	}
 	if err := h.needHeaders(ctx, group, cutoff); err != nil {
 		return err
 	}
-	h.note(cutoff)
+	h.updateProgress(cutoff)
 	return nil
 }
 
@@ -159,11 +154,11 @@ func (h *History) cutoff() (low uint64) {
 	return low
 }
 
-// keep hands what has landed to the chain, in order. Flights that the chain has moved away
+// commit writes fetched batches to the chain, in order. Batches that the chain has moved away
 // from are dropped.
-func (h *History) keep() error {
-	for len(h.flights) > 0 {
-		f := h.flights[0]
+func (h *History) commit() error {
+	for len(h.inFlight) > 0 {
+		f := h.inFlight[0]
 		if f.top()+1 != h.cfg.Chain.Oldest() || h.cfg.Chain.CanonicalHash(f.top()) != f.headers[0].Hash() {
 			h.drop()
 			return nil
@@ -171,7 +166,7 @@ func (h *History) keep() error {
 		if !f.done {
 			return nil
 		}
-		h.flights = h.flights[1:]
+		h.inFlight = h.inFlight[1:]
 		f.cancel()
 		err := h.add(f.blocks, f.receipts)
 		if errors.Is(err, chain.ErrDetached) { // it moved just now
@@ -187,44 +182,44 @@ func (h *History) keep() error {
 	return nil
 }
 
-// add is AddHistory. What the chain takes over besides is told.
+// add writes blocks to the chain. It logs the blocks that became reachable by that.
 func (h *History) add(blocks []*types.Block, receipts []types.Receipts) error {
 	reached := h.cfg.Chain.Oldest() - uint64(len(blocks))
 	if err := h.cfg.Chain.AddHistory(blocks, receipts); err != nil {
 		return err
 	}
 	if oldest := h.cfg.Chain.Oldest(); oldest < reached && reached > 1 { // genesis is always held
-		h.cfg.Log.Info("Chain history joins what was held before", "at", reached, "oldest", oldest)
+		h.cfg.Log.Info("Older blocks became reachable", "from", oldest, "to", reached-1)
 	}
 	return nil
 }
 
 func (h *History) drop() {
-	for _, f := range h.flights {
+	for _, f := range h.inFlight {
 		f.cancel()
 	}
-	h.flights = nil
+	h.inFlight = nil
 }
 
-// launch sends for the next batch, if there is one whose headers are held.
-func (h *History) launch(ctx context.Context, group *errgroup.Group, cutoff uint64) bool {
+// requestBatch requests the next batch, if its headers are held.
+func (h *History) requestBatch(ctx context.Context, group *errgroup.Group, cutoff uint64) bool {
 	next := h.cfg.Chain.Oldest()
-	if len(h.flights) > 0 {
-		next = h.flights[len(h.flights)-1].bottom()
+	if len(h.inFlight) > 0 {
+		next = h.inFlight[len(h.inFlight)-1].bottom()
 	}
 	headers := h.wanted(next, cutoff)
 	if len(headers) == 0 {
 		return false
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	f := &historyFlight{headers: headers, cancel: cancel}
-	h.flights = append(h.flights, f)
+	f := &batch{headers: headers, cancel: cancel}
+	h.inFlight = append(h.inFlight, f)
 	group.Go(func() error {
 		if err := h.fetch(ctx, f); err != nil {
-			return nil //nolint:nilerr // cancelled; whoever did that knows
+			return nil //nolint:nilerr // the batch was cancelled
 		}
 		select {
-		case h.landed <- f:
+		case h.fetched <- f:
 		case <-ctx.Done():
 		}
 		return nil
@@ -232,10 +227,10 @@ func (h *History) launch(ctx context.Context, group *errgroup.Group, cutoff uint
 	return true
 }
 
-// wanted lists the headers of the batch below a block. It ends where blocks are held: the
-// chain takes those over by itself when history arrives there.
+// wanted lists the headers of the batch below a block. It ends at blocks that are held: the chain
+// takes those over when the batch above them is written.
 func (h *History) wanted(below, cutoff uint64) (headers []*types.Header) {
-	for number := below; number > cutoff && len(headers) < h.size; number-- {
+	for number := below; number > cutoff && len(headers) < h.batchSize; number-- {
 		header := h.cfg.Chain.HeaderByNumber(number - 1)
 		if header == nil || h.cfg.Chain.Complete(header.Hash()) {
 			break
@@ -249,11 +244,11 @@ func (h *History) wanted(below, cutoff uint64) (headers []*types.Header) {
 	return headers
 }
 
-// yield waits while a block does.
+// yield waits while a block waits for the network.
 func (h *History) yield(ctx context.Context) error {
 	for h.cfg.Slots() == 0 {
 		select {
-		case <-time.After(historyTick):
+		case <-time.After(pollInterval):
 		case <-ctx.Done():
 			return ctx.Err()
 		}

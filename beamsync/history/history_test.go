@@ -34,20 +34,20 @@ const (
 	pastMerge  = 40 // first proof-of-stake block
 )
 
-// pastChain is a chain with its receipts. Every third block is empty, every fifth has two
+// oldChain is a chain with its receipts. Every third block is empty, every fifth has two
 // transactions that log; the rest are transfers, whose receipts are all alike.
-type pastChain struct {
+type oldChain struct {
 	genesis  *core.Genesis
 	blocks   []*types.Block // 1..pastLength
 	receipts map[common.Hash]types.Receipts
 	*beamtest.FakeChain
 }
 
-var thePast = sync.OnceValue(func() *pastChain {
+var oldBlocks = sync.OnceValue(func() *oldChain {
 	config := *params.TestChainConfig
 	config.TerminalTotalDifficulty = big.NewInt(1 << 20)
 	logger, sender := common.HexToAddress("0x1061"), crypto.PubkeyToAddress(beamtest.TestKey.PublicKey)
-	c := &pastChain{receipts: make(map[common.Hash]types.Receipts), genesis: &core.Genesis{
+	c := &oldChain{receipts: make(map[common.Hash]types.Receipts), genesis: &core.Genesis{
 		Config: &config, GasLimit: 8_000_000, BaseFee: big.NewInt(params.InitialBaseFee), Difficulty: big.NewInt(131072),
 		Alloc: types.GenesisAlloc{
 			sender: {Balance: new(big.Int).Lsh(big.NewInt(1), 100)},
@@ -80,65 +80,65 @@ var thePast = sync.OnceValue(func() *pastChain {
 	return c
 })
 
-func (c *pastChain) at(number int) *types.Block { return c.blocks[number-1] }
+func (c *oldChain) at(number int) *types.Block { return c.blocks[number-1] }
 
-// pastPeer is a peer that serves receipts, and says from which block on.
-type pastPeer struct {
+// oldPeer is a peer that serves receipts, and says from which block on.
+type oldPeer struct {
 	*beamtest.FakePeer
 	earliest uint64
 	most     int // blocks in an answer; 0: no limit
-	lie      func([]types.Receipts) []types.Receipts
+	falsify  func([]types.Receipts) []types.Receipts
 
 	lock   sync.Mutex
 	lowest uint64         // lowest block asked for
 	counts map[uint64]int // how often bodies were asked for
 }
 
-func newPastPeer(id string) *pastPeer {
-	return &pastPeer{FakePeer: beamtest.ChainPeerOf(id, thePast().FakeChain), lowest: math.MaxUint64, counts: make(map[uint64]int)}
+func newOldPeer(id string) *oldPeer {
+	return &oldPeer{FakePeer: beamtest.ChainPeerOf(id, oldBlocks().FakeChain), lowest: math.MaxUint64, counts: make(map[uint64]int)}
 }
 
-func (p *pastPeer) Earliest() uint64 { return p.earliest }
+func (p *oldPeer) Earliest() uint64 { return p.earliest }
 
-func (p *pastPeer) cut(hashes []common.Hash, count int) []common.Hash {
+func (p *oldPeer) cut(hashes []common.Hash, count int) []common.Hash {
 	p.lock.Lock()
 	defer p.lock.Unlock()
 	if p.most > 0 {
 		hashes = hashes[:min(p.most, len(hashes))]
 	}
 	for _, hash := range hashes {
-		number := thePast().Headers(hash, 1)[0].Number.Uint64()
+		number := oldBlocks().Headers(hash, 1)[0].Number.Uint64()
 		p.lowest = min(p.lowest, number)
 		p.counts[number] += count
 	}
 	return hashes
 }
 
-func (p *pastPeer) requests() int {
+func (p *oldPeer) requests() int {
 	p.Mu.Lock()
 	defer p.Mu.Unlock()
 	return p.Asked
 }
 
 // deepest is the lowest block that was asked for.
-func (p *pastPeer) deepest() uint64 {
+func (p *oldPeer) deepest() uint64 {
 	p.lock.Lock()
 	defer p.lock.Unlock()
 	return p.lowest
 }
 
-func (p *pastPeer) Bodies(ctx context.Context, hashes []common.Hash) ([]*types.Body, error) {
+func (p *oldPeer) Bodies(ctx context.Context, hashes []common.Hash) ([]*types.Body, error) {
 	return p.FakePeer.Bodies(ctx, p.cut(hashes, 1))
 }
 
-func (p *pastPeer) Receipts(ctx context.Context, hashes []common.Hash) ([]types.Receipts, error) {
+func (p *oldPeer) Receipts(ctx context.Context, hashes []common.Hash) ([]types.Receipts, error) {
 	if err := p.Ask(ctx); err != nil {
 		return nil, err
 	}
 	var lists []types.Receipts
 	for _, hash := range p.cut(hashes, 0) {
 		list := types.Receipts{}
-		for _, r := range thePast().receipts[hash] { // as on the wire
+		for _, r := range oldBlocks().receipts[hash] { // as on the wire
 			plain := &types.Receipt{Type: r.Type, Status: r.Status, CumulativeGasUsed: r.CumulativeGasUsed}
 			for _, log := range r.Logs {
 				plain.Logs = append(plain.Logs, &types.Log{Address: log.Address, Topics: log.Topics, Data: log.Data})
@@ -147,8 +147,8 @@ func (p *pastPeer) Receipts(ctx context.Context, hashes []common.Hash) ([]types.
 		}
 		lists = append(lists, list)
 	}
-	if p.lie != nil {
-		lists = p.lie(lists)
+	if p.falsify != nil {
+		lists = p.falsify(lists)
 	}
 	return lists, nil
 }
@@ -167,7 +167,7 @@ type pastRig struct {
 
 func inPast(t *testing.T, head int, cfg Config, test func(r *pastRig)) {
 	t.Helper()
-	thePast()
+	oldBlocks()
 	beamtest.InBubble(t, func(f *beamtest.Rig) {
 		r := &pastRig{Rig: f, log: new(beamtest.Buffer)}
 		r.T = t
@@ -176,7 +176,7 @@ func inPast(t *testing.T, head int, cfg Config, test func(r *pastRig)) {
 		beamtest.Must(err)
 		defer r.store.Close()
 		r.slots.Store(Slots)
-		cfg.Past, cfg.Log = f.Fetcher, slog.New(slog.NewTextHandler(r.log, nil))
+		cfg.OldChain, cfg.Log = f.Fetcher, slog.New(slog.NewTextHandler(r.log, nil))
 		cfg.Slots = func() int { return int(r.slots.Load()) }
 		r.cfg = cfg
 		r.open()
@@ -189,7 +189,7 @@ func inPast(t *testing.T, head int, cfg Config, test func(r *pastRig)) {
 
 // open makes the chain of what is stored, as a start of the node does.
 func (r *pastRig) open() {
-	c, err := chain.New(r.store.Chain(), thePast().genesis)
+	c, err := chain.New(r.store.Chain(), oldBlocks().genesis)
 	beamtest.Must(err)
 	r.chain, r.cfg.Chain = c, c
 }
@@ -209,8 +209,8 @@ func (r *pastRig) start() {
 
 // head executes a block and makes it the head.
 func (r *pastRig) head(number int) {
-	block := thePast().at(number)
-	if err := r.chain.Commit(block, thePast().receipts[block.Hash()]); err != nil {
+	block := oldBlocks().at(number)
+	if err := r.chain.Commit(block, oldBlocks().receipts[block.Hash()]); err != nil {
 		r.T.Fatal(err)
 	}
 	if _, err := r.chain.SetHead(block.Hash()); err != nil {
@@ -240,7 +240,7 @@ var everything = Config{Blocks: math.MaxUint64}
 
 func TestHistoryToGenesis(t *testing.T) {
 	inPast(t, pastLength, everything, func(r *pastRig) {
-		a, b := newPastPeer("a"), newPastPeer("b")
+		a, b := newOldPeer("a"), newOldPeer("b")
 		r.Join(a)
 		r.Join(b)
 		began := time.Now()
@@ -249,8 +249,8 @@ func TestHistoryToGenesis(t *testing.T) {
 			t.Errorf("took %v", took)
 		}
 		r.whole(0)
-		for _, block := range thePast().blocks {
-			want, have := thePast().receipts[block.Hash()], r.chain.Receipts(block.Hash())
+		for _, block := range oldBlocks().blocks {
+			want, have := oldBlocks().receipts[block.Hash()], r.chain.Receipts(block.Hash())
 			if len(want) != len(have) {
 				t.Fatalf("block %d: %d receipts, want %d", block.Number(), len(have), len(want))
 			}
@@ -290,7 +290,7 @@ func TestHistoryCutoff(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			inPast(t, pastLength, test.cfg, func(r *pastRig) {
-				p := newPastPeer("a")
+				p := newOldPeer("a")
 				r.Join(p)
 				r.await(test.oldest)
 				time.Sleep(time.Minute)
@@ -321,8 +321,8 @@ func TestHistoryFromBadPeers(t *testing.T) {
 		}
 	}
 	for name, test := range map[string]struct {
-		lie   func([]types.Receipts) []types.Receipts
-		blame bool
+		falsify func([]types.Receipts) []types.Receipts
+		blame   bool
 	}{
 		"status":     {change(func(r *types.Receipt) { r.Status = 0 }), true},
 		"gas":        {change(func(r *types.Receipt) { r.CumulativeGasUsed++ }), true},
@@ -338,13 +338,13 @@ func TestHistoryFromBadPeers(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			inPast(t, 200, everything, func(r *pastRig) {
-				liar := newPastPeer("liar")
-				liar.lie, liar.Rtt = test.lie, 2*beamtest.RTT // the fastest would not be asked
+				liar := newOldPeer("liar")
+				liar.falsify, liar.Rtt = test.falsify, 2*beamtest.RTT // the fastest would not be asked
 				r.Join(liar)
-				r.Join(newPastPeer("honest"))
+				r.Join(newOldPeer("honest"))
 				r.await(0)
 				r.whole(0)
-				if got := r.Blames.All(); slices.Contains(got, "liar:lie") != test.blame || slices.Contains(got, "honest:lie") {
+				if got := r.Blames.All(); slices.Contains(got, "liar:invalid") != test.blame || slices.Contains(got, "honest:invalid") {
 					t.Errorf("blames %v", got)
 				}
 			})
@@ -356,11 +356,11 @@ func TestHistoryFromBadPeers(t *testing.T) {
 // without others waits, and says so.
 func TestHistoryFromWhoHasIt(t *testing.T) {
 	inPast(t, 500, everything, func(r *pastRig) {
-		short := newPastPeer("short")
+		short := newOldPeer("short")
 		short.earliest, short.most = 300, 7
 		r.Join(short)
 		time.Sleep(time.Minute)
-		if oldest := r.chain.Oldest(); oldest < 300 || oldest > 300+historyMaxBatch {
+		if oldest := r.chain.Oldest(); oldest < 300 || oldest > 300+maxBatch {
 			t.Errorf("oldest %d", oldest) // a batch of which part is missing is not kept yet
 		}
 		if said := r.log.String(); strings.Count(said, "Collecting chain history") < 6 {
@@ -371,7 +371,7 @@ func TestHistoryFromWhoHasIt(t *testing.T) {
 		if short.requests() > requests {
 			t.Errorf("%d requests for what the peer does not have", short.requests()-requests)
 		}
-		all := newPastPeer("all")
+		all := newOldPeer("all")
 		all.most = 7
 		r.Join(all)
 		r.await(0)
@@ -385,7 +385,7 @@ func TestHistoryFromWhoHasIt(t *testing.T) {
 // TestHistoryYields: while a block waits, nothing is asked for.
 func TestHistoryYields(t *testing.T) {
 	inPast(t, pastLength, everything, func(r *pastRig) {
-		p := newPastPeer("a")
+		p := newOldPeer("a")
 		p.most = 3
 		r.Join(p)
 		time.Sleep(time.Second)
@@ -399,7 +399,7 @@ func TestHistoryYields(t *testing.T) {
 		if r.chain.Oldest() != oldest || p.requests() != asked {
 			t.Errorf("oldest went from %d to %d with %d requests", oldest, r.chain.Oldest(), p.requests()-asked)
 		}
-		if waits := r.history.Progress().WaitsFor; waits != "a block in work" {
+		if waits := r.history.Progress().WaitsFor; waits != "a block that needs the network" {
 			t.Errorf("waits for %q", waits)
 		}
 		r.slots.Store(1)
@@ -412,7 +412,7 @@ func TestHistoryYields(t *testing.T) {
 // that one is left alone.
 func TestHistorySparesTheFastest(t *testing.T) {
 	inPast(t, pastLength, everything, func(r *pastRig) {
-		fast, slow := newPastPeer("fast"), newPastPeer("slow")
+		fast, slow := newOldPeer("fast"), newOldPeer("slow")
 		fast.Rtt, slow.Rtt = beamtest.RTT/10, 2*beamtest.RTT
 		r.Join(fast)
 		r.Join(slow)
@@ -426,7 +426,7 @@ func TestHistorySparesTheFastest(t *testing.T) {
 // TestHistoryShrinksRequests: an answer that does not arrive in time is asked for in parts.
 func TestHistoryShrinksRequests(t *testing.T) {
 	inPast(t, pastLength, Config{Blocks: 200}, func(r *pastRig) {
-		p := &thinPeer{newPastPeer("a")}
+		p := &thinPeer{newOldPeer("a")}
 		r.Join(p)
 		r.await(pastLength - 199)
 		r.whole(pastLength - 199)
@@ -434,12 +434,12 @@ func TestHistoryShrinksRequests(t *testing.T) {
 }
 
 // thinPeer takes a second for each body.
-type thinPeer struct{ *pastPeer }
+type thinPeer struct{ *oldPeer }
 
 func (p *thinPeer) Bodies(ctx context.Context, hashes []common.Hash) ([]*types.Body, error) {
 	select {
 	case <-time.After(time.Duration(len(hashes)) * time.Second):
-		return p.pastPeer.Bodies(ctx, hashes)
+		return p.oldPeer.Bodies(ctx, hashes)
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
@@ -449,7 +449,7 @@ func (p *thinPeer) Bodies(ctx context.Context, hashes []common.Hash) ([]*types.B
 // not fetched again.
 func TestHistoryAfterPivot(t *testing.T) {
 	inPast(t, 300, everything, func(r *pastRig) {
-		p := newPastPeer("a")
+		p := newOldPeer("a")
 		p.most = 5
 		r.slots.Store(1)
 		r.Join(p)
@@ -472,10 +472,10 @@ func TestHistoryAfterPivot(t *testing.T) {
 				again++
 			}
 		}
-		if again > historyMaxBatch { // what was in flight
+		if again > maxBatch { // what was in flight
 			t.Errorf("%d blocks were fetched again", again)
 		}
-		if !strings.Contains(r.log.String(), "joins") {
+		if !strings.Contains(r.log.String(), "Older blocks became reachable") {
 			t.Errorf("said:\n%s", r.log)
 		}
 	})
@@ -487,7 +487,7 @@ func TestHistoryRestarts(t *testing.T) {
 	for seed := range uint64(4) {
 		rnd := rand.New(rand.NewPCG(seed, 7))
 		inPast(t, 100, everything, func(r *pastRig) {
-			p := newPastPeer("a")
+			p := newOldPeer("a")
 			p.most = 1 + rnd.IntN(40)
 			r.Join(p)
 			for head := 100; head < pastLength; {
@@ -523,15 +523,15 @@ func TestHistoryEndsWithTheDisk(t *testing.T) {
 		store, err := db.OpenMemory(db.Options{})
 		beamtest.Must(err)
 		defer store.Close()
-		c, err := chain.New(failingStore{store.Chain()}, thePast().genesis)
+		c, err := chain.New(failingStore{store.Chain()}, oldBlocks().genesis)
 		beamtest.Must(err)
-		block := thePast().at(50)
-		beamtest.Must(c.Commit(block, thePast().receipts[block.Hash()]))
+		block := oldBlocks().at(50)
+		beamtest.Must(c.Commit(block, oldBlocks().receipts[block.Hash()]))
 		_, err = c.SetHead(block.Hash())
 		beamtest.Must(err)
-		f.Join(newPastPeer("a"))
+		f.Join(newOldPeer("a"))
 		h := New(Config{
-			Chain: c, Past: f, Blocks: 50, Slots: func() int { return 1 }, Log: slog.New(slog.DiscardHandler),
+			Chain: c, OldChain: f, Blocks: 50, Slots: func() int { return 1 }, Log: slog.New(slog.DiscardHandler),
 		})
 		if err := h.Run(ctx); !errors.Is(err, errFull) {
 			t.Errorf("Run: %v", err)
@@ -544,7 +544,7 @@ func TestHistoryEndsWithTheDisk(t *testing.T) {
 
 func synctestHistory(t *testing.T, test func(ctx context.Context, f *fetch.Fetcher)) {
 	t.Helper()
-	thePast()
+	oldBlocks()
 	beamtest.InBubble(t, func(r *beamtest.Rig) {
 		test(r.Ctx, r.Fetcher)
 		synctest.Wait()

@@ -7,15 +7,16 @@ import (
 	"github.com/sunbeam-eth/sunbeam/beamsync/peer"
 )
 
-type historyMetrics struct {
+// metrics are the metrics of a History.
+type metrics struct {
 	blocks    prometheus.Counter
 	bytes     *prometheus.CounterVec // kind
 	oldest    prometheus.Gauge
 	remaining prometheus.Gauge
 }
 
-func newHistoryMetrics(reg prometheus.Registerer) *historyMetrics {
-	m := &historyMetrics{
+func newMetrics(reg prometheus.Registerer) *metrics {
+	m := &metrics{
 		blocks: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "beam_history_blocks_total", Help: "Blocks with receipts collected behind the first executed block.",
 		}),
@@ -39,7 +40,7 @@ func newHistoryMetrics(reg prometheus.Registerer) *historyMetrics {
 }
 
 // headersReceived counts headers.
-func (m *historyMetrics) headersReceived(headers []*types.Header) {
+func (m *metrics) headersReceived(headers []*types.Header) {
 	for _, header := range headers {
 		m.bytes.WithLabelValues(peer.KindHeaders).Add(float64(header.Size()))
 	}

@@ -7,10 +7,10 @@ import (
 	"time"
 )
 
-// historyRateWindow is the time over which rates are measured.
-const historyRateWindow = 2 * time.Minute
+// rateWindow is the time over which rates are measured.
+const rateWindow = 2 * time.Minute
 
-// HistoryProgress is how far the collection of the past has come.
+// Progress is how far the collection of old blocks is.
 type Progress struct {
 	Oldest    uint64  `json:"oldestBlock"` // from which on, up to the head, blocks and receipts are held
 	Cutoff    uint64  `json:"cutoff"`      // lowest block that is wanted
@@ -25,12 +25,12 @@ type Progress struct {
 
 // progress counts what was collected.
 type progress struct {
-	mu     sync.Mutex
-	blocks uint64
-	bytes  uint64
-	cutoff uint64
-	points []progressPoint // one per report, oldest first
-	silent bool            // there is nothing to do, and that was said
+	mu         sync.Mutex
+	blocks     uint64
+	bytes      uint64
+	cutoff     uint64
+	points     []progressPoint // one per report, oldest first
+	idleLogged bool            // nothing is wanted, and that was logged
 }
 
 type progressPoint struct {
@@ -61,7 +61,7 @@ func (p *progress) rateLocked(now time.Time) float64 {
 // markLocked notes a point from which rates are measured.
 func (p *progress) markLocked(now time.Time) {
 	p.points = append(p.points, progressPoint{now, p.blocks})
-	for len(p.points) > 1 && now.Sub(p.points[1].at) >= historyRateWindow {
+	for len(p.points) > 1 && now.Sub(p.points[1].at) >= rateWindow {
 		p.points = p.points[1:]
 	}
 }
@@ -88,15 +88,15 @@ func (h *History) progressLocked() Progress {
 	}
 	switch {
 	case h.cfg.Slots() == 0:
-		now.WaitsFor = "a block in work"
-	case h.cfg.Past.PastPeers(now.Oldest-1) == 0:
+		now.WaitsFor = "a block that needs the network"
+	case h.cfg.OldChain.OldBlockPeers(now.Oldest-1) == 0:
 		now.WaitsFor = fmt.Sprintf("a peer that has block %d", now.Oldest-1)
 	}
 	return now
 }
 
-// note follows what changed with the last step, and says when all is done.
-func (h *History) note(cutoff uint64) {
+// updateProgress publishes what the last step changed, and logs when all is done.
+func (h *History) updateProgress(cutoff uint64) {
 	h.progress.mu.Lock()
 	defer h.progress.mu.Unlock()
 	h.progress.cutoff = cutoff
@@ -104,20 +104,20 @@ func (h *History) note(cutoff uint64) {
 	h.metrics.oldest.Set(float64(now.Oldest))
 	h.metrics.remaining.Set(float64(now.Remaining))
 	if now.Remaining > 0 {
-		if h.progress.silent || len(h.progress.points) == 0 { // a new beginning
-			h.progress.silent = false
+		if h.progress.idleLogged || len(h.progress.points) == 0 { // a new beginning
+			h.progress.idleLogged = false
 			h.progress.points = nil
 			h.progress.markLocked(time.Now())
 		}
 		return
 	}
-	if len(h.progress.points) > 0 && !h.progress.silent {
+	if len(h.progress.points) > 0 && !h.progress.idleLogged {
 		h.cfg.Log.Info("Chain history is complete", "oldest", now.Oldest, "blocks", now.Blocks, "bytes", now.Bytes)
 	}
-	h.progress.silent = true
+	h.progress.idleLogged = true
 }
 
-// report says how it goes, if there is something to do.
+// report logs the progress, unless nothing is wanted.
 func (h *History) report() {
 	h.progress.mu.Lock()
 	defer h.progress.mu.Unlock()

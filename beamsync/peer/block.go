@@ -1,10 +1,8 @@
 package peer
 
-import (
-	"github.com/ethereum/go-ethereum/core/types"
-)
+import "github.com/ethereum/go-ethereum/core/types"
 
-// assemble makes the block of a header and its verified body.
+// Assemble makes the block of a header and its verified body.
 func Assemble(h *types.Header, body *types.Body) *types.Block {
 	b := *body
 	switch {

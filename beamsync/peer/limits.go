@@ -1,15 +1,13 @@
 package peer
 
 const (
-	// maxHeaders and maxBodies are asked for in one request. A geth server gives up to 1024
+	// MaxHeaders and MaxBodies are the limits of one request. A geth server gives up to 1024
 	// of each and ends at 2 MiB; 128 bodies of full blocks are far above that.
 	MaxHeaders = 512
 	MaxBodies  = 128
-	// maxAccessLists in one request: 2 MiB at some 60 kB each.
+	// MaxAccessLists is the limit of one request: 2 MiB at some 60 kB each.
 	MaxAccessLists = 32
 )
 
-// maxData is how many blobs a server of GetNodeData gives at most (p2p.MaxNodeData).
+// MaxNodeData is how many blobs a server of GetNodeData gives at most (p2p.MaxNodeData).
 const MaxNodeData = 1024
-
-const MaxBanned = 1024 // ids remembered as liars

@@ -13,7 +13,8 @@ import (
 // verifies anything beyond the shape of the message: only the caller knows what is true.
 // Calls run concurrently. The p2p package implements it.
 type Peer interface {
-	// ID names the connection in logs and scores; it is not shown as a metric label.
+	// ID names the node at the other end. It is the same after a reconnect. It is not used as a
+	// metric label.
 	ID() string
 	StatePeer
 	ChainPeer
@@ -34,7 +35,7 @@ type StatePeer interface {
 	ByteCodes(ctx context.Context, hashes []common.Hash, maxBytes uint64) ([][]byte, error)
 }
 
-// DataPeer is a [Peer] that may serve state by hash: over eth/66, or as a node of our own kind.
+// DataPeer is a [Peer] that may serve state by hash: over eth/66, or as another Sunbeam node.
 type DataPeer interface {
 	// ServesNodeData says whether it does.
 	ServesNodeData() bool
@@ -43,7 +44,7 @@ type DataPeer interface {
 	NodeData(ctx context.Context, hashes []common.Hash) ([][]byte, error)
 }
 
-// asDataPeer returns the peer as one that serves state by hash, nil if it does not.
+// AsDataPeer returns the peer as one that serves state by hash, nil if it does not.
 func AsDataPeer(peer any) DataPeer {
 	if p, ok := peer.(DataPeer); ok && p.ServesNodeData() {
 		return p
@@ -66,35 +67,4 @@ type ChainPeer interface {
 	// AccessLists asks for block access lists (eth/71, EIP-8159): the RLP of each, nil
 	// where the peer has none. A peer below eth/71 returns errors.ErrUnsupported.
 	AccessLists(ctx context.Context, hashes []common.Hash) ([]rlp.RawValue, error)
-}
-
-// Blamer is told what a peer did wrong. Lying drops the peer, being useless does if places are scarce, the rest lowers
-// its score.
-type Blamer interface {
-	Blame(peer string, reason Blame, detail string)
-}
-
-// Blame is the kind of a peer's fault; a closed set, used as a metric label.
-type Blame int
-
-const (
-	// BlameLie is for wrong bytes, or data that nobody asked for. The peer is dropped.
-	BlameLie Blame = iota
-	// BlameUseless is for having kept answering with nothing of use for roots that it should have.
-	BlameUseless
-	// BlameTimeout is for letting requests run into their deadline.
-	BlameTimeout
-)
-
-// String returns the kind as metrics and logs spell it.
-func (b Blame) String() string {
-	switch b {
-	case BlameLie:
-		return "lie"
-	case BlameUseless:
-		return "useless"
-	case BlameTimeout:
-		return "timeout"
-	}
-	return "unknown"
 }

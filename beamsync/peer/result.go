@@ -7,7 +7,7 @@ import (
 	"os"
 )
 
-// resultOf is the label of a wire request that got no reply.
+// ResultOf is the label of a wire request that got no reply.
 func ResultOf(ctx context.Context, err error) string {
 	if ctx.Err() != nil {
 		return ResultCancelled
@@ -28,11 +28,11 @@ const (
 	ResultOK          = "ok"          // all that was asked for
 	ResultPartial     = "partial"     // some of it
 	ResultEmpty       = "empty"       // nothing
-	ResultLie         = "lie"         // something that is not true, or that nobody asked for
+	ResultInvalid     = "invalid"     // something that is wrong, or that was not requested
 	ResultTimeout     = "timeout"     // no reply in time
 	resultGone        = "gone"        // the peer disconnected
 	ResultUnsupported = "unsupported" // the peer does not speak the protocol
-	ResultCancelled   = "cancelled"   // its deadline passed, its peer left, or nobody needs it
+	ResultCancelled   = "cancelled"   // it is needed no longer, or its peer left
 	ResultError       = "error"       // anything else
 )
 
@@ -42,4 +42,12 @@ const (
 	KindBodies      = "bodies"
 	KindReceipts    = "receipts"
 	KindAccessLists = "access_lists"
+)
+
+// The kinds of requests that the [Book] tells apart beside those.
+const (
+	KindState       = "state"        // trie nodes and codes
+	KindRanges      = "ranges"       // leaves of subtrees
+	KindSubtrees    = "subtrees"     // from other Sunbeam nodes
+	KindWitnessKeys = "witness_keys" // what a block read
 )

@@ -195,9 +195,12 @@ func (d *touchedDecoder) paths(buf []byte) (paths [][]byte, rest []byte, err err
 		if compact, list, err = rlp.SplitString(list); err != nil {
 			return nil, nil, fmt.Errorf("path: %w", err)
 		}
-		path, ok := nibblePath(compact)
-		if !ok {
-			return nil, nil, fmt.Errorf("path %x is not in compact encoding", compact)
+		path, err := trie.DecodePath(compact)
+		if err != nil {
+			return nil, nil, fmt.Errorf("path: %w", err)
+		}
+		if len(path) >= trie.KeyLen {
+			return nil, nil, fmt.Errorf("path %x: it is as long as a key, which names no node", compact)
 		}
 		if n := len(paths); n > 0 && bytes.Compare(paths[n-1], path) >= 0 {
 			return nil, nil, fmt.Errorf("path %x is out of order", compact)
@@ -205,19 +208,4 @@ func (d *touchedDecoder) paths(buf []byte) (paths [][]byte, rest []byte, err err
 		paths = append(paths, path)
 	}
 	return paths, rest, nil
-}
-
-// nibblePath undoes trie.EncodePath, for paths shorter than a key.
-func nibblePath(compact []byte) (path []byte, ok bool) {
-	if len(compact) == 0 || len(compact) > trie.KeyLen/2 || compact[0] > 0x1f || compact[0] > 0 && compact[0] < 0x10 {
-		return nil, false
-	}
-	path = make([]byte, 0, 2*len(compact))
-	if compact[0] >= 0x10 {
-		path = append(path, compact[0]&0x0f)
-	}
-	for _, b := range compact[1:] {
-		path = append(path, b>>4, b&0x0f)
-	}
-	return path, true
 }

@@ -27,9 +27,9 @@ const (
 	hintPause = 150 * time.Millisecond
 	// maxHintPeers bounds the peers that are asked at the same time for one block.
 	maxHintPeers = 3
-	// hintTurns is how often what a hint names is looked for: accounts, then their code and
+	// maxHintFetches is how often what a hint names is looked for: accounts, then their code and
 	// storage, then what replies were cut off before.
-	hintTurns = 3
+	maxHintFetches = 3
 )
 
 // What a block can read is bounded by its gas: a key costs no less than a slot of an access
@@ -46,9 +46,9 @@ func maxHintKeys(block *types.Block) int {
 	return freeKeys + len(block.Withdrawals()) + keysPerTransfer*len(block.Transactions()) + int(block.GasUsed()/gasPerKey)
 }
 
-// WitnessPeer tells what blocks read that it has executed.
-type WitnessPeer interface {
-	// ID names the connection, as that of [peer.Peer].
+// Peer is a peer that may serve hints: what the blocks read that it has executed.
+type Peer interface {
+	// ID names the node, as that of [peer.Peer] does.
 	ID() string
 	// ServesWitnessKeys says whether beam/2 was agreed on.
 	ServesWitnessKeys() bool
@@ -57,35 +57,34 @@ type WitnessPeer interface {
 	WitnessKeys(ctx context.Context, block common.Hash) (rlp.RawValue, error)
 }
 
-// hintPeer is a peer and what became of its hints.
+// hintPeer is a peer and what its hints were worth.
 type hintPeer struct {
-	WitnessPeer
-	useful int
-	barred bool // a hint of it was of no use: it is not asked again
+	Peer
+	useful int // hints that named mostly what the block read
 }
 
-// hint is what a peer told of a block.
+// hint is what a peer said that a block reads.
 type hint struct {
 	peer    *hintPeer
 	touched *trie.Touched
 }
 
-// What became of hints, a closed set of label values.
+// The results of hints, a closed set of label values.
 const (
-	hintNone   = "none"   // nobody had one in time
-	hintTaken  = "taken"  // a peer told; the first one counts
-	hintUseful = "useful" // the block was executed, and read most of what it named
-	hintWrong  = "wrong"  // the block was executed, and read less than half of it
-	hintBroken = "broken" // it was malformed or too large
+	hintNone    = "none"    // no peer had one in time
+	hintTaken   = "taken"   // one arrived; the first one counts
+	hintUseful  = "useful"  // the block was executed, and read most of what it named
+	hintWrong   = "wrong"   // the block was executed, and read less than half of it
+	hintInvalid = "invalid" // it was malformed, or larger than what a block can read
 )
 
-type witnessMetrics struct{ hints *prometheus.CounterVec }
+type metrics struct{ hints *prometheus.CounterVec }
 
-func newWitnessMetrics(reg prometheus.Registerer) witnessMetrics {
-	m := witnessMetrics{prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "beam_witness_hints_total", Help: "Hints of what blocks read, asked of peers, by what became of them.",
+func newMetrics(reg prometheus.Registerer) metrics {
+	m := metrics{prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "beam_witness_hints_total", Help: "Hints of what blocks read, requested from peers, by result.",
 	}, []string{"result"})}
-	for _, result := range []string{hintNone, hintTaken, hintUseful, hintWrong, hintBroken} {
+	for _, result := range []string{hintNone, hintTaken, hintUseful, hintWrong, hintInvalid} {
 		m.hints.WithLabelValues(result)
 	}
 	if reg != nil {
@@ -94,18 +93,18 @@ func newWitnessMetrics(reg prometheus.Registerer) witnessMetrics {
 	return m
 }
 
-// Join adds a connected peer, if it tells witnesses at all. It does not block.
-func (w *Witnesses) Join(p WitnessPeer) {
-	if !p.ServesWitnessKeys() {
+// Join adds a connected peer, if it serves witness keys and is not banned. It does not block.
+func (w *Exchange) Join(p Peer) {
+	if !p.ServesWitnessKeys() || w.cfg.Book.Banned(p.ID()) {
 		return
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.peers = append(w.peers, &hintPeer{WitnessPeer: p})
+	w.peers = append(w.peers, &hintPeer{Peer: p})
 }
 
 // Leave removes a peer that is gone. It does not block.
-func (w *Witnesses) Leave(id string) {
+func (w *Exchange) Leave(id string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.peers = slices.DeleteFunc(w.peers, func(p *hintPeer) bool { return p.ID() == id })
@@ -115,12 +114,12 @@ func (w *Witnesses) Leave(id string) {
 // round trips: the hint, the accounts, their codes and storage. It is meant to run beside the
 // [prefetch.Prefetcher] with a session of the same fetcher, which fetches once what both want. It returns
 // whether there was a hint, and early when ctx ends or a fetch fails.
-func (w *Witnesses) Collect(ctx context.Context, block *types.Block, parentRoot common.Hash, session prefetch.Hinter) (bool, error) {
+func (w *Exchange) Collect(ctx context.Context, block *types.Block, parentRoot common.Hash, session prefetch.Hinter) (bool, error) {
 	touched, ok := w.Hint(ctx, block)
 	if !ok {
 		return false, ctx.Err()
 	}
-	for range hintTurns {
+	for range maxHintFetches {
 		faults, codes, err := touched.Missing(w.cfg.Store(parentRoot), parentRoot)
 		if err != nil || len(faults)+len(codes) == 0 {
 			return true, err
@@ -134,18 +133,18 @@ func (w *Witnesses) Collect(ctx context.Context, block *types.Block, parentRoot 
 
 // Hint asks a few peers what a block reads and returns the first answer that could be true. It
 // waits a fraction of a second at most, and not at all if nobody can be asked.
-func (w *Witnesses) Hint(ctx context.Context, block *types.Block) (*trie.Touched, bool) {
+func (w *Exchange) Hint(ctx context.Context, block *types.Block) (*trie.Touched, bool) {
 	peers := w.pick()
 	if len(peers) == 0 {
 		return nil, false
 	}
 	ctx, cancel := context.WithTimeout(ctx, hintDeadline)
-	var asking sync.WaitGroup
-	defer asking.Wait()
+	var requests sync.WaitGroup
+	defer requests.Wait()
 	defer cancel()
 	answers := make(chan hint, len(peers))
 	for _, p := range peers {
-		asking.Go(func() {
+		requests.Go(func() {
 			answers <- hint{p, w.ask(ctx, p, block)}
 		})
 	}
@@ -154,7 +153,7 @@ func (w *Witnesses) Hint(ctx context.Context, block *types.Block) (*trie.Touched
 			w.metrics.hints.WithLabelValues(hintTaken).Inc()
 			w.mu.Lock()
 			defer w.mu.Unlock()
-			w.taken.Add(block.Hash(), first)
+			w.unrated.Add(block.Hash(), first)
 			return first.touched, true
 		}
 	}
@@ -162,13 +161,15 @@ func (w *Witnesses) Hint(ctx context.Context, block *types.Block) (*trie.Touched
 	return nil, false
 }
 
-// pick chooses whom to ask.
-func (w *Witnesses) pick() []*hintPeer {
+// pick chooses whom to ask: the peers that were useful most often, except for those that are
+// banned, excluded or back off.
+func (w *Exchange) pick() []*hintPeer {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	var peers []*hintPeer
+	now := time.Now()
 	for _, p := range w.peers {
-		if !p.barred && len(peers) < maxHintPeers {
+		if len(peers) < maxHintPeers && !w.cfg.Book.Banned(p.ID()) && !now.Before(w.cfg.Book.RetryAt(p.ID(), peer.KindWitnessKeys)) {
 			peers = append(peers, p)
 		}
 	}
@@ -176,21 +177,26 @@ func (w *Witnesses) pick() []*hintPeer {
 }
 
 // ask asks one peer until it has executed the block or ctx ends; nil if nothing came of it.
-func (w *Witnesses) ask(ctx context.Context, p *hintPeer, block *types.Block) *trie.Touched {
+func (w *Exchange) ask(ctx context.Context, p *hintPeer, block *types.Block) *trie.Touched {
 	pause := time.NewTimer(hintPause)
 	defer pause.Stop()
 	for {
+		sent := time.Now()
 		keys, err := p.WitnessKeys(ctx, block.Hash())
 		if err != nil {
+			if ctx.Err() == nil {
+				w.cfg.Book.Refused(p.ID(), peer.KindWitnessKeys, sent)
+			}
 			return nil
 		}
 		if len(keys) > 0 {
 			touched, err := decodeTouched(keys, maxHintKeys(block))
 			if err != nil {
-				w.metrics.hints.WithLabelValues(hintBroken).Inc()
-				w.bar(p, peer.BlameLie, fmt.Sprintf("witness keys of block %d: %v", block.NumberU64(), err))
+				w.metrics.hints.WithLabelValues(hintInvalid).Inc()
+				w.cfg.Book.Blame(p.ID(), peer.BlameInvalid, fmt.Sprintf("witness keys of block %d: %v", block.NumberU64(), err))
 				return nil
 			}
+			w.cfg.Book.Served(p.ID(), peer.KindWitnessKeys)
 			return touched
 		}
 		pause.Reset(hintPause)
@@ -202,34 +208,26 @@ func (w *Witnesses) ask(ctx context.Context, p *hintPeer, block *types.Block) *t
 	}
 }
 
-// bar lets a peer not be asked again.
-func (w *Witnesses) bar(p *hintPeer, reason peer.Blame, detail string) {
+// rateHint compares the hint for a block, if there was one, with what the block did touch.
+func (w *Exchange) rateHint(block common.Hash, touched *trie.Touched) {
 	w.mu.Lock()
-	p.barred = true
-	w.mu.Unlock()
-	w.log.Debug("Peer is not asked for witnesses any more", "peer", p.ID(), "reason", reason.String(), "detail", detail)
-	if w.cfg.Blamer != nil {
-		w.cfg.Blamer.Blame(p.ID(), reason, detail)
-	}
-}
-
-// judge compares a hint with what the block did touch.
-func (w *Witnesses) judge(block common.Hash, touched *trie.Touched) {
-	w.mu.Lock()
-	told, ok := w.taken.Get(block)
+	given, ok := w.unrated.Get(block)
 	if !ok {
 		w.mu.Unlock()
 		return
 	}
-	w.taken.Remove(block)
-	named, read := told.touched.Keys(), commonKeys(told.touched, touched)
+	w.unrated.Remove(block)
+	named, read := given.touched.Keys(), commonKeys(given.touched, touched)
 	if wrong := 2*read < named; wrong {
 		w.mu.Unlock()
 		w.metrics.hints.WithLabelValues(hintWrong).Inc()
-		w.bar(told.peer, peer.BlameUseless, fmt.Sprintf("block %x read %d of the %d keys that it named", block, read, named))
+		id := given.peer.ID()
+		w.cfg.Book.Exclude(id, peer.KindWitnessKeys)
+		w.log.Debug("Peer gave a wrong hint, not asking it for hints any more", "peer", id, "block", block, "named", named, "read", read)
+		w.cfg.Book.Blame(id, peer.BlameUseless, fmt.Sprintf("block %x read %d of the %d keys that it named", block, read, named))
 		return
 	}
-	told.peer.useful++
+	given.peer.useful++
 	slices.SortStableFunc(w.peers, func(a, b *hintPeer) int { return cmp.Compare(b.useful, a.useful) })
 	w.mu.Unlock()
 	w.metrics.hints.WithLabelValues(hintUseful).Inc()

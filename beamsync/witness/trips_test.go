@@ -30,8 +30,8 @@ import (
 )
 
 var (
-	_ WitnessPeer   = (*p2p.Peer)(nil)
-	_ p2p.Witnesses = (*Witnesses)(nil)
+	_ Peer          = (*p2p.Peer)(nil)
+	_ p2p.Witnesses = (*Exchange)(nil)
 )
 
 // onlyGenesis is a chain for handshakes.
@@ -99,26 +99,26 @@ func link(ctx context.Context, running *sync.WaitGroup, name string, client, ser
 	return peers[0]
 }
 
-// fellows are two nodes in a bubble: the first one has executed a block, the second one has
+// twoNodes are two nodes in a bubble: the first one has executed a block, the second one has
 // nothing, and knows the first one, which serves no state here, and full peers.
-type fellows struct {
+type twoNodes struct {
 	file    *witnessfile.File
 	ctx     context.Context
-	first   *Witnesses
-	second  *Witnesses
-	fellow  *p2p.Peer // the first one, as the second one sees it
+	first   *Exchange
+	second  *Exchange
+	link    *p2p.Peer // the first one, as the second one sees it
 	cache   *trie.Cache
 	session *fetch.Session // of the second one
 }
 
-// withFellows runs a test in virtual time.
-func withFellows(t *testing.T, file *witnessfile.File, fullPeers int, test func(t *testing.T, f *fellows)) {
+// withTwoNodes runs a test in virtual time.
+func withTwoNodes(t *testing.T, file *witnessfile.File, fullPeers int, test func(t *testing.T, f *twoNodes)) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		var running sync.WaitGroup
 		defer running.Wait()
 		defer cancel()
-		f := &fellows{file: file, ctx: ctx, cache: trie.NewCache(256<<20, nil)}
+		f := &twoNodes{file: file, ctx: ctx, cache: trie.NewCache(256<<20, nil)}
 		f.first = New(Config{Store: always(file)})
 		result := f.execute(f.first, trie.Open(ctx, file.PreRoot, file, file))
 		if result.Outcome == evm.Incomplete {
@@ -136,8 +136,8 @@ func withFellows(t *testing.T, file *witnessfile.File, fullPeers int, test func(
 		shared := p2p.PeerConfig{NetworkID: file.ChainID, Chain: onlyGenesis{file.Config}}
 		a, b, full := shared, shared, shared
 		a.Witnesses, b.Witnesses, full.State = f.first, f.second, allOf{file}
-		f.fellow = link(ctx, &running, "fellow", b, a)
-		f.second.Join(f.fellow)
+		f.link = link(ctx, &running, "first", b, a)
+		f.second.Join(f.link)
 		for i := range fullPeers {
 			fetcher.Join(link(ctx, &running, fmt.Sprint("full", i), b, full))
 		}
@@ -147,14 +147,14 @@ func withFellows(t *testing.T, file *witnessfile.File, fullPeers int, test func(
 }
 
 // execute runs the block and records what it touched.
-func (f *fellows) execute(w *Witnesses, state *trie.StateDatabase) *evm.Result {
+func (f *twoNodes) execute(w *Exchange, state *trie.StateDatabase) *evm.Result {
 	return w.Executor(evm.NewExecutor(f.file.Config)).Execute(f.ctx, evm.Job{
 		Block: f.file.Block, Parent: f.file.Parent, State: state, Headers: f.file,
 	})
 }
 
 // finish executes the block at the second node and returns the round trips since it began.
-func (f *fellows) finish(t *testing.T, began time.Time) (trips float64) {
+func (f *twoNodes) finish(t *testing.T, began time.Time) (trips float64) {
 	t.Helper()
 	if result := f.execute(f.second, trie.Open(f.ctx, f.file.PreRoot, f.cache, f.session)); result.Outcome != evm.Valid {
 		t.Fatal(result.Err)
@@ -182,7 +182,7 @@ func TestTripsWithHints(t *testing.T) {
 			continue // with the race detector large blocks take long
 		}
 		t.Run(filepath.Base(path), func(t *testing.T) {
-			withFellows(t, file, 3, func(t *testing.T, f *fellows) {
+			withTwoNodes(t, file, 3, func(t *testing.T, f *twoNodes) {
 				began := time.Now()
 				if ok, err := f.second.Collect(f.ctx, file.Block, file.PreRoot, f.session); !ok || err != nil {
 					t.Fatal(ok, err)
@@ -205,9 +205,9 @@ func TestTripsWithHints(t *testing.T) {
 }
 
 // checkHashes asks for the hashes as well: all of them are of the witness.
-func checkHashes(t *testing.T, f *fellows) int {
+func checkHashes(t *testing.T, f *twoNodes) int {
 	t.Helper()
-	hashes, err := f.fellow.WitnessHashes(f.ctx, f.file.Block.Hash())
+	hashes, err := f.link.WitnessHashes(f.ctx, f.file.Block.Hash())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -235,7 +235,7 @@ func TestHintsBesideCollector(t *testing.T) {
 		}
 		for _, peers := range []int{1, 3} {
 			t.Run(fmt.Sprint(name, "/", peers), func(t *testing.T) {
-				withFellows(t, file, peers, func(t *testing.T, f *fellows) {
+				withTwoNodes(t, file, peers, func(t *testing.T, f *twoNodes) {
 					began := time.Now()
 					var both sync.WaitGroup
 					both.Go(func() {

@@ -17,59 +17,60 @@ import (
 	"github.com/sunbeam-eth/sunbeam/trie"
 )
 
-// witnessBlocks is how many blocks' witnesses are kept: who asks is a few blocks behind, and
-// twice the lag at which it would give up (DefaultMaxLag) is plenty. A full mainnet block takes
-// some 50 KB, and 150 KB more once somebody asked for its hashes.
-const witnessBlocks = 64
+// maxBlocks is how many blocks' records are kept. Peers that ask are a few blocks behind, so
+// twice the lag at which they pivot (DefaultMaxLag) is enough. A full mainnet block takes some
+// 50 KB, and 150 KB more after a first request for its hashes.
+const maxBlocks = 64
 
-// WitnessesConfig is what [Witnesses] work with.
+// Config is what an [Exchange] works with.
 type Config struct {
 	Store      func(root common.Hash) trie.Store // of the state that blocks are executed on; required
-	Blamer     peer.Blamer                       // is told of peers' faults; nil: nobody is. Must not block
+	Book       *peer.Book                        // bans and back-offs, shared with all who send requests to peers; nil: one of its own
 	Log        *slog.Logger                      // nil: silent
 	Registerer prometheus.Registerer
 }
 
-// Witnesses is both ends of the witness protocols (docs/wit.md). It keeps what the newest
-// blocks that were executed here touched, and tells it to peers; and it asks peers for what
-// blocks touch that are not executed here yet. It is safe for concurrent use.
-//
-// What a peer tells is a hint and nothing but a hint: keys, of which what is there is fetched
-// from whoever has it and verified from the state root down. A wrong one costs bytes, and the
-// peer is not asked again.
-type Witnesses struct {
+// Exchange is both ends of the witness protocols (docs/wit.md). It records what the newest blocks
+// touched that were executed here, and serves that to peers; and it asks peers for hints of what
+// other blocks touch. It is safe for concurrent use.
+type Exchange struct {
 	cfg     Config
 	log     *slog.Logger
-	metrics witnessMetrics
+	metrics metrics
 	blocks  *lru.Cache[common.Hash, *touchedBlock]
 
-	mu    sync.Mutex
-	peers []*hintPeer // the more useful ones first
-	taken lru.BasicLRU[common.Hash, hint]
+	mu      sync.Mutex
+	peers   []*hintPeer // the most useful ones first
+	unrated lru.BasicLRU[common.Hash, hint]
 }
 
 // touchedBlock is what one block touched, as peers get it.
 type touchedBlock struct {
 	keys   rlp.RawValue
-	hashes func() []common.Hash // found out when first asked for
+	hashes func() []common.Hash // computed at the first request
 }
 
-// NewWitnesses returns an empty record without peers.
-func New(cfg Config) *Witnesses {
+// New returns an exchange without records and peers.
+func New(cfg Config) *Exchange {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Witnesses{
+	if cfg.Book == nil {
+		cfg.Book = peer.NewBook(peer.BookConfig{Log: cfg.Log})
+	}
+	w := &Exchange{
 		cfg:     cfg,
 		log:     cfg.Log,
-		metrics: newWitnessMetrics(cfg.Registerer),
-		blocks:  lru.NewCache[common.Hash, *touchedBlock](witnessBlocks),
-		taken:   lru.NewBasicLRU[common.Hash, hint](witnessBlocks),
+		metrics: newMetrics(cfg.Registerer),
+		blocks:  lru.NewCache[common.Hash, *touchedBlock](maxBlocks),
+		unrated: lru.NewBasicLRU[common.Hash, hint](maxBlocks),
 	}
+	cfg.Book.OnBan(w.Leave)
+	return w
 }
 
 // Record keeps what the execution of a valid block touched of its parent's state.
-func (w *Witnesses) Record(block, parentRoot common.Hash, touched *trie.Touched) {
+func (w *Exchange) Record(block, parentRoot common.Hash, touched *trie.Touched) {
 	keys := encodeTouched(touched)
 	w.blocks.Add(block, &touchedBlock{
 		keys: keys,
@@ -77,15 +78,15 @@ func (w *Witnesses) Record(block, parentRoot common.Hash, touched *trie.Touched)
 			return w.hashes(keys, parentRoot)
 		}),
 	})
-	w.judge(block, touched)
+	w.rateHint(block, touched)
 }
 
 // hashes finds the nodes that keys lead to, as far as they are held: all of them, unless the
 // store has dropped some since.
-func (w *Witnesses) hashes(keys rlp.RawValue, root common.Hash) []common.Hash {
+func (w *Exchange) hashes(keys rlp.RawValue, root common.Hash) []common.Hash {
 	touched, err := decodeTouched(keys, math.MaxInt)
 	if err != nil {
-		w.log.Error("Witness of our own does not decode", "err", err)
+		w.log.Error("Own witness keys do not decode", "err", err)
 		return nil
 	}
 	hashes, err := touched.Hashes(w.cfg.Store(root), root)
@@ -97,7 +98,7 @@ func (w *Witnesses) hashes(keys rlp.RawValue, root common.Hash) []common.Hash {
 
 // WitnessHashes returns the hashes of the nodes and codes that executing a block needed (wit/0),
 // nil if that is not known.
-func (w *Witnesses) WitnessHashes(block common.Hash) []common.Hash {
+func (w *Exchange) WitnessHashes(block common.Hash) []common.Hash {
 	if held, ok := w.blocks.Get(block); ok {
 		return held.hashes()
 	}
@@ -105,7 +106,7 @@ func (w *Witnesses) WitnessHashes(block common.Hash) []common.Hash {
 }
 
 // WitnessKeys returns the keys that executing a block read (beam/2), nil if that is not known.
-func (w *Witnesses) WitnessKeys(block common.Hash) rlp.RawValue {
+func (w *Exchange) WitnessKeys(block common.Hash) rlp.RawValue {
 	if held, ok := w.blocks.Get(block); ok {
 		return held.keys
 	}
@@ -119,18 +120,18 @@ type BlockExecutor interface {
 }
 
 // Executor returns an executor that records what valid blocks touched.
-func (w *Witnesses) Executor(inner BlockExecutor) BlockExecutor { return recorder{inner, w} }
+func (w *Exchange) Executor(inner BlockExecutor) BlockExecutor { return recorder{inner, w} }
 
 type recorder struct {
 	BlockExecutor
-	witnesses *Witnesses
+	exchange *Exchange
 }
 
 // Execute implements [BlockExecutor].
 func (r recorder) Execute(ctx context.Context, job evm.Job) *evm.Result {
 	result := r.BlockExecutor.Execute(ctx, job)
 	if result.Outcome == evm.Valid {
-		r.witnesses.Record(job.Block.Hash(), job.Parent.Root, job.State.Touched())
+		r.exchange.Record(job.Block.Hash(), job.Parent.Root, job.State.Touched())
 	}
 	return result
 }

@@ -15,27 +15,28 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/sunbeam-eth/sunbeam/beamsync/internal/beamtest"
+	"github.com/sunbeam-eth/sunbeam/beamsync/peer"
 	"github.com/sunbeam-eth/sunbeam/trie"
 )
 
-// tellingPeer tells keys after some time, or what it is made to.
-type tellingPeer struct {
+// hintingPeer serves keys after some time, or what a test sets.
+type hintingPeer struct {
 	id    string
 	after time.Duration // of virtual time until it has executed the block
 	born  time.Time
-	tell  func() (rlp.RawValue, error)
+	reply func() (rlp.RawValue, error)
 	asked int
 }
 
-func newTellingPeer(id string, after time.Duration, touched *trie.Touched) *tellingPeer {
-	return &tellingPeer{id: id, after: after, born: time.Now(), tell: func() (rlp.RawValue, error) { return encodeTouched(touched), nil }}
+func newHintingPeer(id string, after time.Duration, touched *trie.Touched) *hintingPeer {
+	return &hintingPeer{id: id, after: after, born: time.Now(), reply: func() (rlp.RawValue, error) { return encodeTouched(touched), nil }}
 }
 
-func (p *tellingPeer) ID() string { return p.id }
+func (p *hintingPeer) ID() string { return p.id }
 
-func (p *tellingPeer) ServesWitnessKeys() bool { return true }
+func (p *hintingPeer) ServesWitnessKeys() bool { return true }
 
-func (p *tellingPeer) WitnessKeys(ctx context.Context, _ common.Hash) (rlp.RawValue, error) {
+func (p *hintingPeer) WitnessKeys(ctx context.Context, _ common.Hash) (rlp.RawValue, error) {
 	p.asked++
 	select {
 	case <-time.After(beamtest.RTT):
@@ -45,20 +46,20 @@ func (p *tellingPeer) WitnessKeys(ctx context.Context, _ common.Hash) (rlp.RawVa
 	if time.Since(p.born) < p.after {
 		return nil, nil
 	}
-	return p.tell()
+	return p.reply()
 }
 
 func hintBlock(number int64) *types.Block {
 	return types.NewBlockWithHeader(&types.Header{Number: big.NewInt(number), GasUsed: 1_000_000, Difficulty: new(big.Int)})
 }
 
-func (w *Witnesses) count(result string) float64 {
+func (w *Exchange) count(result string) float64 {
 	return testutil.ToFloat64(w.metrics.hints.WithLabelValues(result))
 }
 
 // hinted is a bubble with a node that asks for hints.
 type hinted struct {
-	*Witnesses
+	*Exchange
 	t      *testing.T
 	blames *beamtest.Blames
 }
@@ -66,7 +67,7 @@ type hinted struct {
 func withHints(t *testing.T, test func(h *hinted)) {
 	synctest.Test(t, func(t *testing.T) {
 		blames := new(beamtest.Blames)
-		test(&hinted{New(Config{Store: always(trie.NewCache(1<<20, nil)), Blamer: blames}), t, blames})
+		test(&hinted{New(Config{Store: always(trie.NewCache(1<<20, nil)), Book: peer.NewBook(peer.BookConfig{Blamer: blames})}), t, blames})
 	})
 }
 
@@ -83,9 +84,9 @@ func (h *hinted) hint(number int64, want bool, took time.Duration) {
 func TestHintTakesWhatComesInTime(t *testing.T) {
 	withHints(t, func(h *hinted) {
 		h.hint(1, false, 0) // nobody there
-		h.Join(newTellingPeer("never", time.Hour, nil))
+		h.Join(newHintingPeer("never", time.Hour, nil))
 		h.hint(1, false, hintDeadline)
-		h.Join(newTellingPeer("soon", 300*time.Millisecond, touchedAtRandom(1, 20)))
+		h.Join(newHintingPeer("soon", 300*time.Millisecond, touchedAtRandom(1, 20)))
 		h.hint(1, true, beamtest.RTT+hintPause+beamtest.RTT) // it had nothing when asked first
 		h.hint(1, true, beamtest.RTT)
 		h.Leave("soon")
@@ -96,19 +97,19 @@ func TestHintTakesWhatComesInTime(t *testing.T) {
 	})
 }
 
-// TestHintsAreJudged by what blocks read: who names other keys is not asked again, who
+// TestHintsAreRated by what blocks read: who names other keys is not asked again, who
 // names the right ones is asked first.
-func TestHintsAreJudged(t *testing.T) {
+func TestHintsAreRated(t *testing.T) {
 	read := touchedAtRandom(1, 20)
 	other := &trie.Touched{Accounts: append(slices.Clone(read.Accounts[:3]), touchedAtRandom(2, 100).Accounts[30:]...)}
 	withHints(t, func(h *hinted) {
-		wrong := newTellingPeer("wrong", 0, other)
+		wrong := newHintingPeer("wrong", 0, other)
 		h.Join(wrong)
 		h.hint(1, true, beamtest.RTT)
 		h.Record(hintBlock(1).Hash(), types.EmptyRootHash, read)
 		h.hint(2, false, 0)
-		idle := []*tellingPeer{newTellingPeer("a", time.Hour, nil), newTellingPeer("b", time.Hour, nil), newTellingPeer("c", time.Hour, nil)}
-		for i, p := range []*tellingPeer{idle[0], newTellingPeer("right", 0, read), idle[1], idle[2]} {
+		idle := []*hintingPeer{newHintingPeer("a", time.Hour, nil), newHintingPeer("b", time.Hour, nil), newHintingPeer("c", time.Hour, nil)}
+		for i, p := range []*hintingPeer{idle[0], newHintingPeer("right", 0, read), idle[1], idle[2]} {
 			h.Join(p)
 			if i == 1 {
 				h.hint(2, true, beamtest.RTT)
@@ -117,7 +118,7 @@ func TestHintsAreJudged(t *testing.T) {
 		}
 		h.hint(3, true, beamtest.RTT)
 		h.Record(hintBlock(3).Hash(), types.EmptyRootHash, read)
-		h.Record(hintBlock(3).Hash(), types.EmptyRootHash, read) // executed again: judged once
+		h.Record(hintBlock(3).Hash(), types.EmptyRootHash, read) // executed again: rated once
 		if h.peers[0].ID() != "right" || idle[2].asked > 0 || wrong.asked != 1 {
 			t.Errorf("%s comes first, the fifth peer was asked %d times, the wrong one %d times", h.peers[0].ID(), idle[2].asked, wrong.asked)
 		}
@@ -130,32 +131,60 @@ func TestHintsAreJudged(t *testing.T) {
 	})
 }
 
-// TestImpossibleHints: what cannot be true is not taken, and malformed lists are lies.
+// TestImpossibleHints: keys that no block can read are not taken, and malformed lists are invalid data.
 func TestImpossibleHints(t *testing.T) {
 	withHints(t, func(h *hinted) {
-		malformed, large, broken := newTellingPeer("malformed", 0, nil), newTellingPeer("large", 0, touchedAtRandom(1, 2000)), newTellingPeer("broken", 0, nil)
-		malformed.tell = func() (rlp.RawValue, error) { return []byte{0xc1, 0xc0}, nil }
-		broken.tell = func() (rlp.RawValue, error) { return nil, errors.New("broken") }
-		for _, p := range []*tellingPeer{malformed, large, broken} {
+		malformed, large, broken := newHintingPeer("malformed", 0, nil), newHintingPeer("large", 0, touchedAtRandom(1, 2000)), newHintingPeer("broken", 0, nil)
+		malformed.reply = func() (rlp.RawValue, error) { return []byte{0xc1, 0xc0}, nil }
+		broken.reply = func() (rlp.RawValue, error) { return nil, errors.New("broken") }
+		for _, p := range []*hintingPeer{malformed, large, broken} {
 			h.Join(p)
 		}
 		h.hint(1, false, beamtest.RTT)
-		h.Join(newTellingPeer("right", 0, touchedAtRandom(1, 20)))
+		h.Join(newHintingPeer("right", 0, touchedAtRandom(1, 20)))
 		h.hint(2, true, beamtest.RTT)
-		if malformed.asked != 1 || large.asked != 1 || h.count(hintBroken) != 2 {
+		if malformed.asked != 1 || large.asked != 1 || h.count(hintInvalid) != 2 {
 			t.Error("asked again")
 		}
 		got := h.blames.All()
 		slices.Sort(got)
-		if !slices.Equal(got, []string{"large:lie", "malformed:lie"}) {
+		if !slices.Equal(got, []string{"large:invalid", "malformed:invalid"}) {
 			t.Error("blames", got)
 		}
 	})
 }
 
+// TestBannedPeerIsNotAskedForHints: whoever banned it, and also after a reconnect. A peer that gave a
+// wrong hint is not asked after a reconnect either.
+func TestBannedPeerIsNotAskedForHints(t *testing.T) {
+	read := touchedAtRandom(1, 20)
+	withHints(t, func(h *hinted) {
+		banned, wrong := newHintingPeer("banned", 0, read), newHintingPeer("wrong", 0, touchedAtRandom(2, 20))
+		h.Join(banned)
+		h.hint(1, true, beamtest.RTT)
+		h.cfg.Book.Blame("banned", peer.BlameInvalid, "an invalid range")
+		h.hint(2, false, 0)
+		h.Join(banned)
+		h.hint(3, false, 0)
+
+		h.Join(wrong)
+		h.hint(4, true, beamtest.RTT)
+		h.Record(hintBlock(4).Hash(), types.EmptyRootHash, read)
+		h.Leave("wrong")
+		h.Join(wrong)
+		h.hint(5, false, 0)
+		if banned.asked != 1 || wrong.asked != 1 || h.cfg.Book.Banned("wrong") {
+			t.Errorf("the banned peer was asked %d times, the one with the wrong hint %d times", banned.asked, wrong.asked)
+		}
+		time.Sleep(peer.BanTime)
+		h.Join(banned)
+		h.hint(6, true, beamtest.RTT)
+	})
+}
+
 func TestHintEndsWithContext(t *testing.T) {
 	withHints(t, func(h *hinted) {
-		h.Join(newTellingPeer("never", time.Hour, nil))
+		h.Join(newHintingPeer("never", time.Hour, nil))
 		ctx, cancel := context.WithTimeout(h.t.Context(), 50*time.Millisecond)
 		defer cancel()
 		began := time.Now()
@@ -171,10 +200,10 @@ func TestWitnessesAreBounded(t *testing.T) {
 	w := New(Config{Store: always(trie.NewCache(1<<20, nil))})
 	touched := touchedAtRandom(1, 20)
 	hash := func(i int) common.Hash { return common.BigToHash(big.NewInt(int64(i))) }
-	for i := range witnessBlocks + 3 {
+	for i := range maxBlocks + 3 {
 		w.Record(hash(i), types.EmptyRootHash, touched)
 	}
-	if w.blocks.Len() != witnessBlocks {
+	if w.blocks.Len() != maxBlocks {
 		t.Errorf("%d blocks", w.blocks.Len())
 	}
 	if w.WitnessKeys(hash(2)) != nil || w.WitnessHashes(hash(2)) != nil {

@@ -74,7 +74,7 @@ func newCrowd(opts PeersOptions, files []*witnessfile.File) *crowd {
 		counters: prometheus.NewRegistry(),
 	}
 	c.store.forget()
-	c.fetcher = fetch.New(fetch.Config{Local: c.store, Blamer: c, Registerer: c.counters})
+	c.fetcher = fetch.New(fetch.Config{Local: c.store, Book: peer.NewBook(peer.BookConfig{Blamer: c}), Registerer: c.counters})
 	for n := range opts.Bad {
 		kinds := badKinds()
 		kind := kinds[n%len(kinds)]
@@ -144,7 +144,7 @@ func (c *crowd) connect(ctx context.Context, m *member) {
 	both.Wait()
 }
 
-// Blame implements beamsync.Blamer.
+// Blame implements [peer.Blamer].
 func (c *crowd) Blame(id string, reason peer.Blame, _ string) {
 	for _, m := range c.members {
 		if m.id != id {
@@ -153,7 +153,7 @@ func (c *crowd) Blame(id string, reason peer.Blame, _ string) {
 		c.mu.Lock()
 		c.blamed[m.kind+" "+reason.String()]++
 		c.mu.Unlock()
-		if reason == peer.BlameLie {
+		if reason == peer.BlameInvalid {
 			m.mu.Lock()
 			m.hangUp()
 			m.mu.Unlock()

@@ -21,10 +21,10 @@ func TestPeers(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v\n%s", err, &out)
 	}
-	if sum.Blames["lying lie"] != 6 || len(sum.Blames) > 8 {
+	if sum.Blames["lying invalid"] != 6 || len(sum.Blames) > 8 {
 		t.Errorf("blames %v", sum.Blames)
 	}
-	if sum.Blames["good lie"]+sum.Blames["good useless"]+sum.Blames["good timeout"] > 0 {
+	if sum.Blames["good invalid"]+sum.Blames["good useless"]+sum.Blames["good timeout"] > 0 {
 		t.Errorf("the good peer was blamed: %v", sum.Blames)
 	}
 	if sum.LastTenth["lying"] > 0 || sum.Requests["lying"] > 6*16 {

@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/ethereum/go-ethereum/common"
@@ -104,14 +105,17 @@ func (b beam) status() beamStatus {
 	return status
 }
 
-// blamer acts on what peers did wrong.
+// errBanned is why a peer is disconnected that returns while it is banned.
+var errBanned = errors.New("it is banned: it sent invalid data before")
+
+// blamer gives the penalties of the book of bans their effect on connections.
 type blamer struct{ *Node }
 
 func (b blamer) Blame(id string, reason peer.Blame, detail string) {
-	if reason == peer.BlameLie {
+	switch {
+	case reason == peer.BlameInvalid:
 		b.host.Drop(id, fmt.Errorf("%s: %s", reason, detail))
-		return
+	case reason == peer.BlameUseless && b.host.MakeRoom(id): // not for time-outs: an outage of our own network causes them at all peers
+		b.log.Debug("Useless peer disconnected for another one", "peer", id, "detail", detail)
 	}
-	gone := reason == peer.BlameUseless && b.host.MakeRoom(id) // while the network stands still, all time out
-	b.log.Debug("Peer is of no use", "peer", id, "reason", reason.String(), "detail", detail, "gone", gone)
 }

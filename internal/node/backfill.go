@@ -38,7 +38,7 @@ func (n *Node) newBackfill(registerer prometheus.Registerer) error {
 		Self:       self,
 		Announce:   func() { n.host.SwarmChanged() },
 		StateOf:    n.usableRoot,
-		Blamer:     blamer{n},
+		Book:       n.book,
 		Log:        n.log,
 		Registerer: registerer,
 	})

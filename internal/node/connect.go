@@ -19,6 +19,7 @@ import (
 
 	"github.com/sunbeam-eth/sunbeam/beamsync/fetch"
 	"github.com/sunbeam-eth/sunbeam/beamsync/importer"
+	"github.com/sunbeam-eth/sunbeam/beamsync/peer"
 	"github.com/sunbeam-eth/sunbeam/beamsync/prefetch"
 	"github.com/sunbeam-eth/sunbeam/beamsync/sched"
 	"github.com/sunbeam-eth/sunbeam/beamsync/witness"
@@ -34,8 +35,13 @@ func (n *Node) hint(ctx context.Context, block *types.Block, parentRoot common.H
 	_, _ = n.witness.Collect(ctx, block, parentRoot, n.fetcher.Session(sched.Predictive)) // a hint may fail
 }
 
-// join and leave tell those who ask peers for something which ones there are.
+// join and leave tell those who send requests to peers which ones there are. The host has no hook
+// that refuses a node before the handshake, so a banned peer is disconnected right after it.
 func (n *Node) join(p *p2p.Peer) {
+	if n.book.Banned(p.ID()) {
+		p.Drop(errBanned)
+		return
+	}
 	n.fetcher.Join(p)
 	n.witness.Join(p)
 	n.pool.Join(p)
@@ -55,12 +61,9 @@ func (n *Node) leave(p *p2p.Peer) {
 
 // connect makes what works on the open stores.
 func (n *Node) connect(registerer prometheus.Registerer, gatherer prometheus.Gatherer) error {
-	n.fetcher = fetch.New(fetch.Config{
-		Local: n.local, Blamer: blamer{n}, Log: n.log, Registerer: registerer,
-	})
-	n.witness = witness.New(witness.Config{
-		Store: n.stateAt, Blamer: blamer{n}, Log: n.log, Registerer: registerer,
-	})
+	n.book = peer.NewBook(peer.BookConfig{Blamer: blamer{n}, Log: n.log, Registerer: registerer})
+	n.fetcher = fetch.New(fetch.Config{Local: n.local, Book: n.book, Log: n.log, Registerer: registerer})
+	n.witness = witness.New(witness.Config{Store: n.stateAt, Book: n.book, Log: n.log, Registerer: registerer})
 	n.importer = importer.New(importer.Config{
 		Chain:      n.chain,
 		Executor:   n.witness.Executor(evm.NewExecutor(n.chain.Config(), evm.ReportPanics(n.log, registerer))),

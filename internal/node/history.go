@@ -10,7 +10,7 @@ import (
 // newHistory makes the chain backfill, which fetches the blocks below the first executed one.
 func (n *Node) newHistory(registerer prometheus.Registerer) {
 	cfg := history.Config{
-		Chain: n.chain, Past: n.fetcher, Slots: n.historySlots, Log: n.log, Registerer: registerer,
+		Chain: n.chain, OldChain: n.fetcher, Slots: n.historySlots, Log: n.log, Registerer: registerer,
 	}
 	cfg.Blocks, cfg.PostMerge = n.cfg.History.Wanted()
 	policy := gethhistory.HistoryPolicy{Mode: gethhistory.KeepPostMerge}

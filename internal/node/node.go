@@ -18,6 +18,7 @@ import (
 	"github.com/sunbeam-eth/sunbeam/beamsync/fetch"
 	"github.com/sunbeam-eth/sunbeam/beamsync/history"
 	"github.com/sunbeam-eth/sunbeam/beamsync/importer"
+	"github.com/sunbeam-eth/sunbeam/beamsync/peer"
 	"github.com/sunbeam-eth/sunbeam/beamsync/witness"
 	"github.com/sunbeam-eth/sunbeam/chain"
 	"github.com/sunbeam-eth/sunbeam/config"
@@ -53,11 +54,12 @@ type Node struct {
 	local    trie.Local      // the cache, then Hot, then Complete
 	places   *trie.PathIndex // of nodes that peers may ask for by hash
 	loaded   loadedStates
+	book     *peer.Book // bans and back-offs of peers
 	fetcher  *fetch.Fetcher
 	importer *importer.Importer
 	backfill *backfill.Backfill // nil if it is not wanted
 	history  *history.History
-	witness  *witness.Witnesses
+	witness  *witness.Exchange
 	pool     *pool.Pool
 	host     *p2p.Host
 	rpc      *rpc.Server

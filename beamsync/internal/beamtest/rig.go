@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/sunbeam-eth/sunbeam/beamsync/fetch"
+	"github.com/sunbeam-eth/sunbeam/beamsync/peer"
 	"github.com/sunbeam-eth/sunbeam/trie"
 )
 
@@ -22,6 +23,7 @@ type Rig struct {
 	Ctx    context.Context // ends with the test
 	Cache  *trie.Cache
 	Blames *Blames
+	Book   *peer.Book
 }
 
 // inBubble runs a test in virtual time; everything that it started must have ended when
@@ -31,8 +33,10 @@ func InBubble(t *testing.T, test func(r *Rig)) {
 	TheState()
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
+		log := slog.New(slog.NewTextHandler(t.Output(), nil))
 		r := &Rig{T: t, Ctx: ctx, Cache: trie.NewCache(64<<20, nil), Blames: new(Blames)}
-		r.Fetcher = fetch.New(fetch.Config{Local: r.Cache, Blamer: r.Blames, Log: slog.New(slog.NewTextHandler(t.Output(), nil))})
+		r.Book = peer.NewBook(peer.BookConfig{Blamer: r.Blames, Log: log})
+		r.Fetcher = fetch.New(fetch.Config{Local: r.Cache, Book: r.Book, Log: log})
 		ended := make(chan error, 1)
 		go func() { ended <- r.Run(ctx) }()
 		test(r)

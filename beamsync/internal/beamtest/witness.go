@@ -8,6 +8,7 @@ import (
 
 	"github.com/sunbeam-eth/sunbeam/internal/realdata"
 	"github.com/sunbeam-eth/sunbeam/internal/witnessfile"
+	"github.com/sunbeam-eth/sunbeam/trie"
 )
 
 func LoadWitness(t *testing.T, name string) *witnessfile.File {
@@ -33,7 +34,11 @@ func JoinWitness(r *Rig, file *witnessfile.File, id string) {
 func WitnessNodes(file *witnessfile.File, root common.Hash, sets [][][]byte, maxLookups int) (nodes [][]byte) {
 	lookups := 0
 	add := func(owner common.Hash, compact []byte) bool {
-		blob := file.PathNode(root, owner, Nibbles(compact))
+		path, err := trie.DecodePath(compact)
+		if err != nil {
+			panic(err) // the fetcher sends no such path
+		}
+		blob := file.PathNode(root, owner, path)
 		nodes = append(nodes, blob)
 		lookups++
 		if len(blob) > 0 {
@@ -56,15 +61,4 @@ func WitnessNodes(file *witnessfile.File, root common.Hash, sets [][][]byte, max
 		}
 	}
 	return nodes
-}
-
-// expand undoes trie.CompactPath.
-func Nibbles(compact []byte) (nibbles []byte) {
-	for _, b := range compact {
-		nibbles = append(nibbles, b>>4, b&0x0f)
-	}
-	if nibbles[0]&1 == 1 {
-		return nibbles[1:]
-	}
-	return nibbles[2:]
 }

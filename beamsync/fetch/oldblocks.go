@@ -18,23 +18,23 @@ type ranged interface {
 	Earliest() uint64
 }
 
-func hasPast(p peer.Peer, number uint64) bool {
+func servesBlock(p peer.Peer, number uint64) bool {
 	r, ok := p.(ranged)
 	return !ok || r.Earliest() <= number
 }
 
-// PastPeers counts the peers that announce to have bodies and receipts of a block.
-func (f *Fetcher) PastPeers(number uint64) int {
-	return f.roster.count(func(p peer.Peer) bool { return hasPast(p, number) })
+// OldBlockPeers counts the peers that announce to have bodies and receipts of a block.
+func (f *Fetcher) OldBlockPeers(number uint64) int {
+	return f.peers.count(func(p peer.Peer) bool { return servesBlock(p, number) })
 }
 
-// PastBodies gets the bodies of old blocks, given by their headers, newest first: those that
-// one answer held, and those that the headers alone tell; the others are nil. They are
+// OldBodies gets the bodies of old blocks, given by their headers, newest first: those that
+// one answer held, and those that follow from the headers alone; the others are nil. They are
 // verified as by [Fetcher.Bodies]. It asks peers that announce to have the blocks, leaves the
 // fastest one to others if it can, and tries until it has something or ctx ends.
-func (f *Fetcher) PastBodies(ctx context.Context, headers []*types.Header) ([]*types.Body, error) {
+func (f *Fetcher) OldBodies(ctx context.Context, headers []*types.Header) ([]*types.Body, error) {
 	nothing := contentOfBody(new(types.Body))
-	return askPast(ctx, f, past[*types.Body]{
+	return queryOld(ctx, f, oldKind[*types.Body]{
 		kind: peer.KindBodies,
 		known: func(h *types.Header) (*types.Body, bool) {
 			return new(types.Body), contentOf(h) == nothing
@@ -46,10 +46,10 @@ func (f *Fetcher) PastBodies(ctx context.Context, headers []*types.Header) ([]*t
 	}, headers)
 }
 
-// PastReceipts is [Fetcher.PastBodies] for receipts. They are verified by the roots in the
+// OldReceipts is [Fetcher.OldBodies] for receipts. They are verified by the roots in the
 // headers, with blooms computed anew. No receipts are an empty list, which is not nil.
-func (f *Fetcher) PastReceipts(ctx context.Context, headers []*types.Header) ([]types.Receipts, error) {
-	return askPast(ctx, f, past[types.Receipts]{
+func (f *Fetcher) OldReceipts(ctx context.Context, headers []*types.Header) ([]types.Receipts, error) {
+	return queryOld(ctx, f, oldKind[types.Receipts]{
 		kind: peer.KindReceipts,
 		known: func(h *types.Header) (types.Receipts, bool) {
 			return types.Receipts{}, h.ReceiptHash == types.EmptyReceiptsHash
@@ -65,10 +65,10 @@ func (f *Fetcher) PastReceipts(ctx context.Context, headers []*types.Header) ([]
 // indices, that commits to it. Equal lists of two blocks are interchangeable.
 func matchReceipts(headers []*types.Header, wanted []int, lists []types.Receipts) (map[int]types.Receipts, error) {
 	if len(lists) == 0 {
-		return nil, errNothing
+		return nil, errEmpty
 	}
 	if len(lists) > len(wanted) {
-		return nil, fmt.Errorf("%w: receipts of %d blocks, %d asked for", errLie, len(lists), len(wanted))
+		return nil, fmt.Errorf("%w: receipts of %d blocks, %d asked for", errInvalid, len(lists), len(wanted))
 	}
 	open := make(map[common.Hash][]int)
 	for _, at := range wanted {
@@ -82,7 +82,7 @@ func matchReceipts(headers []*types.Header, wanted []int, lists []types.Receipts
 		}
 		root := types.DeriveSha(list, gethtrie.NewListHasher())
 		if len(open[root]) == 0 {
-			return nil, fmt.Errorf("%w: receipts %d belong to no block asked for", errLie, i)
+			return nil, fmt.Errorf("%w: receipts %d belong to no block asked for", errInvalid, i)
 		}
 		matched[open[root][0]] = list
 		open[root] = open[root][1:]
@@ -90,17 +90,17 @@ func matchReceipts(headers []*types.Header, wanted []int, lists []types.Receipts
 	return matched, nil
 }
 
-// past is one kind of thing that old blocks have.
-type past[T any] struct {
+// oldKind is one kind of content of old blocks.
+type oldKind[T any] struct {
 	kind  string
-	known func(*types.Header) (T, bool) // what a header alone tells
+	known func(*types.Header) (T, bool) // what follows from a header alone
 	ask   func(context.Context, peer.Peer, []common.Hash) ([]T, error)
 	match func(headers []*types.Header, wanted []int, got []T) (map[int]T, error)
 }
 
-// askPast gets what one answer holds. A peer is asked for what it announces to have; one that
+// queryOld gets what one answer holds. A peer is asked for what it announces to have; one that
 // runs into the deadline, for half as much the next time.
-func askPast[T any](ctx context.Context, f *Fetcher, what past[T], headers []*types.Header) ([]T, error) {
+func queryOld[T any](ctx context.Context, f *Fetcher, what oldKind[T], headers []*types.Header) ([]T, error) {
 	found := make([]T, len(headers))
 	var missing []int
 	for i, h := range headers {
@@ -114,10 +114,10 @@ func askPast[T any](ctx context.Context, f *Fetcher, what past[T], headers []*ty
 		return found, nil
 	}
 	wanted := missing
-	q := newAsking(f, what.kind, func(ctx context.Context, p peer.Peer) (map[int]T, error) {
+	q := newQuery(f, what.kind, func(ctx context.Context, p peer.Peer) (map[int]T, error) {
 		var hashes []common.Hash
 		for _, at := range wanted {
-			if !hasPast(p, headers[at].Number.Uint64()) {
+			if !servesBlock(p, headers[at].Number.Uint64()) {
 				break // nor any below
 			}
 			hashes = append(hashes, headers[at].Hash())
@@ -130,13 +130,13 @@ func askPast[T any](ctx context.Context, f *Fetcher, what past[T], headers []*ty
 		return what.match(headers, wanted, got)
 	})
 	newest := headers[missing[0]].Number.Uint64()
-	q.able = func(p peer.Peer) bool { return hasPast(p, newest) }
-	q.failed = func(err error) {
+	q.eligible = func(p peer.Peer) bool { return servesBlock(p, newest) }
+	q.onFailure = func(err error) {
 		if errors.Is(err, context.DeadlineExceeded) {
 			wanted = wanted[:max(1, len(wanted)/2)]
 		}
 	}
-	got, err := q.answer(ctx)
+	got, err := q.await(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("%s of old blocks: %w", what.kind, err)
 	}
