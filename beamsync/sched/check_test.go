@@ -88,9 +88,6 @@ func (s *Scheduler) checkPeers() error {
 	total := 0
 	for i, p := range s.peers {
 		total += len(p.inFlight)
-		if slices.Contains(s.banned, p.id) {
-			return fmt.Errorf("peer %s is banned", p.id)
-		}
 		if slices.ContainsFunc(s.peers[:i], func(o *peer) bool { return o.id == p.id }) {
 			return fmt.Errorf("two peers %s", p.id)
 		}
@@ -104,8 +101,8 @@ func (s *Scheduler) checkPeers() error {
 	if total != len(s.inFlight) {
 		return fmt.Errorf("%d requests in flight, and peers have %d", len(s.inFlight), total)
 	}
-	if len(s.banned) > maxBanned || len(s.servedRoots) > maxServedRoots {
-		return fmt.Errorf("%d banned ids, %d served roots", len(s.banned), len(s.servedRoots))
+	if len(s.servedRoots) > maxServedRoots {
+		return fmt.Errorf("%d served roots", len(s.servedRoots))
 	}
 	return nil
 }

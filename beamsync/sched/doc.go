@@ -98,8 +98,8 @@
 //	disconnected  the connection    nothing            PeerLeft, which follows
 //
 // A peer that served a root gives three empty replies under it without a back-off: it lacks
-// the wants, not the root. A peer that sends an invalid reply is blamed once and banned. The
-// scheduler forgets it, and ignores it when its id joins again.
+// the wants, not the root. A peer that sends an invalid reply is blamed once, and the
+// scheduler forgets it as if it had left. Bans are the caller's: it reports no join of a banned peer.
 //
 // # Hedging
 //
@@ -128,5 +128,4 @@
 //   - A request is in flight exactly if its peer counts it, and never past its deadline.
 //   - A peer has at most its window of requests in flight when one is added.
 //   - The state of a peer agrees with its score, round trip and served roots.
-//   - A banned id is in no peer.
 package sched

@@ -169,7 +169,7 @@ type Send struct {
 	Hedge   bool // the wants are in flight to other peers already: a hedge, race or probe
 }
 
-// Cancel ends a request whose deadline has passed or whose peer left or was banned. A reply
+// Cancel ends a request whose deadline has passed or whose peer left or sent invalid data. A reply
 // that arrives later tells nothing about the peer; the wants that it satisfies still count.
 type Cancel struct{ Request RequestID }
 
@@ -198,8 +198,8 @@ func (r Reason) String() string {
 	return fmt.Sprintf("reason(%d)", uint8(r))
 }
 
-// Blame reports that a peer misbehaved. After InvalidResponse the scheduler has banned it:
-// it is sent nothing more and cannot join again.
+// Blame reports that a peer misbehaved. After InvalidResponse the scheduler has forgotten
+// it as after PeerLeft: the caller bans it, and reports no PeerJoined while it is banned.
 type Blame struct {
 	Peer   string
 	Reason Reason

@@ -176,14 +176,18 @@ func TestPeerStates(t *testing.T) {
 	}
 }
 
-// TestBannedPeer: an invalid reply ends the peer, and its id does not join again.
-func TestBannedPeer(t *testing.T) {
+// TestInvalidReplyRemovesPeer: the scheduler forgets the peer; the caller decides whether it may join
+// again, and a peer that does starts anew.
+func TestInvalidReplyRemovesPeer(t *testing.T) {
 	d := newOnePeer(t)
 	d.want++
 	sent := d.step(WantAdded{[]Want{{ID: d.want, Class: Urgent, Root: common.Hash{1}, Cost: 1}}})
 	d.step(Responded{Request: sent.Request, Unsatisfied: sent.Wants, Invalid: true})
-	d.step(PeerJoined{ID: "p"})
 	if p := d.s.peer("p"); p != nil {
-		t.Fatalf("the peer is %v, want it banned", p.state)
+		t.Fatalf("the peer is %v, want it forgotten", p.state)
+	}
+	d.step(PeerJoined{ID: "p"})
+	if p := d.s.peer("p"); p == nil || p.state != stateUntried && p.state != stateProbing {
+		t.Fatalf("the peer is %+v after it joined again", p)
 	}
 }

@@ -42,7 +42,7 @@ func (s *Scheduler) responded(ev Responded) {
 	switch {
 	case ev.Invalid:
 		s.blame(p, InvalidResponse)
-		s.ban(p)
+		s.leave(p.id)
 		return
 	case ev.Empty && p.takeEmptyCredit(r.root):
 		// The peer served this root just now. It lacks only these wants, and they avoid it.

@@ -8,8 +8,7 @@ import (
 )
 
 const (
-	maxServedRoots = 128  // roots remembered as served by some peer
-	maxBanned      = 1024 // ids of peers remembered as banned
+	maxServedRoots = 128 // roots remembered as served by some peer
 )
 
 // Scheduler is the state machine. Its zero value is not usable; see New. It is not safe
@@ -21,7 +20,6 @@ type Scheduler struct {
 	queues      [classes][]*queue // by class, oldest first; none is empty
 	inFlight    []*request        // ordered by id; exactly the requests that are in the inFlight of their peers
 	peers       []*peer           // in the order in which they joined; ids differ
-	banned      []string          // peer ids, newest last; none is in peers; at most maxBanned
 	servedRoots []common.Hash     // roots under which some peer served something, newest last; at most maxServedRoots
 	lastID      RequestID         // of the newest request; ids count up from 1
 	lastWake    time.Time         // of the newest WakeAt
@@ -147,9 +145,6 @@ func (s *Scheduler) peer(id string) *peer {
 }
 
 func (s *Scheduler) join(ev PeerJoined) {
-	if slices.Contains(s.banned, ev.ID) {
-		return
-	}
 	s.leave(ev.ID)
 	s.peers = append(s.peers, newPeer(ev.ID, ev.ByHash))
 }
@@ -181,15 +176,6 @@ func (s *Scheduler) leave(id string) {
 	}
 	s.requeue(unmet)
 	s.peers = slices.DeleteFunc(s.peers, func(o *peer) bool { return o == p })
-}
-
-// ban forgets a peer and ignores its id from now on.
-func (s *Scheduler) ban(p *peer) {
-	if len(s.banned) == maxBanned {
-		s.banned = slices.Delete(s.banned, 0, 1)
-	}
-	s.banned = append(s.banned, p.id)
-	s.leave(p.id)
 }
 
 func (s *Scheduler) blame(p *peer, why Reason) { s.do(Blame{p.id, why}) }
