@@ -158,8 +158,9 @@ func TestImpossibleHints(t *testing.T) {
 // wrong hint is not asked after a reconnect either.
 func TestBannedPeerIsNotAskedForHints(t *testing.T) {
 	read := touchedAtRandom(1, 20)
+	other := &trie.Touched{Accounts: append(slices.Clone(read.Accounts[:3]), touchedAtRandom(2, 100).Accounts[30:]...)}
 	withHints(t, func(h *hinted) {
-		banned, wrong := newHintingPeer("banned", 0, read), newHintingPeer("wrong", 0, touchedAtRandom(2, 20))
+		banned, wrong := newHintingPeer("banned", 0, read), newHintingPeer("wrong", 0, other)
 		h.Join(banned)
 		h.hint(1, true, beamtest.RTT)
 		h.cfg.Book.Blame("banned", peer.BlameInvalid, "an invalid range")
