@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: LGPL-3.0-or-later
+
 // Package beamsync is the folder of Beam Sync: it makes a node usable at the head of the chain
 // before it has the state. The node executes the blocks that the consensus client names at once,
 // and gets from peers what they read and what it does not store. Meanwhile it collects the rest

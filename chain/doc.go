@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: LGPL-3.0-or-later
+
 // Package chain is the block tree of a node, and the canonical branch of it that the consensus
 // client chose.
 //

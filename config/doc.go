@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: LGPL-3.0-or-later
+
 // Package config turns flags, environment and a TOML file into one checked Config.
 //
 // One table ([options], options.go) has a row per setting: its flag, the field of

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: LGPL-3.0-or-later
+
 // Package db is the storage of a node on disk.
 //
 //	<datadir>/geth/LOCK             held while a process has the directory open

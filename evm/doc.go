@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: LGPL-3.0-or-later
+
 // Package evm executes blocks on state that is partly missing, and says exactly what an execution proves.
 //
 // Go-ethereum supplies the rules: core.StateProcessor runs a block on a [State], core.BlockValidator

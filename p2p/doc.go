@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: LGPL-3.0-or-later
+
 // Package p2p connects the node to other Ethereum nodes. It discovers peers and accepts
 // connections, negotiates eth/66, eth/69, eth/70 or eth/71 with each peer and, if the peer
 // supports them, snap/1 and the witness protocols wit/0 and beam/2 (docs/wit.md), requests

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: LGPL-3.0-or-later
+
 // Package pool is the transaction pool and the propagation of transactions.
 //
 // It runs go-ethereum's two pools (core/txpool: legacypool for plain transactions, blobpool for

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: LGPL-3.0-or-later
+
 // Package rpc serves JSON-RPC over HTTP, WebSocket and IPC, and the Engine API to the consensus client.
 //
 // # Terms

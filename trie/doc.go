@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: LGPL-3.0-or-later
+
 // Package trie reads Ethereum state of which some trie nodes are not in the local store yet.
 //
 // It provides a state database for go-ethereum's EVM in which a missing trie node is a fault: a

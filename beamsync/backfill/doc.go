@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: LGPL-3.0-or-later
+
 // Package backfill completes the state. While a node executes blocks on the few trie nodes that they read, the
 // backfill downloads the rest of one recent state, until all of it is on disk and the node can become a full node.
 //

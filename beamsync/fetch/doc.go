@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: LGPL-3.0-or-later
+
 // Package fetch gets state and chain data from peers and verifies it by hash.
 //
 // # Nouns

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: LGPL-3.0-or-later
+
 // Package history collects the chain behind the first executed block: headers, bodies and
 // receipts, from the oldest block held downward. A node that starts at the head serves queries about
 // old blocks once they are here; nothing else depends on them, so this is the lowest of all

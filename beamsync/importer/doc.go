@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: LGPL-3.0-or-later
+
 // Package importer turns payloads and forkchoice updates of the consensus client into an executed chain.
 //
 // # Nouns

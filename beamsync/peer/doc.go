@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: LGPL-3.0-or-later
+
 // Package peer is what the packages that send requests to peers have in common: the interfaces of
 // a connection, the names of results, and the book of what peers did.
 //

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: LGPL-3.0-or-later
+
 package peer
 
 // Blamer is told what a peer did. It must not block.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: LGPL-3.0-or-later
+
 // Package prefetch fetches the state that a block is going to read, before the block is
 // executed.
 //

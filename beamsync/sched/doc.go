@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: LGPL-3.0-or-later
+
 // Package sched decides which want is requested from which peer, and when.
 //
 // It is a pure state machine. [Scheduler.Step] takes the time and one [Event] and returns

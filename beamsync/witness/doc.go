@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: LGPL-3.0-or-later
+
 // Package witness exchanges with other Sunbeam nodes what blocks read, so that a node fetches the
 // state of a block in three round trips, before execution finds out what it needs.
 //

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: LGPL-3.0-or-later
+
 // Command beambench measures the node on real input: see package internal/bench.
 package main
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: LGPL-3.0-or-later
+
 // Command beamdemo shows a fresh node beaming from a real geth with a large state: what
 // `make demo` runs. With DEMO_BLOCKS=N it ends after N blocks, successfully if all of
 // them were VALID; without it, it goes on until it is interrupted.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: LGPL-3.0-or-later
+
 // Command sunbeam is an Ethereum execution client that is usable in minutes.
 package main
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: LGPL-3.0-or-later
+
 // Package archtest keeps the import directions of the project: who may know whom.
 package archtest
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: LGPL-3.0-or-later
+
 // Package bench measures the node on real input: blocks with witnesses, and a chain that a
 // real geth builds.
 //

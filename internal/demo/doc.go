@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: LGPL-3.0-or-later
+
 // Package demo runs the node on a local network: a real geth, generated state and generated traffic.
 //
 //   - The [Network] is everything outside of the node: a real geth that holds a large

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: LGPL-3.0-or-later
+
 // Package e2e tests the whole node from outside: its tests start the sunbeam binary as a
 // process, put a real geth behind a slow link beside it, and play the consensus client.
 //

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: LGPL-3.0-or-later
+
 // Package gethpeer runs a real geth as a separate process: the peer and the reference of tests.
 //
 // [Binary] is built from the module tools/geth, which pins the version of the library in our go.mod.

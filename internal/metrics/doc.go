@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: LGPL-3.0-or-later
+
 // Package metrics serves what the node measures to Prometheus.
 //
 // Each package registers its own metrics (beam_...) with the registry that it is given;

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: LGPL-3.0-or-later
+
 // Package mockcl is a consensus client as far as an execution client can see one: it
 // decides which block is the head and says so over the Engine API.
 //

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: LGPL-3.0-or-later
+
 // Package node is the composition root: the only package that imports all others.
 //
 //	config -> db -> chain (genesis) -> trie.Cache over Hot and Complete

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: LGPL-3.0-or-later
+
 // Package realdata finds third-party data that tests run on: real blocks and recorded chains. It is
 // not part of the repository: the default place is ../shared/data, beside it. README.md lists the
 // files and their sources.

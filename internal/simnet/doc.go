@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: LGPL-3.0-or-later
+
 // Package simnet is a network with known properties, for tests and measurements.
 //
 // The nouns:

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: LGPL-3.0-or-later
+
 // Package stategen makes large states and transactions that use them. Both are deterministic.
 //
 // A state is the result of a short chain of ordinary blocks on a small genesis, which a real geth builds

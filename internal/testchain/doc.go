@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: LGPL-3.0-or-later
+
 // Package testchain makes small chains of valid blocks for tests, with the states after all of
 // them.
 //

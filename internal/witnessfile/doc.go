@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: LGPL-3.0-or-later
+
 // Package witnessfile reads blocks of real networks from files that hold all the state they need, for tests
 // and measurements.
 //

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: LGPL-3.0-or-later
+
 // Command nodedata downloads a state by hash, as geth did until it healed over snap/1. The program geth
 // v1.10.26 only answers GetNodeData any more, but the code to ask is all there, and asks here: its
 // p2p.Server and eth/66, its scheduler of a state, and its tries to read what came.
