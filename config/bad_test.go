@@ -14,7 +14,7 @@ const enodeURL = "enode://1dd9d65c4552b5eb43d5ad55a2ee3f56c6cbc1c64a5c8d659f51fc
 // Each bad value must be refused in one line that names the flag and shows the value,
 // whether it came by flag, by environment or by file, and nothing may be created.
 func TestBadValues(t *testing.T) {
-	genesis := write(t, "notgenesis.json", `{"config":{},"alloc":{},"difficulty":"0x0","gasLimit":"0x1"}`)
+	genesis := write(t, "notgenesis.json", `{"config":{"chainId":5,"clique":{}},"alloc":{},"difficulty":"0x0","gasLimit":"0x1"}`)
 	text := write(t, "text", "no such thing")
 	tests := []struct{ flag, value, says string }{
 		{"port", "65536", "from 0 to 65535"},
@@ -51,7 +51,7 @@ func TestBadValues(t *testing.T) {
 		{"authrpc.jwtsecret", "/nowhere/at/all/jwt", "no such file"},
 		{"override.genesis", "/nowhere/genesis.json", "no such file"},
 		{"override.genesis", text, "not a genesis file"},
-		{"override.genesis", genesis, "chainId"},
+		{"override.genesis", genesis, "clique"},
 		{"datadir", filepath.Join(text, "below"), "not a directory"},
 		{"datadir", "", "want a directory"},
 		{"beacon.api", "ftp://x", "http://"},
@@ -201,19 +201,33 @@ func TestContradictions(t *testing.T) {
 	}
 }
 
-// Files in the datadir are checked as those that flags name are.
+// Files in the datadir are checked as those that flags name are. Only there may one be incomplete: the node replaces it.
 func TestBadFilesInDatadir(t *testing.T) {
-	for name, flag := range map[string]string{"jwtsecret": "--authrpc.jwtsecret", "nodekey": "--nodekey"} {
+	for name, flag := range map[string]string{"jwtsecret": "authrpc.jwtsecret", "nodekey": "nodekey"} {
 		dir := t.TempDir()
 		if err := os.MkdirAll(filepath.Join(dir, "geth"), 0o700); err != nil {
 			t.Fatal(err)
 		}
 		path := filepath.Join(dir, "geth", name)
-		if err := os.WriteFile(path, []byte("0x12"), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := parse(t, nil, "--datadir", dir); err == nil || !strings.Contains(err.Error(), flag) || !strings.Contains(err.Error(), path) {
-			t.Errorf("%s: %v", name, err)
+		for content, torn := range map[string]bool{
+			"": true, "\n": true, "0x12": true, strings.Repeat("a", 63): true, strings.Repeat("\x00", 64): true,
+			strings.Repeat("g", 64): false, strings.Repeat("a", 66): false,
+		} {
+			if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			names := func(err error) bool {
+				return err != nil && strings.Contains(err.Error(), "--"+flag) && strings.Contains(err.Error(), path)
+			}
+			if TornSecret(path) != torn {
+				t.Errorf("%s with %q is incomplete: %v", name, content, !torn)
+			}
+			if _, err := parse(t, nil, "--datadir", dir); torn && err != nil || !torn && !names(err) {
+				t.Errorf("%s with %q: %v", name, content, err)
+			}
+			if _, err := parse(t, nil, "--datadir", dir, "--"+flag, path); !names(err) {
+				t.Errorf("%s with %q, named by its flag: %v", name, content, err)
+			}
 		}
 	}
 }

@@ -238,7 +238,7 @@ func genesisFile(path string) error {
 }
 
 // ReadGenesis reads a genesis JSON file, as geth's init does, and checks that it has
-// a chain configuration whose forks are in order.
+// a chain configuration whose forks are in order. As in geth, the chain ID may be missing.
 func ReadGenesis(path string) (*core.Genesis, error) {
 	file, err := os.ReadFile(path)
 	if err != nil {
@@ -251,8 +251,8 @@ func ReadGenesis(path string) (*core.Genesis, error) {
 	if genesis.Config == nil {
 		return nil, errors.New("not a genesis file: no chain config in it")
 	}
-	if genesis.Config.ChainID == nil {
-		return nil, errors.New("the genesis file's chain config has no chainId")
+	if genesis.Config.Clique != nil {
+		return nil, errors.New("the genesis file's chain config has clique: proof of authority is not supported, only networks with a consensus client are")
 	}
 	if err := genesis.Config.CheckConfigForkOrder(); err != nil {
 		return nil, fmt.Errorf("the genesis file's chain config: %w", err)
@@ -278,4 +278,19 @@ func ReadJWTSecret(path string) ([]byte, error) {
 		return nil, fmt.Errorf("the JWT secret in it is not 32 bytes in hex (64 digits), but %d characters", len(digits))
 	}
 	return secret, nil
+}
+
+// secretDigits is the length of a node key and of a JWT secret: 32 bytes in hex.
+const secretDigits = 64
+
+// TornSecret says whether the file of a node key or a JWT secret is shorter than a secret, or has zero bytes: a power
+// cut may leave that of a file that was not synced. The caller makes a new one if the file is the node's own.
+func TornSecret(path string) bool {
+	file, err := os.ReadFile(path)
+	if err != nil {
+		return false
+	}
+	text := strings.TrimSpace(string(file))
+	digits := strings.TrimPrefix(strings.TrimPrefix(text, "0x"), "0X")
+	return len(digits) < secretDigits || strings.ContainsRune(text, 0)
 }

@@ -47,12 +47,12 @@ func (c *Config) finish(values source) error {
 		return fmt.Errorf("--network %s and --override.genesis %q exclude each other", c.Network, c.Genesis)
 	}
 	if c.Engine.JWTSecret == "" {
-		if err := existing(c.JWTFile(), jwtFile); err != nil {
+		if err := existing(c.JWTFile(), jwtFile); err != nil && !TornSecret(c.JWTFile()) {
 			return bad("authrpc.jwtsecret", c.JWTFile(), "default", err)
 		}
 	}
 	if c.P2P.NodeKey == "" && c.P2P.NodeKeyHex == "" {
-		if err := existing(c.NodeKeyFile(), keyFile); err != nil {
+		if err := existing(c.NodeKeyFile(), keyFile); err != nil && !TornSecret(c.NodeKeyFile()) {
 			return bad("nodekey", c.NodeKeyFile(), "default", err)
 		}
 	}

@@ -194,6 +194,9 @@ func (c *Chain) Config(genesis common.Hash) *params.ChainConfig {
 	return rawdb.ReadChainConfig(c.db, genesis)
 }
 
+// Genesis returns the specification that the genesis block was made from.
+func (c *Chain) Genesis() (*core.Genesis, error) { return core.ReadGenesis(c.db) }
+
 // Apply implements chain.Store: one batch. The rawdb writers exit the process when a Put
 // fails; into a batch, none does.
 func (c *Chain) Apply(u *chain.Update) error {

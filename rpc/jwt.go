@@ -10,6 +10,8 @@ import (
 	"io/fs"
 	"os"
 	"strings"
+
+	"github.com/sunbeam-eth/sunbeam/internal/atomicfile"
 )
 
 // jwtSecretBytes is the size of a secret (execution-apis, src/engine/authentication.md).
@@ -45,12 +47,11 @@ func ObtainJWTSecret(path string) ([]byte, error) {
 	if _, err := rand.Read(secret); err != nil {
 		return nil, fmt.Errorf("JWT secret: %w", err)
 	}
-	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("JWT secret: %w", err)
+	err = atomicfile.Create(path, []byte("0x"+hex.EncodeToString(secret)))
+	if errors.Is(err, fs.ErrExist) { // another process was faster
+		return readJWTSecret(path)
 	}
-	_, err = file.WriteString("0x" + hex.EncodeToString(secret))
-	if err = errors.Join(err, file.Close()); err != nil {
+	if err != nil {
 		return nil, fmt.Errorf("JWT secret: %w", err)
 	}
 	return secret, nil

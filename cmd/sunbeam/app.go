@@ -15,6 +15,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/sunbeam-eth/sunbeam/config"
+	"github.com/sunbeam-eth/sunbeam/internal/atomicfile"
 	"github.com/sunbeam-eth/sunbeam/internal/node"
 )
 
@@ -54,7 +55,7 @@ func (a *app) commands() []*cli.Command {
 		command("run", "Run the node (the default)", " ", a.run),
 		command("init", "Make the datadir that of the network in a genesis JSON file", "GENESIS", a.init),
 		command("import", "Execute blocks from RLP files (.gz too) on the stored state", "FILE...", a.importBlocks),
-		command("dumpconfig", "Print the configuration as TOML, as --config reads it", " ", a.dumpConfig),
+		command("dumpconfig", "Print the configuration as TOML, as --config reads it, or write it to a file", "[FILE]", a.dumpConfig),
 		{
 			Name: "version", Usage: "Print the version", OnUsageError: usageError, HideHelpCommand: true,
 			Action: func(c *cli.Context) error {
@@ -155,12 +156,15 @@ func (a *app) importBlocks(c *cli.Context) error {
 }
 
 func (a *app) dumpConfig(c *cli.Context) error {
-	if err := arguments(c, 0, 0); err != nil {
+	if err := arguments(c, 0, 1); err != nil {
 		return err
 	}
 	cfg, err := config.Load(a.flags, a.lookup)
 	if err != nil {
 		return err
+	}
+	if file := c.Args().First(); file != "" {
+		return atomicfile.Write(file, cfg.TOML())
 	}
 	_, err = a.stdout.Write(cfg.TOML())
 	return err

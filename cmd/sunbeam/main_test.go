@@ -141,6 +141,13 @@ func TestDumpConfig(t *testing.T) {
 	if code != 0 || first != second || !strings.Contains(second, "1234") {
 		t.Errorf("exit %d: %s\nfirst:\n%s\nsecond:\n%s", code, stderr, first, second)
 	}
+	written := filepath.Join(t.TempDir(), "written.toml")
+	if stdout, stderr, code := sunbeam(t, "dumpconfig", "--config", file, written); code != 0 || stdout != "" || stderr != "" {
+		t.Errorf("to a file: exit %d: %s%s", code, stdout, stderr)
+	}
+	if third, err := os.ReadFile(written); err != nil || string(third) != first {
+		t.Errorf("written to a file: %v\n%s", err, third)
+	}
 }
 
 // run starts a node of a small network and waits until it says that it runs.

@@ -4,17 +4,13 @@ package node
 
 import (
 	"context"
-	"crypto/ecdsa"
 	"errors"
-	"fmt"
 	"net"
-	"os"
 	"path/filepath"
 	"strconv"
 
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/core/types"
-	"github.com/ethereum/go-ethereum/crypto"
 	"github.com/ethereum/go-ethereum/p2p/nat"
 	"github.com/ethereum/go-ethereum/p2p/netutil"
 	"github.com/prometheus/client_golang/prometheus"
@@ -63,6 +59,9 @@ func (n *Node) leave(p *p2p.Peer) {
 
 // connect makes what works on the open stores.
 func (n *Node) connect(registerer prometheus.Registerer, gatherer prometheus.Gatherer) error {
+	if n.cfg.NetworkID == 0 && n.chain.Config().ChainID == nil {
+		return errors.New("the genesis has no chainId: set the network ID with --networkid")
+	}
 	n.book = peer.NewBook(peer.BookConfig{Blamer: blamer{n}, Log: n.log, Registerer: registerer})
 	n.fetcher = fetch.New(fetch.Config{Local: n.local, Book: n.book, Log: n.log, Registerer: registerer})
 	n.witness = witness.New(witness.Config{Store: n.stateAt, Book: n.book, Log: n.log, Registerer: registerer})
@@ -175,28 +174,6 @@ func (n *Node) newHost(registerer prometheus.Registerer) error {
 	return err
 }
 
-// nodeKey reads the key that makes our node ID, or makes it once.
-func (n *Node) nodeKey() (*ecdsa.PrivateKey, error) {
-	if n.cfg.P2P.NodeKeyHex != "" {
-		return crypto.HexToECDSA(n.cfg.P2P.NodeKeyHex)
-	}
-	path := n.cfg.NodeKeyFile()
-	key, err := crypto.LoadECDSA(path)
-	if err == nil || !errors.Is(err, os.ErrNotExist) || n.cfg.P2P.NodeKey != "" {
-		if err != nil {
-			return nil, fmt.Errorf("node key %s: %w", path, err)
-		}
-		return key, nil
-	}
-	if key, err = crypto.GenerateKey(); err != nil {
-		return nil, fmt.Errorf("make node key: %w", err)
-	}
-	if err := crypto.SaveECDSA(path, key); err != nil { // mode 0600
-		return nil, fmt.Errorf("keep node key: %w", err)
-	}
-	return key, nil
-}
-
 func (n *Node) networkID() uint64 {
 	if n.cfg.NetworkID != 0 {
 		return n.cfg.NetworkID
@@ -206,6 +183,9 @@ func (n *Node) networkID() uint64 {
 
 func (n *Node) newRPC(registerer prometheus.Registerer) (err error) {
 	c := &n.cfg
+	if err := n.removeTornJWTSecret(); err != nil {
+		return err
+	}
 	n.rpc, err = rpc.NewServer(rpc.Config{
 		HTTP: rpc.HTTP{
 			Enabled: c.HTTP.Enabled, Host: c.HTTP.Addr, Port: int(c.HTTP.Port), Modules: c.HTTP.API,

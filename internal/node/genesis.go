@@ -22,6 +22,8 @@ import (
 	"github.com/holiman/uint256"
 
 	"github.com/sunbeam-eth/sunbeam/config"
+	"github.com/sunbeam-eth/sunbeam/db"
+	"github.com/sunbeam-eth/sunbeam/internal/atomicfile"
 	"github.com/sunbeam-eth/sunbeam/trie"
 )
 
@@ -54,6 +56,9 @@ func knownNetwork(name string) *network {
 
 // ownNetwork is one that somebody made a genesis file for.
 func ownNetwork(genesis *core.Genesis) *network {
+	if genesis.Config.ChainID == nil {
+		return &network{name: "chain without an ID", genesis: genesis}
+	}
 	return &network{name: fmt.Sprintf("chain %d", genesis.Config.ChainID), genesis: genesis}
 }
 
@@ -62,8 +67,8 @@ func ownNetwork(genesis *core.Genesis) *network {
 func genesisCopy(cfg *config.Config) string { return filepath.Join(cfg.InstanceDir(), "genesis.json") }
 
 // chooseNetwork finds the network to join: what the configuration says, else what the
-// datadir holds (stored is the hash of its genesis block, zero if it is new), else mainnet.
-func chooseNetwork(cfg *config.Config, stored common.Hash) (*network, error) {
+// datadir holds, else mainnet.
+func chooseNetwork(cfg *config.Config, store *db.Chain, log *slog.Logger) (*network, error) {
 	if cfg.Genesis != "" {
 		genesis, err := config.ReadGenesis(cfg.Genesis)
 		if err != nil {
@@ -74,6 +79,7 @@ func chooseNetwork(cfg *config.Config, stored common.Hash) (*network, error) {
 	if cfg.Network != "" {
 		return knownNetwork(cfg.Network), nil
 	}
+	stored := store.CanonicalHash(0) // zero in a new datadir
 	for name, hash := range map[string]common.Hash{
 		"mainnet": params.MainnetGenesisHash, "sepolia": params.SepoliaGenesisHash, "hoodi": params.HoodiGenesisHash,
 	} {
@@ -81,16 +87,23 @@ func chooseNetwork(cfg *config.Config, stored common.Hash) (*network, error) {
 			return knownNetwork(name), nil
 		}
 	}
-	genesis, err := config.ReadGenesis(genesisCopy(cfg))
+	path := genesisCopy(cfg)
+	genesis, err := config.ReadGenesis(path)
 	switch {
 	case err == nil:
 		return ownNetwork(genesis), nil
-	case !errors.Is(err, fs.ErrNotExist):
-		return nil, fmt.Errorf("%s: %w", genesisCopy(cfg), err)
-	case stored != (common.Hash{}):
-		return nil, fmt.Errorf("%s holds a network with genesis block %s that is none of the known ones: name its genesis file with --override.genesis", cfg.DataDir, stored.Hex())
+	case stored == (common.Hash{}) && errors.Is(err, fs.ErrNotExist):
+		return knownNetwork("mainnet"), nil
+	case stored == (common.Hash{}):
+		return nil, fmt.Errorf("%s: %w: run init again", path, err)
 	}
-	return knownNetwork("mainnet"), nil
+	genesis, lost := store.Genesis()
+	if lost != nil {
+		return nil, fmt.Errorf("%s holds a network with genesis block %s that is none of the known ones: name its genesis file with --override.genesis (%s: %w; in the database: %w)",
+			cfg.DataDir, stored.Hex(), path, err, lost)
+	}
+	log.Warn("Genesis file was missing or incomplete, made it again from the database", "file", path, "err", err)
+	return ownNetwork(genesis), nil
 }
 
 // keepGenesis writes the copy of a network of one's own.
@@ -103,10 +116,10 @@ func keepGenesis(cfg *config.Config, genesis *core.Genesis) error {
 	if old, err := os.ReadFile(path); err == nil && string(old) == string(text) {
 		return nil
 	}
-	if err := os.WriteFile(path+".new", text, 0o600); err != nil {
+	if err := atomicfile.Write(path, text); err != nil {
 		return fmt.Errorf("keep genesis: %w", err)
 	}
-	return os.Rename(path+".new", path)
+	return nil
 }
 
 // nodes are the bootnodes to use: those of the configuration, else the network's.

@@ -123,7 +123,7 @@ func openStore(cfg *config.Config, registerer prometheus.Registerer, readOnly bo
 func (n *Node) openChain(given *network) (err error) {
 	n.network = given
 	if given == nil {
-		if n.network, err = chooseNetwork(&n.cfg, n.store.Chain().CanonicalHash(0)); err != nil {
+		if n.network, err = chooseNetwork(&n.cfg, n.store.Chain(), n.log); err != nil {
 			return err
 		}
 	}
