@@ -7,6 +7,7 @@ import (
 
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/core/rawdb"
+	"github.com/ethereum/go-ethereum/core/types"
 	"github.com/ethereum/go-ethereum/crypto"
 	"github.com/ethereum/go-ethereum/ethdb"
 
@@ -76,11 +77,14 @@ func (s *Complete) NextOwner(from common.Hash) (owner common.Hash, ok bool, err 
 	return common.Hash{}, false, s.check(it)
 }
 
-// Root returns the root of the state that is complete, zero if there is none.
+// Root returns the root of the state that is complete: that of the empty state if there is no other.
 func (s *Complete) Root() (common.Hash, error) {
 	blob, err := s.Node(common.Hash{}, nil)
-	if err != nil || blob == nil {
+	if err != nil {
 		return common.Hash{}, err
+	}
+	if blob == nil {
+		return types.EmptyRootHash, nil
 	}
 	return crypto.Keccak256Hash(blob), nil
 }

@@ -93,7 +93,7 @@ func (b beam) status() beamStatus {
 	}
 	if full := b.node.full(); full != nil {
 		share, done := full.FlatProgress()
-		status.Flat = &flatStatus{share, done}
+		status.Phase, status.Flat = importer.FullNode.String(), &flatStatus{share, done} // at genesis the importer still beams
 	} else if b.node.backfill != nil {
 		progress := b.node.backfill.Progress()
 		status.Backfill = &progress

@@ -29,7 +29,7 @@ type loadedStates struct {
 	lowest uint64          // see importer.LowestState
 }
 
-// full returns the complete states, nil while beaming.
+// full returns the complete states, nil while beaming above genesis.
 func (n *Node) full() *db.Full {
 	if n.importer == nil {
 		return nil // offline, or starting
@@ -37,7 +37,7 @@ func (n *Node) full() *db.Full {
 	if states, ok := n.importer.States().(executable); ok {
 		return states.Full
 	}
-	return nil
+	return n.genesis.Load()
 }
 
 // executable adapts db.Full to importer.States.
@@ -59,8 +59,11 @@ func (n *Node) stateAt(root common.Hash) trie.Store {
 // openStates opens the states of a node that was in full mode when it stopped.
 func (n *Node) openStates() error {
 	is, err := n.store.IsFull()
-	if err != nil || !is {
+	if err != nil {
 		return err
+	}
+	if !is {
+		return n.openGenesisStates()
 	}
 	full, err := n.store.OpenFull(n.cache)
 	if err != nil {
@@ -83,6 +86,9 @@ func (n *Node) openStates() error {
 // runPhases makes a beaming node a full one when a state is complete, and a full one a beaming one
 // when its chain was reorganised below all states that it has.
 func (n *Node) runPhases(ctx context.Context) error {
+	if err := n.leaveGenesis(ctx); err != nil {
+		return err
+	}
 	for ctx.Err() == nil {
 		if n.importer.Phase() == importer.Beaming {
 			if err := n.becomeFull(ctx); err != nil {

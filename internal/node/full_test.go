@@ -105,6 +105,16 @@ func bring(t *testing.T, n *running, blocks ...*types.Block) {
 	}
 }
 
+// beamedTo makes the datadir of a node that is still beaming, with the states of all blocks in the hot store.
+func beamedTo(t *testing.T, cfg *config.Config, genesis *core.Genesis, blocks ...*types.Block) {
+	t.Helper()
+	first := *cfg
+	first.Beam.Backfill, first.P2P.StaticNodes = false, nil
+	n := start(t, withGenesis(t, &first, genesis))
+	bring(t, n, blocks...)
+	n.stop(t)
+}
+
 // kill copies what is on disk while the node runs: that is what a kill leaves.
 func kill(t *testing.T, n *running) *config.Config {
 	t.Helper()
@@ -141,8 +151,7 @@ func TestFull(t *testing.T) {
 	main := chainOn(genesis, nil, 200, 0)
 	side := chainOn(genesis, main[14], 6, 1) // on block 15
 	cfg := localConfig(t)
-	check(t, Init(cfg, genesis, discard))
-	check(t, Import(t.Context(), cfg, []string{chainFile(t, "a.rlp", main[:12]...)}, discard))
+	beamedTo(t, cfg, genesis, main[:12]...)
 	hot := filepath.Join(cfg.DataDir, "geth", "beam-hot")
 
 	n := start(t, cfg)
@@ -233,8 +242,7 @@ func TestHandOverKilled(t *testing.T) {
 	genesis := pragueGenesis()
 	blocks := chainOn(genesis, nil, 40, 0)
 	cfg := localConfig(t)
-	check(t, Init(cfg, genesis, discard))
-	check(t, Import(t.Context(), cfg, []string{chainFile(t, "a.rlp", blocks[:20]...)}, discard))
+	beamedTo(t, cfg, genesis, blocks[:20]...)
 	n, err := New(cfg, discard)
 	check(t, err)
 	left := make(map[string]*config.Config)
@@ -314,14 +322,12 @@ func TestFullStateLost(t *testing.T) {
 
 	other := localConfig(t)
 	other.Beam.Backfill = false
-	check(t, Init(other, genesis, discard))
-	check(t, Import(t.Context(), other, []string{chainFile(t, "o.rlp", main[:10]...), chainFile(t, "s.rlp", side...)}, discard))
+	beamedTo(t, other, genesis, slices.Concat(main[:10], side)...)
 	peer := start(t, other)
 
 	cfg := localConfig(t)
 	cfg.P2P.StaticNodes = []string{peer.host.Self().URLv4()}
-	check(t, Init(cfg, genesis, discard))
-	check(t, Import(t.Context(), cfg, []string{chainFile(t, "a.rlp", main[:20]...)}, discard))
+	beamedTo(t, cfg, genesis, main[:20]...)
 	n := start(t, cfg)
 	await(t, n, "hand-over", func(s beamStatus) bool {
 		return s.Phase == importer.FullNode.String() && s.HotBytes == 0 && s.StatePeers > 0

@@ -3,7 +3,6 @@
 package node
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -14,17 +13,12 @@ import (
 
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/core"
-	"github.com/ethereum/go-ethereum/core/state"
-	"github.com/ethereum/go-ethereum/core/tracing"
-	"github.com/ethereum/go-ethereum/core/types"
 	"github.com/ethereum/go-ethereum/p2p/enode"
 	"github.com/ethereum/go-ethereum/params"
-	"github.com/holiman/uint256"
 
 	"github.com/sunbeam-eth/sunbeam/config"
 	"github.com/sunbeam-eth/sunbeam/db"
 	"github.com/sunbeam-eth/sunbeam/internal/atomicfile"
-	"github.com/sunbeam-eth/sunbeam/trie"
 )
 
 // network is a chain with what is known about its peers.
@@ -140,49 +134,4 @@ func parseNodes(urls []string) ([]*enode.Node, error) {
 		nodes = append(nodes, node)
 	}
 	return nodes, nil
-}
-
-// putGenesisState makes the state of the genesis block and keeps it in local, so that the
-// chain can be executed from its beginning without any peer. It does nothing if local
-// holds that state's root.
-func putGenesisState(ctx context.Context, genesis *core.Genesis, root common.Hash, local trie.Local, log *slog.Logger) error {
-	if held, err := local.Node(common.Hash{}, nil, root); err != nil || held != nil || root == types.EmptyRootHash {
-		return err
-	}
-	database := trie.Open(ctx, types.EmptyRootHash, local, nil)
-	statedb, err := state.New(types.EmptyRootHash, database)
-	if err != nil {
-		return fmt.Errorf("genesis state: %w", err)
-	}
-	for addr, account := range genesis.Alloc {
-		if account.Balance != nil {
-			balance, overflow := uint256.FromBig(account.Balance)
-			if overflow {
-				return fmt.Errorf("genesis state: balance of %s does not fit into 256 bits", addr)
-			}
-			statedb.AddBalance(addr, balance, tracing.BalanceIncreaseGenesisBalance)
-		}
-		statedb.SetCode(addr, account.Code, tracing.CodeChangeGenesis)
-		statedb.SetNonce(addr, account.Nonce, tracing.NonceChangeGenesis)
-		for slot, value := range account.Storage {
-			statedb.SetState(addr, slot, value)
-		}
-	}
-	if made := statedb.IntermediateRoot(params.Rules{}); made != root {
-		return fmt.Errorf("genesis state: root is %s, the genesis block has %s", made.Hex(), root.Hex())
-	}
-	nodes, codes, err := database.Changes()
-	if err != nil {
-		return fmt.Errorf("genesis state: %w", err)
-	}
-	if err := local.PutNodes(nodes); err != nil {
-		return fmt.Errorf("keep genesis state: %w", err)
-	}
-	for hash, code := range codes {
-		if err := local.PutCode(hash, code); err != nil {
-			return fmt.Errorf("keep genesis state: %w", err)
-		}
-	}
-	log.Debug("Genesis state kept", "accounts", len(genesis.Alloc), "nodes", len(nodes), "codes", len(codes))
-	return nil
 }

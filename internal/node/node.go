@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/ethereum/go-ethereum/common/fdlimit"
@@ -56,7 +57,8 @@ type Node struct {
 	local    trie.Local      // the cache, then Hot, then Complete
 	places   *trie.PathIndex // of nodes that peers may ask for by hash
 	loaded   loadedStates
-	book     *peer.Book // bans and back-offs of peers
+	genesis  atomic.Pointer[db.Full] // the states of a node at genesis that is still beaming, see leaveGenesis
+	book     *peer.Book              // bans and back-offs of peers
 	fetcher  *fetch.Fetcher
 	importer *importer.Importer
 	backfill *backfill.Backfill // nil if it is not wanted

@@ -3,6 +3,7 @@
 package node
 
 import (
+	"cmp"
 	"compress/gzip"
 	"context"
 	"errors"
@@ -28,7 +29,7 @@ import (
 
 // What the command line does without a network.
 
-// Init makes the datadir that of a genesis file's network. A datadir that holds another
+// Init makes the datadir that of a genesis file's network, and stores its whole state. A datadir that holds another
 // network is refused.
 func Init(cfg *config.Config, genesis *core.Genesis, log *slog.Logger) error {
 	if cfg.Network != "" || cfg.Genesis != "" {
@@ -38,28 +39,55 @@ func Init(cfg *config.Config, genesis *core.Genesis, log *slog.Logger) error {
 	if err := n.open(nil, ownNetwork(genesis)); err != nil {
 		return err
 	}
+	if n.chain.CurrentHeader().Number.Sign() == 0 {
+		if err := n.completeGenesis(context.Background()); err != nil {
+			return errors.Join(err, n.Close())
+		}
+	}
 	log.Info("Wrote genesis block", "hash", n.chain.Genesis().Hash(), "chain_id", genesis.Config.ChainID, "datadir", cfg.DataDir)
 	return n.Close()
 }
 
 // Import executes the blocks in RLP files, one after the other, on the state that is
-// held: that of genesis to begin with. Blocks that were executed before are skipped.
+// stored: that of genesis to begin with. The node is a full one afterwards, with the states of the newest blocks, unless
+// it was beaming before. Blocks that were executed before are skipped. After a file that fails, Import goes on with the next
+// one, as geth does; the error names the first one and says how many failed.
 func Import(ctx context.Context, cfg *config.Config, files []string, log *slog.Logger) (err error) {
-	for _, file := range files { // before anything is made
-		if stat, err := os.Stat(file); err != nil {
-			return fmt.Errorf("import: %w", err)
-		} else if stat.IsDir() {
-			return fmt.Errorf("import: %s is a directory, want a file", file)
-		}
+	if err := checkImportFiles(files); err != nil { // before anything is made
+		return err
 	}
 	n := &Node{cfg: *cfg, log: log}
 	if err := n.open(nil, nil); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, n.Close()) }()
-	if err := n.beginAtGenesis(ctx); err != nil {
+	if err := n.fillFromGenesis(ctx); err != nil {
 		return err
 	}
+	err = n.importFiles(ctx, files)
+	if n.chain.CurrentHeader().Number.Sign() == 0 && n.store.Err() == nil { // nothing imported: its network may be years old
+		err = errors.Join(err, n.store.UnmarkFull())
+	}
+	return err
+}
+
+// checkImportFiles returns an error if not one of the files can be opened.
+func checkImportFiles(files []string) (first error) {
+	for _, file := range files {
+		stat, err := os.Stat(file)
+		if err == nil && stat.IsDir() {
+			err = fmt.Errorf("%s is a directory, want a file", file)
+		}
+		if err == nil {
+			return nil
+		}
+		first = cmp.Or(first, fmt.Errorf("import: %w", err))
+	}
+	return first
+}
+
+// importFiles executes the blocks of all files.
+func (n *Node) importFiles(ctx context.Context, files []string) error {
 	importer := importer.New(importer.Config{
 		Chain:    n.chain,
 		Executor: evm.NewExecutor(n.chain.Config()),
@@ -69,7 +97,7 @@ func Import(ctx context.Context, cfg *config.Config, files []string, log *slog.L
 		MaxLag:   uint64(n.cfg.Beam.MaxLag),
 		States:   n.loaded.states,
 		Lowest:   n.loaded.lowest,
-		Log:      log,
+		Log:      n.log,
 	})
 	ctx, cancel := context.WithCancel(ctx)
 	group, ctx := errgroup.WithContext(ctx)
@@ -77,12 +105,26 @@ func Import(ctx context.Context, cfg *config.Config, files []string, log *slog.L
 	group.Go(func() error { return importer.Run(ctx) })
 	group.Go(func() error {
 		defer cancel()
+		var first error
+		failed := 0
 		for _, file := range files {
-			if err := n.importFile(ctx, importer, file); err != nil {
-				return fmt.Errorf("import %s: %w", file, err)
+			err := n.importFile(ctx, importer, file)
+			if err == nil {
+				continue
 			}
+			if ctx.Err() != nil {
+				return err
+			}
+			if len(files) > 1 {
+				n.log.Error("Import of a file failed", "file", file, "err", err)
+			}
+			first = cmp.Or(first, fmt.Errorf("import %s: %w", file, err))
+			failed++
 		}
-		return nil
+		if failed > 1 {
+			return fmt.Errorf("%w (%d of %d files failed)", first, failed, len(files))
+		}
+		return first
 	})
 	return group.Wait()
 }
@@ -111,7 +153,7 @@ func (n *Node) importFile(ctx context.Context, importer *importer.Importer, name
 		case err != nil:
 			return fmt.Errorf("block at position %d: %w", at, err)
 		}
-		if n.chain.Status(block.Hash()) == chain.Executed {
+		if block.NumberU64() == 0 || n.chain.Status(block.Hash()) == chain.Executed {
 			skipped++
 			continue
 		}

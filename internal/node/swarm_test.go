@@ -24,8 +24,7 @@ func TestSwarmServing(t *testing.T) {
 	genesis := pragueGenesis()
 	blocks := blocksOn(t, genesis, 5, func(int, []*types.Block) common.Hash { return common.Hash{1} })
 	cfg := localConfig(t)
-	check(t, Init(cfg, genesis, discard))
-	check(t, Import(t.Context(), cfg, []string{chainFile(t, "a.rlp", blocks...)}, discard))
+	beamedTo(t, cfg, genesis, blocks...)
 	n := start(t, cfg)
 	<-n.backfill.Done()
 	s, full := n.swarm(), func(have p2p.Have) bool {
