@@ -72,11 +72,11 @@ type testHeader struct {
 	ParentHash            common.Hash
 	StateRoot             common.Hash
 	ExtraData             hexutil.Bytes
-	Difficulty            *math.HexOrDecimal256
-	GasLimit              math.HexOrDecimal64
-	GasUsed               math.HexOrDecimal64
 	Timestamp             math.HexOrDecimal64
+	GasUsed               math.HexOrDecimal64
 	BaseFeePerGas         *math.HexOrDecimal256
+	GasLimit              math.HexOrDecimal64
+	Difficulty            *math.HexOrDecimal256
 	BlobGasUsed           *math.HexOrDecimal64
 	ExcessBlobGas         *math.HexOrDecimal64
 	ParentBeaconBlockRoot *common.Hash

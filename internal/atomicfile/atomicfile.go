@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: LGPL-3.0-or-later
+
 // Package atomicfile writes small files that survive a power cut.
 //
 // The content goes to a temporary file in the same directory, which is synced and then takes the final name. Last, the
