@@ -54,6 +54,9 @@ fuzz:
 	$(GO) test ./p2p -run '^$$' -fuzz FuzzIncoming $(FUZZ)
 	$(GO) test ./p2p -run '^$$' -fuzz FuzzReplies $(FUZZ)
 	$(GO) test ./beamsync/witness -run '^$$' -fuzz FuzzDecodeTouched $(FUZZ)
+	for target in FuzzNewPayload FuzzEngineRequest FuzzCallObject FuzzStateOverride FuzzBlockOverride FuzzFilterCriteria FuzzSameAsGeth; do \
+		$(GO) test ./rpc -run '^$$' -fuzz "^$$target\$$" $(FUZZ) || exit 1; \
+	done
 	$(GO) test ./beamsync/sched -run '^$$' -fuzz FuzzStep $(FUZZ)
 
 ## check: what CI runs before the tests

@@ -118,7 +118,7 @@ func TestWalkShared(t *testing.T) {
 func walkShared(t *testing.T, seed uint64) {
 	w := newStateWorld(seed)
 	v := w.change(300)
-	fellow := v.complete(t)
+	other := v.complete(t)
 	if seed%2 == 1 {
 		v = w.change(5)
 	}
@@ -147,7 +147,7 @@ func walkShared(t *testing.T, seed uint64) {
 			}
 			var a answer
 			for _, want := range need.Refs {
-				keys, values, proof, err := fellow.Subtree(want.Owner, want.Path, want.Hash, w.rng.IntN(1000))
+				keys, values, proof, err := other.Subtree(want.Owner, want.Path, want.Hash, w.rng.IntN(1000))
 				if err != nil {
 					t.Fatal(err)
 				}

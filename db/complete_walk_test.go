@@ -330,7 +330,7 @@ func (r *run) divide() {
 	}
 }
 
-// subtrees answers as a fellow does: some subtrees whole, some not at all, and the last one cut perhaps.
+// subtrees answers as a swarm peer does: some subtrees whole, some not at all, and the last one cut perhaps.
 func (w *stateWorld) subtrees(v *version, n *trie.Need) (a answer) {
 	for _, want := range n.Refs {
 		var (

@@ -128,7 +128,7 @@ func (a *app) run(c *cli.Context) error {
 }
 
 // beyondCaches is memory that --cache does not cover, MB: the states of a full node's newest 128 blocks, and
-// blocks in work.
+// blocks that are being imported.
 const beyondCaches = 768
 
 // limitMemory sets the memory limit of the garbage collector: one and a half times the caches, and memory outside of

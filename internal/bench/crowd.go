@@ -35,13 +35,13 @@ const (
 
 	slowness      = 5 * time.Second
 	absence       = 30 * time.Second // of one that hung up: no devp2p node lets it in again sooner
-	changedOffset = 7                // of the byte that a liar changes
+	changedOffset = 7                // of the byte that an invalid peer changes
 )
 
 func badKinds() []string { return []string{emptyPeer, slowPeer, lyingPeer, droppingPeer} }
 
-// crowd is a node among peers of all kinds, each over a link in memory. It is their judge too: a
-// liar is disconnected, as the node does it.
+// crowd is a node among peers of all kinds, each over a link in memory. It is their judge too: an
+// invalid peer is disconnected, as the node does it.
 type crowd struct {
 	fetcher  *fetch.Fetcher
 	executor *evm.Executor

@@ -13,7 +13,7 @@ import (
 	"github.com/sunbeam-eth/sunbeam/internal/stategen"
 )
 
-// TestPeers: with one good peer in 25, blocks are right, nothing stands still for a slot, liars are
+// TestPeers: with one good peer in 25, blocks are right, nothing stands still for a slot, invalid peers are
 // sent away and the good peer does the work.
 func TestPeers(t *testing.T) {
 	var out bytes.Buffer
@@ -30,7 +30,7 @@ func TestPeers(t *testing.T) {
 		t.Errorf("the good peer was blamed: %v", sum.Blames)
 	}
 	if sum.LastTenth["lying"] > 0 || sum.Requests["lying"] > 6*16 {
-		t.Errorf("liars are still asked: %v, %v", sum.Requests, sum.LastTenth)
+		t.Errorf("invalid peers are still asked: %v, %v", sum.Requests, sum.LastTenth)
 	}
 	bad := sum.LastTenth["empty"] + sum.LastTenth["slow"] + sum.LastTenth["disconnecting"]
 	if good := sum.LastTenth["good"]; good < 5 || bad > good {
