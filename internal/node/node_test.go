@@ -258,8 +258,14 @@ func TestFollowsHeadByLightClient(t *testing.T) {
 	await(first)
 	finalized := func(want *types.Block) {
 		t.Helper()
-		if got := node.chain.Finalized(); got == nil || got.Hash() != want.Hash() {
-			t.Errorf("finalized %v, want block %d", got, want.NumberU64())
+		for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) { // set after the head
+			got := node.chain.Finalized()
+			if got != nil && got.Hash() == want.Hash() {
+				return
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("finalized %v, want block %d", got, want.NumberU64())
+			}
 		}
 	}
 	second := blocks.extend(t, 2, true)
