@@ -18,7 +18,7 @@
 //   - History is the blocks below the first executed block. They are added downward from there
 //     ([Chain.AddHistory]), so that there is no hole above Oldest. Their proof is the hashes in
 //     the headers above them. They do not count as executed.
-//   - A [Span] is a detached segment: the part of an earlier canonical chain below a pivot. When the
+//   - A [Segment] is a detached segment: the part of an earlier canonical chain below a pivot. When the
 //     canonical chain grows down to a block of it, by hash, tail and oldest move to its lower ends.
 //
 // A node that started at 900 and fetched 100 headers for BLOCKHASH:

@@ -172,7 +172,7 @@ type Log struct {
 }
 
 // Default returns the settings of a node without any configuration. They are geth's where
-// geth has the setting, but for the cache: geth reserves 1-4 GB for a state that this
+// geth has the setting, but for paths, the engine, how much history is kept, and the cache: geth reserves 1-4 GB for a state that this
 // node does not have while it is beaming.
 func Default() *Config {
 	return &Config{

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Stats is what a session took.
+// FetchStats is what the reads through one [Source] took.
 type FetchStats struct {
 	Faults   uint64        `json:"faults"`   // nodes and codes asked for that were not held
 	Trips    uint64        `json:"trips"`    // sequential round trips, see [fetch.Session]

@@ -15,7 +15,7 @@
 //     state does not have it.
 //   - A query is one question about the chain: headers, bodies, receipts, access lists. Queries need
 //     no scheduler: each one picks peers by itself from the connected ones.
-//   - A request is one exchange with one peer. Both scheduler and queries have at most a few in
+//   - A request is one exchange with one peer. Scheduler and queries may have several in
 //     flight for one want or question; all but the first are hedges.
 //
 // # The life of a want
@@ -50,5 +50,6 @@
 //   - The loop goroutine alone touches wants, requests and the scheduler. No lock is held, and
 //     nothing waits in the loop, while something is fetched.
 //   - A banned peer is in neither the scheduler nor a query, whoever reported it.
-//   - Waiting is logged with its reason after two seconds, and again every five.
+//   - A wait of a block or query for state or chain data is logged with its reason after two
+//     seconds, and again every five.
 package fetch
