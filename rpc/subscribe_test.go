@@ -135,6 +135,7 @@ func TestFilterExpiry(t *testing.T) {
 		wantLimit(t, err, "too many filters on this node (limit 3, set by --rpc.max-filters;")
 		feed.add(oneHead())
 		time.Sleep(filterExpiry + time.Second)
+		synctest.Wait()
 		if len(api.open) != 0 || api.slots != 0 || feed.mu.readers != 0 || len(feed.mu.events) != 0 {
 			t.Errorf("%d filters, %d slots, %d readers, %d events", len(api.open), api.slots, feed.mu.readers, len(feed.mu.events))
 		}
