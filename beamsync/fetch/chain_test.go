@@ -375,6 +375,32 @@ func TestWaitingIsVisible(t *testing.T) {
 	})
 }
 
+// TestManyWaitsAreOneLine: however many queries wait for the same kind of data, the log has one line every five seconds.
+func TestManyWaitsAreOneLine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log beamtest.Buffer
+		f := fetch.New(fetch.Config{Local: trie.NewCache(1<<20, nil), Log: slog.New(slog.NewTextHandler(&log, nil))})
+		ctx, cancel := context.WithTimeout(t.Context(), 21*time.Second)
+		defer cancel()
+		var wg sync.WaitGroup
+		for i := range 100 {
+			wg.Go(func() {
+				time.Sleep(time.Duration(i) * 30 * time.Millisecond)
+				if _, err := f.Headers(ctx, common.Hash{byte(i), 1}, 1); err == nil {
+					t.Error("headers that nobody has")
+				}
+			})
+		}
+		wg.Wait()
+		if got := strings.Count(log.String(), "Waiting for chain data"); got < 3 || got > 5 {
+			t.Errorf("%d lines in 21 s:\n%s", got, log.String())
+		}
+		if !strings.Contains(log.String(), "queries=100") {
+			t.Errorf("did not say how many wait:\n%s", log.String())
+		}
+	})
+}
+
 func deadline(ctx context.Context, t *testing.T, d time.Duration) context.Context {
 	ctx, cancel := context.WithTimeout(ctx, d)
 	t.Cleanup(cancel)

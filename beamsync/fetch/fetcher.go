@@ -35,6 +35,7 @@ type Fetcher struct {
 	inbox   *inbox
 	peers   *peerSet
 	urgent  urgency
+	waits   *waits
 	started atomic.Bool
 	done    chan struct{} // closed when Run has returned
 }
@@ -54,6 +55,7 @@ func New(cfg Config) *Fetcher {
 		metrics: newMetrics(cfg.Registerer),
 		inbox:   newInbox(),
 		peers:   newPeerSet(cfg.Book),
+		waits:   newWaits(),
 		done:    make(chan struct{}),
 	}
 	cfg.Book.OnBan(f.Leave)

@@ -123,7 +123,8 @@ func (q *query[T]) await(ctx context.Context) (T, error) {
 }
 
 func (q *query[T]) run(ctx context.Context) (none T, err error) {
-	began, reported := time.Now(), time.Time{}
+	began := time.Now()
+	defer q.f.waits.enter(q.kind)()
 	timer := time.NewTimer(slowWait)
 	defer timer.Stop()
 	for {
@@ -149,11 +150,21 @@ func (q *query[T]) run(ctx context.Context) (none T, err error) {
 		case <-q.f.done:
 			return none, fmt.Errorf("ask peers for %s: the fetcher has stopped: %w", q.kind, trie.ErrUnavailable)
 		}
-		if now := time.Now(); q.eligible == nil && now.Sub(began) >= slowWait && now.Sub(reported) >= slowLogEvery {
-			reported = now
-			q.f.log.Warn("Waiting for chain data", "kind", q.kind, "waited", now.Sub(began).Round(100*time.Millisecond),
-				"peers", q.f.peers.size(), "in_flight", len(q.inFlight), "peers_without_it", len(q.backoffs))
+		if q.eligible == nil {
+			q.logWait(began)
 		}
+	}
+}
+
+// logWait says what the query waits for, in the name of all queries of its kind.
+func (q *query[T]) logWait(began time.Time) {
+	now := time.Now()
+	if now.Sub(began) < slowWait {
+		return
+	}
+	if queries, due := q.f.waits.due(q.kind, now); due {
+		q.f.log.Warn("Waiting for chain data", "kind", q.kind, "queries", queries, "waited", now.Sub(began).Round(100*time.Millisecond),
+			"peers", q.f.peers.size(), "in_flight", len(q.inFlight), "peers_without_it", len(q.backoffs))
 	}
 }
 
