@@ -175,9 +175,10 @@ func TestStuckConnection(t *testing.T) {
 		n := newFakeNode(t, func(c *Config, _ *Backend) { c.Log, c.Registerer = nil, prometheus.NewRegistry() })
 		conn := n.connect(t)
 		conn.call(t, "eth_subscribe", `["newHeads"]`)
+		synctest.Wait()
 		start := time.Now()
-		n.heads.add(oneHead())
-		for n.slots() > 0 {
+		for n.slots() > 0 && time.Since(start) < time.Minute {
+			n.heads.add(oneHead())
 			time.Sleep(time.Second)
 		}
 		synctest.Wait()
