@@ -358,16 +358,3 @@ func TestForkFilterAndRecord(t *testing.T) {
 		t.Errorf("record: %+v, %v", entry, err)
 	}
 }
-
-// TestDiscovery: a host finds another through a bootnode, by discovery alone.
-func TestDiscovery(t *testing.T) {
-	chain := newTestChain(t)
-	bootCfg, _, _ := hostConfig(t, chain)
-	bootCfg.NoDiscovery, bootCfg.MaxPeers = false, 8
-	boot, _ := startHost(t, bootCfg)
-	cfg, joined, _ := hostConfig(t, chain)
-	cfg.NoDiscovery, cfg.Bootnodes = false, []*enode.Node{boot.Self()}
-	startHost(t, cfg)
-	p := receive(t, "peer found by discovery", joined)
-	equal(t, "peer", p.ID(), boot.Self().ID().String())
-}
