@@ -66,11 +66,7 @@ func (g *generation) measure() size {
 // openHot opens the generations on disk. For a full node (retired) it removes them: a process may have been killed
 // before it had removed all.
 func openHot(generations generationStore, codes *Chain, health *failure, retired bool, opts Options) (*Hot, error) {
-	total := opts.HotBytes
-	if total == 0 {
-		total = DefaultHotBytes
-	}
-	h := &Hot{codes: codes, store: generations, limit: total / 2, health: health, readOnly: opts.ReadOnly}
+	h := &Hot{codes: codes, store: generations, limit: max(opts.HotBytes, minHotBytes) / 2, health: health, readOnly: opts.ReadOnly}
 	h.promoting.nodes = make(map[common.Hash][]byte)
 	numbers, err := generations.list()
 	if err != nil {

@@ -25,11 +25,7 @@ const (
 	Pebble  = rawdb.DBPebble
 )
 
-// DefaultHotBytes is the size of Hot unless Options say otherwise: room for the nodes of
-// some days of mainnet blocks (about 8 MB per block of 30 Mgas before sharing).
-const DefaultHotBytes = 8 << 30
-
-// minHotBytes keeps a generation larger than what one block needs.
+// minHotBytes keeps a generation larger than what one block needs (about 8 MB per mainnet block of 30 Mgas).
 const minHotBytes = 64 << 20
 
 var (
@@ -44,7 +40,7 @@ type Options struct {
 	Engine     string                // LevelDB or Pebble; empty: that of the directory, LevelDB for a new one
 	CacheMB    int                   // memory for all databases together, MiB; 0: the engines' minimum
 	Handles    int                   // open files for all databases together; 0: the engines' minimum
-	HotBytes   uint64                // size of Hot on disk, both generations; 0: DefaultHotBytes
+	HotBytes   uint64                // size of Hot on disk, both generations; 0: the minimum, 64 MiB
 	ReadOnly   bool                  // the directory must exist; nothing is created or changed
 	Registerer prometheus.Registerer // for the metrics; nil: not registered
 }
