@@ -29,18 +29,14 @@ func servingSlots() int { return max(1, runtime.GOMAXPROCS(0)/4) }
 
 // Config is what a Host needs. PrivateKey, Chain and Log are required.
 type Config struct {
-	PrivateKey    *ecdsa.PrivateKey
-	Name          string           // client name sent to peers
-	ListenAddr    string           // host:port for TCP, and UDP unless DiscoveryAddr is set; empty: do not listen
-	DiscoveryAddr string           // host:port for UDP
-	MaxPeers      int              // connections in total; 0 refuses all peers
-	NAT           nat.Interface    // nil: none
-	NetRestrict   *netutil.Netlist // nil: all networks
-	NoDiscovery   bool             // neither v4, v5 nor DNS
-	Bootnodes     []*enode.Node    // for v4 and v5
-	StaticNodes   []*enode.Node    // always connected
-	DNS           []string         // enrtree:// URLs of node lists
-	NodeDatabase  string           // directory of the database of seen nodes; empty: in memory
+	PrivateKey  *ecdsa.PrivateKey
+	Name        string           // client name sent to peers
+	ListenAddr  string           // host:port for TCP, and UDP unless DiscoveryAddr is set; empty: do not listen
+	MaxPeers    int              // connections in total; 0 refuses all peers
+	NAT         nat.Interface    // nil: none
+	NetRestrict *netutil.Netlist // nil: all networks
+	StaticNodes []*enode.Node    // always connected
+	Discovery
 
 	NetworkID    uint64
 	Chain        ChainBackend
@@ -57,6 +53,15 @@ type Config struct {
 	OnJoin, OnLeave func(*Peer)
 	Log             *slog.Logger
 	Registerer      prometheus.Registerer // may be nil
+}
+
+// Discovery says how a host finds nodes to connect to.
+type Discovery struct {
+	NoDiscovery   bool          // neither v4, v5 nor DNS
+	DiscoveryAddr string        // host:port for UDP; empty: as for TCP
+	Bootnodes     []*enode.Node // for v4 and v5
+	DNS           []string      // enrtree:// URLs of node lists
+	NodeDatabase  string        // directory of the database of seen nodes; empty: in memory
 }
 
 // Host is the devp2p server of a node with all its peers.

@@ -42,7 +42,7 @@ func nodeKey(t testing.TB) *ecdsa.PrivateKey {
 func hostConfig(t testing.TB, chain testChain) (cfg Config, joined, left chan *Peer) {
 	joined, left = make(chan *Peer, 8), make(chan *Peer, 8)
 	return Config{
-		PrivateKey: nodeKey(t), Name: "sunbeam/test", ListenAddr: "127.0.0.1:0", MaxPeers: 8, NoDiscovery: true,
+		PrivateKey: nodeKey(t), Name: "sunbeam/test", ListenAddr: "127.0.0.1:0", MaxPeers: 8, Discovery: Discovery{NoDiscovery: true},
 		NetworkID: 7, Chain: chain, State: chain, Log: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(),
 		OnJoin:  func(p *Peer) { joined <- p },
 		OnLeave: func(p *Peer) { left <- p },

@@ -68,7 +68,7 @@ func BackfillState(accounts, slots int) stategen.Spec {
 // BackfillResult is the outcome. Times are in seconds from a process's start.
 type BackfillResult struct {
 	Full              bool    `json:"full"`              // the phase was reached
-	Verified          bool    `json:"verified"`          // what is on disk is one complete state and nothing beside it
+	Verified          bool    `json:"verified"`          // what is on disk is one complete state and nothing else
 	Seconds           float64 `json:"seconds"`           // to the phase full
 	GethSeconds       float64 `json:"gethSeconds"`       // to geth's first VALID
 	Ratio             float64 `json:"ratio"`             // of the two
@@ -79,6 +79,13 @@ type BackfillResult struct {
 	P95Ratio          float64 `json:"p95Ratio"`          // newPayload to VALID, with backfill and without
 	RefetchedShare    float64 `json:"refetchedShare"`    // bytes received more with kills than without, to the latter
 
+	BackfillBlocks
+	BackfillCosts
+	db.StateReport
+}
+
+// BackfillBlocks is how blocks went meanwhile.
+type BackfillBlocks struct {
 	P95        float64 `json:"p95"`      // seconds from newPayload to VALID during the backfill
 	P95Alone   float64 `json:"p95Alone"` // without
 	P50        float64 `json:"p50"`
@@ -86,15 +93,17 @@ type BackfillResult struct {
 	Blocks     int     `json:"blocks"` // that the consensus client published until the phase full
 	Valid      int     `json:"valid"`
 	StateAfter float64 `json:"stateSeconds"` // to the completion of one state
-	CPU        float64 `json:"cpuSeconds"`   // of the node
-	PeersCPU   float64 `json:"peersCPUSeconds"`
-	GethCPU    float64 `json:"gethCPUSeconds"`
-	GethPeers  float64 `json:"gethPeersCPUSeconds"`
-	GethRSS    uint64  `json:"gethRSS"`
-	Disk       int64   `json:"diskBytes"` // of the node, at its end
-	Kills      int     `json:"kills"`
+}
 
-	db.StateReport
+// BackfillCosts is what the processes took of the machine.
+type BackfillCosts struct {
+	CPU       float64 `json:"cpuSeconds"` // of the node
+	PeersCPU  float64 `json:"peersCPUSeconds"`
+	GethCPU   float64 `json:"gethCPUSeconds"`
+	GethPeers float64 `json:"gethPeersCPUSeconds"`
+	GethRSS   uint64  `json:"gethRSS"`
+	Disk      int64   `json:"diskBytes"` // of the node, at its end
+	Kills     int     `json:"kills"`
 }
 
 // Backfill lets a fresh node become full from geths while their chain grows, has stock geth do

@@ -78,17 +78,17 @@ func newHost(cfg p2p.PeerConfig, static *enode.Node) (*p2p.Host, error) {
 		return nil, err
 	}
 	host := p2p.Config{
-		PrivateKey:  key,
-		Name:        "beambench",
-		ListenAddr:  "127.0.0.1:0",
-		MaxPeers:    4,
-		NoDiscovery: true,
-		NetworkID:   cfg.NetworkID,
-		Chain:       cfg.Chain,
-		State:       cfg.State,
-		OnJoin:      cfg.OnJoin,
-		OnLeave:     cfg.OnLeave,
-		Log:         cfg.Log,
+		PrivateKey: key,
+		Name:       "beambench",
+		ListenAddr: "127.0.0.1:0",
+		MaxPeers:   4,
+		Discovery:  p2p.Discovery{NoDiscovery: true},
+		NetworkID:  cfg.NetworkID,
+		Chain:      cfg.Chain,
+		State:      cfg.State,
+		OnJoin:     cfg.OnJoin,
+		OnLeave:    cfg.OnLeave,
+		Log:        cfg.Log,
 	}
 	if static != nil {
 		host.StaticNodes = []*enode.Node{static}

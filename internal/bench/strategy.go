@@ -22,7 +22,7 @@ const (
 	// Naive executes, and every missing trie node is a request and a round trip of its own.
 	Naive Strategy = "naive"
 	// Trinity does what the Trinity client did: it fetches the accounts that the block names
-	// together, then runs all transactions at once beside the execution, each on the parent's
+	// together, then runs all transactions at once, concurrently with the execution, each on the parent's
 	// state. Whoever misses a node waits for that one node; what is waited for at the same time
 	// shares a trip. So a trip goes down one level of the tries.
 	Trinity Strategy = "trinity"

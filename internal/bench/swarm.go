@@ -64,7 +64,7 @@ type SwarmNode struct {
 	Share     float64 `json:"share"`     // of all bytes, what came from other Sunbeam nodes
 	Valid     int     `json:"valid"`     // blocks
 	Wrong     int     `json:"wrong"`     // blocks called INVALID
-	Sound     bool    `json:"sound"`     // what is on disk is one complete state and nothing beside it
+	Sound     bool    `json:"sound"`     // what is on disk is one complete state and nothing else
 	Memory    uint64  `json:"memory"`    // bytes, most
 }
 

@@ -24,7 +24,7 @@ func (t *table) print(results []*BlockResult) error {
 	if len(t.rows) == 0 {
 		t.header(&text)
 	}
-	// The longest round trip blurs least: what takes time beside round trips counts least.
+	// The longest round trip blurs least: what takes time in addition to round trips counts least.
 	r := slices.MaxFunc(results, func(a, b *BlockResult) int { return int(1e6 * (a.RTT - b.RTT)) })
 	t.rows = append(t.rows, r)
 	fmt.Fprintf(&text, "%9d %9d %-8s %-10s %5d %6.1f %7d %8d %5d %5d %5d %9d %7.1f %8d ", r.ChainID, r.Number, r.Strategy, r.Outcome,

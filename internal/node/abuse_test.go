@@ -41,7 +41,7 @@ func TestImportUnderFlood(t *testing.T) {
 		key, err := crypto.GenerateKey()
 		check(t, err)
 		host, err := p2p.New(p2p.Config{
-			PrivateKey: key, Name: "flood", MaxPeers: 1, NoDiscovery: true, StaticNodes: []*enode.Node{n.host.Self()},
+			PrivateKey: key, Name: "flood", MaxPeers: 1, Discovery: p2p.Discovery{NoDiscovery: true}, StaticNodes: []*enode.Node{n.host.Self()},
 			NetworkID: n.networkID(), Chain: n.chain, Log: discard,
 			OnJoin: func(p *p2p.Peer) {
 				joined <- struct{}{}

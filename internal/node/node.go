@@ -50,15 +50,9 @@ type Node struct {
 	cfg     config.Config
 	log     *slog.Logger
 	network *network
+	stores
 
-	store    *db.DB
-	chain    *chain.Chain
-	cache    *trie.Cache
-	local    trie.Local      // the cache, then Hot, then Complete
-	places   *trie.PathIndex // of nodes that peers may ask for by hash
-	loaded   loadedStates
-	genesis  atomic.Pointer[db.Full] // the states of a node at genesis that is still beaming, see leaveGenesis
-	book     *peer.Book              // bans and back-offs of peers
+	book     *peer.Book // bans and back-offs of peers
 	fetcher  *fetch.Fetcher
 	importer *importer.Importer
 	backfill *backfill.Backfill // nil if it is not wanted
@@ -70,6 +64,17 @@ type Node struct {
 	metrics  *metrics.Server // nil if not enabled
 	light    *lightClient    // nil if a consensus client drives the node
 	began    uint64          // number of the head at the start
+}
+
+// stores is what a node has on disk, and what is in front of it in memory.
+type stores struct {
+	store   *db.DB
+	chain   *chain.Chain
+	cache   *trie.Cache
+	local   trie.Local      // the cache, then Hot, then Complete
+	places  *trie.PathIndex // of nodes that peers may ask for by hash
+	loaded  loadedStates
+	genesis atomic.Pointer[db.Full] // the states of a node at genesis that is still beaming, see leaveGenesis
 }
 
 // New makes a node from a checked configuration. It opens the datadir, and makes it if it
