@@ -4,20 +4,17 @@ package importer
 
 import (
 	"context"
-	"math/big"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/ethereum/go-ethereum/common"
-	"github.com/ethereum/go-ethereum/consensus/beacon"
-	"github.com/ethereum/go-ethereum/consensus/ethash"
 	"github.com/ethereum/go-ethereum/core"
 	"github.com/ethereum/go-ethereum/core/types"
-	"github.com/ethereum/go-ethereum/params"
 
 	"github.com/sunbeam-eth/sunbeam/chain"
 	"github.com/sunbeam-eth/sunbeam/evm"
+	"github.com/sunbeam-eth/sunbeam/internal/testchain"
 	"github.com/sunbeam-eth/sunbeam/trie"
 )
 
@@ -58,12 +55,9 @@ func (l *library) Bodies(_ context.Context, headers []*types.Header) (blocks []*
 
 // missedChain is n blocks on a genesis. From the block bad on, state roots are wrong; 0: none is.
 func missedChain(n, bad int) (*core.Genesis, []*types.Block) {
-	config := *params.MergedTestChainConfig
-	config.CancunTime, config.PragueTime, config.OsakaTime, config.BPO1Time, config.BPO2Time, config.AmsterdamTime = nil, nil, nil, nil, nil, nil
-	config.BlobScheduleConfig = nil
-	genesis := &core.Genesis{Config: &config, GasLimit: 30_000_000, Difficulty: common.Big0, BaseFee: common.Big1, Alloc: types.GenesisAlloc{{1}: {Balance: common.Big1}}}
-	_, blocks, _ := core.GenerateChainWithGenesis(genesis, beacon.New(ethash.NewFaker()), n, func(i int, gen *core.BlockGen) {
-		gen.AddWithdrawal(&types.Withdrawal{Address: common.BigToAddress(big.NewInt(int64(0x10000 + i%50))), Amount: 1})
+	chain := testchain.New(testchain.Genesis(nil))
+	blocks, _ := chain.Extend(chain.Root(), n, func(i int, b *testchain.Block) {
+		b.AddWithdrawal(&types.Withdrawal{Address: testchain.FillerAddress(i % 50), Amount: 1})
 	})
 	for i := max(bad-1, 0); bad > 0 && i < n; i++ {
 		header := blocks[i].Header()
@@ -74,7 +68,7 @@ func missedChain(n, bad int) (*core.Genesis, []*types.Block) {
 		}
 		blocks[i] = types.NewBlockWithHeader(header).WithBody(*blocks[i].Body())
 	}
-	return genesis, blocks
+	return chain.Genesis, blocks
 }
 
 func newLibrary(blocks []*types.Block) *library {

@@ -13,21 +13,17 @@ import (
 	"time"
 
 	"github.com/ethereum/go-ethereum/common"
-	"github.com/ethereum/go-ethereum/consensus/beacon"
-	"github.com/ethereum/go-ethereum/consensus/ethash"
 	"github.com/ethereum/go-ethereum/core"
-	"github.com/ethereum/go-ethereum/core/rawdb"
 	"github.com/ethereum/go-ethereum/core/types"
-	"github.com/ethereum/go-ethereum/crypto"
 	"github.com/ethereum/go-ethereum/params"
 	"github.com/ethereum/go-ethereum/rlp"
-	"github.com/ethereum/go-ethereum/triedb"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/sunbeam-eth/sunbeam/beamsync/internal/beamtest"
 	"github.com/sunbeam-eth/sunbeam/chain"
 	"github.com/sunbeam-eth/sunbeam/db"
 	"github.com/sunbeam-eth/sunbeam/evm"
+	"github.com/sunbeam-eth/sunbeam/internal/testchain"
 	"github.com/sunbeam-eth/sunbeam/trie"
 )
 
@@ -60,79 +56,23 @@ func newNetwork(t *testing.T, config *params.ChainConfig, length int) *network {
 // from 0 on as input.
 func newNetworkOf(t *testing.T, config *params.ChainConfig, length int, contract *types.Account) *network {
 	t.Helper()
-	genesis := &core.Genesis{
-		Config:   config,
-		GasLimit: 30_000_000,
-		BaseFee:  big.NewInt(params.InitialBaseFee),
-		Alloc:    core.SystemContractAllocs(),
-	}
-	genesis.Alloc[crypto.PubkeyToAddress(beamtest.TestKey.PublicKey)] = types.Account{Balance: new(big.Int).Lsh(big.NewInt(1), 100)}
+	called, alloc := common.Address{0xcc}, types.GenesisAlloc{}
 	if contract != nil {
-		genesis.Alloc[common.Address{0xcc}] = *contract
+		alloc[called] = *contract
 	}
-	state := rawdb.NewMemoryDatabase()
-	nodes := triedb.NewDatabase(state, triedb.HashDefaults)
-	if _, err := genesis.Commit(state, nodes, nil); err != nil {
-		t.Fatal(err)
-	}
-	signer := types.LatestSigner(genesis.Config)
-	pay := func(salt byte) func(int, *core.BlockGen) {
-		return func(i int, gen *core.BlockGen) {
-			to := common.Address{0xee, salt, byte(i), byte(i >> 8)}
-			gen.AddTx(types.MustSignNewTx(beamtest.TestKey, signer, &types.LegacyTx{
-				Nonce: gen.TxNonce(crypto.PubkeyToAddress(beamtest.TestKey.PublicKey)), To: &to, Value: big.NewInt(1),
-				Gas: 21000, GasPrice: gen.BaseFee(),
-			}))
+	built := testchain.New(testchain.Genesis(config, testchain.Funded(1), alloc))
+	pay := func(salt byte, first int) func(int, *testchain.Block) {
+		return func(i int, b *testchain.Block) {
+			i += first
+			b.Call(common.Address{0xee, salt, byte(i), byte(i >> 8)}, 1, nil)
 			if contract != nil {
-				gen.AddTx(types.MustSignNewTx(beamtest.TestKey, signer, &types.LegacyTx{
-					Nonce: gen.TxNonce(crypto.PubkeyToAddress(beamtest.TestKey.PublicKey)), To: &common.Address{0xcc}, Data: common.BigToHash(big.NewInt(int64(i))).Bytes(),
-					Gas: 200_000, GasPrice: gen.BaseFee(),
-				}))
+				b.Call(called, 0, common.BigToHash(big.NewInt(int64(i))).Bytes())
 			}
 		}
 	}
-	consensus := beacon.New(ethash.NewFaker())
-	_, blocks, _ := core.GenerateChainWithGenesis(genesis, consensus, length, pay(0))
-	_, side, _ := core.GenerateChainWithGenesis(genesis, consensus, 4, func(i int, gen *core.BlockGen) {
-		salt := byte(0)
-		if i > 0 {
-			salt = 1
-		}
-		pay(salt)(i, gen)
-	})
-	if side[0].Hash() != blocks[0].Hash() {
-		t.Fatal("the branches do not meet in block 1")
-	}
-	n := &network{genesis: genesis, blocks: blocks, side: side[1:], states: hashStore{state}}
-	n.keepStates(t, side)
-	n.keepStates(t, blocks)
-	return n
-}
-
-// keepStates executes blocks on the complete state, and keeps what they make.
-func (n *network) keepStates(t *testing.T, blocks []*types.Block) {
-	t.Helper()
-	executor := evm.NewExecutor(n.genesis.Config)
-	parent := n.genesis.ToBlock().Header()
-	for _, block := range blocks {
-		result := executor.Execute(t.Context(), evm.Job{
-			Block: block, Parent: parent, State: trie.Open(t.Context(), parent.Root, n.states, nil), Headers: ancestorsOf{n},
-		})
-		if result.Outcome != evm.Valid {
-			t.Fatalf("block %d: %v %v", block.NumberU64(), result.Outcome, result.Err)
-		}
-		_ = n.states.PutNodes(result.Nodes)
-		parent = block.Header()
-	}
-}
-
-type ancestorsOf struct{ n *network }
-
-func (a ancestorsOf) Header(_ context.Context, hash common.Hash, _ uint64) (*types.Header, error) {
-	if block := a.n.block(hash); block != nil {
-		return block.Header(), nil
-	}
-	return nil, trie.ErrUnavailable
+	blocks, _ := built.Extend(built.Root(), length, pay(0, 0))
+	side, _ := built.Extend(blocks[0], 3, pay(1, 1))
+	return &network{genesis: built.Genesis, blocks: blocks, side: side, states: hashStore{built.DB}}
 }
 
 func (n *network) block(hash common.Hash) *types.Block {
