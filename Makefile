@@ -3,6 +3,9 @@
 GO      ?= go
 BUILD   := build
 
+# Blocks and recorded chains of others, see internal/realdata/README.md.
+SUNBEAM_TESTDATA ?= ../shared/data
+
 # Formatters and linters have versions pinned in a module of their own.
 LINT     := $(GO) tool -modfile=tools/lint/go.mod
 GROUPING := -local github.com/sunbeam-eth/sunbeam
@@ -40,9 +43,9 @@ e2e:
 
 ## bench: round trips, requests, nodes and bytes of real blocks
 bench:
-	$(GO) run ./cmd/beambench blocks --dir ../shared/data/blocks --strategy all --rtt 0,50ms,100ms,200ms
-	$(GO) run ./cmd/beambench blocks --dir ../shared/data/blocks --stored-code --stored-state 57,46 --rtt 200ms
-	$(GO) run ./cmd/beambench bals --dir ../shared/data/bals
+	$(GO) run ./cmd/beambench blocks --dir $(SUNBEAM_TESTDATA)/blocks --strategy all --rtt 0,50ms,100ms,200ms
+	$(GO) run ./cmd/beambench blocks --dir $(SUNBEAM_TESTDATA)/blocks --stored-code --stored-state 57,46 --rtt 200ms
+	$(GO) run ./cmd/beambench bals --dir $(SUNBEAM_TESTDATA)/bals
 
 ## fuzz: each decoder of what strangers send, ranges as they are served and as they are verified, the
 ## scheduler, for a minute each; what was of interest is kept in testdata/fuzz. Making an input smaller

@@ -26,7 +26,7 @@
 //	                  v                v           v           v
 //	                peer <-----------------------------------------
 //
-// Beside these edges, importer and history import chain; importer, prefetch and witness import
+// In addition to these edges, importer and history import chain; importer, prefetch and witness import
 // evm; all but history, sched and peer import trie. What a package needs of another one in the
 // same row, it takes as an interface of its own; internal/node connects them.
 //

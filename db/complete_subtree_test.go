@@ -134,8 +134,8 @@ func walkShared(t *testing.T, seed uint64) {
 			r.walker.Divide(func(p trie.Part) bool { return p.Slice^p.Owner[1]^salt > 200 })
 			r.walker.HintLargeTrie(w.key())
 		}
-		if parked := r.walker.Delegated(); len(parked) > 0 && w.rng.IntN(3) == 0 {
-			need := r.walker.Shared(parked[w.rng.IntN(len(parked)):])
+		if delegated := r.walker.Delegated(); len(delegated) > 0 && w.rng.IntN(3) == 0 {
+			need := r.walker.Shared(delegated[w.rng.IntN(len(delegated)):])
 			if need.Kind == trie.NeedCodes {
 				for _, hash := range need.Codes {
 					rawdb.WriteCode(disk, hash, w.codes[hash])

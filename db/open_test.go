@@ -437,7 +437,7 @@ func TestLockIsReleasedByDeath(t *testing.T) {
 		t.Fatalf("child: %q, %v", line, err)
 	}
 	if _, err := Open(dir, Options{}); !errors.Is(err, ErrInUse) {
-		t.Fatalf("opened beside another process: %v", err)
+		t.Fatalf("opened while another process has it: %v", err)
 	}
 	if err := child.Process.Kill(); err != nil {
 		t.Fatal(err)

@@ -73,19 +73,19 @@ func (p *Pool) add(ctx context.Context, how accountSource, txs []*types.Transact
 		return errs
 	}
 	var need []common.Address
-	var turn *semaphore.Weighted
+	var slot *semaphore.Weighted
 	for i, tx := range txs {
 		if errs[i] = check(at, tx); errs[i] == nil {
 			need = append(need, p.sender(tx))
 			if tx.Type() == types.BlobTxType {
-				turn = p.proving
+				slot = p.proving
 			}
 		}
 	}
 	if len(need) == 0 {
 		return errs
 	}
-	p.withAccounts(ctx, how, turn, need, func(at *headPools, unknown map[common.Address]error) {
+	p.withAccounts(ctx, how, slot, need, func(at *headPools, unknown map[common.Address]error) {
 		for i, tx := range txs {
 			if errs[i] == nil {
 				errs[i] = unknown[p.sender(tx)]
@@ -151,17 +151,17 @@ func (p *Pool) checkMissed(at *headPools) error {
 }
 
 // withAccounts runs do on a head whose account cache has the accounts of addrs, except for those in unknown,
-// each with the reason. do is called once, with mu read-locked, and within turn if that is not nil.
-func (p *Pool) withAccounts(ctx context.Context, how accountSource, turn *semaphore.Weighted, addrs []common.Address, do func(at *headPools, unknown map[common.Address]error)) {
+// each with the reason. do is called once, with mu read-locked, and within slot if that is not nil.
+func (p *Pool) withAccounts(ctx context.Context, how accountSource, slot *semaphore.Weighted, addrs []common.Address, do func(at *headPools, unknown map[common.Address]error)) {
 	for range maxMoves {
 		at := p.at.Load()
 		unknown := p.read(ctx, how, at.accounts, addrs)
-		if turn != nil {
-			if turn.Acquire(ctx, 1) != nil {
+		if slot != nil {
+			if slot.Acquire(ctx, 1) != nil {
 				break
 			}
-			defer turn.Release(1)
-			turn = nil
+			defer slot.Release(1)
+			slot = nil
 		}
 		if p.onHead(at, func() { do(at, unknown) }) {
 			return

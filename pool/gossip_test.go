@@ -208,21 +208,21 @@ func TestAnnounced(t *testing.T) {
 	good, blobs := plain(keys[0], 0), blobTx(keys[1], 0)
 	wrongSize, wrongKind, absent := plain(keys[2], 0), plain(keys[3], 0), plain(keys[4], 0)
 	a := n.join("a", good, blobs)
-	liar := n.join("liar", wrongSize)
+	misreporting := n.join("misreporting", wrongSize)
 	other := n.join("other", wrongKind)
 	empty := n.join("empty")
 	rescue := n.join("rescue", absent)
 
 	n.announce(a, good, good.Type(), good.Size())
 	n.announce(a, blobs, blobs.Type(), blobs.Size())
-	n.announce(liar, wrongSize, wrongSize.Type(), wrongSize.Size()+100)
+	n.announce(misreporting, wrongSize, wrongSize.Type(), wrongSize.Size()+100)
 	n.announce(other, wrongKind, types.BlobTxType, wrongKind.Size())
 	n.announce(empty, absent, absent.Type(), absent.Size())
 	n.announce(rescue, absent, absent.Type(), absent.Size())
 	n.announce(a, plain(keys[5], 0), 0x7f, 100) // no such type: not asked for
 
 	eventually(t, "what was announced rightly is there", func() bool { return n.Has(good.Hash()) && n.Has(blobs.Hash()) })
-	eventually(t, "who announced a wrong size is dropped", liar.wasDropped)
+	eventually(t, "who announced a wrong size is dropped", misreporting.wasDropped)
 	eventually(t, "who announced a wrong type is dropped", other.wasDropped)
 	eventually(t, "one that a peer had not comes from another", func() bool { return n.Has(absent.Hash()) })
 	if a.wasDropped() || empty.wasDropped() || rescue.wasDropped() {

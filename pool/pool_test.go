@@ -55,7 +55,7 @@ func TestSend(t *testing.T) {
 		t.Errorf("next nonce %d", nonce)
 	}
 	if nonce := n.nonce(t, addr(keys[2])); nonce != 1 {
-		t.Errorf("next nonce beside blobs %d", nonce)
+		t.Errorf("next nonce with blobs %d", nonce)
 	}
 	if nonce := n.nonce(t, addr(keys[3])); nonce != 0 {
 		t.Errorf("next nonce of a stranger %d", nonce)

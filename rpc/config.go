@@ -47,7 +47,7 @@ type HTTP struct {
 	Port    int
 	Modules []string // namespaces; empty: net, web3
 	CORS    []string // allowed origins; empty: no CORS headers
-	VHosts  []string // allowed Host headers beside IP addresses; "*" allows all
+	VHosts  []string // allowed Host headers in addition to IP addresses; "*" allows all
 	Prefix  string   // path below which requests are served; empty: only "/"
 }
 

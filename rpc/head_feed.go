@@ -20,7 +20,7 @@ const (
 	maxFeedEvents = 512
 	maxFeedBytes  = 64 << 20
 
-	// Estimates of what an event holds, in bytes, beside the data of its logs.
+	// Estimates of what an event holds, in bytes, without the data of its logs.
 	headerBytes = 1024
 	logBytes    = 256
 )

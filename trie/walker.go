@@ -261,8 +261,8 @@ func (w *Walker) Next(ranges, lookups bool) (need *Need, more bool, err error) {
 		}
 		switch {
 		case !missing:
-		case w.parks(it):
-			w.park(it)
+		case w.delegates(it):
+			w.delegate(it)
 		case !it.ranged(w):
 			w.lookups = append(w.lookups, it)
 		case !ranges || it.account() && w.buffered > w.cfg.MaxBuffered && w.inFlight > 0:
@@ -297,7 +297,7 @@ func (w *Walker) rangeNeed(it *item) *Need {
 	for w.queue.Len() > 0 && len(need.items) < most {
 		next := w.queue[0]
 		leaves += next.leaves(w)
-		if !next.ranged(w) || w.parks(next) || !need.fits(next) || need.Kind != NeedStorage && leaves > float64(w.cfg.RangeLeaves) {
+		if !next.ranged(w) || w.delegates(next) || !need.fits(next) || need.Kind != NeedStorage && leaves > float64(w.cfg.RangeLeaves) {
 			break
 		}
 		next.visited = true // it is empty

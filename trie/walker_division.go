@@ -34,11 +34,11 @@ func (s *Slices) Has(slice byte) bool { return s[slice/8]&(0x80>>(slice%8)) != 0
 // Add puts a slice into the set.
 func (s *Slices) Add(slice byte) { s[slice/8] |= 0x80 >> (slice % 8) }
 
-// division is the state of the walk by parts. Items in parts that swarm peers are to deliver are parked:
+// division is the state of the walk by parts. Items in parts that swarm peers are to deliver are delegated:
 // they are not in the queue until Divide assigns the part to this node or [Walker.Shared] takes them.
 type division struct {
 	mine      func(Part) bool // whether a part is assigned to this node; nil: all are, there is no swarm
-	parked    map[Part]*parking
+	delegated map[Part]*delegation
 	open      map[Part]int            // items that are not complete
 	completed map[common.Hash]*Slices // complete ones, by owner
 	large     map[common.Hash]bool    // accounts with large tries; true: seen in the walk, not only announced
@@ -53,15 +53,15 @@ type partRef struct {
 	counted bool // in division.open
 }
 
-// parking is the parked items and codes of one part.
-type parking struct {
+// delegation is the delegated items and codes of one part.
+type delegation struct {
 	items []*item
 	codes []common.Hash
 }
 
 func newDivision() division {
 	return division{
-		parked: make(map[Part]*parking), open: make(map[Part]int), completed: make(map[common.Hash]*Slices),
+		delegated: make(map[Part]*delegation), open: make(map[Part]int), completed: make(map[common.Hash]*Slices),
 		large: make(map[common.Hash]bool), hinted: make(map[common.Hash][]byte),
 	}
 }
@@ -132,43 +132,43 @@ func (d *division) opened(it *item) bool {
 	return false
 }
 
-// parks says whether an item is for swarm peers to deliver.
-func (w *Walker) parks(it *item) bool {
+// delegates says whether an item is for swarm peers to deliver.
+func (w *Walker) delegates(it *item) bool {
 	d := &w.division
 	return d.mine != nil && it.empty && it.few(w) && !d.opened(it) && !d.mine(it.part)
 }
 
-func (d *division) parking(p Part) *parking {
-	if d.parked[p] == nil {
-		d.parked[p] = new(parking)
+func (d *division) delegation(p Part) *delegation {
+	if d.delegated[p] == nil {
+		d.delegated[p] = new(delegation)
 	}
-	return d.parked[p]
+	return d.delegated[p]
 }
 
-func (w *Walker) park(it *item) {
-	p := w.division.parking(it.part)
+func (w *Walker) delegate(it *item) {
+	p := w.division.delegation(it.part)
 	p.items = append(p.items, it)
 }
 
-// parkCode keeps a code of an account apart if others are to bring it.
-func (w *Walker) parkCode(account, code common.Hash) bool {
+// delegateCode keeps a code of an account apart if others are to bring it.
+func (w *Walker) delegateCode(account, code common.Hash) bool {
 	part, d := Part{Slice: account[0]}, &w.division
 	if d.mine == nil || d.mine(part) {
 		return false
 	}
-	p := d.parking(part)
+	p := d.delegation(part)
 	p.codes = append(p.codes, code)
 	return true
 }
 
-// claimCode unparks a code that a part of this node needs too. A part of this node must not wait for a part of a
+// claimCode takes back a code that a part of this node needs too. A part of this node must not wait for a part of a
 // peer: the peer could be waiting for this node.
 func (w *Walker) claimCode(account, code common.Hash) {
 	d := &w.division
 	if d.mine == nil || !d.mine(Part{Slice: account[0]}) {
 		return
 	}
-	for part, p := range d.parked {
+	for part, p := range d.delegated {
 		if i := slices.Index(p.codes, code); i >= 0 {
 			p.codes = slices.Delete(p.codes, i, i+1)
 			d.tidy(part)
@@ -178,13 +178,13 @@ func (w *Walker) claimCode(account, code common.Hash) {
 	}
 }
 
-// unpark puts the items and codes of a part back into the queues.
-func (w *Walker) unpark(part Part) {
-	p := w.division.parked[part]
+// reclaim puts the items and codes of a part back into the queues.
+func (w *Walker) reclaim(part Part) {
+	p := w.division.delegated[part]
 	if p == nil {
 		return
 	}
-	delete(w.division.parked, part)
+	delete(w.division.delegated, part)
 	for _, it := range p.items {
 		heap.Push(&w.queue, it)
 	}
@@ -195,17 +195,17 @@ func (w *Walker) unpark(part Part) {
 // that there is no swarm: the whole walk is in the order of keys.
 func (w *Walker) Divide(mine func(Part) bool) {
 	w.division.mine = mine
-	for part := range w.division.parked {
+	for part := range w.division.delegated {
 		if mine == nil || mine(part) {
-			w.unpark(part)
+			w.reclaim(part)
 		}
 	}
 }
 
-// Delegated returns the parts with parked items or codes, in the order of the walk.
+// Delegated returns the parts with delegated items or codes, in the order of the walk.
 func (w *Walker) Delegated() []Part {
-	items := make([]item, 0, len(w.division.parked))
-	for p := range w.division.parked {
+	items := make([]item, 0, len(w.division.delegated))
+	for p := range w.division.delegated {
 		it := item{partRef: partRef{part: p}, NodeRef: NodeRef{Owner: p.Owner, Path: []byte{p.Slice >> 4, p.Slice & 15}}}
 		w.arrange(&it)
 		items = append(items, it)
@@ -218,13 +218,13 @@ func (w *Walker) Delegated() []Part {
 	return parts
 }
 
-// Shared returns a need of parked codes or items of these parts; nil if there are none. It is of kind
+// Shared returns a need of delegated codes or items of these parts; nil if there are none. It is of kind
 // NeedCodes or NeedSubtrees, and returns to the walker as other needs do.
 func (w *Walker) Shared(parts []Part) *Need {
 	d := &w.division
 	need := &Need{Kind: NeedCodes}
 	for _, part := range parts {
-		if p := d.parked[part]; p != nil {
+		if p := d.delegated[part]; p != nil {
 			n := min(len(p.codes), maxCodes-len(need.Codes))
 			need.Codes, p.codes = append(need.Codes, p.codes[:n]...), p.codes[n:]
 			d.tidy(part)
@@ -237,7 +237,7 @@ func (w *Walker) Shared(parts []Part) *Need {
 	need.Kind = NeedSubtrees
 	var leaves float64
 	for _, part := range parts {
-		p := d.parked[part]
+		p := d.delegated[part]
 		for p != nil && len(p.items) > 0 && len(need.items) < maxSubtrees && leaves <= float64(w.cfg.RangeLeaves) {
 			leaves += p.items[0].leaves(w)
 			need.items, need.Refs = append(need.items, p.items[0]), append(need.Refs, p.items[0].NodeRef)
@@ -252,10 +252,10 @@ func (w *Walker) Shared(parts []Part) *Need {
 	return need
 }
 
-// tidy deletes an empty parking.
+// tidy deletes an empty delegation.
 func (d *division) tidy(part Part) {
-	if p := d.parked[part]; p != nil && len(p.items)+len(p.codes) == 0 {
-		delete(d.parked, part)
+	if p := d.delegated[part]; p != nil && len(p.items)+len(p.codes) == 0 {
+		delete(d.delegated, part)
 	}
 }
 
@@ -297,7 +297,7 @@ func (w *Walker) HintLargeTrie(account common.Hash) {
 	}
 	d.large[account] = false
 	d.hinted[account] = Nibbles(account)
-	w.unpark(Part{Slice: account[0]})
+	w.reclaim(Part{Slice: account[0]})
 }
 
 // CompleteSlices returns the complete slices by owner: the zero hash for accounts, and each large storage trie, whose

@@ -266,7 +266,7 @@ func (w *Walker) account(u *unit, a Account, noStorage bool) error {
 			w.knowCode(a.CodeHash)
 			return nil
 		}
-		if !w.parkCode(a.Key, a.CodeHash) {
+		if !w.delegateCode(a.Key, a.CodeHash) {
 			w.codes = append(w.codes, a.CodeHash)
 		}
 	} else {

@@ -31,9 +31,9 @@ func TestBackfillYields(t *testing.T) {
 		if p := r.Progress(); !strings.Contains(p.Waiting, "block") {
 			t.Errorf("waits %q", p.Waiting)
 		}
-		time.Sleep(turnTime + time.Second)
+		time.Sleep(burstTime + time.Second)
 		if peer.asked.Load() == before {
-			t.Error("no turn although the node is always busy")
+			t.Error("nothing was requested although the node is always busy")
 		}
 		r.busy.Store(false)
 		took := r.within(t, time.Minute, state)

@@ -12,8 +12,8 @@ import (
 )
 
 // yields says whether to leave network and processors to something more important, as far as that takes peers'
-// time: see [rangePeer.backgroundWindow]. If the more important work never ends, the backfill has a turn every few
-// seconds all the same: once the state is complete, blocks do not wait for the network any more.
+// time: see [rangePeer.backgroundWindow]. If the more important work never ends, the backfill does not yield for one second in
+// six: once the state is complete, blocks do not wait for the network any more.
 func (w *walk) yields(now time.Time) bool {
 	if !w.b.cfg.Busy() {
 		w.busySince = time.Time{}
@@ -23,7 +23,7 @@ func (w *walk) yields(now time.Time) bool {
 		w.busySince = now
 	}
 	w.lastBusy = now
-	return now.Sub(w.busySince)%(maxYield+turnTime) < maxYield
+	return now.Sub(w.busySince)%(maxYield+burstTime) < maxYield
 }
 
 // know takes the snapshot for a plan.

@@ -45,7 +45,7 @@
 //
 // Blocks come first. While Config.Busy says so, the backfill makes no requests to near peers, to swarm peers or to the
 // StateSource, and verifies one response at a time at most. A far peer is idle for most of a block's round trips, and gets up to
-// half of its window. If the node is busy without end, the backfill has a turn of one second every six: once the state is
+// half of its window. If the node is busy without end, the backfill makes requests to all for one second in six: once the state is
 // complete, blocks do not wait for the network any more.
 //
 // # Restarts and completion

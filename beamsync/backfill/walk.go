@@ -13,8 +13,8 @@ import (
 const (
 	tickInterval = time.Second
 	busyPoll     = 20 * time.Millisecond // how soon to check again whether a block is being executed
-	maxYield     = 5 * time.Second       // after which the backfill has a turn although more important work goes on
-	turnTime     = time.Second           // of such a turn
+	maxYield     = 5 * time.Second       // after which the backfill stops yielding although more important work goes on
+	burstTime    = time.Second           // how long it does not yield then
 )
 
 // walk is one walk of the backfill. Everything but the requests is on Run's goroutine.

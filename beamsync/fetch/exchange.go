@@ -21,12 +21,12 @@ import (
 const (
 	// maxReplyBytes is what a geth server gives at most (snap softResponseLimit).
 	maxReplyBytes = 2 << 20
-	// codeCost is the cost of a code beside that of a path, in the scheduler's lookups:
+	// codeCost is the cost of a code, compared with that of a path, in the scheduler's lookups:
 	// 430 / 6 codes of the largest size, 24 KiB, fill a reply.
 	codeCost = 6
 	// neverCut is how many paths a geth server answers for certain (docs/architecture.md, "Wire facts").
 	neverCut = 430
-	// storageSetCost is what a storage path set costs beside its paths (docs/architecture.md, "Wire facts").
+	// storageSetCost is what a storage path set costs in addition to its paths (docs/architecture.md, "Wire facts").
 	storageSetCost = 2
 )
 

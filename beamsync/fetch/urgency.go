@@ -27,7 +27,7 @@ func (u *urgency) change(n int32) {
 }
 
 // Urgent says whether a block waits for state from the network, or would wait for processors: one that
-// is inWork has both for itself, because what runs beside it makes each of its trips longer.
+// is inWork has both for itself, because what runs at the same time makes each of its trips longer.
 func (f *Fetcher) Urgent(inWork bool) bool {
 	if f.urgent.open.Load() == 0 {
 		return inWork

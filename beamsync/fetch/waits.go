@@ -38,12 +38,13 @@ func (w *waits) enter(kind string) (leave func()) {
 	}
 }
 
-// due says whether a line is to be logged for a kind, and how many queries it speaks for.
+// due says whether a line is to be logged for a kind, and how many queries it speaks for. A query of the kind
+// must be running: it has entered and not left.
 func (w *waits) due(kind string, now time.Time) (queries int, due bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	k := w.kinds[kind]
-	if k == nil || now.Sub(k.logged) < slowLogEvery {
+	if now.Sub(k.logged) < slowLogEvery {
 		return 0, false
 	}
 	k.logged = now

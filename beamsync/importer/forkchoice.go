@@ -21,7 +21,7 @@ type Forkchoice struct {
 // choice is a forkchoice and its sequence number since the start.
 type choice struct {
 	Forkchoice
-	turn uint64
+	sequence uint64
 }
 
 // Forkchoice makes a block the head, and moves the safe and finalized markers. If the head is not executed yet it
@@ -38,7 +38,7 @@ func (i *Importer) Forkchoice(ctx context.Context, update Forkchoice) (Outcome, 
 		return invalid(nil, errors.New("zero head")), nil
 	}
 	i.mu.Lock()
-	choice := choice{update, i.mu.choice.turn + 1}
+	choice := choice{update, i.mu.choice.sequence + 1}
 	i.mu.choice = choice
 	i.announceLocked()
 	i.mu.Unlock()
@@ -122,10 +122,10 @@ func (i *Importer) applyForkchoice(hash common.Hash) {
 func (i *Importer) choose(choice choice) (Outcome, error) {
 	i.choosing.Lock()
 	defer i.choosing.Unlock()
-	if choice.turn < i.applied {
+	if choice.sequence < i.applied {
 		return valid(choice.Head), nil
 	}
-	i.applied = choice.turn
+	i.applied = choice.sequence
 
 	header := i.cfg.Chain.Header(choice.Head)
 	if final := i.cfg.Chain.Finalized(); final != nil && header.Number.Cmp(final.Number) < 0 &&
@@ -143,7 +143,7 @@ func (i *Importer) choose(choice choice) (Outcome, error) {
 		i.cfg.Log.Info("Chain reorganised", "dropped", len(reorg.Old), "added", len(reorg.New), "head", choice.Head)
 	}
 	i.mu.Lock()
-	if choice.turn == i.mu.choice.turn { // blocks above it without a job are obsolete
+	if choice.sequence == i.mu.choice.sequence { // blocks above it without a job are obsolete
 		i.setNewestLocked(header.Number.Uint64())
 	}
 	i.mu.Unlock()

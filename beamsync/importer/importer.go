@@ -103,7 +103,7 @@ type Importer struct {
 
 	ancestry chan struct{} // requests for headers below the stored ones
 	choosing sync.Mutex    // one forkchoice is applied at a time; nothing is fetched under it
-	applied  uint64        // turn of the newest applied one, guarded by choosing
+	applied  uint64        // sequence number of the newest applied one, guarded by choosing
 
 	mu struct {
 		sync.Mutex

@@ -38,7 +38,7 @@ const (
 	ResultError       = "error"       // anything else
 )
 
-// The kinds of wire requests for the chain, beside those of package sched.
+// The kinds of wire requests for the chain, in addition to those of package sched.
 const (
 	KindHeaders     = "headers"
 	KindBodies      = "bodies"
@@ -46,7 +46,7 @@ const (
 	KindAccessLists = "access_lists"
 )
 
-// The kinds of requests that the [Book] tells apart beside those.
+// The kinds of requests that the [Book] tells apart in addition to those.
 const (
 	KindState       = "state"        // trie nodes and codes
 	KindRanges      = "ranges"       // leaves of subtrees

@@ -20,9 +20,9 @@ const (
 	// a fault in the execution. Real mainnet blocks with an empty store took up to 40.
 	maxRounds = 96
 
-	// earlyRunShare says when the whole block is run beside the groups: when one group in so many
+	// earlyRunShare says when the whole block is run at the same time as the groups: when one group in so many
 	// is not done. Waiting for the last group cost 1-9 round trips on real blocks; running the
-	// block beside all groups from the beginning gained nothing more, at three times the work.
+	// block together with all groups from the beginning gained nothing more, at three times the work.
 	earlyRunShare = 5
 
 	// maxEarlyRuns bounds these runs: each takes a core for as long as executing the block does,

@@ -86,11 +86,11 @@
 // sent them, because there is none, or all back off under the root, lack the kind, or are
 // avoided by the want.
 //
-// Probes go out beside requests to trusted peers. A peer has one at a time, at intervals that
+// Probes go out in addition to requests to trusted peers. A peer has one at a time, at intervals that
 // double from a second to a minute until it serves. So an unknown peer can show what it is
 // worth, and no want depends on it.
 //
-// Beside the state, which holds for the whole peer, three limits keep requests from it:
+// In addition to the state, which holds for the whole peer, three limits keep requests from it:
 //
 //	limit         holds for         is sent            ends by
 //	------------  ----------------  -----------------  -------------------------------------------

@@ -53,7 +53,7 @@ func (p *peer) serviceTime(requests int) time.Duration {
 }
 
 // fastest is the eligible peer with the lowest eta, with or without capacity. load counts
-// the requests that each would get before, beside those in flight.
+// the requests that each would get before, in addition to those in flight.
 func (s *Scheduler) fastest(eligible []*peer, unmeasured time.Duration, load map[*peer]int) *peer {
 	var (
 		best    *peer

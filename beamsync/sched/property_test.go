@@ -236,7 +236,7 @@ func (sim *simulation) settle() {
 	began, limit := sim.now, 10*time.Minute+time.Duration(len(sim.peers))*20*time.Second // it takes time to find out which are mute
 	for steps := 0; len(sim.open) > 0; steps++ {
 		if sim.now.After(began.Add(limit)) || steps > 100_000 {
-			sim.t.Fatalf("%d wants open after %v and %d steps beside honest %s", len(sim.open), sim.now.Sub(began), steps, honest)
+			sim.t.Fatalf("%d wants open after %v and %d steps with honest %s", len(sim.open), sim.now.Sub(began), steps, honest)
 		}
 		i := slices.IndexFunc(sim.flights, func(f Send) bool { return sim.peers[f.Peer] != "mute" })
 		switch {

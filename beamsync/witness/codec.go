@@ -17,7 +17,7 @@ const (
 	// maxKeysBytes bounds the encoding of what a block touched: the most that beam/2 carries.
 	maxKeysBytes = 2 << 20
 
-	// What things take in the encoding at most beside slots and paths, in bytes.
+	// What things take in the encoding at most, without slots and paths, in bytes.
 	keysOverhead    = 16 // of the outer lists
 	accountOverhead = 21 + 1 + 3*4
 )

@@ -21,7 +21,7 @@
 //
 // The peers whose hints were useful most often are asked first. A peer that has not executed the
 // block yet is asked again until 900 ms have passed. What the hint names is fetched from whoever has it, as
-// hints of the fetcher, beside the prefetcher, which may want the same.
+// hints of the fetcher, concurrently with the prefetcher, which may want the same.
 //
 // # Invariants
 //
@@ -31,5 +31,5 @@
 //   - A malformed or too large list of keys is invalid data: the peer is banned, for all users of
 //     the [peer.Book]. A hint that named mostly what the block did not read cannot be proven wrong:
 //     the peer is excluded from hints.
-//   - Blocks never wait for hints: [Exchange.Collect] runs beside the execution.
+//   - Blocks never wait for hints: [Exchange.Collect] runs concurrently with the execution.
 package witness

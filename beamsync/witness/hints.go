@@ -113,7 +113,7 @@ func (w *Exchange) Leave(id string) {
 }
 
 // Collect asks peers what a block reads and fetches that through session, which takes three
-// round trips: the hint, the accounts, their codes and storage. It is meant to run beside the
+// round trips: the hint, the accounts, their codes and storage. It is meant to run concurrently with the
 // [prefetch.Prefetcher] with a session of the same fetcher, which fetches once what both want. It returns
 // whether there was a hint, and early when ctx ends or a fetch fails.
 func (w *Exchange) Collect(ctx context.Context, block *types.Block, parentRoot common.Hash, session prefetch.Hinter) (bool, error) {

@@ -14,7 +14,7 @@ import (
 func backfill() *cli.Command {
 	return &cli.Command{
 		Name:  "backfill",
-		Usage: "let a fresh node become full while the chain grows, beside stock geth doing the same",
+		Usage: "let a fresh node become full while the chain grows, compared with stock geth doing the same",
 		Flags: []cli.Flag{
 			&cli.IntFlag{Name: "accounts", Usage: "accounts in the state; it is made once", Value: 1_000_000},
 			&cli.IntFlag{Name: "slots", Usage: "storage slots in the state, a third of them in one contract", Value: 3_000_000},

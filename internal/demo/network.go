@@ -40,7 +40,7 @@ type Network struct {
 	Spec       stategen.Spec
 	Geth       *gethpeer.Process
 	Proxy      *simnet.Proxy
-	ExtraGeths []*ExtraGeth // beside Geth
+	ExtraGeths []*ExtraGeth // in addition to Geth
 	Builder    *mockcl.Builder
 	Traffic    *stategen.Traffic
 	Genesis    string // file for the node

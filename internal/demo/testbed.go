@@ -49,7 +49,7 @@ func (t *Testbed) Node(name string, args ...string) NodeConfig {
 	}
 }
 
-// RunScenario runs scenario, and beside it the network and others, until scenario returns. The first
+// RunScenario runs scenario, and meanwhile the network and others, until scenario returns. The first
 // error of any ends all.
 func (t *Testbed) RunScenario(ctx context.Context, scenario func(context.Context) error, others ...func(context.Context) error) error {
 	return during(ctx, scenario, append(others, t.Run)...)
@@ -64,7 +64,7 @@ func (t *Testbed) Close() error {
 	return t.Network.Close()
 }
 
-// during runs act, and others beside it until act returns. The first error of any ends all.
+// during runs act, and others concurrently until act returns. The first error of any ends all.
 func during(ctx context.Context, act func(context.Context) error, others ...func(context.Context) error) error {
 	group, ctx := errgroup.WithContext(ctx)
 	until, end := context.WithCancel(ctx)

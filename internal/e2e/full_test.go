@@ -66,7 +66,7 @@ func atOnce(t *testing.T, n *demo.Node, p *mockcl.Payload) {
 	}
 }
 
-// TestFull takes a node from nothing to a full one, through the hand-over, a kill and a long absence, and
+// TestFull takes a node from nothing to a full one, through the switch to full mode, a kill and a long absence, and
 // then lets stock geth take over its datadir.
 func TestFull(t *testing.T) {
 	w := newNetwork(t)
@@ -175,7 +175,7 @@ func takeOver(t *testing.T, w *demo.Network, dir string) {
 }
 
 // completeState traverses the state in a datadir that nobody uses, and wants all of it to be there and nothing
-// beside it.
+// else.
 func completeState(t *testing.T, dir string) db.StateReport {
 	t.Helper()
 	d, err := db.Open(dir, db.Options{ReadOnly: true})

@@ -22,7 +22,7 @@ type killAt struct {
 	within time.Duration
 }
 
-// The moments in turn: anywhere; while the last parts are written and the hand-over is made; while Hot is deleted
+// The moments in turn: anywhere; while the last parts are written and the node switches to full mode; while Hot is deleted
 // and the first blocks are executed on full state.
 func killMoments() []killAt {
 	share := func(least float64) func(demo.Status) bool {
@@ -32,13 +32,13 @@ func killMoments() []killAt {
 		{"anywhere", func(demo.Status) bool { return true }, 3 * time.Second},
 		{"half of the state", share(0.5), time.Second},
 		{"most of the state", share(0.9), 500 * time.Millisecond},
-		{"hand-over", share(1), 100 * time.Millisecond},
+		{"switch", share(1), 100 * time.Millisecond},
 		{"full", func(s demo.Status) bool { return s.Phase == "full" }, 200 * time.Millisecond},
 	}
 }
 
 // Killed at any moment on its way to a full node, and when it is one, the node goes on where it was. In the end
-// every trie node that the state has is on disk, and none beside.
+// every trie node that the state has is on disk, and no other.
 func TestKillBackfill(t *testing.T) {
 	t.Parallel() // it waits for the rate limit mostly
 	slot := size(500*time.Millisecond, 2*time.Second)

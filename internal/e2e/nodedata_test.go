@@ -44,7 +44,7 @@ func TestGivesWholeStateByHash(t *testing.T) {
 	mustBring(t, n, build(t, w.Builder, someTransactions(w)), 20*time.Second)
 	began := time.Now()
 	nodes := awaitWhole(t, n)
-	t.Logf("%.0f nodes/s from one peer, %v away, the hand-over included", float64(nodes)/time.Since(began).Seconds(), 2*delay)
+	t.Logf("%.0f nodes/s from one peer, %v away, the switch to full mode included", float64(nodes)/time.Since(began).Seconds(), 2*delay)
 	mustBring(t, n, build(t, w.Builder, someTransactions(w)), 20*time.Second) // on top of what is on disk
 	got := download(t, w, n, w.Builder.Head())
 	if got.Nodes < w.Spec.Accounts || got.Codes == 0 || got.Missing > 0 || got.Accounts < w.Spec.Accounts || got.Slots < w.Spec.Slots*9/10 { // traffic clears some

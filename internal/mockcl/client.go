@@ -92,7 +92,7 @@ func (c *Client) Name() string { return c.name }
 // Close ends the client.
 func (c *Client) Close() { c.rpc.Close() }
 
-// NewPayload hands over a block: newPayloadV1 in Paris, V4 up to Osaka, V5 from Amsterdam on.
+// NewPayload sends a block: newPayloadV1 in Paris, V4 up to Osaka, V5 from Amsterdam on.
 func (c *Client) NewPayload(ctx context.Context, p *Payload) (engine.PayloadStatusV1, error) {
 	method := p.fork().newPayload()
 	if p.fork() == paris {

@@ -54,7 +54,7 @@ func NewFollower(client *Client, slot time.Duration, report func(Record), log *s
 	return &Follower{client: client, slot: slot, report: report, log: log, wake: make(chan struct{}, 1)}
 }
 
-// Publish hands over the next block.
+// Publish sends the next block.
 func (f *Follower) Publish(p *Payload) {
 	f.mu.Lock()
 	f.incoming = append(f.incoming, &openBlock{

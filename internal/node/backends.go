@@ -78,7 +78,7 @@ type beamStatus struct {
 	importer.Status
 }
 
-// flatStatus is how much of the flat state has been made, which go-ethereum wants beside the tries.
+// flatStatus is how much of the flat state has been made, which go-ethereum wants in addition to the tries.
 type flatStatus struct {
 	Share float64 `json:"share"` // of the key space, 0 to 1
 	Done  bool    `json:"done"`

@@ -144,8 +144,8 @@ func kill(t *testing.T, n *running) *config.Config {
 	return &cfg
 }
 
-// TestFull takes a node through its life: beaming, the hand-over, restarts in order and after a kill,
-// a reorg to a side chain that was executed before the hand-over.
+// TestFull takes a node through its life: beaming, the switch to full mode, restarts in order and after a kill,
+// a reorg to a side chain that was executed before the switch.
 func TestFull(t *testing.T) {
 	genesis := pragueGenesis()
 	main := chainOn(genesis, nil, 200, 0)
@@ -160,7 +160,7 @@ func TestFull(t *testing.T) {
 		t.Fatalf("side chain: %+v", outcome)
 	}
 	bring(t, n, main[15:20]...)
-	await(t, n, "hand-over", func(s beamStatus) bool { return s.Phase == importer.FullNode.String() && s.HotBytes == 0 })
+	await(t, n, "switch to full mode", func(s beamStatus) bool { return s.Phase == importer.FullNode.String() && s.HotBytes == 0 })
 	if left, err := os.ReadDir(hot); err != nil || len(left) > 0 {
 		t.Errorf("left of the hot store: %v, error %v", left, err)
 	}
@@ -177,7 +177,7 @@ func TestFull(t *testing.T) {
 	bring(t, n, main[60:90]...)
 	cfg = kill(t, n)
 
-	n = start(t, cfg) // the states since the hand-over are made again
+	n = start(t, cfg) // the states since the switch are made again
 	bring(t, n, main[90])
 	await(t, n, "catching up", func(s beamStatus) bool { return s.CatchUp == nil && s.Phase == importer.FullNode.String() })
 	bring(t, n, main[91:]...)
@@ -236,9 +236,9 @@ func snapshot(t *testing.T, cfg *config.Config) *config.Config {
 	return &killed
 }
 
-// TestHandOverKilled ends the process at each step from the complete state to the end of the hand-over,
+// TestKillAtSwitch ends the process at each step from the complete state to the end of the switch to full mode,
 // and wants the next one to go on.
-func TestHandOverKilled(t *testing.T) {
+func TestKillAtSwitch(t *testing.T) {
 	genesis := pragueGenesis()
 	blocks := chainOn(genesis, nil, 40, 0)
 	cfg := localConfig(t)
@@ -297,7 +297,7 @@ func TestHandOverKilled(t *testing.T) {
 				t.Fatalf("head %d", head)
 			}
 			bring(t, n, blocks[head:35]...)
-			await(t, n, "hand-over", func(s beamStatus) bool {
+			await(t, n, "switch to full mode", func(s beamStatus) bool {
 				return s.Phase == importer.FullNode.String() && s.HotBytes == 0 && s.CatchUp == nil
 			})
 			bring(t, n, blocks[35:]...)
@@ -329,7 +329,7 @@ func TestFullStateLost(t *testing.T) {
 	cfg.P2P.StaticNodes = []string{peer.host.Self().URLv4()}
 	beamedTo(t, cfg, genesis, main[:20]...)
 	n := start(t, cfg)
-	await(t, n, "hand-over", func(s beamStatus) bool {
+	await(t, n, "switch to full mode", func(s beamStatus) bool {
 		return s.Phase == importer.FullNode.String() && s.HotBytes == 0 && s.StatePeers > 0
 	})
 	bring(t, n, main[20:]...)
@@ -349,7 +349,7 @@ func TestFullStateLost(t *testing.T) {
 	if !beamed {
 		t.Error("it was never beaming")
 	}
-	await(t, n, "second hand-over", func(s beamStatus) bool { return s.Phase == importer.FullNode.String() && s.HotBytes == 0 })
+	await(t, n, "second switch to full mode", func(s beamStatus) bool { return s.Phase == importer.FullNode.String() && s.HotBytes == 0 })
 	wholeState(t, n, tip)
 	n.stop(t)
 	peer.stop(t)
@@ -381,7 +381,7 @@ func TestRottenDisk(t *testing.T) {
 	check(t, Init(cfg, genesis, discard))
 	check(t, Import(t.Context(), cfg, []string{chainFile(t, "a.rlp", blocks...)}, discard))
 	n := start(t, cfg)
-	await(t, n, "hand-over", func(s beamStatus) bool { return s.Phase == importer.FullNode.String() && s.HotBytes == 0 })
+	await(t, n, "switch to full mode", func(s beamStatus) bool { return s.Phase == importer.FullNode.String() && s.HotBytes == 0 })
 	n.stop(t)
 	check(t, Init(cfg, genesis, discard)) // what was in the log of the database is in its tables now
 

@@ -17,7 +17,7 @@ import (
 const lightClientPatience = 2 * time.Second
 
 // lightClient follows the beacon chain by sync committee signatures and drives our own
-// Engine API, so that the node needs no consensus client beside it. It is go-ethereum's
+// Engine API, so that the node needs no consensus client. It is go-ethereum's
 // blsync, which in v1.17.10 follows chains up to Gloas.
 type lightClient struct {
 	config bparams.ClientConfig
