@@ -57,6 +57,7 @@ fuzz:
 	$(GO) test ./trie -run '^$$' -fuzz FuzzServed $(FUZZ)
 	$(GO) test ./p2p -run '^$$' -fuzz FuzzIncoming $(FUZZ)
 	$(GO) test ./p2p -run '^$$' -fuzz FuzzReplies $(FUZZ)
+	$(GO) test ./p2p -run '^$$' -fuzz FuzzCells $(FUZZ)
 	$(GO) test ./beamsync/witness -run '^$$' -fuzz FuzzDecodeTouched $(FUZZ)
 	for target in FuzzNewPayload FuzzEngineRequest FuzzCallObject FuzzStateOverride FuzzBlockOverride FuzzFilterCriteria FuzzSameAsGeth; do \
 		$(GO) test ./rpc -run '^$$' -fuzz "^$$target\$$" $(FUZZ) || exit 1; \

@@ -6,6 +6,7 @@ import (
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/core/forkid"
 	"github.com/ethereum/go-ethereum/core/types"
+	"github.com/ethereum/go-ethereum/crypto/kzg4844"
 	"github.com/ethereum/go-ethereum/rlp"
 )
 
@@ -62,11 +63,17 @@ type State interface {
 // called on the peer's serving goroutine, so it must send requests to the peer from another.
 type Transactions interface {
 	// Announced receives an announcement of pooled transactions: types, sizes (bytes, network
-	// encoding) and hashes, lists of one length. eth/66 has hashes only: the others are nil.
-	Announced(peer *Peer, kinds []byte, sizes []uint32, hashes []common.Hash)
+	// encoding of the peer's version) and hashes, lists of one length. eth/66 has hashes only: the
+	// others are nil. columns are those of which the peer has the cells, for all announced blobs;
+	// none before eth/72.
+	Announced(peer *Peer, kinds []byte, sizes []uint32, hashes []common.Hash, columns types.CustodyBitmap)
 	// Received receives broadcast transactions: each once, none with blobs.
 	Received(peer *Peer, txs []*types.Transaction)
-	// Pooled returns a transaction in network encoding (blob transactions with their
-	// sidecar), nil if it is not in the pool.
-	Pooled(hash common.Hash) rlp.RawValue
+	// Pooled returns a transaction in the network encoding of a version of eth: blob transactions
+	// have a sidecar, from eth/72 on without blobs. It is nil if the pool does not have it, or too
+	// few of its cells.
+	Pooled(hash common.Hash, version uint) rlp.RawValue
+	// Cells returns the cells of a pooled transaction's blobs in some columns, blob after blob. It
+	// is nil if the pool does not have all of them.
+	Cells(hash common.Hash, columns types.CustodyBitmap) []kzg4844.Cell
 }

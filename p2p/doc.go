@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: LGPL-3.0-or-later
 
 // Package p2p connects the node to other Ethereum nodes. It discovers peers and accepts
-// connections, negotiates eth/66, eth/69, eth/70 or eth/71 with each peer and, if the peer
-// supports them, snap/1 and the witness protocols wit/0 and beam/2 (docs/wit.md), requests
+// connections, negotiates eth/66, eth/69, eth/70, eth/71 or eth/72 with each peer and, if the
+// peer supports them, snap/1 and the witness protocols wit/0 and beam/2 (docs/wit.md), requests
 // chain data and state, and serves the requests of peers.
 //
 // Nouns:
@@ -41,9 +41,9 @@
 //     time; a caller that waits for it gives up with its context.
 //   - OnJoin is called once per peer, after the handshake of eth and with the agreed satellites in
 //     place. OnLeave is called once, after OnJoin has returned, when the connection has ended.
-//   - The host never offers snap/2 (no GetTrieNodes), eth/67, eth/68 (no GetNodeData, and every
-//     node with them also has eth/66 or eth/69) and eth/72: devp2p selects the highest version that
-//     both ends offer.
+//   - The host never offers snap/2 (no GetTrieNodes), eth/67 and eth/68 (no GetNodeData, and every
+//     node with them also has eth/66 or eth/69): devp2p selects the highest version that both ends
+//     offer.
 //   - A newcomer to a host without a free slot is disconnected with TooManyPeers: by the server
 //     before its Hello, or after the Hello if others took the slots meanwhile.
 //
@@ -52,5 +52,6 @@
 // nodedata.go, witness.go, subtrees.go and have.go are the protocols of Beam Sync.
 //
 // Specifications: https://github.com/ethereum/devp2p (caps/eth.md, caps/snap.md, caps/wit.md),
-// EIP-2481 (eth/66), EIP-7642 (eth/69), EIP-7975 (eth/70), EIP-8159 (eth/71), EIP-2124 (fork id).
+// EIP-2481 (eth/66), EIP-7642 (eth/69), EIP-7975 (eth/70), EIP-8159 (eth/71), EIP-8070
+// (eth/72), EIP-2124 (fork id).
 package p2p

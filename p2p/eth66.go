@@ -79,7 +79,7 @@ func (p *Peer) announced66(in incoming) error {
 		return p.disconnect(KindMalformed, fmt.Errorf("%s: %w", in.msg, err))
 	}
 	if p.cfg.Transactions != nil {
-		p.cfg.Transactions.Announced(p, nil, nil, list[:min(len(list), maxPooled)])
+		p.cfg.Transactions.Announced(p, nil, nil, list[:min(len(list), maxPooled)], types.CustodyBitmap{})
 	}
 	return nil
 }

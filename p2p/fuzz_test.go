@@ -13,6 +13,7 @@ import (
 
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/core/types"
+	"github.com/ethereum/go-ethereum/crypto/kzg4844"
 	"github.com/ethereum/go-ethereum/eth/protocols/eth"
 	"github.com/ethereum/go-ethereum/eth/protocols/snap"
 	gethp2p "github.com/ethereum/go-ethereum/p2p"
@@ -60,6 +61,7 @@ func FuzzIncoming(f *testing.F) {
 		if err != nil {
 			f.Fatal(err)
 		}
+		f.Add(uint8(m), uint8(72), enc)
 		f.Add(uint8(m), uint8(71), enc)
 		f.Add(uint8(m), uint8(69), enc)
 		f.Add(uint8(m), uint8(66), enc)
@@ -68,8 +70,10 @@ func FuzzIncoming(f *testing.F) {
 	seed(msgGetBlockBodies, &eth.GetBlockBodiesPacket{RequestId: 1, GetBlockBodiesRequest: []common.Hash{{1}}})
 	seed(msgGetReceipts, &eth.GetReceiptsPacket70{RequestId: 1, GetReceiptsRequest: []common.Hash{{1}}})
 	seed(msgGetAccessLists, &eth.GetBlockAccessListsPacket{RequestId: 1, GetBlockAccessListsRequest: []common.Hash{{1}}})
+	seed(msgGetCells, &eth.GetCellsRequestPacket{RequestId: 1, Hashes: []common.Hash{{1}, {31: 2}}, Mask: types.CustodyBitmapData})
 	seed(msgBlockRangeUpdate, &eth.BlockRangeUpdatePacket{LatestBlockHash: common.Hash{1}})
 	seed(msgPooledHashes, &eth.NewPooledTransactionHashesPacket71{Types: []byte{1}, Sizes: []uint32{1}, Hashes: []common.Hash{{1}}})
+	seed(msgPooledHashes, &eth.NewPooledTransactionHashesPacket72{Types: []byte{3}, Sizes: []uint32{1}, Hashes: []common.Hash{{1}}, Mask: types.CustodyBitmapAll})
 	seed(msgTransactions, []*types.Transaction{types.NewTx(&types.DynamicFeeTx{})})
 	seed(msgGetTrieNodes, []any{uint64(1), common.Hash{}, [][][]byte{{{0x10}}, {{1}, {0x11, 0x23}}}, uint64(999)})
 	seed(msgGetByteCodes, &snap.GetByteCodesPacket{Hashes: []common.Hash{{1}}})
@@ -135,6 +139,7 @@ func FuzzReplies(f *testing.F) {
 		if err != nil {
 			f.Fatal(err)
 		}
+		f.Add(uint8(m), uint8(72), content)
 		f.Add(uint8(m), uint8(71), content)
 		f.Add(uint8(m), uint8(69), content)
 		f.Add(uint8(m), uint8(66), content)
@@ -144,6 +149,7 @@ func FuzzReplies(f *testing.F) {
 	seed(msgReceipts, true, [][]eth.Receipt{{{PostStateOrStatus: []byte{1}, Logs: []byte{0xc0}}}})
 	seed(msgAccessLists, []any{[]uint{}, ""})
 	seed(msgPooledTransactions, []*types.Transaction{types.NewTx(&types.DynamicFeeTx{})})
+	seed(msgCells, []common.Hash{{1}}, [][]kzg4844.Cell{{{}, {}}}, types.NewCustodyBitmap([]uint64{1, 99}))
 	seed(msgTrieNodes, []string{"node", ""})
 	seed(msgByteCodes, []string{"code"})
 	seed(msgNodeData, []string{"node", "code"})
@@ -189,6 +195,8 @@ func askFor(ctx context.Context, p *Peer, expect message) (err error) {
 		_, err = p.AccessLists(ctx, two)
 	case msgPooledTransactions:
 		_, err = p.PooledTransactions(ctx, two)
+	case msgCells:
+		_, _, err = p.Cells(ctx, two, types.NewCustodyBitmap([]uint64{1, 99}))
 	case msgTrieNodes:
 		_, err = p.TrieNodes(ctx, common.Hash{}, [][][]byte{{{0}, {1}, {2}}}, 1)
 	case msgByteCodes:

@@ -65,10 +65,10 @@ func (p protocol) String() string {
 const eth66 = 66
 
 // ethVersions maps the supported versions of eth to their number of message codes. The package
-// documentation says why eth/67, eth/68 and eth/72 are not supported.
+// documentation says why eth/67 and eth/68 are not supported.
 //
 //nolint:gochecknoglobals // a constant table
-var ethVersions = map[uint]uint64{eth.ETH71: 20, eth.ETH70: 18, eth.ETH69: 18, eth66: 17}
+var ethVersions = map[uint]uint64{eth.ETH72: 22, eth.ETH71: 20, eth.ETH70: 18, eth.ETH69: 18, eth66: 17}
 
 // message is a kind of message on any stream; a closed set, used as a metric label.
 type message int
@@ -88,6 +88,8 @@ const (
 	msgBlockRangeUpdate
 	msgGetAccessLists
 	msgAccessLists
+	msgGetCells
+	msgCells
 	msgNewBlockHashes
 	msgNewBlock
 	msgGetNodeData
@@ -153,6 +155,8 @@ var messages = [messageCount]messageKind{
 	msgBlockRangeUpdate:      {"block_range_update", protoEth, eth.BlockRangeUpdateMsg, roleRange, eth.ETH69, 0},
 	msgGetAccessLists:        {"get_block_access_lists", protoEth, eth.GetBlockAccessListsMsg, roleRequest, eth.ETH71, 0},
 	msgAccessLists:           {"block_access_lists", protoEth, eth.BlockAccessListsMsg, roleResponse, eth.ETH71, 0},
+	msgGetCells:              {"get_cells", protoEth, eth.GetCellsMsg, roleRequest, eth.ETH72, 0},
+	msgCells:                 {"cells", protoEth, eth.CellsMsg, roleResponse, eth.ETH72, 0},
 	msgNewBlockHashes:        {"new_block_hashes", protoEth, eth.NewBlockHashesMsg, roleIgnored, 0, eth66},
 	msgNewBlock:              {"new_block", protoEth, eth.NewBlockMsg, roleIgnored, 0, eth66},
 	msgGetNodeData:           {"get_node_data", protoEth, getNodeDataCode, roleRequest, 0, eth66},

@@ -120,6 +120,8 @@ func itemsIn(packet any) (n int) {
 		}
 	case *eth.PooledTransactionsRLPPacket:
 		return len(reply.PooledTransactionsRLPResponse)
+	case *cellsReply:
+		return len(reply.Hashes)
 	case *snap.TrieNodesPacket:
 		for _, node := range reply.Nodes {
 			n += min(1, len(node))

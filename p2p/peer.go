@@ -23,7 +23,7 @@ import (
 // Link is one agreed connection.
 type Link struct {
 	ID      string                // of the connection: the other end's node id in hex
-	Version uint                  // of eth: 66, 69, 70 or 71
+	Version uint                  // of eth: 66, 69, 70, 71 or 72
 	Dialed  bool                  // outbound
 	Pinned  bool                  // a static or trusted peer
 	Eth     gethp2p.MsgReadWriter // stream of eth, nothing sent or read yet

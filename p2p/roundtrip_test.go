@@ -12,6 +12,8 @@ import (
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/core/types"
 	"github.com/ethereum/go-ethereum/crypto"
+	"github.com/ethereum/go-ethereum/crypto/kzg4844"
+	"github.com/ethereum/go-ethereum/eth/protocols/eth"
 	"github.com/ethereum/go-ethereum/rlp"
 	gethtrie "github.com/ethereum/go-ethereum/trie"
 )
@@ -229,9 +231,10 @@ func TestPartialReceipts(t *testing.T) {
 }
 
 type announcement struct {
-	kinds  []byte
-	sizes  []uint32
-	hashes []common.Hash
+	kinds   []byte
+	sizes   []uint32
+	hashes  []common.Hash
+	columns types.CustodyBitmap
 }
 
 // pool records announced and received transactions and has one transaction.
@@ -243,11 +246,18 @@ type pool struct {
 
 func (p pool) Received(_ *Peer, txs []*types.Transaction) { p.received <- txs }
 
-func (p pool) Announced(_ *Peer, kinds []byte, sizes []uint32, hashes []common.Hash) {
-	p.announced <- announcement{kinds, sizes, hashes}
+func (p pool) Announced(_ *Peer, kinds []byte, sizes []uint32, hashes []common.Hash, columns types.CustodyBitmap) {
+	p.announced <- announcement{kinds, sizes, hashes, columns}
 }
 
-func (p pool) Pooled(hash common.Hash) (enc rlp.RawValue) {
+func (p pool) Cells(hash common.Hash, columns types.CustodyBitmap) []kzg4844.Cell {
+	if hash == p.stored.Hash() {
+		return testCells(2, columns)
+	}
+	return nil
+}
+
+func (p pool) Pooled(hash common.Hash, _ uint) (enc rlp.RawValue) {
 	if hash == p.stored.Hash() {
 		enc, _ = rlp.EncodeToBytes(p.stored)
 	}
@@ -261,7 +271,15 @@ func TestTransactions(t *testing.T) {
 	txs := pool{tx, make(chan announcement, 1), make(chan []*types.Transaction, 1)}
 	server := chain.serving()
 	server.Transactions = txs
-	c := connect(t, 71, true, chain.serving(), server)
+	for _, version := range []uint{eth.ETH71, eth.ETH72} {
+		checkTransactions(t, version, chain, server, txs, other)
+	}
+}
+
+func checkTransactions(t *testing.T, version uint, chain testChain, server PeerConfig, txs pool, other *types.Transaction) {
+	t.Helper()
+	tx := txs.stored
+	c := connect(t, version, true, chain.serving(), server)
 	ctx := testContext(t)
 
 	got, err := c.client.PooledTransactions(ctx, []common.Hash{other.Hash(), tx.Hash()})
@@ -275,9 +293,12 @@ func TestTransactions(t *testing.T) {
 		t.Fatal(err)
 	}
 	equal(t, "received", len(<-txs.received), 2)
-	want := announcement{[]byte{2}, []uint32{99}, []common.Hash{tx.Hash()}}
-	if err := c.client.AnnounceTransactions(ctx, want.kinds, want.sizes, want.hashes); err != nil {
+	want := announcement{[]byte{2}, []uint32{99}, []common.Hash{tx.Hash()}, types.NewCustodyBitmap([]uint64{1, 77})}
+	if err := c.client.AnnounceTransactions(ctx, want.kinds, want.sizes, want.hashes, want.columns); err != nil {
 		t.Fatal(err)
+	}
+	if version < eth.ETH72 {
+		want.columns = types.CustodyBitmap{}
 	}
 	if got := <-txs.announced; !reflect.DeepEqual(got, want) {
 		t.Fatalf("announcement is %v, want %v", got, want)

@@ -118,6 +118,8 @@ func (p *Peer) reply(in incoming) (message, any, error) {
 		return build(p, in, msgAccessLists, p.serveAccessLists)
 	case msgGetPooledTransactions:
 		return build(p, in, msgPooledTransactions, p.servePooledTransactions)
+	case msgGetCells:
+		return build(p, in, msgCells, p.serveCells)
 	case msgGetTrieNodes:
 		return build(p, in, msgTrieNodes, p.serveTrieNodes)
 	case msgGetByteCodes:

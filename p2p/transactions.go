@@ -20,18 +20,22 @@ func (p *Peer) SendTransactions(ctx context.Context, txs []*types.Transaction) e
 	return p.write(ctx, msgTransactions, txs)
 }
 
-// AnnounceTransactions announces pooled transactions: types, sizes (bytes, network encoding) and
-// hashes, lists of one length. Over eth/66 it sends only the hashes.
-func (p *Peer) AnnounceTransactions(ctx context.Context, kinds []byte, sizes []uint32, hashes []common.Hash) error {
-	if p.link.Version == eth66 {
+// AnnounceTransactions announces pooled transactions: types, sizes (bytes, network encoding of the
+// peer's version) and hashes, lists of one length, and the columns of which the node has the cells,
+// for all announced blobs. Over eth/66 it sends only the hashes, and columns only over eth/72.
+func (p *Peer) AnnounceTransactions(ctx context.Context, kinds []byte, sizes []uint32, hashes []common.Hash, columns types.CustodyBitmap) error {
+	switch {
+	case p.link.Version == eth66:
 		return p.write(ctx, msgPooledHashes, hashes)
+	case p.link.Version < eth.ETH72:
+		return p.write(ctx, msgPooledHashes, &eth.NewPooledTransactionHashesPacket71{Types: kinds, Sizes: sizes, Hashes: hashes})
 	}
-	return p.write(ctx, msgPooledHashes, &eth.NewPooledTransactionHashesPacket71{Types: kinds, Sizes: sizes, Hashes: hashes})
+	return p.write(ctx, msgPooledHashes, &eth.NewPooledTransactionHashesPacket72{Types: kinds, Sizes: sizes, Hashes: hashes, Mask: columns})
 }
 
 // PooledTransactions requests transactions that the peer announced. The reply omits missing
-// ones. Blob transactions have a sidecar whose commitments match their hashes; the pool verifies
-// its proofs.
+// ones. Blob transactions have a sidecar whose commitments match their hashes, from eth/72 on
+// without blobs; the pool verifies its proofs.
 func (p *Peer) PooledTransactions(ctx context.Context, hashes []common.Hash) ([]*types.Transaction, error) {
 	if len(hashes) == 0 {
 		return nil, nil
@@ -42,7 +46,7 @@ func (p *Peer) PooledTransactions(ctx context.Context, hashes []common.Hash) ([]
 	if err != nil {
 		return nil, err
 	}
-	return txs, p.checkTransactions(msgPooledTransactions, txs, checkSidecar)
+	return txs, p.checkTransactions(msgPooledTransactions, txs, p.checkSidecar)
 }
 
 // checkTransactions disconnects the peer for a duplicate or for a transaction that check
@@ -62,7 +66,7 @@ func (p *Peer) checkTransactions(msg message, txs []*types.Transaction, check fu
 	return nil
 }
 
-func checkSidecar(tx *types.Transaction) error {
+func (p *Peer) checkSidecar(tx *types.Transaction) error {
 	if tx.Type() != types.BlobTxType {
 		return nil
 	}
@@ -70,8 +74,12 @@ func checkSidecar(tx *types.Transaction) error {
 	if sidecar == nil {
 		return errors.New("blob transaction without sidecar")
 	}
-	if len(sidecar.Blobs) != len(tx.BlobHashes()) {
-		return fmt.Errorf("%d blobs for %d hashes", len(sidecar.Blobs), len(tx.BlobHashes()))
+	want := len(tx.BlobHashes())
+	if p.link.Version >= eth.ETH72 {
+		want = 0 // their cells are requested apart
+	}
+	if len(sidecar.Blobs) != want {
+		return fmt.Errorf("%d blobs, not %d, for %d hashes", len(sidecar.Blobs), want, len(tx.BlobHashes()))
 	}
 	return sidecar.ValidateBlobCommitmentHashes(tx.BlobHashes())
 }
@@ -91,7 +99,7 @@ func (p *Peer) gossip(in incoming) error {
 	if p.link.Version == eth66 {
 		return p.announced66(in)
 	}
-	ann, err := decode[eth.NewPooledTransactionHashesPacket71](p, in.msg, in.payload)
+	ann, err := p.announcement(in)
 	if err != nil {
 		return err
 	}
@@ -100,9 +108,21 @@ func (p *Peer) gossip(in incoming) error {
 	}
 	if p.cfg.Transactions != nil {
 		n := min(len(ann.Hashes), maxPooled)
-		p.cfg.Transactions.Announced(p, ann.Types[:n], ann.Sizes[:n], ann.Hashes[:n])
+		p.cfg.Transactions.Announced(p, ann.Types[:n], ann.Sizes[:n], ann.Hashes[:n], ann.Mask)
 	}
 	return nil
+}
+
+// announcement decodes an announcement. Before eth/72 its mask is empty.
+func (p *Peer) announcement(in incoming) (*eth.NewPooledTransactionHashesPacket72, error) {
+	if p.link.Version >= eth.ETH72 {
+		return decode[eth.NewPooledTransactionHashesPacket72](p, in.msg, in.payload)
+	}
+	ann, err := decode[eth.NewPooledTransactionHashesPacket71](p, in.msg, in.payload)
+	if err != nil {
+		return nil, err
+	}
+	return &eth.NewPooledTransactionHashesPacket72{Types: ann.Types, Sizes: ann.Sizes, Hashes: ann.Hashes}, nil
 }
 
 func (p *Peer) transactions(payload []byte) error {
@@ -130,7 +150,7 @@ func (p *Peer) servePooledTransactions(query *eth.GetPooledTransactionsPacket) (
 			if out.size >= softReplySize {
 				break
 			}
-			if tx := p.cfg.Transactions.Pooled(hash); len(tx) > 0 && !out.add(tx) {
+			if tx := p.cfg.Transactions.Pooled(hash, p.link.Version); len(tx) > 0 && !out.add(tx) {
 				break
 			}
 		}

@@ -14,6 +14,8 @@
 //     There is one cache per head.
 //   - The follower moves the pool to another head: it fills a new account cache with the accounts
 //     of all pooled senders, then resets both pools.
+//   - The assembler puts together the blob transactions of eth/72 peers, which come without their
+//     blobs, and the cells of these (EIP-8070), with go-ethereum's fetcher and buffer of cells.
 //   - A [Peer] is one connection. For each peer the pool keeps a bounded set of the hashes that the
 //     peer has, so that no transaction is sent to it twice.
 //
@@ -36,8 +38,10 @@
 //     read memory only.
 //   - The importer never waits for the pool: head events are drained at once.
 //   - The work and memory that a peer can cause are bounded: incoming messages by bytes,
-//     announcements by go-ethereum's fetcher, outgoing ones by count, reads of accounts by
-//     concurrency and duration.
+//     announcements by go-ethereum's fetchers, outgoing ones by count, cells that wait for their
+//     transaction by bytes, verification of blobs and reads of accounts by concurrency and
+//     duration.
+//   - Cells are verified against commitments and proofs before their transaction enters the pool.
 //   - Blob transactions on disk are dropped because of the state, never because the state could
 //     not be read.
 //

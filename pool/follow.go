@@ -39,6 +39,7 @@ type follower struct {
 	legacySub event.Subscription
 
 	blob       *blobpool.BlobPool // open, perhaps not on the head yet
+	cache      *blobpool.Cache    // of blob
 	blobHead   *types.Header      // the head that it is on
 	blobs      poolChain
 	blobSub    event.Subscription
@@ -142,7 +143,7 @@ func (f *follower) move(ctx context.Context, at *headPools, head *types.Header) 
 		f.blob.Reset(f.blobHead, head)
 		f.blobHead = head
 	}
-	f.at.Store(&headPools{head: head, accounts: next, legacy: at.legacy, blob: f.blob})
+	f.at.Store(&headPools{head: head, accounts: next, legacy: at.legacy, blob: f.blob, cache: f.cache})
 	if f.blob != nil {
 		f.markOpened()
 	}

@@ -11,7 +11,6 @@ import (
 
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/core/txpool"
-	"github.com/ethereum/go-ethereum/core/txpool/blobpool"
 	"github.com/ethereum/go-ethereum/core/types"
 	"github.com/ethereum/go-ethereum/eth/fetcher"
 )
@@ -35,16 +34,15 @@ var errPeerLeft = errors.New("peer left")
 // newFetcher returns go-ethereum's fetcher. It decides which peer to ask, compares responses with announcements,
 // and drops peers whose announcements were wrong. Its callbacks have no context: they get that of Run.
 func (p *Pool) newFetcher(ctx context.Context) *fetcher.TxFetcher {
-	// The buffer is for the blob cells of eth/72, which this node does not speak: it stays empty.
-	buffer := blobpool.NewBlobBuffer(blobpool.BlobBufferFunctions{})
 	add := func(txs []*types.Transaction) []error { return p.addGossip(ctx, txs) }
 	fetch := func(id string, hashes []common.Hash) error { return p.fetch(ctx, id, hashes) }
-	return fetcher.NewTxFetcher(nil, p.wanted, add, fetch, p.drop, nil, buffer)
+	drop := func(id string) { p.drop(id, errors.New("invalid transactions, or other ones than announced")) }
+	return fetcher.NewTxFetcher(nil, p.wanted, add, fetch, drop, nil, p.assembler.buffer)
 }
 
 // wanted says whether an announced transaction is worth fetching.
 func (p *Pool) wanted(hash common.Hash, kind byte) error {
-	if p.mined.has(hash) {
+	if p.mined.has(hash) || kind == types.BlobTxType && p.assembler.hasTransaction(hash) {
 		return txpool.ErrAlreadyKnown
 	}
 	for _, pool := range p.open() {
@@ -84,9 +82,9 @@ func (p *Pool) fetch(ctx context.Context, id string, hashes []common.Hash) error
 }
 
 // drop ends the connection to a peer that broke a rule.
-func (p *Pool) drop(id string) {
+func (p *Pool) drop(id string, reason error) {
 	if peer := p.peers.get(id); peer != nil {
-		peer.Drop(errors.New("invalid transactions, or other ones than announced"))
+		peer.Drop(reason)
 	}
 }
 
@@ -100,18 +98,20 @@ func (p *Pool) Join(conn Peer) {
 func (p *Pool) Leave(id string) {
 	if fetcher := p.fetcher.Load(); p.peers.leave(id) && fetcher != nil {
 		_ = fetcher.Drop(id) // it fails when the fetcher has stopped
+		p.assembler.left(id)
 	}
 }
 
 // Announced takes the hashes of transactions that a peer has; all lists have the same length. sizes are
-// in bytes, network encoding. Over eth/66 kinds and sizes are nil. It does not block.
-func (p *Pool) Announced(id string, kinds []byte, sizes []uint32, hashes []common.Hash) {
+// in bytes, network encoding of the peer's version. Over eth/66 kinds and sizes are nil. From eth/72 on the peer has the
+// cells of all announced blobs in some columns. It does not block.
+func (p *Pool) Announced(id string, kinds []byte, sizes []uint32, hashes []common.Hash, columns types.CustodyBitmap) {
 	peer := p.peers.get(id)
 	if peer == nil || p.at.Load() == nil && !p.cfg.Ready() {
 		return
 	}
 	peer.known.add(hashes...)
-	a := announcement{kinds, sizes, hashes}
+	a := announcement{kinds, sizes, hashes, columns}
 	if at := p.at.Load(); at != nil && kinds != nil {
 		if p.notify(peer, a); at.blob != nil {
 			return
@@ -124,9 +124,12 @@ func (p *Pool) Announced(id string, kinds []byte, sizes []uint32, hashes []commo
 	}
 }
 
-// notify hands an announcement to the fetcher.
+// notify hands an announcement to the fetchers.
 func (p *Pool) notify(peer *peer, a announcement) {
-	_, _ = p.fetcher.Load().Notify(peer.ID(), peer.Version(), a.kinds, a.sizes, a.hashes) // it fails when the fetcher has stopped
+	blobs, err := p.fetcher.Load().Notify(peer.ID(), peer.Version(), a.kinds, a.sizes, a.hashes)
+	if err == nil && peer.Version() >= firstCellVersion { // it fails when the fetcher has stopped
+		p.assembler.announced(peer.ID(), blobs, a.columns)
+	}
 }
 
 // Received takes transactions that a peer sent without a request, without duplicates and none with blobs. It does not
@@ -310,24 +313,36 @@ func (p *Pool) sendFull(ctx context.Context, peer *peer, hashes []common.Hash) e
 }
 
 func (p *Pool) sendHashes(ctx context.Context, peer *peer, hashes []common.Hash) error {
-	for len(hashes) > 0 {
-		n := min(len(hashes), maxPacket/common.HashLength)
-		var kinds []byte
-		var sizes []uint32
-		var present []common.Hash
-		for _, hash := range hashes[:n] {
-			if meta := p.metadata(hash); meta != nil { // otherwise it has left the pool
-				kinds, sizes, present = append(kinds, meta.Type), append(sizes, uint32(meta.Size)), append(present, hash)
+	for chunk := range slices.Chunk(hashes, maxPacket/common.HashLength) {
+		for _, a := range p.announcements(peer.Version(), chunk) {
+			if err := peer.AnnounceTransactions(ctx, a.kinds, a.sizes, a.hashes, a.columns); err != nil {
+				return fmt.Errorf("announce transactions: %w", err)
 			}
-		}
-		if hashes = hashes[n:]; len(present) == 0 {
-			continue
-		}
-		if err := peer.AnnounceTransactions(ctx, kinds, sizes, present); err != nil {
-			return fmt.Errorf("announce transactions: %w", err)
 		}
 	}
 	return nil
+}
+
+// announcements describes pooled transactions to a peer: one announcement for each set of columns, without those that
+// have left the pool or cannot be sent to the peer.
+func (p *Pool) announcements(version uint, hashes []common.Hash) (list []announcement) {
+	for _, hash := range hashes {
+		meta, columns := p.metadata(hash), p.columns(hash)
+		if meta == nil || !servable(columns, version) {
+			continue
+		}
+		size, mask := meta.Size, types.CustodyBitmap{}
+		if version >= firstCellVersion && columns != nil {
+			size, mask = meta.SizeWithoutBlob, *columns
+		}
+		i := slices.IndexFunc(list, func(a announcement) bool { return a.columns == mask })
+		if i < 0 {
+			i, list = len(list), append(list, announcement{columns: mask})
+		}
+		a := &list[i]
+		a.kinds, a.sizes, a.hashes = append(a.kinds, meta.Type), append(a.sizes, uint32(size)), append(a.hashes, hash)
+	}
+	return list
 }
 
 func hashesOf(txs []*types.Transaction) []common.Hash {

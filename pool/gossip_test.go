@@ -3,6 +3,7 @@
 package pool
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -19,10 +20,10 @@ import (
 
 // fakePeer records what is sent to it and serves the transactions that it has.
 type fakePeer struct {
-	id   string
-	old  bool // speaks eth/66
-	gone chan struct{}
-	slow chan struct{} // telling it something waits until it is closed; nil: it does not
+	id      string
+	version uint // of eth; zero: 71
+	gone    chan struct{}
+	slow    chan struct{} // telling it something waits until it is closed; nil: it does not
 
 	mu        sync.Mutex
 	has       map[common.Hash]*types.Transaction
@@ -30,11 +31,22 @@ type fakePeer struct {
 	sent      []common.Hash
 	announced []common.Hash
 	sizes     map[common.Hash]uint32
+	columns   map[common.Hash]types.CustodyBitmap
+	wrong     bool // it sends wrong cells
+	cellsOf   []common.Hash
 	dropped   error
 }
 
 func (n *node) join(id string, has ...*types.Transaction) *fakePeer {
-	p := &fakePeer{id: id, gone: make(chan struct{}), has: make(map[common.Hash]*types.Transaction), sizes: make(map[common.Hash]uint32)}
+	return n.joinAs(71, id, has...)
+}
+
+// joinAs is join with a version of eth.
+func (n *node) joinAs(version uint, id string, has ...*types.Transaction) *fakePeer {
+	p := &fakePeer{
+		id: id, version: version, gone: make(chan struct{}), has: make(map[common.Hash]*types.Transaction),
+		sizes: make(map[common.Hash]uint32), columns: make(map[common.Hash]types.CustodyBitmap),
+	}
 	for _, tx := range has {
 		p.has[tx.Hash()] = tx
 	}
@@ -44,12 +56,7 @@ func (n *node) join(id string, has ...*types.Transaction) *fakePeer {
 
 func (p *fakePeer) ID() string { return p.id }
 
-func (p *fakePeer) Version() uint {
-	if p.old {
-		return 66
-	}
-	return 71
-}
+func (p *fakePeer) Version() uint { return cmp.Or(p.version, 71) }
 
 func (p *fakePeer) Done() <-chan struct{} { return p.gone }
 
@@ -59,6 +66,9 @@ func (p *fakePeer) PooledTransactions(_ context.Context, hashes []common.Hash) (
 	p.asked = append(p.asked, hashes...)
 	for _, hash := range hashes {
 		if tx := p.has[hash]; tx != nil {
+			if p.Version() >= firstCellVersion {
+				tx = blobless(tx)
+			}
 			txs = append(txs, tx)
 		}
 	}
@@ -82,7 +92,7 @@ func (p *fakePeer) SendTransactions(ctx context.Context, txs []*types.Transactio
 	return nil
 }
 
-func (p *fakePeer) AnnounceTransactions(ctx context.Context, kinds []byte, sizes []uint32, hashes []common.Hash) error {
+func (p *fakePeer) AnnounceTransactions(ctx context.Context, kinds []byte, sizes []uint32, hashes []common.Hash, columns types.CustodyBitmap) error {
 	p.wait(ctx)
 	if len(kinds) != len(hashes) || len(sizes) != len(hashes) {
 		return fmt.Errorf("%d hashes, %d types, %d sizes", len(hashes), len(kinds), len(sizes))
@@ -92,6 +102,9 @@ func (p *fakePeer) AnnounceTransactions(ctx context.Context, kinds []byte, sizes
 	p.announced = append(p.announced, hashes...)
 	for i, hash := range hashes {
 		p.sizes[hash] = sizes[i]
+		if p.columns != nil {
+			p.columns[hash] = columns
+		}
 	}
 	return nil
 }
@@ -124,7 +137,7 @@ func (p *fakePeer) wasAnnounced(tx *types.Transaction) bool {
 }
 
 func (n *node) announce(p *fakePeer, tx *types.Transaction, kind byte, size uint64) {
-	n.Announced(p.id, []byte{kind}, []uint32{uint32(size)}, []common.Hash{tx.Hash()})
+	n.Announced(p.id, []byte{kind}, []uint32{uint32(size)}, []common.Hash{tx.Hash()}, types.CustodyBitmap{})
 }
 
 // TestPropagation: plain transactions go in full to the square root of the peers, which are the same
@@ -232,7 +245,7 @@ func TestAnnounced(t *testing.T) {
 		t.Errorf("asked for %d", len(a.asked))
 	}
 	n.Leave("a")
-	n.Announced("a", []byte{2}, []uint32{100}, []common.Hash{{1}}) // nothing happens
+	n.Announced("a", []byte{2}, []uint32{100}, []common.Hash{{1}}, types.CustodyBitmap{}) // nothing happens
 }
 
 // TestAnnounced66: over eth/66 hashes come without types and sizes, and blob transactions are not announced.
@@ -240,9 +253,9 @@ func TestAnnounced66(t *testing.T) {
 	n := startPool(t, newChainWorld(t))
 	n.settle()
 	tx, absent := plain(keys[0], 0), plain(keys[2], 0)
-	p := &fakePeer{id: "old", old: true, gone: make(chan struct{}), has: map[common.Hash]*types.Transaction{tx.Hash(): tx}, sizes: make(map[common.Hash]uint32)}
+	p := &fakePeer{id: "old", version: 66, gone: make(chan struct{}), has: map[common.Hash]*types.Transaction{tx.Hash(): tx}, sizes: make(map[common.Hash]uint32)}
 	n.Join(p)
-	n.Announced("old", nil, nil, []common.Hash{tx.Hash(), absent.Hash()})
+	n.Announced("old", nil, nil, []common.Hash{tx.Hash(), absent.Hash()}, types.CustodyBitmap{})
 	eventually(t, "it is fetched", func() bool { return n.Has(tx.Hash()) })
 	blobs := blobTx(keys[1], 0)
 	if err := n.send(blobs); err != nil {

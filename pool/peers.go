@@ -12,6 +12,7 @@ import (
 
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/core/types"
+	"github.com/ethereum/go-ethereum/crypto/kzg4844"
 )
 
 const (
@@ -45,14 +46,18 @@ type Peer interface {
 type Exchanges interface {
 	PooledTransactions(ctx context.Context, hashes []common.Hash) ([]*types.Transaction, error)
 	SendTransactions(ctx context.Context, txs []*types.Transaction) error
-	AnnounceTransactions(ctx context.Context, kinds []byte, sizes []uint32, hashes []common.Hash) error
+	AnnounceTransactions(ctx context.Context, kinds []byte, sizes []uint32, hashes []common.Hash, columns types.CustodyBitmap) error
+	// Cells requests the cells of blobs in some columns (eth/72). It returns those of some of the transactions, blob
+	// after blob.
+	Cells(ctx context.Context, hashes []common.Hash, columns types.CustodyBitmap) (found []common.Hash, cells [][]kzg4844.Cell, err error)
 }
 
 // announcement is the list of transactions that a peer announced.
 type announcement struct {
-	kinds  []byte // nil over eth/66, as sizes
-	sizes  []uint32
-	hashes []common.Hash
+	kinds   []byte // nil over eth/66, as sizes
+	sizes   []uint32
+	hashes  []common.Hash
+	columns types.CustodyBitmap // of which the peer has the cells of all announced blobs; none before eth/72
 }
 
 // peer is the state of one connection.

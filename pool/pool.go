@@ -40,6 +40,7 @@ type Pool struct {
 	signer         types.Signer
 	reserver       *txpool.ReservationTracker        // assigns an account to one of the two pools
 	fetcher        atomic.Pointer[fetcher.TxFetcher] // nil until Run
+	assembler      *assembler                        // of blob transactions of eth/72 peers
 	peers          peerSet
 	fullRecipients fullRecipients
 	mined          *recent             // hashes
@@ -49,6 +50,7 @@ type Pool struct {
 	started        chan struct{}       // closed when the pool is on its first head
 	opened         chan struct{}       // closed when both pools are open for the first time
 	added          chan core.NewTxsEvent
+	cacheCells     atomic.Bool // see CacheCells
 
 	// mu is read-locked while transactions are added and write-locked while the pools move to
 	// another head; it is not locked while an account is read. at changes under it; reads of
@@ -65,6 +67,7 @@ type headPools struct {
 	accounts *accountCache
 	legacy   *legacypool.LegacyPool
 	blob     *blobpool.BlobPool // nil until it is open
+	cache    *blobpool.Cache    // of blob, nil as it is
 }
 
 // pools returns the open pools.
@@ -96,6 +99,7 @@ func New(cfg Config) *Pool {
 	}
 	p.metrics = newMetrics(cfg.Registerer, p.Stats)
 	p.peers.serve = p.serve
+	p.assembler = newAssembler(p)
 	return p
 }
 
@@ -109,14 +113,17 @@ func (p *Pool) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	fetcher := p.newFetcher(ctx)
 	fetcher.Start()
+	p.assembler.start(ctx)
 	p.fetcher.Store(fetcher)
 	f := &follower{Pool: p, markOpened: sync.OnceFunc(func() { close(p.opened) })}
 	group.Go(func() error { return p.watch(ctx, heads) })
 	group.Go(func() error { return f.run(ctx) })
 	group.Go(func() error { return p.broadcast(ctx) })
 	group.Go(func() error { return p.peers.run(ctx) })
+	group.Go(func() error { return p.assembler.run(ctx) })
 	err := group.Wait()
 	fetcher.Stop()
+	p.assembler.stop()
 	return errors.Join(err, f.close())
 }
 

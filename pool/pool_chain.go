@@ -88,7 +88,8 @@ func (f *follower) openBlob(ctx context.Context, head *types.Header) error {
 	case err != nil:
 		return fmt.Errorf("open blob pool in %q: %w (it may be removed: it has only pending transactions)", f.cfg.BlobDir, err)
 	}
-	f.blob, f.blobHead = pool, head
+	f.blob, f.blobHead, f.cache = pool, head, blobpool.NewCache(pool)
+	f.cache.SetCellMode(f.cacheCells.Load())
 	f.blobSub = f.subscribe(pool)
 	return nil
 }
@@ -114,6 +115,7 @@ func (f *follower) closeBlob() {
 		return
 	}
 	f.blobSub.Unsubscribe()
+	f.cache.Stop()
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	handle := f.reserver.NewHandle(blobID)
@@ -123,7 +125,7 @@ func (f *follower) closeBlob() {
 	if err := f.blob.Close(); err != nil {
 		f.log.Warn("Blob pool not closed", "err", err)
 	}
-	f.blob = nil
+	f.blob, f.cache = nil, nil
 	if at := f.at.Load(); at.blob != nil {
 		f.at.Store(&headPools{head: at.head, accounts: at.accounts, legacy: at.legacy})
 	}

@@ -60,7 +60,7 @@ func TestSend(t *testing.T) {
 	if nonce := n.nonce(t, addr(keys[3])); nonce != 0 {
 		t.Errorf("next nonce of a stranger %d", nonce)
 	}
-	if got := n.Get(tx.Hash()); got == nil || !n.Has(tx.Hash()) || len(n.Encoded(tx.Hash())) == 0 {
+	if got := n.Get(tx.Hash()); got == nil || !n.Has(tx.Hash()) || len(n.Encoded(tx.Hash(), 71)) == 0 {
 		t.Errorf("not there: %v", got)
 	}
 	if pending, queued := n.ContentFrom(addr(keys[0])); len(pending) != 2 || len(queued) != 1 {

@@ -49,6 +49,9 @@ func TestPool(t *testing.T) {
 	blobs := withBlobs(t, w, append(ours, theirs...))
 	send(t, n.RPC, blobs)
 	awaitPooled(t, "geth", w.Geth.RPC(), []*types.Transaction{blobs})
+	fromGeth := withBlobs(t, w, append(append(ours, theirs...), blobs))
+	send(t, w.Geth.RPC(), fromGeth) // over eth/72: the transaction and the cells of its blob come apart
+	awaitPooled(t, "sunbeam", n.RPC, []*types.Transaction{fromGeth})
 
 	stranger, err := crypto.GenerateKey() // with nothing
 	if err != nil {
@@ -66,8 +69,8 @@ func TestPool(t *testing.T) {
 
 	mustBring(t, n, build(t, w.Builder, append(theirs, ours...)), time.Minute)
 	until(t, "empty pool", func(context.Context) bool {
-		return metric(t, port, "beam_pool_pending_transactions") == 1 && metric(t, port, "beam_pool_queued_transactions") == 0
-	}) // but for the one with blobs
+		return metric(t, port, "beam_pool_pending_transactions") == 2 && metric(t, port, "beam_pool_queued_transactions") == 0
+	}) // but for those with blobs
 	samePending(t, w, n, ours)
 	stop(t, n)
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/core/types"
+	"github.com/ethereum/go-ethereum/crypto/kzg4844"
 	"github.com/ethereum/go-ethereum/rlp"
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -45,12 +46,18 @@ func (a accounts) Open(ctx context.Context, root common.Hash) (pool.StateDatabas
 // transactions hands the transaction messages of peers to the pool.
 type transactions struct{ pool *pool.Pool }
 
-func (t transactions) Announced(peer *p2p.Peer, kinds []byte, sizes []uint32, hashes []common.Hash) {
-	t.pool.Announced(peer.ID(), kinds, sizes, hashes)
+func (t transactions) Announced(peer *p2p.Peer, kinds []byte, sizes []uint32, hashes []common.Hash, columns types.CustodyBitmap) {
+	t.pool.Announced(peer.ID(), kinds, sizes, hashes, columns)
 }
 
 func (t transactions) Received(peer *p2p.Peer, txs []*types.Transaction) {
 	t.pool.Received(peer.ID(), txs)
 }
 
-func (t transactions) Pooled(hash common.Hash) rlp.RawValue { return t.pool.Encoded(hash) }
+func (t transactions) Pooled(hash common.Hash, version uint) rlp.RawValue {
+	return t.pool.Encoded(hash, version)
+}
+
+func (t transactions) Cells(hash common.Hash, columns types.CustodyBitmap) []kzg4844.Cell {
+	return t.pool.Cells(hash, columns)
+}
