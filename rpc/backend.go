@@ -30,6 +30,7 @@ type Backend struct {
 	Network   Network
 	Beam      Beam
 	Pool      Pool
+	Blobs     Blobs // nil: no blobs
 }
 
 // Chain reads the local chain; *chain.Chain implements it. What is not stored is nil or zero.

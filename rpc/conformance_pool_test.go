@@ -33,7 +33,7 @@ func (s poolStates) Open(ctx context.Context, root common.Hash) (pool.StateDatab
 }
 
 // withRunningPool gives a node a pool on the fixture's chain, whose state is all fetched.
-func withRunningPool(t *testing.T) func(*Config, *Backend) {
+func withRunningPool(t testing.TB) func(*Config, *Backend) {
 	return func(cfg *Config, b *Backend) {
 		cfg.TxFeeCap = 1
 		states := poolStates{b.States.(*fakeStates)}

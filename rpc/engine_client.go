@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"unicode"
 
 	"github.com/ethereum/go-ethereum/beacon/engine"
@@ -13,8 +14,10 @@ import (
 	"github.com/ethereum/go-ethereum/common/hexutil"
 )
 
-// ExchangeCapabilities returns the methods of this namespace.
-func (api *engineAPI) ExchangeCapabilities([]string) []string {
+// ExchangeCapabilities returns the methods of this namespace. A consensus client that has getBlobsV4 asks for
+// cells of blobs, as go-ethereum assumes.
+func (api *engineAPI) ExchangeCapabilities(theirs []string) []string {
+	api.b.Blobs.CacheCells(slices.Contains(theirs, "engine_getBlobsV4"))
 	methods := reflect.TypeOf(api)
 	names := make([]string, 0, methods.NumMethod())
 	for i := range methods.NumMethod() {

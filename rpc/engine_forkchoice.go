@@ -61,9 +61,9 @@ func (api *engineAPI) ForkchoiceUpdatedV3(ctx context.Context, update engine.For
 	return api.forkchoiceUpdated(ctx, "forkchoiceUpdatedV3", responseTimeout, update, attributes)
 }
 
-// ForkchoiceUpdatedV4 is for Amsterdam: the slot number in the attributes. The custody columns are ignored:
-// they are for a pool that samples blobs.
-func (api *engineAPI) ForkchoiceUpdatedV4(ctx context.Context, update engine.ForkchoiceStateV1, attributes *engine.PayloadAttributes, _ *types.CustodyBitmap) (engine.ForkChoiceResponse, error) {
+// ForkchoiceUpdatedV4 is for Amsterdam: the slot number in the attributes, and the columns of blobs that the
+// consensus client has custody of (EIP-8070).
+func (api *engineAPI) ForkchoiceUpdatedV4(ctx context.Context, update engine.ForkchoiceStateV1, attributes *engine.PayloadAttributes, custody *types.CustodyBitmap) (engine.ForkChoiceResponse, error) {
 	if attributes != nil {
 		switch {
 		case attributes.Withdrawals == nil:
@@ -75,6 +75,9 @@ func (api *engineAPI) ForkchoiceUpdatedV4(ctx context.Context, update engine.For
 		case !api.checkFork(attributes.Timestamp, forksV5()...):
 			return engine.STATUS_INVALID, forkErr("fcuV4 must only be called for amsterdam payloads")
 		}
+	}
+	if custody != nil {
+		api.b.Blobs.SetCustody(*custody)
 	}
 	return api.forkchoiceUpdated(ctx, "forkchoiceUpdatedV4", responseTimeoutAmsterdam, update, attributes)
 }

@@ -343,7 +343,7 @@ type fakeNode struct {
 	engine *fakeEngine
 }
 
-func newFakeNode(t *testing.T, change ...func(*Config, *Backend)) *fakeNode {
+func newFakeNode(t testing.TB, change ...func(*Config, *Backend)) *fakeNode {
 	t.Helper()
 	n := &fakeNode{chain: newFakeChain(), states: &fakeStates{db: mainChain().db, window: 128}, engine: new(fakeEngine)}
 	cfg := Config{
@@ -362,7 +362,7 @@ func newFakeNode(t *testing.T, change ...func(*Config, *Backend)) *fakeNode {
 }
 
 // client is an in-process client of all namespaces.
-func (n *fakeNode) client(t *testing.T) *gethrpc.Client {
+func (n *fakeNode) client(t testing.TB) *gethrpc.Client {
 	t.Helper()
 	srv := gethrpc.NewServer()
 	if err := n.register(srv, append(n.namespaces(), "engine"), &engineAPI{b: n.b, limiter: n.engineCalls}); err != nil {
@@ -373,7 +373,7 @@ func (n *fakeNode) client(t *testing.T) *gethrpc.Client {
 	return client
 }
 
-type testWriter struct{ t *testing.T }
+type testWriter struct{ t testing.TB }
 
 func (w testWriter) Write(p []byte) (int, error) {
 	w.t.Logf("%s", p)

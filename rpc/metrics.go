@@ -11,6 +11,7 @@ import (
 // metrics are this package's. The duration of each method is in go-ethereum's registry (rpc_duration_*).
 type metrics struct {
 	engineRequests    *prometheus.CounterVec // by method and status
+	blobs             *prometheus.CounterVec // by result
 	stateQueries      *prometheus.CounterVec // by outcome
 	stateQuerySeconds prometheus.Histogram
 
@@ -27,6 +28,12 @@ const (
 	limitLogs          = "logs"          // in one response
 )
 
+// Results of a request for a blob.
+const (
+	blobsFound   = "found"
+	blobsMissing = "missing" // not in the pool
+)
+
 // Outcomes of a state query.
 const (
 	outcomeOK          = "ok"          // a result, or an error of the request itself
@@ -40,6 +47,10 @@ func newMetrics(registerer prometheus.Registerer) *metrics {
 			Name: "beam_engine_requests_total",
 			Help: "newPayload and forkchoiceUpdated requests, by method and returned payload status.",
 		}, []string{"method", "status"}),
+		blobs: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "beam_engine_blobs_total",
+			Help: "Blobs that the consensus client requested by getBlobs, by result: found, missing (not in the pool).",
+		}, []string{"result"}),
 		stateQueries: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "beam_rpc_state_queries_total",
 			Help: "JSON-RPC state queries by outcome: ok (a result, or an error of the request itself), unavailable (state could not be fetched), busy (too many concurrent queries).",
@@ -67,7 +78,7 @@ func newMetrics(registerer prometheus.Registerer) *metrics {
 		}, []string{"limit"}),
 	}
 	if registerer != nil {
-		registerer.MustRegister(m.engineRequests, m.stateQueries, m.stateQuerySeconds,
+		registerer.MustRegister(m.engineRequests, m.blobs, m.stateQueries, m.stateQuerySeconds,
 			m.subscriptions, m.filters, m.slowConnections, m.limitExceeded)
 	}
 	return m

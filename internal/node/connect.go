@@ -227,6 +227,7 @@ func (n *Node) newRPC(registerer prometheus.Registerer) (err error) {
 		Network:   n.host,
 		Beam:      beam{n},
 		Pool:      n.pool,
+		Blobs:     n.pool,
 	})
 	return err
 }
