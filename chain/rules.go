@@ -10,6 +10,7 @@ import (
 	"github.com/ethereum/go-ethereum/consensus"
 	"github.com/ethereum/go-ethereum/consensus/beacon"
 	"github.com/ethereum/go-ethereum/consensus/ethash"
+	"github.com/ethereum/go-ethereum/consensus/misc/eip4844"
 	"github.com/ethereum/go-ethereum/core"
 	"github.com/ethereum/go-ethereum/core/types"
 	"github.com/ethereum/go-ethereum/params"
@@ -39,10 +40,18 @@ func VerifyHeader(config *params.ChainConfig, header, parent *types.Header) erro
 	if number := parent.Number.Uint64() + 1; header.Number.Uint64() != number {
 		return fmt.Errorf("%w: have %d, want %d", consensus.ErrInvalidNumber, header.Number, number)
 	}
+	if err := checkTerminal(config, header); err != nil {
+		return err
+	}
+	return rules().VerifyHeader(parentReader{config: config, parent: parent, hash: parentHash}, header)
+}
+
+// checkTerminal refuses proof-of-work blocks where there are none.
+func checkTerminal(config *params.ChainConfig, header *types.Header) error {
 	if ttd := config.TerminalTotalDifficulty; header.Difficulty.Sign() > 0 && ttd != nil && ttd.Sign() == 0 {
 		return fmt.Errorf("%w: difficulty %d after the merge", consensus.ErrInvalidTerminalBlock, header.Difficulty)
 	}
-	return rules().VerifyHeader(parentReader{config: config, parent: parent, hash: parentHash}, header)
+	return nil
 }
 
 // checkShape checks the fields that the rules and the execution assume to be set.
@@ -83,6 +92,29 @@ func checkShape(config *params.ChainConfig, header *types.Header) error {
 	return nil
 }
 
+// VerifyHeaderAlone checks the rules of a header that need no parent: they are some of those of [VerifyHeader].
+func VerifyHeaderAlone(config *params.ChainConfig, header *types.Header) error {
+	if err := checkShape(config, header); err != nil {
+		return err
+	}
+	if header.Difficulty.Sign() != 0 {
+		return checkTerminal(config, header)
+	}
+	switch {
+	case uint64(len(header.Extra)) > params.MaximumExtraDataSize:
+		return fmt.Errorf("extra-data longer than %d bytes (%d)", params.MaximumExtraDataSize, len(header.Extra))
+	case header.GasLimit > params.MaxGasLimit:
+		return fmt.Errorf("invalid gasLimit: have %v, max %v", header.GasLimit, uint64(params.MaxGasLimit))
+	case header.GasLimit < params.MinGasLimit:
+		return fmt.Errorf("invalid gas limit below %d", uint64(params.MinGasLimit))
+	case header.GasUsed > header.GasLimit:
+		return fmt.Errorf("invalid gasUsed: have %d, gasLimit %d", header.GasUsed, header.GasLimit)
+	case header.BlobGasUsed != nil && *header.BlobGasUsed > eip4844.MaxBlobGasPerBlock(config, header.Time):
+		return fmt.Errorf("blob gas used %d exceeds maximum allowance %d", *header.BlobGasUsed, eip4844.MaxBlobGasPerBlock(config, header.Time))
+	}
+	return nil
+}
+
 // ErrBodyMismatch says that a body is not the one that its header commits to. The delivery is invalid,
 // not the block: the right body has the same block hash.
 var ErrBodyMismatch = errors.New("body does not belong to the header")
@@ -107,6 +139,26 @@ func VerifyBody(config *params.ChainConfig, block *types.Block) error {
 		return err
 	}
 	return verifyAccessList(config, block)
+}
+
+// VerifyTransactions checks the rules of transactions that need no state: signature, and the fee caps against each other
+// and the base fee. The errors are those of go-ethereum's core.StateProcessor.
+func VerifyTransactions(config *params.ChainConfig, block *types.Block) error {
+	signer, baseFee := types.MakeSigner(config, block.Number(), block.Time()), block.BaseFee()
+	for i, tx := range block.Transactions() {
+		from, err := types.Sender(signer, tx)
+		switch {
+		case err != nil || baseFee == nil || !config.IsLondon(block.Number()):
+		case tx.GasFeeCapIntCmp(tx.GasTipCap()) < 0:
+			err = fmt.Errorf("%w: address %v, maxPriorityFeePerGas: %s, maxFeePerGas: %s", core.ErrTipAboveFeeCap, from.Hex(), tx.GasTipCap(), tx.GasFeeCap())
+		case tx.GasFeeCapIntCmp(baseFee) < 0:
+			err = fmt.Errorf("%w: address %v, maxFeePerGas: %s, baseFee: %s", core.ErrFeeCapTooLow, from.Hex(), tx.GasFeeCap(), baseFee)
+		}
+		if err != nil {
+			return fmt.Errorf("could not apply tx %d [%v]: %w", i, tx.Hash().Hex(), err)
+		}
+	}
+	return nil
 }
 
 // verifyCommitments compares the parts of a body with the hashes in its header.

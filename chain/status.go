@@ -53,10 +53,10 @@ var ErrRejectedAncestor = errors.New("links to previously rejected block")
 
 // invalidAncestor is a rejected block. It is the cache entry of the block and of its descendants.
 type invalidAncestor struct {
-	hash        common.Hash
-	latestValid *common.Hash
-	reason      error
-	hits        int
+	hash   common.Hash
+	parent common.Hash // its newest valid ancestor may become known later, see LatestValid
+	reason error
+	hits   int
 }
 
 // invalidBlocks is the invalid-block cache. Its zero value is ready to use.
@@ -145,13 +145,13 @@ func (c *Chain) Status(hash common.Hash) Status {
 	return Unknown
 }
 
-// Reject records that a block breaks a consensus rule. It does nothing for an executed block.
-func (c *Chain) Reject(block *types.Block, reason error) {
-	if c.Status(block.Hash()) == Executed {
+// Reject records that a block with this header breaks a consensus rule. It does nothing for an executed block.
+func (c *Chain) Reject(header *types.Header, reason error) {
+	hash := header.Hash()
+	if c.Status(hash) == Executed {
 		return
 	}
-	latest := c.LatestValid(block.ParentHash())
-	c.invalid.add(block.Hash(), &invalidAncestor{hash: block.Hash(), latestValid: latest, reason: reason})
+	c.invalid.add(hash, &invalidAncestor{hash: hash, parent: header.ParentHash, reason: reason})
 }
 
 // RejectChild records a block, which need not be stored, as invalid if its parent was rejected or is
@@ -191,9 +191,9 @@ func (c *Chain) invalidReason(hash common.Hash, lasting bool) (latestValid *comm
 				return nil, nil
 			}
 			if hash == entry.hash {
-				return entry.latestValid, entry.reason
+				return c.LatestValid(entry.parent), entry.reason
 			}
-			return entry.latestValid, fmt.Errorf("%w %s: %w", ErrRejectedAncestor, entry.hash.Hex(), entry.reason)
+			return c.LatestValid(entry.parent), fmt.Errorf("%w %s: %w", ErrRejectedAncestor, entry.hash.Hex(), entry.reason)
 		}
 		header := c.Header(at)
 		if header == nil || c.Status(at) == Executed {
@@ -210,8 +210,8 @@ func (c *Chain) invalidReason(hash common.Hash, lasting bool) (latestValid *comm
 // hash and the invalid block as invalid (execution-apis, paris.md), so an unknown parent ends the search:
 // it may be valid, as most blocks that a pivot skipped are.
 func (c *Chain) LatestValid(parent common.Hash) *common.Hash {
-	if entry := c.invalid.get(parent); entry != nil {
-		return entry.latestValid
+	for entry := c.invalid.get(parent); entry != nil; entry = c.invalid.get(parent) {
+		parent = entry.parent
 	}
 	header := c.Header(parent)
 	switch {

@@ -35,7 +35,7 @@ func TestRejection(t *testing.T) {
 	if latest == nil || *latest != bad.ParentHash() {
 		t.Fatalf("latest valid %x", latest)
 	}
-	c.Reject(bad, errBad)
+	c.Reject(bad.Header(), errBad)
 	if c.Status(bad.Hash()) != chain.Rejected {
 		t.Fatalf("status %v", c.Status(bad.Hash()))
 	}
@@ -70,7 +70,7 @@ func TestRejection(t *testing.T) {
 		t.Fatalf("a child of a good block: %v", err)
 	}
 	// An executed block stays so, and executing a block clears it.
-	c.Reject(w.main[3], errBad)
+	c.Reject(w.main[3].Header(), errBad)
 	if c.Status(w.main[3].Hash()) != chain.Executed {
 		t.Fatal("an executed block was rejected")
 	}
@@ -86,7 +86,7 @@ func TestRejection(t *testing.T) {
 func TestRejectionExpires(t *testing.T) {
 	w := newTwoBranches()
 	c, _ := open(t, w.genesis)
-	c.Reject(w.main[0], errBad)
+	c.Reject(w.main[0].Header(), errBad)
 	asked := 0
 	for ; asked < 1000; asked++ {
 		if _, err := c.Rejection(w.main[0].Hash()); err == nil {
@@ -103,7 +103,7 @@ func TestLastingRejection(t *testing.T) {
 	w := newTwoBranches()
 	c, _ := open(t, w.genesis)
 	bad, child := w.main[0], common.Hash{1}
-	c.Reject(bad, errBad)
+	c.Reject(bad.Header(), errBad)
 	c.RejectChild(child, bad.Hash())
 	for range 1000 {
 		if _, err := c.LastingRejection(child); !errors.Is(err, errBad) {
@@ -134,7 +134,7 @@ func TestRejectionsAreBounded(t *testing.T) {
 	var hashes []common.Hash
 	for i := range int64(2000) {
 		block := types.NewBlockWithHeader(&types.Header{Number: big.NewInt(5), Difficulty: new(big.Int), GasUsed: uint64(i)})
-		c.Reject(block, errBad)
+		c.Reject(block.Header(), errBad)
 		hashes = append(hashes, block.Hash())
 	}
 	remembered := 0
@@ -167,7 +167,7 @@ func TestLatestValid(t *testing.T) {
 	// Of a bad parent it is that of the parent.
 	c, _ = open(t, w.genesis)
 	commit(t, c, w.main[:1], w.mainR[:1])
-	c.Reject(w.main[1], errBad)
+	c.Reject(w.main[1].Header(), errBad)
 	if hash := c.LatestValid(w.main[1].Hash()); hash == nil || *hash != w.main[0].Hash() {
 		t.Fatalf("of a bad parent: %x", hash)
 	}

@@ -5,17 +5,22 @@ package importer
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/ethereum/go-ethereum/common"
 
 	"github.com/sunbeam-eth/sunbeam/chain"
 )
 
-// errArrived ends a request to peers for a block that arrived in another way. The import goes on with it.
-var errArrived = errors.New("the block arrived in another way")
+var (
+	// errArrived ends a request to peers for a block that arrived in another way. The import goes on with it.
+	errArrived = errors.New("the block arrived in another way")
+	// errArrivedInvalid is errArrived for a block that was rejected.
+	errArrivedInvalid = fmt.Errorf("%w and is invalid", errArrived)
+)
 
 // fetchUnlessArrived runs a request to peers for parts of these blocks. It returns errArrived as soon as one of them is
-// executed or has a job: a payload, a forkchoice and the ancestors of another job are as good as peers, and whichever
+// executed or has a job, and errArrivedInvalid if one is rejected: a payload, a forkchoice and the ancestors of another job are as good as peers, and whichever
 // comes first is used. The job is the one that waits; nil if there is none.
 func (i *Importer) fetchUnlessArrived(ctx context.Context, job *importJob, hashes []common.Hash, request func(context.Context) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -27,8 +32,8 @@ func (i *Importer) fetchUnlessArrived(ctx context.Context, job *importJob, hashe
 	go func() {
 		for {
 			arrival := i.nextArrival()
-			if i.anyArrived(hashes) {
-				cancel(errArrived)
+			if arrived := i.anyArrived(hashes); arrived != nil {
+				cancel(arrived)
 				return
 			}
 			select {
@@ -39,23 +44,27 @@ func (i *Importer) fetchUnlessArrived(ctx context.Context, job *importJob, hashe
 		}
 	}()
 	err := request(ctx)
-	if err != nil && errors.Is(context.Cause(ctx), errArrived) {
-		return errArrived
+	if cause := context.Cause(ctx); err != nil && errors.Is(cause, errArrived) {
+		return cause
 	}
 	return err
 }
 
-// anyArrived says whether one of these blocks is executed or has a job.
-func (i *Importer) anyArrived(hashes []common.Hash) bool {
+// anyArrived returns errArrived if one of these blocks is executed or has a job, errArrivedInvalid if one is rejected,
+// else nil.
+func (i *Importer) anyArrived(hashes []common.Hash) error {
 	for _, hash := range hashes {
-		if i.lookup(hash) != nil || i.cfg.Chain.Status(hash) == chain.Executed {
-			return true
+		switch {
+		case i.lookup(hash) != nil, i.cfg.Chain.Status(hash) == chain.Executed:
+			return errArrived
+		case i.cfg.Chain.Rejects(hash):
+			return errArrivedInvalid
 		}
 	}
-	return false
+	return nil
 }
 
-// nextArrival returns a channel that is closed when a job starts, a block is executed or the forkchoice changes.
+// nextArrival returns a channel that is closed when a job starts, a block is executed or rejected, or the forkchoice changes.
 func (i *Importer) nextArrival() <-chan struct{} {
 	i.mu.Lock()
 	defer i.mu.Unlock()

@@ -153,9 +153,9 @@ func (i *Importer) missedBlocks(ctx context.Context, job *importJob, states *ful
 				return nil, i.ofMissed(invalid(latest, err), missed)
 			}
 		}
-		header, err := i.missedHeader(ctx, job, states, hash, number)
-		if err != nil {
-			return nil, syncing(err)
+		header, outcome := i.missedHeader(ctx, job, states, hash, number, missed)
+		if header == nil {
+			return nil, outcome
 		}
 		missed = append(missed, hash)
 		hash = header.ParentHash
@@ -182,31 +182,50 @@ func (i *Importer) ofMissed(outcome Outcome, missed []common.Hash) Outcome {
 }
 
 // missedHeader returns a header, and stores it if it was not. It comes from the block's job or from peers, which send
-// those below it too.
-func (i *Importer) missedHeader(ctx context.Context, job *importJob, states *fullStates, hash common.Hash, number uint64) (*types.Header, error) {
+// those below it too. If it returns none, it returns the outcome of the newest missed block or, if there is none yet, of the
+// block with this hash.
+func (i *Importer) missedHeader(ctx context.Context, job *importJob, states *fullStates, hash common.Hash, number uint64, missed []common.Hash) (*types.Header, Outcome) {
 	if header := i.cfg.Chain.Header(hash); header != nil {
-		return header, nil
+		return header, Outcome{}
 	}
-	var headers []*types.Header
+	headers, err := i.missedHeaders(ctx, job, states, hash, number)
+	if err != nil {
+		return nil, syncing(fmt.Errorf("headers from block %d down: %w", number, err))
+	}
+	linked := headers
+	if len(missed) > 0 {
+		linked = append([]*types.Header{i.cfg.Chain.Header(missed[len(missed)-1])}, headers...)
+	}
+	if outcome := i.verifyLinked(linked); outcome.final() {
+		return nil, i.ofMissed(outcome, missed)
+	}
+	if headers[0].Number.Uint64() != number { // a catch-up without a job does not verify its first header
+		return nil, syncing(fmt.Errorf("block %x has number %d, its child expects %d", hash, headers[0].Number, number))
+	}
+	if err := i.cfg.Chain.AddHeaders(headers); err != nil {
+		return nil, syncing(err)
+	}
+	return headers[0], Outcome{}
+}
+
+// missedHeaders gets a header, and those below it as far as they are at hand.
+func (i *Importer) missedHeaders(ctx context.Context, job *importJob, states *fullStates, hash common.Hash, number uint64) (headers []*types.Header, err error) {
 	if arrived := i.lookup(hash); arrived != nil {
-		headers = []*types.Header{arrived.block.Header()}
-	} else {
-		floor := states.lowest
-		if head := i.cfg.Chain.CurrentHeader().Number.Uint64(); head < number {
-			floor = max(floor, head)
-		}
-		err := i.fetchUnlessArrived(ctx, job, []common.Hash{hash}, func(ctx context.Context) (err error) {
-			headers, err = i.cfg.Blocks.Headers(ctx, hash, int(min(number-floor, headerBatch)))
-			return err
-		})
-		if err != nil {
-			return nil, fmt.Errorf("headers from block %d down: %w", number, err)
-		}
+		return []*types.Header{arrived.block.Header()}, nil
 	}
-	if headers[0].Number.Uint64() != number {
-		return nil, fmt.Errorf("block %x has number %d, its child expects %d", hash, headers[0].Number, number)
+	floor := states.lowest
+	if head := i.cfg.Chain.CurrentHeader().Number.Uint64(); head < number {
+		floor = max(floor, head)
 	}
-	return headers[0], i.cfg.Chain.AddHeaders(headers)
+	amount := int(min(number-floor, headerBatch))
+	if job != nil {
+		return i.fetchAncestors(ctx, job, hash, amount)
+	}
+	err = i.fetchUnlessArrived(ctx, nil, []common.Hash{hash}, func(ctx context.Context) (err error) {
+		headers, err = i.cfg.Blocks.Headers(ctx, hash, amount)
+		return err
+	})
+	return headers, err
 }
 
 // blocks gets blocks whose headers are stored, in the same order: from the store, from jobs, or from peers.
@@ -236,7 +255,7 @@ func (i *Importer) blocks(ctx context.Context, job *importJob, hashes []common.H
 			}
 			return err
 		})
-		if err != nil && !errors.Is(err, errArrived) {
+		if err != nil && (!errors.Is(err, errArrived) || errors.Is(err, errArrivedInvalid)) {
 			return nil, fmt.Errorf("bodies of missed blocks: %w", err)
 		}
 	}
@@ -266,7 +285,7 @@ func (i *Importer) replay(ctx context.Context, states *fullStates, block *types.
 		case errors.Is(err, chain.ErrBodyMismatch):
 			return syncing(err) // not recorded: the hash may be valid
 		case err != nil:
-			return ofDescendant(block.Hash(), i.reject(block, err))
+			return ofDescendant(block.Hash(), i.reject(block.Header(), err))
 		}
 	}
 	result := i.cfg.Executor.Execute(ctx, evm.Job{
@@ -278,7 +297,7 @@ func (i *Importer) replay(ctx context.Context, states *fullStates, block *types.
 	case result.Outcome == evm.Invalid && before:
 		return syncing(fmt.Errorf("block %d %x was valid when it was executed first: %w", block.Number(), block.Hash(), result.Err))
 	case result.Outcome == evm.Invalid:
-		return ofDescendant(block.Hash(), i.reject(block, result.Err))
+		return ofDescendant(block.Hash(), i.reject(block.Header(), result.Err))
 	case before:
 		return valid(block.Hash())
 	}

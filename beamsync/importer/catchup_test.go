@@ -104,6 +104,9 @@ func TestCatchUp(t *testing.T) {
 			case event := <-heads:
 				followed <- event.Block.NumberU64()
 			case <-sub.Err(): //nolint:errcheck // it only ever ends
+				for len(heads) > 0 {
+					followed <- (<-heads).Block.NumberU64()
+				}
 				close(followed)
 				return
 			}

@@ -5,6 +5,7 @@ package importer
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/core/types"
@@ -106,15 +107,21 @@ func (i *Importer) connect(ctx context.Context, job *importJob) (*importJob, Out
 		hash    = job.block.ParentHash()
 	)
 	for i.cfg.Chain.Status(hash) != chain.Executed && i.lookup(hash) == nil {
-		if uint64(len(missing)) >= i.cfg.MaxLag {
-			return nil, i.inheritLinked(job.block, missing) // out of reach, which is not an error
+		outOfReach := uint64(len(missing)) >= i.cfg.MaxLag
+		if outOfReach || i.cfg.Chain.Rejects(hash) {
+			if outcome := i.inheritLinked(job.block, missing); outOfReach || outcome.ended() {
+				return nil, outcome // out of reach is not an error
+			}
 		}
 		headers, err := i.fetchAncestors(ctx, job, hash, int(i.cfg.MaxLag)-len(missing))
 		if err != nil {
 			return nil, syncing(fmt.Errorf("ancestors of block %d: %w", job.number(), err))
 		}
+		if outcome := i.verifyLinked(slices.Concat([]*types.Header{job.block.Header()}, missing, headers)); outcome.final() {
+			return nil, outcome
+		}
 		for _, header := range headers {
-			if i.cfg.Chain.Status(hash) == chain.Executed || i.lookup(hash) != nil {
+			if i.anyArrived([]common.Hash{hash}) != nil {
 				break
 			}
 			missing = append(missing, header)
@@ -138,7 +145,7 @@ func (i *Importer) connect(ctx context.Context, job *importJob) (*importJob, Out
 	}
 	var parent *importJob
 	for n := len(blocks) - 1; n >= 0; n-- { // oldest first, so that each finds the job of its parent
-		if parent, err = i.enqueue(ctx, blocks[n]); err != nil {
+		if parent, err = i.enqueue(ctx, newImportJob(blocks[n])); err != nil {
 			return nil, syncing(fmt.Errorf("ancestor %d: %w", blocks[n].NumberU64(), err))
 		}
 	}
@@ -180,9 +187,7 @@ func (i *Importer) inheritLinked(block *types.Block, ancestors []*types.Header) 
 	hash := block.ParentHash()
 	for at := 0; ; at++ {
 		if latest, err := i.cfg.Chain.LastingRejection(hash); err != nil {
-			for at--; at >= 0; at-- {
-				i.cfg.Chain.RejectChild(ancestors[at].Hash(), ancestors[at].ParentHash)
-			}
+			i.rejectDescendants(ancestors[:at])
 			return i.inherit(block, invalid(latest, err))
 		}
 		if at == len(ancestors) {

@@ -72,7 +72,7 @@ func (i *Importer) importHead(ctx context.Context, head common.Hash) Outcome {
 		i.cfg.Log.Info("Forkchoice head is unknown, waiting for its block", "hash", head, "err", err)
 		return syncing(err)
 	}
-	job, err := i.enqueue(ctx, block)
+	job, err := i.enqueue(ctx, newImportJob(block))
 	if err != nil { // shutting down
 		return syncing(err)
 	}

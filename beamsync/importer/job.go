@@ -27,6 +27,7 @@ const (
 type importJob struct {
 	block     *types.Block
 	since     time.Time
+	verified  bool                          // its verdict was asked for before, and it has none yet
 	ancestors map[common.Hash]*types.Header // that connect has fetched; of the job's goroutine
 
 	done    chan struct{} // closed by finish; outcome is set before

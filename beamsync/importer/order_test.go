@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/ethereum/go-ethereum/common"
+	"github.com/ethereum/go-ethereum/consensus/misc/eip1559"
+	"github.com/ethereum/go-ethereum/consensus/misc/eip4844"
 	"github.com/ethereum/go-ethereum/core/types"
 	"github.com/ethereum/go-ethereum/params"
 )
@@ -119,6 +121,19 @@ func (f *fixture) orphanOn(block *types.Block, rng *rand.Rand, number uint64) *t
 		header.ParentHash[at] = byte(rng.Uint32())
 	}
 	return types.NewBlockWithHeader(header).WithBody(*block.Body())
+}
+
+// childOf makes a block whose header follows that of its parent, with the body of the parent.
+func (f *fixture) childOf(parent *types.Block) *types.Block {
+	header := types.CopyHeader(parent.Header())
+	header.ParentHash, header.Number, header.Time = parent.Hash(), new(big.Int).SetUint64(parent.NumberU64()+1), parent.Time()+12
+	if parent.ExcessBlobGas() != nil {
+		*header.ExcessBlobGas = eip4844.CalcExcessBlobGas(f.genesis.Config, parent.Header(), header.Time)
+	}
+	if header.GasLimit > 1 {
+		header.BaseFee = eip1559.CalcBaseFee(f.genesis.Config, parent.Header())
+	}
+	return types.NewBlockWithHeader(header).WithBody(*parent.Body())
 }
 
 // TestOrphansDoNotBlock: however many payloads wait for ancestors that no peer has, blocks that can be imported are.

@@ -10,7 +10,6 @@ import (
 	"github.com/ethereum/go-ethereum/core/types"
 
 	"github.com/sunbeam-eth/sunbeam/chain"
-	"github.com/sunbeam-eth/sunbeam/evm"
 	"github.com/sunbeam-eth/sunbeam/trie"
 )
 
@@ -113,12 +112,4 @@ func ofDescendant(hash common.Hash, ancestor Outcome) Outcome {
 		ancestor.Reason = fmt.Errorf("%w %s: %w", chain.ErrRejectedAncestor, hash.Hex(), ancestor.Reason)
 	}
 	return ancestor
-}
-
-// reject records that a block is invalid.
-func (i *Importer) reject(block *types.Block, reason error) Outcome {
-	i.cfg.Chain.Reject(block, reason)
-	i.metrics.imports.WithLabelValues(evm.Invalid.String()).Inc()
-	i.cfg.Log.Warn("Invalid block", "number", block.Number(), "hash", block.Hash(), "err", reason)
-	return invalid(i.cfg.Chain.LatestValid(block.ParentHash()), reason)
 }

@@ -16,20 +16,26 @@ import (
 
 // NewPayload imports a block and waits for its outcome until ctx ends. Then it returns Syncing, and the import goes
 // on. Invalid is only ever the result of a complete execution with all state available, of a header or body rule, or
-// of an invalid ancestor.
+// of an invalid ancestor. What needs no state is decided at once, whatever else is being imported.
 func (i *Importer) NewPayload(ctx context.Context, block *types.Block) Outcome {
-	if outcome := i.known(block.Hash(), block.ParentHash()); outcome.final() {
-		return outcome
-	}
-	job, err := i.enqueue(ctx, block)
-	if err != nil { // shutting down, or too many jobs
-		return syncing(err)
+	job := i.lookup(block.Hash())
+	if job == nil {
+		if outcome := i.verdict(block); outcome.final() {
+			return outcome
+		}
+		job = newImportJob(block)
+		job.verified = true
+		var err error
+		if job, err = i.enqueue(ctx, job); err != nil { // shutting down, or too many jobs
+			return syncing(err)
+		}
 	}
 	return job.wait(ctx)
 }
 
-// enqueue returns the job of a block. It starts one if there is none.
-func (i *Importer) enqueue(ctx context.Context, block *types.Block) (*importJob, error) {
+// enqueue starts a job, unless its block has one already. It returns the job of the block.
+func (i *Importer) enqueue(ctx context.Context, job *importJob) (*importJob, error) {
+	block := job.block
 	i.mu.Lock()
 	if job, ok := i.mu.jobs[block.Hash()]; ok {
 		i.mu.Unlock()
@@ -39,7 +45,6 @@ func (i *Importer) enqueue(ctx context.Context, block *types.Block) (*importJob,
 		i.mu.Unlock()
 		return nil, fmt.Errorf("%d blocks are being imported already", maxJobs)
 	}
-	job := newImportJob(block)
 	i.mu.jobs[block.Hash()] = job
 	i.mu.newest = max(i.mu.newest, block.NumberU64())
 	i.announceLocked()
@@ -121,8 +126,16 @@ func (i *Importer) logUndecided(ctx context.Context, job *importJob, reason erro
 
 // process takes a block through the stages of its import.
 func (i *Importer) process(ctx context.Context, job *importJob) Outcome {
+	if !job.verified {
+		if outcome := i.verdict(job.block); outcome.final() {
+			return outcome
+		}
+	}
 	base, outcome := i.findBasis(ctx, job)
 	for errors.Is(outcome.Reason, errArrived) {
+		if outcome := i.arrived(job.block); outcome.final() {
+			return outcome
+		}
 		base, outcome = i.findBasis(ctx, job)
 	}
 	switch {
@@ -136,11 +149,11 @@ func (i *Importer) process(ctx context.Context, job *importJob) Outcome {
 		}
 	}
 	// Rules that need no state come before any state is fetched.
-	switch err := i.verify(job.block, base.parent); {
-	case errors.Is(err, chain.ErrBodyMismatch): // not recorded: the hash may be valid
-		return invalid(i.cfg.Chain.LatestValid(job.block.ParentHash()), err)
-	case err != nil:
-		return i.reject(job.block, err)
+	if err := chain.VerifyHeader(i.cfg.Chain.Config(), job.block.Header(), base.parent); err != nil {
+		return i.reject(job.block.Header(), err)
+	}
+	if err := i.cfg.Chain.VerifyUncles(job.block); err != nil {
+		return i.reject(job.block.Header(), err)
 	}
 	if base.beamed {
 		if err := i.beginBeaming(job, base.parent); err != nil {
@@ -155,6 +168,14 @@ func (i *Importer) process(ctx context.Context, job *importJob) Outcome {
 	}
 	defer release()
 	return i.execute(ctx, job, base)
+}
+
+// arrived returns the outcome of a block as far as an ancestor that came meanwhile decides it.
+func (i *Importer) arrived(block *types.Block) Outcome {
+	if outcome := i.known(block.Hash(), block.ParentHash()); outcome.final() {
+		return outcome
+	}
+	return i.verifyParent(block)
 }
 
 // verify checks the rules of header and body, which need no state.

@@ -161,10 +161,31 @@ func (i *Importer) fullBasis(ctx context.Context, job *importJob, states *fullSt
 			return nil, outcome
 		}
 	}
+	if outcome := i.verifyMissedParent(ctx, job, states); outcome.ended() {
+		return nil, outcome
+	}
 	if outcome := i.catchUpParent(ctx, job, states); outcome.ended() {
 		return nil, outcome
 	}
 	return &basis{parent: i.cfg.Chain.Header(hash)}, Outcome{}
+}
+
+// verifyMissedParent fetches the header of a block's parent if it is not local, with those below it, and verifies them:
+// the number that the block claims decides how far a catch-up goes.
+func (i *Importer) verifyMissedParent(ctx context.Context, job *importJob, states *fullStates) Outcome {
+	hash, amount := job.block.ParentHash(), 1
+	if i.localHeader(hash) != nil {
+		return Outcome{} // verified before
+	}
+	if floor := max(states.lowest, i.cfg.Chain.CurrentHeader().Number.Uint64()); job.number() > floor+1 {
+		amount = int(min(job.number()-1-floor, headerBatch))
+	}
+	job.enter(stageParentHeader)
+	headers, err := i.fetchAncestors(ctx, job, hash, amount)
+	if err != nil {
+		return syncing(fmt.Errorf("header of parent %x: %w", hash, err))
+	}
+	return i.verifyLinked(append([]*types.Header{job.block.Header()}, headers...))
 }
 
 // catchUpParent makes the state of a block's parent available. It returns the outcome that the block inherits.

@@ -169,15 +169,12 @@ func (m *randomModel) reach(f *fixture, peers *randomPeers, head *types.Block) {
 // sendOrphans sends payloads whose parents no peer has, more than there may be jobs, and some on top of them.
 func (m *randomModel) sendOrphans(f *fixture, rng *rand.Rand) {
 	for count := rng.IntN(2 * maxJobs); count > 0; count-- {
-		orphan := f.orphanOn(m.paths[0][0], rng, rng.Uint64N(300))
+		orphan := f.orphanOn(m.paths[0][0], rng, 1+rng.Uint64N(300))
 		for range 1 + rng.IntN(2) {
 			if outcome := f.payload(orphan, time.Duration(rng.Int64N(int64(time.Second)))); outcome.Status == Valid {
 				m.fail("an orphan is called good")
 			}
-			header := types.CopyHeader(orphan.Header())
-			header.ParentHash = orphan.Hash()
-			header.Number.Add(header.Number, common.Big1)
-			orphan = types.NewBlockWithHeader(header).WithBody(*orphan.Body())
+			orphan = f.childOf(orphan)
 		}
 	}
 }
