@@ -141,13 +141,17 @@ func (h History) Wanted() (blocks uint64, postMerge bool) {
 	return blocks, false
 }
 
-// Pool bounds the transaction pool.
+// Pool configures the transaction pool.
 type Pool struct {
 	PriceLimit  uint64 // wei: lowest tip per gas
 	PriceBump   uint64 // percent that a replacement must pay more
 	GlobalSlots uint64 // executable transactions, in slots of 32 KiB
 	GlobalQueue uint64 // those that wait for others
 	BlobDataCap uint64 // bytes of disk for transactions with blobs
+
+	NoLocals  bool          // forget users' transactions that the pool drops
+	Journal   string        // file of users' transactions, inside InstanceDir unless it is a path; empty: none
+	Rejournal time.Duration // how often the journal is written anew
 }
 
 // Store is the database and the memory in front of it.
@@ -194,7 +198,7 @@ func Default() *Config {
 		Beacon:  Beacon{Threshold: 342}, // two thirds of 512
 		Beam:    Beam{MaxLag: 30, HotSizeMB: 4096, Backfill: true},
 		History: History{Chain: "90000"},
-		Pool:    Pool{PriceLimit: 1, PriceBump: 10, GlobalSlots: 5120, GlobalQueue: 1024, BlobDataCap: 2560 << 20},
+		Pool:    Pool{PriceLimit: 1, PriceBump: 10, GlobalSlots: 5120, GlobalQueue: 1024, BlobDataCap: 2560 << 20, Journal: "transactions.rlp", Rejournal: time.Hour},
 		Store:   Store{CacheMB: 512},
 		Metrics: Metrics{Addr: "127.0.0.1", Port: 6060},
 		Log:     Log{Verbosity: 3, Format: "terminal"},
@@ -225,6 +229,14 @@ func (c *Config) NodeKeyFile() string {
 		return c.P2P.NodeKey
 	}
 	return filepath.Join(c.InstanceDir(), "nodekey")
+}
+
+// PoolJournal is the file of users' transactions, empty for none.
+func (c *Config) PoolJournal() string {
+	if journal := c.Pool.Journal; journal == "" || filepath.Base(journal) != journal {
+		return journal
+	}
+	return filepath.Join(c.InstanceDir(), c.Pool.Journal)
 }
 
 // JWTFile is the file of the secret shared with the consensus client.

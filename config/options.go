@@ -107,6 +107,9 @@ var options = []option{ //nolint:gochecknoglobals // never written
 	{flag: "beam.backfill.rate", key: "Beam.BackfillRate", usage: "Kilobytes per second that the backfill may receive (0 is no limit)", check: between(0, 1<<30), category: catBeam},
 	{flag: "history.chain", key: "History.Chain", usage: "Blocks and receipts to collect behind the head: all, postmerge or a number of blocks", check: historySpan, category: catBeam},
 
+	{flag: "txpool.nolocals", key: "Pool.NoLocals", usage: "Do not keep transactions sent over JSON-RPC when the pool drops them or the node restarts", category: catPool},
+	{flag: "txpool.journal", key: "Pool.Journal", usage: "File of the transactions sent over JSON-RPC, inside <datadir>/geth unless it is a path (\"\" for none)", check: parentExists, category: catPool},
+	{flag: "txpool.rejournal", key: "Pool.Rejournal", usage: "Time after which that file is written anew without what was mined", category: catPool},
 	{flag: "txpool.pricelimit", key: "Pool.PriceLimit", usage: "Lowest tip per gas in wei that a transaction must offer", check: between(1, math.MaxInt64), category: catPool},
 	{flag: "txpool.pricebump", key: "Pool.PriceBump", usage: "Percent that a transaction must pay more to replace another", check: between(1, 10_000), category: catPool},
 	{flag: "txpool.globalslots", key: "Pool.GlobalSlots", usage: "Executable transactions in the pool, in slots of 32 KiB", check: between(1, 1<<20), category: catPool},

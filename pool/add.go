@@ -12,6 +12,7 @@ import (
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/core"
 	"github.com/ethereum/go-ethereum/core/txpool"
+	gethlocals "github.com/ethereum/go-ethereum/core/txpool/locals"
 	"github.com/ethereum/go-ethereum/core/types"
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sync/semaphore"
@@ -34,9 +35,18 @@ const (
 )
 
 // Send adds a user's transaction. Errors are go-ethereum's if the transaction is invalid, and
-// [ErrUnavailable] or [ErrNotReady], wrapped, if it cannot be validated now.
+// [ErrUnavailable] or [ErrNotReady], wrapped, if it cannot be validated now. A transaction that the pool may accept later
+// is kept and tried again, which is no error, as in go-ethereum.
 func (p *Pool) Send(ctx context.Context, tx *types.Transaction) error {
-	return p.add(ctx, accountSource{states: p.cfg.Users}, []*types.Transaction{tx})[0]
+	err := p.add(ctx, accountSource{states: p.cfg.Users}, []*types.Transaction{tx})[0]
+	if p.locals == nil || err != nil && !gethlocals.IsTemporaryReject(err) {
+		return err
+	}
+	p.locals.track(tx)
+	if tx.Type() == types.BlobTxType {
+		return err
+	}
+	return nil
 }
 
 // Nonce returns the next nonce of an account after its executable pooled transactions.
@@ -71,6 +81,9 @@ func (p *Pool) add(ctx context.Context, how accountSource, txs []*types.Transact
 			errs[i] = err
 		}
 		return errs
+	}
+	if how.limit == nil {
+		at = p.awaitBlob(ctx, at, txs)
 	}
 	var need []common.Address
 	var slot *semaphore.Weighted
@@ -108,14 +121,22 @@ func check(at *headPools, tx *types.Transaction) error {
 		return pool.ValidateTxBasics(tx)
 	}
 	if tx.Type() == types.BlobTxType {
-		return fmt.Errorf("%w: the blob pool is being opened", ErrUnavailable)
+		return errBlobClosed
 	}
 	return fmt.Errorf("%w: received type %d", core.ErrTxTypeNotSupported, tx.Type()) // as txpool.TxPool says it
 }
 
+// errBlobClosed is for blob transactions while their pool reads what is on disk.
+var errBlobClosed = fmt.Errorf("%w: the blob pool is being opened", ErrUnavailable)
+
 // insert adds the transactions without an error to their pools. mu is read-locked, and the senders are in
 // the account cache.
 func (p *Pool) insert(at *headPools, txs []*types.Transaction, errs []error) {
+	for i, tx := range txs {
+		if errs[i] == nil && at.blob == nil && tx.Type() == types.BlobTxType { // it was closed meanwhile
+			errs[i] = errBlobClosed
+		}
+	}
 	for _, pool := range at.pools() {
 		var batch []*types.Transaction
 		var indices []int

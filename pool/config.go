@@ -23,9 +23,9 @@ var (
 	// ErrUnavailable says that the account of the sender could not be read now. It says nothing about
 	// the transaction.
 	ErrUnavailable = errors.New("state unavailable, try again")
-	// ErrNotReady says that the node has not reached the head yet, so that there is no state to
-	// validate a transaction against.
-	ErrNotReady = errors.New("transaction pool is not ready: the node has not reached the head of the chain yet")
+	// ErrNotReady says that the node is far from the head, so that there is no state to validate a transaction
+	// against. It is wrapped with the reason.
+	ErrNotReady = errors.New("transaction pool is not ready")
 )
 
 // Chain is the chain that the pool follows; *chain.Chain implements it.
@@ -51,12 +51,13 @@ type States interface {
 // Config configures a pool. Chain, Users, Peers and Ready are required.
 type Config struct {
 	Chain Chain
-	Users States      // read for transactions that users send
-	Peers States      // read for peers and on new heads, at a lower priority than Users
-	Ready func() bool // whether the head is the one that the consensus client chose
+	Users States       // read for transactions that users send
+	Peers States       // read for peers and on new heads, at a lower priority than Users
+	Ready func() error // why transactions cannot be validated on the head; nil if they can
 
 	BlobDir string // directory of the blob transactions; empty: they are kept in memory
 	Limits  Limits
+	Locals  Locals
 
 	Log        *slog.Logger          // may be nil
 	Registerer prometheus.Registerer // may be nil
@@ -71,8 +72,7 @@ type Limits struct {
 	BlobDataCap uint64 // bytes on disk for blob transactions
 }
 
-// legacy is go-ethereum's configuration of the pool of plain transactions. Its journal of local
-// transactions is not used.
+// legacy is go-ethereum's configuration of the pool of plain transactions. See locals for the journal.
 func (l Limits) legacy() legacypool.Config {
 	cfg := legacypool.DefaultConfig
 	cfg.NoLocals, cfg.Journal = true, ""

@@ -242,7 +242,7 @@ type node struct {
 func startPool(t testing.TB, w *chainWorld, change ...func(*Config)) *node {
 	t.Helper()
 	net := newNetwork(w)
-	cfg := Config{Chain: w, Users: net, Peers: net, Ready: func() bool { return true }}
+	cfg := Config{Chain: w, Users: net, Peers: net, Ready: func() error { return nil }}
 	for _, f := range change {
 		f(&cfg)
 	}

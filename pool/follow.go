@@ -48,7 +48,7 @@ type follower struct {
 
 func (f *follower) run(ctx context.Context) error {
 	for {
-		if f.at.Load() != nil || f.cfg.Ready() {
+		if f.at.Load() != nil || f.cfg.Ready() == nil {
 			if err := f.catchUp(ctx); err != nil {
 				return err
 			}
@@ -96,7 +96,7 @@ func (f *follower) begin(head *types.Header) error {
 		return fmt.Errorf("open transaction pool: %w", err)
 	}
 	f.legacySub = f.subscribe(pool)
-	f.at.Store(&headPools{head: head, accounts: l, legacy: pool})
+	f.publish(&headPools{head: head, accounts: l, legacy: pool})
 	close(f.started)
 	f.log.Info("Transaction pool is open", "head", head.Number)
 	return nil
@@ -143,7 +143,7 @@ func (f *follower) move(ctx context.Context, at *headPools, head *types.Header) 
 		f.blob.Reset(f.blobHead, head)
 		f.blobHead = head
 	}
-	f.at.Store(&headPools{head: head, accounts: next, legacy: at.legacy, blob: f.blob, cache: f.cache})
+	f.publish(&headPools{head: head, accounts: next, legacy: at.legacy, blob: f.blob, cache: f.cache})
 	if f.blob != nil {
 		f.markOpened()
 	}

@@ -107,7 +107,7 @@ func (p *Pool) Leave(id string) {
 // cells of all announced blobs in some columns. It does not block.
 func (p *Pool) Announced(id string, kinds []byte, sizes []uint32, hashes []common.Hash, columns types.CustodyBitmap) {
 	peer := p.peers.get(id)
-	if peer == nil || p.at.Load() == nil && !p.cfg.Ready() {
+	if peer == nil || p.at.Load() == nil && p.cfg.Ready() != nil {
 		return
 	}
 	peer.known.add(hashes...)
@@ -136,7 +136,7 @@ func (p *Pool) notify(peer *peer, a announcement) {
 // block.
 func (p *Pool) Received(id string, txs []*types.Transaction) {
 	peer := p.peers.get(id)
-	if peer == nil || p.at.Load() == nil && !p.cfg.Ready() {
+	if peer == nil || p.at.Load() == nil && p.cfg.Ready() != nil {
 		return
 	}
 	peer.known.add(hashesOf(txs)...)
@@ -235,6 +235,7 @@ func (p *Pool) broadcast(ctx context.Context) error {
 		select {
 		case event := <-p.added:
 			p.broadcastAll(event.Txs)
+			p.pending.Send(event.Txs)
 		case <-ctx.Done():
 			return nil
 		}

@@ -5,10 +5,13 @@ package pool
 import (
 	"context"
 	"errors"
+	"fmt"
 	"hash/maphash"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/ethereum/go-ethereum/core"
 	"github.com/ethereum/go-ethereum/core/txpool"
@@ -29,6 +32,8 @@ const (
 	// maxMined is the number of mined transactions whose announcements are ignored: about half an
 	// hour of them, as in go-ethereum's fetcher.
 	maxMined = 1 << 15
+	// blobTimeout is how long a user's blob transaction waits for its pool to open.
+	blobTimeout = 4 * time.Second
 )
 
 // Pool is the transaction pool of a node. Run drives it; the other methods may be called at any time,
@@ -48,6 +53,8 @@ type Pool struct {
 	proving        *semaphore.Weighted // limits the concurrent verification of blobs, which is expensive
 	wake           chan struct{}       // capacity 1: the follower should check the head
 	started        chan struct{}       // closed when the pool is on its first head
+	locals         *locals             // nil: users' transactions are not kept
+	pending        event.Feed          // of the new executable transactions, see SubscribePending
 	opened         chan struct{}       // closed when both pools are open for the first time
 	added          chan core.NewTxsEvent
 	cacheCells     atomic.Bool // see CacheCells
@@ -57,6 +64,11 @@ type Pool struct {
 	// the pools may load at without it.
 	mu sync.RWMutex
 	at atomic.Pointer[headPools] // nil before the first head
+
+	moved struct { // see nextMove
+		sync.Mutex
+		ch chan struct{}
+	}
 
 	senders senders
 }
@@ -97,6 +109,10 @@ func New(cfg Config) *Pool {
 		started:        make(chan struct{}),
 		added:          make(chan core.NewTxsEvent, addedQueue),
 	}
+	if !cfg.Locals.Disabled {
+		p.locals = newLocals(cfg.Locals, p.signer, p.log)
+	}
+	p.moved.ch = make(chan struct{})
 	p.metrics = newMetrics(cfg.Registerer, p.Stats)
 	p.peers.serve = p.serve
 	p.assembler = newAssembler(p)
@@ -119,6 +135,7 @@ func (p *Pool) Run(ctx context.Context) error {
 	group.Go(func() error { return p.watch(ctx, heads) })
 	group.Go(func() error { return f.run(ctx) })
 	group.Go(func() error { return p.broadcast(ctx) })
+	group.Go(func() error { return p.keepLocals(ctx) })
 	group.Go(func() error { return p.peers.run(ctx) })
 	group.Go(func() error { return p.assembler.run(ctx) })
 	err := group.Wait()
@@ -152,13 +169,13 @@ func (p *Pool) wakeUp() {
 	}
 }
 
-// ready returns the pools on their head. It waits for the first head if the node has one.
+// ready returns the pools on their head. It waits until they are open.
 func (p *Pool) ready(ctx context.Context) (*headPools, error) {
+	if err := p.cfg.Ready(); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrNotReady, err)
+	}
 	if at := p.at.Load(); at != nil {
 		return at, nil
-	}
-	if !p.cfg.Ready() {
-		return nil, ErrNotReady
 	}
 	p.wakeUp()
 	select {
@@ -167,6 +184,47 @@ func (p *Pool) ready(ctx context.Context) (*headPools, error) {
 	case <-ctx.Done():
 		return nil, ErrNotReady
 	}
+}
+
+// publish sets the pools that callers use.
+func (p *Pool) publish(at *headPools) {
+	p.at.Store(at)
+	p.moved.Lock()
+	defer p.moved.Unlock()
+	close(p.moved.ch)
+	p.moved.ch = make(chan struct{})
+}
+
+// nextMove returns a channel that is closed when the pools change.
+func (p *Pool) nextMove() <-chan struct{} {
+	p.moved.Lock()
+	defer p.moved.Unlock()
+	return p.moved.ch
+}
+
+// awaitBlob waits until the blob pool is open, if one of the transactions needs it, and no longer than blobTimeout.
+func (p *Pool) awaitBlob(ctx context.Context, at *headPools, txs []*types.Transaction) *headPools {
+	if !slices.ContainsFunc(txs, func(tx *types.Transaction) bool { return tx.Type() == types.BlobTxType }) {
+		return at
+	}
+	ctx, cancel := context.WithTimeout(ctx, blobTimeout)
+	defer cancel()
+	for {
+		next := p.nextMove()
+		if at = p.at.Load(); at.blob != nil {
+			return at
+		}
+		select {
+		case <-next:
+		case <-ctx.Done():
+			return at
+		}
+	}
+}
+
+// SubscribePending sends the transactions that become executable. Whoever reads must be quick: propagation waits.
+func (p *Pool) SubscribePending(ch chan<- []*types.Transaction) event.Subscription {
+	return p.pending.Subscribe(ch)
 }
 
 // subscribe sends new transactions of a pool to broadcast.

@@ -127,6 +127,6 @@ func (f *follower) closeBlob() {
 	}
 	f.blob, f.cache = nil, nil
 	if at := f.at.Load(); at.blob != nil {
-		f.at.Store(&headPools{head: at.head, accounts: at.accounts, legacy: at.legacy})
+		f.publish(&headPools{head: at.head, accounts: at.accounts, legacy: at.legacy})
 	}
 }

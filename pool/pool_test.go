@@ -70,9 +70,9 @@ func TestSend(t *testing.T) {
 
 // TestNotReady: a node that is not at the head knows nothing to judge by.
 func TestNotReady(t *testing.T) {
-	ready := false
-	n := startPool(t, newChainWorld(t), func(c *Config) { c.Ready = func() bool { return ready } })
-	if err := n.send(plain(keys[0], 0)); !errors.Is(err, ErrNotReady) {
+	far := errors.New("far from the head")
+	n := startPool(t, newChainWorld(t), func(c *Config) { c.Ready = func() error { return far } })
+	if err := n.send(plain(keys[0], 0)); !errors.Is(err, ErrNotReady) || !errors.Is(err, far) {
 		t.Errorf("send: %v", err)
 	}
 	if _, err := n.Nonce(t.Context(), addr(keys[0])); !errors.Is(err, ErrNotReady) {
@@ -232,7 +232,7 @@ func TestBadBlobDir(t *testing.T) {
 		t.Fatal(err)
 	}
 	w := newChainWorld(t)
-	p := New(Config{Chain: w, Users: newNetwork(w), Peers: newNetwork(w), Ready: func() bool { return true }, BlobDir: file})
+	p := New(Config{Chain: w, Users: newNetwork(w), Peers: newNetwork(w), Ready: func() error { return nil }, BlobDir: file})
 	p.wakeUp()
 	if err := p.Run(t.Context()); err == nil || !strings.Contains(err.Error(), file) {
 		t.Errorf("got %v", err)

@@ -111,6 +111,8 @@ type Network interface {
 // transactions. Any other error means that the transaction could not be validated.
 type Pool interface {
 	Send(ctx context.Context, tx *types.Transaction) error
+	// SubscribePending sends the transactions that become executable.
+	SubscribePending(ch chan<- []*types.Transaction) event.Subscription
 	// Nonce is the nonce of an account after its pooled transactions.
 	Nonce(ctx context.Context, addr common.Address) (uint64, error)
 	Get(hash common.Hash) *types.Transaction
@@ -130,6 +132,7 @@ type Beam interface {
 // Progress is how far the sync is. Syncing is false once the head is VALID and its state is served.
 type Progress struct {
 	Syncing bool
+	Reason  string // why it is syncing
 	Start   uint64 // head when the node started
 	Current uint64 // newest executed block
 	Highest uint64 // newest known block
@@ -142,4 +145,5 @@ type backend struct {
 	log          *slog.Logger
 	stateQueries *limiter
 	metrics      *metrics
+	suggestion   suggestion
 }

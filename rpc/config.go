@@ -31,6 +31,7 @@ type Config struct {
 	EVMTimeout   time.Duration // one state query, including fetches of missing state; zero: none
 	StateQueries int           // concurrent state queries; zero: 16
 	TxFeeCap     float64       // ether that a sent transaction may cost in fees; zero: no cap
+	MinTip       uint64        // wei per gas: lowest tip that the pool accepts, and lowest that is suggested
 
 	Logs          Logs
 	Subscriptions Subscriptions

@@ -38,7 +38,7 @@ func withRunningPool(t testing.TB) func(*Config, *Backend) {
 		cfg.TxFeeCap = 1
 		states := poolStates{b.States.(*fakeStates)}
 		p := pool.New(pool.Config{
-			Chain: b.Chain.(*fakeChain), Users: states, Peers: states, Ready: func() bool { return true },
+			Chain: b.Chain.(*fakeChain), Users: states, Peers: states, Ready: func() error { return nil },
 		})
 		ctx, cancel := context.WithCancel(t.Context())
 		over := make(chan error, 1)

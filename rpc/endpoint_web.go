@@ -38,7 +38,8 @@ type webEndpoint struct {
 	log        *slog.Logger
 	timeouts   gethrpc.HTTPTimeouts
 	http1Only  bool
-	http, ws   *route // nil: not served
+	http, ws   *route           // nil: not served
+	health     http.HandlerFunc // nil: not served
 	listener   net.Listener
 	websockets sync.WaitGroup // WebSocket connections: after the upgrade net/http does not track them
 }
@@ -55,6 +56,8 @@ func (e *webEndpoint) close() { _ = e.listener.Close() }
 // ServeHTTP passes a request to its protocol.
 func (e *webEndpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
+	case e.health != nil && isHealth(r):
+		e.health(w, r)
 	case e.ws != nil && isWebsocket(r):
 		if !e.ws.matches(r) {
 			http.Error(w, "not found", http.StatusNotFound)

@@ -161,7 +161,7 @@ func (api *callAPI) CreateAccessList(ctx context.Context, args callObject, at *g
 		}
 		config, gasCap := api.b.Chain.Config(), api.b.cfg.GasCap
 		if args.feesGiven() {
-			if err := args.completeFees(config, v.header, (&feeAPI{api.b}).suggestTip); err != nil {
+			if err := args.completeFees(config, v.header, api.b.suggestTip); err != nil {
 				return nil, err
 			}
 		}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math/big"
 	"slices"
+	"sync"
 
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/common/hexutil"
@@ -20,7 +21,7 @@ import (
 )
 
 // The rules below are those of go-ethereum's eth/gasprice with the settings of a full node. Its Oracle is not
-// used: it takes blocks that are not stored for empty ones, caches by number, and starts a goroutine.
+// used: it takes a block that is not stored for an empty one or fails, which a node that beams must not do.
 const (
 	tipBlocks      = 20   // newest blocks sampled for a tip
 	tipPercentile  = 60   // of the sampled tips
@@ -28,8 +29,9 @@ const (
 	maxFeeBlocks   = 1024 // blocks in one eth_feeHistory
 	maxPercentiles = 100  // in one eth_feeHistory
 
-	maxTip    = 500 * params.GWei // highest suggestion, in wei
-	ignoreTip = 2 * params.Wei    // lower tips are not sampled
+	startTip  = params.GWei / 1000 // suggestion before there are tips to sample, in wei (go-ethereum's miner.DefaultConfig)
+	maxTip    = 500 * params.GWei  // highest suggestion, in wei
+	ignoreTip = 2 * params.Wei     // lower tips are not sampled
 )
 
 var errPercentile = errors.New("invalid reward percentile")
@@ -37,9 +39,16 @@ var errPercentile = errors.New("invalid reward percentile")
 // feeAPI is the part of the eth namespace about fees. It reads stored blocks only.
 type feeAPI struct{ b *backend }
 
+// suggestion is the newest tip that was suggested. Blocks without tips count as one with that.
+type suggestion struct {
+	sync.Mutex
+	head common.Hash
+	tip  *big.Int
+}
+
 // GasPrice suggests a gas price for a legacy transaction, in wei.
 func (api *feeAPI) GasPrice() *hexutil.Big {
-	tip := api.suggestTip()
+	tip := api.b.suggestTip()
 	if fee := api.b.Chain.CurrentHeader().BaseFee; fee != nil {
 		tip.Add(tip, fee)
 	}
@@ -47,7 +56,7 @@ func (api *feeAPI) GasPrice() *hexutil.Big {
 }
 
 // MaxPriorityFeePerGas suggests a tip, in wei.
-func (api *feeAPI) MaxPriorityFeePerGas() *hexutil.Big { return quantity(api.suggestTip()) }
+func (api *feeAPI) MaxPriorityFeePerGas() *hexutil.Big { return quantity(api.b.suggestTip()) }
 
 // BaseFee returns the base fee of the next block, null before London.
 func (api *feeAPI) BaseFee() *hexutil.Big {
@@ -67,26 +76,53 @@ func (api *feeAPI) BlobBaseFee() *hexutil.Big {
 	return quantity(eip4844.CalcBlobFee(api.b.Chain.Config(), head))
 }
 
-// suggestTip is a percentile of the tips in the newest stored blocks.
-func (api *feeAPI) suggestTip() *big.Int {
-	var tips []*big.Int
-	head := api.b.Chain.CurrentHeader().Number.Uint64()
-	for i := uint64(0); i < tipBlocks && i < head; i++ {
-		block := api.b.Chain.BlockByNumber(head - i)
+// suggestTip is a tip that the pool accepts: a percentile of the tips in the newest stored blocks, or what was suggested
+// before where there are none.
+func (b *backend) suggestTip() *big.Int {
+	last := &b.suggestion
+	last.Lock()
+	defer last.Unlock()
+	if last.tip == nil {
+		last.tip = big.NewInt(startTip)
+	}
+	head := b.Chain.CurrentHeader()
+	if hash := head.Hash(); hash != last.head {
+		if tips := b.sampleTips(head.Number.Uint64(), last.tip); len(tips) > 0 {
+			slices.SortFunc(tips, (*big.Int).Cmp)
+			last.tip = tips[(len(tips)-1)*tipPercentile/100]
+		}
+		if limit := big.NewInt(maxTip); last.tip.Cmp(limit) > 0 {
+			last.tip = limit
+		}
+		last.head = hash
+	}
+	tip := new(big.Int).SetUint64(b.cfg.MinTip)
+	if tip.Cmp(last.tip) < 0 {
+		tip.Set(last.tip)
+	}
+	return tip
+}
+
+// sampleTips collects tips from the head down. A block without any counts as one with the last suggestion. For each
+// block with one tip, another block is sampled, as long as there may be fewer than twice tipBlocks tips.
+func (b *backend) sampleTips(head uint64, last *big.Int) (tips []*big.Int) {
+	blocks := min(tipBlocks, head)
+	for i := uint64(0); i < blocks; i++ {
+		block := b.Chain.BlockByNumber(head - i)
 		if block == nil {
 			break
 		}
-		tips = append(tips, cheapestTips(block, api.b.Chain.Config())...)
+		found := cheapestTips(block, b.Chain.Config())
+		if len(found) == 0 {
+			found = []*big.Int{last}
+		}
+		left := int(blocks - i - 1)
+		if len(found) == 1 && len(tips)+1+left < 2*tipBlocks && blocks < head {
+			blocks++
+		}
+		tips = append(tips, found...)
 	}
-	if len(tips) == 0 {
-		return new(big.Int)
-	}
-	slices.SortFunc(tips, (*big.Int).Cmp)
-	tip := tips[(len(tips)-1)*tipPercentile/100]
-	if limit := big.NewInt(maxTip); tip.Cmp(limit) > 0 {
-		return limit
-	}
-	return new(big.Int).Set(tip)
+	return tips
 }
 
 // cheapestTips are the lowest tips in a block, without those near zero and those of the fee recipient itself.

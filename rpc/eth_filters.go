@@ -31,9 +31,9 @@ type filterAPI struct {
 }
 
 type filter struct {
-	query  *filters.FilterCriteria // of logs; nil: blocks
-	reader *headReader             // guarded by filterAPI.mu
-	expiry *time.Timer
+	interest              // blocks, logs or pending transactions
+	reader   *eventReader // guarded by filterAPI.mu
+	expiry   *time.Timer
 }
 
 func newFilterAPI(logs *logAPI) *filterAPI {
@@ -41,31 +41,39 @@ func newFilterAPI(logs *logAPI) *filterAPI {
 }
 
 // NewBlockFilter creates a filter for the hashes of blocks that become canonical.
-func (api *filterAPI) NewBlockFilter() (gethrpc.ID, error) { return api.add(nil) }
+func (api *filterAPI) NewBlockFilter() (gethrpc.ID, error) {
+	return api.add(api.logs.heads, interest{})
+}
+
+// NewPendingTransactionFilter creates a filter for the transactions of the pool that become executable: their hashes,
+// or with full the whole transactions.
+func (api *filterAPI) NewPendingTransactionFilter(full *bool) (gethrpc.ID, error) {
+	return api.add(api.logs.pending, interest{encode: api.logs.b.pendingEncoder(full)})
+}
 
 // NewFilter creates a filter for the logs that the subscription Logs would announce.
 func (api *filterAPI) NewFilter(query filters.FilterCriteria) (gethrpc.ID, error) {
 	if err := api.logs.checkSubscription(query); err != nil {
 		return "", err
 	}
-	return api.add(&query)
+	return api.add(api.logs.heads, interest{query: &query})
 }
 
-func (api *filterAPI) add(query *filters.FilterCriteria) (gethrpc.ID, error) {
+func (api *filterAPI) add(feed *eventFeed, what interest) (gethrpc.ID, error) {
 	api.mu.Lock()
 	defer api.mu.Unlock()
 	limit, metrics := api.logs.b.cfg.Subscriptions.Filters, api.logs.b.metrics
-	if api.slots+slots(query) > limit {
+	if api.slots+slots(what.query) > limit {
 		metrics.limitExceeded.WithLabelValues(limitFilters).Inc()
 		return "", errTooMany("filters on this node", limit, "rpc.max-filters")
 	}
 	id := gethrpc.NewID()
 	api.open[id] = &filter{
-		query:  query,
-		reader: api.logs.heads.open(),
-		expiry: time.AfterFunc(filterExpiry, func() { api.UninstallFilter(id) }),
+		interest: what,
+		reader:   feed.open(),
+		expiry:   time.AfterFunc(filterExpiry, func() { api.UninstallFilter(id) }),
 	}
-	api.slots += slots(query)
+	api.slots += slots(what.query)
 	metrics.filters.Set(float64(api.slots))
 	return id, nil
 }
@@ -90,7 +98,7 @@ func (api *filterAPI) removeLocked(id gethrpc.ID) bool {
 	return true
 }
 
-// GetFilterChanges returns the logs or block hashes since the last poll. If there are more logs than one response
+// GetFilterChanges returns the logs, block hashes or pending transactions since the last poll. If there are more logs than one response
 // may have, it ends with a whole event, and the next poll returns what follows.
 func (api *filterAPI) GetFilterChanges(id gethrpc.ID) (any, error) {
 	api.mu.Lock()
@@ -100,7 +108,7 @@ func (api *filterAPI) GetFilterChanges(id gethrpc.ID) (any, error) {
 		return nil, errFilterNotFound
 	}
 	f.expiry.Reset(filterExpiry)
-	hashes, logs := []common.Hash{}, newLogResult(api.logs.b.cfg.Logs)
+	hashes, txs, logs := []common.Hash{}, []any{}, newLogResult(api.logs.b.cfg.Logs)
 	for !logs.full() {
 		ev, _, _, err := f.reader.read()
 		if err != nil {
@@ -111,6 +119,9 @@ func (api *filterAPI) GetFilterChanges(id gethrpc.ID) (any, error) {
 		if ev == nil {
 			break
 		}
+		for _, tx := range ev.txs {
+			txs = append(txs, f.encode(tx))
+		}
 		if f.query == nil {
 			for _, header := range ev.headers {
 				hashes = append(hashes, header.Hash())
@@ -119,7 +130,10 @@ func (api *filterAPI) GetFilterChanges(id gethrpc.ID) (any, error) {
 		}
 		logs.add(ev.matching(*f.query))
 	}
-	if f.query == nil {
+	switch {
+	case f.encode != nil:
+		return txs, nil
+	case f.query == nil:
 		return hashes, nil
 	}
 	return logs.logs, nil

@@ -31,7 +31,8 @@ const (
 type logAPI struct {
 	b             *backend
 	searches      *limiter
-	heads         *headFeed
+	heads         *eventFeed
+	pending       *eventFeed // of transactions
 	subscriptions *subscriptions
 }
 

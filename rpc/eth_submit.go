@@ -21,7 +21,7 @@ type submitAPI struct{ b *backend }
 // its sidecar. From Osaka on, a sidecar with blob proofs is converted to cell proofs (EIP-7594), as in
 // go-ethereum.
 //
-// If its pool is full, go-ethereum reports success and tries again later. This node returns the error.
+// If its pool is full, the node reports success and tries again later, as go-ethereum does.
 func (api *submitAPI) SendRawTransaction(ctx context.Context, input hexutil.Bytes) (common.Hash, error) {
 	if api.b.Pool == nil {
 		return common.Hash{}, &codedError{codeServer, "this node has no transaction pool: send the transaction to another node"}

@@ -14,7 +14,23 @@ import (
 // NewHeads announces every block that becomes canonical (eth_subscribe). If one change of head makes more than
 // maxHeads canonical, it announces the newest of them.
 func (api *logAPI) NewHeads(ctx context.Context) (*gethrpc.Subscription, error) {
-	return api.subscribe(ctx, nil)
+	return api.subscribe(ctx, api.heads, api.b.Heads != nil, interest{})
+}
+
+// NewPendingTransactions announces every transaction of the pool that becomes executable (eth_subscribe): its hash, or
+// with full the whole transaction.
+func (api *logAPI) NewPendingTransactions(ctx context.Context, full *bool) (*gethrpc.Subscription, error) {
+	return api.subscribe(ctx, api.pending, api.b.Pool != nil, interest{encode: api.b.pendingEncoder(full)})
+}
+
+// pendingEncoder returns how pending transactions are announced.
+func (b *backend) pendingEncoder(full *bool) func(*types.Transaction) any {
+	if full == nil || !*full {
+		return func(tx *types.Transaction) any { return tx.Hash() }
+	}
+	return func(tx *types.Transaction) any {
+		return pooledTransaction(tx, b.Chain.CurrentHeader(), b.Chain.Config())
+	}
 }
 
 // Logs announces the logs of every block that becomes canonical, and again, with removed set, those of every
@@ -23,17 +39,17 @@ func (api *logAPI) Logs(ctx context.Context, query filters.FilterCriteria) (*get
 	if err := api.checkSubscription(query); err != nil {
 		return nil, err
 	}
-	return api.subscribe(ctx, &query)
+	return api.subscribe(ctx, api.heads, api.b.Heads != nil, interest{query: &query})
 }
 
-// subscribe creates a subscription, which ends with its connection. A nil query is for new heads.
-func (api *logAPI) subscribe(ctx context.Context, query *filters.FilterCriteria) (*gethrpc.Subscription, error) {
+// subscribe creates a subscription to a feed, if that runs. It ends with its connection.
+func (api *logAPI) subscribe(ctx context.Context, feed *eventFeed, runs bool, what interest) (*gethrpc.Subscription, error) {
 	notifier, notifies := gethrpc.NotifierFromContext(ctx)
 	conn, connected := gethrpc.ClientFromContext(ctx)
-	if !notifies || !connected || api.b.Heads == nil {
+	if !notifies || !connected || !runs {
 		return nil, gethrpc.ErrNotificationsUnsupported
 	}
-	return api.subscriptions.add(conn, gethrpc.PeerInfoFromContext(ctx), notifier, query)
+	return api.subscriptions.add(subscriberKey{conn, feed}, gethrpc.PeerInfoFromContext(ctx), notifier, what)
 }
 
 func (api *logAPI) checkSubscription(query filters.FilterCriteria) error {
@@ -44,7 +60,7 @@ func (api *logAPI) checkSubscription(query filters.FilterCriteria) error {
 }
 
 // matching are the logs of an event that a subscription or filter announces.
-func (ev *headEvent) matching(query filters.FilterCriteria) (logs []*types.Log) {
+func (ev *feedEvent) matching(query filters.FilterCriteria) (logs []*types.Log) {
 	for _, log := range ev.logs {
 		if logMatches(log, query) && inRange(log, query) {
 			logs = append(logs, log)

@@ -177,7 +177,7 @@ func checkSearch(t *testing.T, logs *logAPI, query filters.FilterCriteria) {
 	}
 	announced := 0
 	for number := first; number <= last; number++ {
-		var ev headEvent
+		var ev feedEvent
 		for _, receipt := range mainChain().receipts[number] {
 			ev.logs = append(ev.logs, receipt.Logs...)
 		}

@@ -27,7 +27,8 @@ type Server struct {
 	cfg           Config
 	log           *slog.Logger
 	b             *backend
-	heads         *headFeed
+	heads         *eventFeed
+	pending       *eventFeed // of transactions
 	subscriptions *subscriptions
 	logSearches   *limiter
 	engineCalls   *limiter
@@ -56,14 +57,15 @@ func NewServer(cfg Config, nodeBackend Backend) (*Server, error) {
 		cfg:         cfg,
 		log:         cfg.Log,
 		b:           b,
-		heads:       newHeadFeed(),
+		heads:       newEventFeed(maxFeedEvents, maxFeedBytes),
+		pending:     newEventFeed(maxPendingEvents, maxPendingBytes),
 		logSearches: newLimiter("log searches", maxLogSearches),
 		engineCalls: newLimiter("Engine API calls", maxEngineCalls),
 		inproc:      gethrpc.NewServer(),
 		ready:       make(chan struct{}),
 	}
-	s.subscriptions = newSubscriptions(s.heads, cfg.Subscriptions, cfg.Log, b.metrics)
-	logs := &logAPI{b, s.logSearches, s.heads, s.subscriptions}
+	s.subscriptions = newSubscriptions(cfg.Subscriptions, cfg.Log, b.metrics)
+	logs := &logAPI{b, s.logSearches, s.heads, s.pending, s.subscriptions}
 	s.apis = []gethrpc.API{
 		{Namespace: "eth", Service: &clientAPI{b}},
 		{Namespace: "eth", Service: &blockAPI{b}},
@@ -152,7 +154,10 @@ func (s *Server) Run(ctx context.Context) error {
 		l.serverCtx.Store(&ctx)
 	}
 	if s.b.Heads != nil {
-		group.Go(func() error { return s.heads.run(ctx, s.b.Heads) })
+		group.Go(func() error { return s.heads.runHeads(ctx, s.b.Heads) })
+	}
+	if s.b.Pool != nil {
+		group.Go(func() error { return s.pending.runPending(ctx, s.b.Pool) })
 	}
 	for _, e := range endpoints {
 		group.Go(func() error { return e.run(ctx) })
@@ -215,6 +220,7 @@ func (s *Server) openWeb(ctx context.Context) (opened []*webEndpoint, err error)
 	var web *webEndpoint
 	if cfg := s.cfg.HTTP; cfg.Enabled {
 		web = s.newWeb("HTTP", cfg.Host, cfg.Port)
+		web.health = s.b.serveHealth
 		srv, err := s.newRPC(cfg.Modules)
 		if err != nil {
 			return nil, err

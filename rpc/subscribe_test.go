@@ -170,7 +170,7 @@ func wantLimit(t *testing.T, err error, text string) {
 	}
 }
 
-func oneHead() headEvent { return newHeadEvent(chain.HeadEvent{Block: mainChain().blocks[12]}) }
+func oneHead() feedEvent { return newHeadEvent(chain.HeadEvent{Block: mainChain().blocks[12]}) }
 
 // TestFilterInParts: a poll returns no more logs than one response may have. The next one returns the rest.
 func TestFilterInParts(t *testing.T) {
@@ -181,7 +181,7 @@ func TestFilterInParts(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 5 {
-		n.heads.add(headEvent{logs: []*types.Log{{}, {}}})
+		n.heads.add(feedEvent{logs: []*types.Log{{}, {}}})
 	}
 	for i, want := range []int{4, 4, 2, 0} {
 		changes, err := api.GetFilterChanges(id)
@@ -193,7 +193,7 @@ func TestFilterInParts(t *testing.T) {
 
 // TestHeadFeed: all readers get all events in order. An event is freed once the last has read it.
 func TestHeadFeed(t *testing.T) {
-	feed := newHeadFeed()
+	feed := newEventFeed(maxFeedEvents, maxFeedBytes)
 	feed.add(oneHead())
 	if len(feed.mu.events) != 0 || feed.end() != 1 {
 		t.Error("an event that nobody reads is queued")
@@ -230,7 +230,7 @@ func TestHeadFeed(t *testing.T) {
 	if len(feed.mu.events) != 0 || feed.mu.bytes != 0 {
 		t.Errorf("%d events of %d bytes are queued for nobody", len(feed.mu.events), feed.mu.bytes)
 	}
-	big := headEvent{logs: []*types.Log{{Data: make([]byte, maxFeedBytes/4)}}}
+	big := feedEvent{logs: []*types.Log{{Data: make([]byte, maxFeedBytes/4)}}}
 	for range 9 {
 		feed.add(big)
 	}

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/ethereum/go-ethereum/core/types"
 	"github.com/ethereum/go-ethereum/eth/filters"
 	gethrpc "github.com/ethereum/go-ethereum/rpc"
 )
@@ -36,31 +37,43 @@ func errTooMany(what string, limit int, flag string) error {
 		"too many %s (limit %d, set by --%s; each %d addresses and topics count as one more)", what, limit, flag, selectorsPerSlot)}
 }
 
-// subscriptions are the subscriptions of all connections to head events.
+// interest is what a subscription announces: new heads, if it has neither a query nor an encoding.
+type interest struct {
+	query  *filters.FilterCriteria      // of logs
+	encode func(*types.Transaction) any // of pending transactions
+}
+
+// subscriptions are the subscriptions of all connections.
 type subscriptions struct {
-	heads   *headFeed
 	limits  Subscriptions
 	log     *slog.Logger
 	metrics *metrics
 
 	mu struct {
 		sync.Mutex
-		conns map[*gethrpc.Client]*subscriber
-		slots int // of all connections
+		conns map[subscriberKey]*subscriber
+		slots int                     // of all connections
+		own   map[*gethrpc.Client]int // slots of each
 	}
 }
 
-func newSubscriptions(heads *headFeed, limits Subscriptions, log *slog.Logger, metrics *metrics) *subscriptions {
-	s := &subscriptions{heads: heads, limits: limits, log: log, metrics: metrics}
-	s.mu.conns = make(map[*gethrpc.Client]*subscriber)
+func newSubscriptions(limits Subscriptions, log *slog.Logger, metrics *metrics) *subscriptions {
+	s := &subscriptions{limits: limits, log: log, metrics: metrics}
+	s.mu.conns, s.mu.own = make(map[subscriberKey]*subscriber), make(map[*gethrpc.Client]int)
 	return s
 }
 
-// subscriber is a connection with subscriptions. One goroutine, send, serves all of them.
+// subscriberKey names a subscriber: a connection has one for each feed.
+type subscriberKey struct {
+	conn *gethrpc.Client
+	feed *eventFeed
+}
+
+// subscriber is a connection with subscriptions to one feed. One goroutine, send, serves all of them.
 type subscriber struct {
-	conn   *gethrpc.Client
+	subscriberKey
 	remote gethrpc.PeerInfo
-	reader *headReader
+	reader *eventReader
 
 	open  []*subscription // guarded by subscriptions.mu
 	slots int             // of open; guarded by subscriptions.mu
@@ -69,8 +82,8 @@ type subscriber struct {
 type subscription struct {
 	*gethrpc.Subscription
 	notifier *gethrpc.Notifier
-	query    *filters.FilterCriteria // of logs; nil: new heads
-	since    uint64                  // number of the first event to announce
+	interest
+	since uint64 // number of the first event to announce
 }
 
 // ended reports whether the client has unsubscribed or the connection is closed.
@@ -84,7 +97,12 @@ func (sub *subscription) ended() bool {
 }
 
 // notify announces an event. An error means that the connection does not work any more.
-func (sub *subscription) notify(ev *headEvent) error {
+func (sub *subscription) notify(ev *feedEvent) error {
+	for _, tx := range ev.txs {
+		if err := sub.notifier.Notify(sub.ID, sub.encode(tx)); err != nil {
+			return err
+		}
+	}
 	if sub.query == nil {
 		for _, header := range ev.headers {
 			if err := sub.notifier.Notify(sub.ID, header); err != nil {
@@ -101,21 +119,21 @@ func (sub *subscription) notify(ev *headEvent) error {
 	return nil
 }
 
-// add creates a subscription of a connection, within the limits.
-func (s *subscriptions) add(conn *gethrpc.Client, remote gethrpc.PeerInfo, notifier *gethrpc.Notifier, query *filters.FilterCriteria) (*gethrpc.Subscription, error) {
+// add creates a subscription of a connection to a feed, within the limits.
+func (s *subscriptions) add(key subscriberKey, remote gethrpc.PeerInfo, notifier *gethrpc.Notifier, what interest) (*gethrpc.Subscription, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	want := slots(query)
-	c := s.mu.conns[conn]
-	if err := s.roomLocked(c, want); err != nil {
+	want := slots(what.query)
+	c := s.mu.conns[key]
+	if err := s.roomLocked(key.conn, want); err != nil {
 		return nil, err
 	}
 	created := c == nil
 	if created {
-		c = &subscriber{conn: conn, remote: remote, reader: s.heads.open()}
-		s.mu.conns[conn] = c
+		c = &subscriber{subscriberKey: key, remote: remote, reader: key.feed.open()}
+		s.mu.conns[key] = c
 	}
-	sub := &subscription{notifier.CreateSubscription(), notifier, query, s.heads.end()}
+	sub := &subscription{notifier.CreateSubscription(), notifier, what, key.feed.end()}
 	c.open = append(c.open, sub)
 	s.countLocked(c, want)
 	if created {
@@ -125,18 +143,17 @@ func (s *subscriptions) add(conn *gethrpc.Client, remote gethrpc.PeerInfo, notif
 }
 
 // roomLocked refuses a subscription that exceeds a limit. Before that it removes what has ended.
-func (s *subscriptions) roomLocked(c *subscriber, want int) error {
-	own := 0
-	if c != nil {
-		own = c.slots
-		if own+want > s.limits.PerConnection {
-			s.removeEndedLocked(c)
-			own = c.slots
+func (s *subscriptions) roomLocked(conn *gethrpc.Client, want int) error {
+	if s.mu.own[conn]+want > s.limits.PerConnection {
+		for key, c := range s.mu.conns {
+			if key.conn == conn {
+				s.removeEndedLocked(c)
+			}
 		}
 	}
 	var err error
 	switch {
-	case own+want > s.limits.PerConnection:
+	case s.mu.own[conn]+want > s.limits.PerConnection:
 		err = errTooMany("subscriptions on this connection", s.limits.PerConnection, "rpc.max-subscriptions-per-connection")
 	case s.mu.slots+want > s.limits.Total:
 		err = errTooMany("subscriptions on this node", s.limits.Total, "rpc.max-subscriptions")
@@ -150,6 +167,9 @@ func (s *subscriptions) roomLocked(c *subscriber, want int) error {
 func (s *subscriptions) countLocked(c *subscriber, slots int) {
 	c.slots += slots
 	s.mu.slots += slots
+	if s.mu.own[c.conn] += slots; s.mu.own[c.conn] == 0 {
+		delete(s.mu.own, c.conn)
+	}
 	s.metrics.subscriptions.Set(float64(s.mu.slots))
 }
 
@@ -171,7 +191,7 @@ func (s *subscriptions) current(c *subscriber, end bool) []*subscription {
 	open := slices.Clone(c.open)
 	if end || len(open) == 0 {
 		s.countLocked(c, -c.slots)
-		delete(s.mu.conns, c.conn)
+		delete(s.mu.conns, c.subscriberKey)
 	}
 	return open
 }
@@ -205,7 +225,7 @@ func (s *subscriptions) send(c *subscriber) {
 }
 
 // announce sends an event to subscriptions that are older than the event.
-func announce(ev *headEvent, number uint64, open []*subscription) error {
+func announce(ev *feedEvent, number uint64, open []*subscription) error {
 	for _, sub := range open {
 		if number < sub.since || sub.ended() {
 			continue
@@ -226,7 +246,7 @@ func (s *subscriptions) drop(c *subscriber, err error) {
 		return
 	case errors.Is(err, errReaderBehind), isTimeout(err):
 		s.metrics.slowConnections.Inc()
-		s.log.Warn("Closed connection: its client does not keep up with head events", attrs...)
+		s.log.Warn("Closed connection: its client does not keep up with events", attrs...)
 	default:
 		s.log.Debug("Closed connection: it does not take notifications", attrs...)
 	}

@@ -20,13 +20,14 @@
 // # The way of a payload
 //
 //	NewPayload (payload.go)          Forkchoice (forkchoice.go)
+//	      |    verdict.go: what needs no state is decided here
 //	      |    outcome known? (outcome.go)    |  head unknown: fetched by hash
 //	      +--------------> job (job.go) <-----+    admission.go: who gets a job, who is dropped
 //	                        |
 //	                   findBasis: connect.go (beaming), phase.go and catchup.go (full)
 //	                        |     pivot.go decides whether ancestors are fetched or skipped
 //	                        |     arrivals.go: ancestors from peers or in another way, whichever comes first
-//	                   header and body rules (payload.go)
+//	                   header against its parent (verdict.go)
 //	                        |
 //	                   prefetch.go, accesslists.go: get what the block reads
 //	                        |
@@ -60,6 +61,8 @@
 //
 //   - Missing state never makes a block Invalid. Invalid comes only from a complete execution, a rule that needs no
 //     state, or an invalid ancestor.
+//   - What needs no state is decided before anything is waited for, and is final: a header is taken for a parent's by its
+//     hash only.
 //   - A mismatched body is not recorded: the hash may belong to a valid block.
 //   - A block is not Valid on a parent whose job is running: it waits for that outcome.
 //   - No block above a rejected one is beamed, as far as local headers show the link.

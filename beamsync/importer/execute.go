@@ -67,6 +67,9 @@ func (i *Importer) commit(block *types.Block, result *evm.Result) error {
 		i.fail(fmt.Errorf("committing block %d: %w", block.Number(), err))
 		return err
 	}
+	if lasted := i.troubles.end(); lasted > 0 {
+		i.cfg.Log.Info("Blocks are imported again", "number", block.Number(), "after", lasted)
+	}
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.mu.executed = max(i.mu.executed, block.NumberU64())

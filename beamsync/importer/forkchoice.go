@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/core/types"
@@ -39,7 +40,7 @@ func (i *Importer) Forkchoice(ctx context.Context, update Forkchoice) (Outcome, 
 	}
 	i.mu.Lock()
 	choice := choice{update, i.mu.choice.sequence + 1}
-	i.mu.choice = choice
+	i.mu.choice, i.mu.heard = choice, time.Now()
 	i.announceLocked()
 	i.mu.Unlock()
 	outcome := i.known(head, common.Hash{})
@@ -69,7 +70,7 @@ func (i *Importer) importHead(ctx context.Context, head common.Hash) Outcome {
 		}
 		return i.known(head, common.Hash{})
 	case err != nil:
-		i.cfg.Log.Info("Forkchoice head is unknown, waiting for its block", "hash", head, "err", err)
+		i.logUnknownHead(head, err)
 		return syncing(err)
 	}
 	job, err := i.enqueue(ctx, newImportJob(block))
@@ -79,12 +80,13 @@ func (i *Importer) importHead(ctx context.Context, head common.Hash) Outcome {
 	return job.wait(ctx)
 }
 
-// AtHead says whether the head of the chain is that of the latest forkchoice.
-func (i *Importer) AtHead() bool {
-	i.mu.Lock()
-	chosen := i.mu.choice.Head
-	i.mu.Unlock()
-	return chosen == i.cfg.Chain.CurrentHeader().Hash()
+func (i *Importer) logUnknownHead(head common.Hash, err error) {
+	switch o := i.troubles.note(troubleUnknownHead, time.Now()); {
+	case o.louder:
+		i.cfg.Log.Warn("Forkchoice head is still unknown: no peer sends it, and it does not come as a payload", "hash", head, "for", o.lasts, "calls", o.times, "err", err)
+	case o.first:
+		i.cfg.Log.Info("Forkchoice head is unknown, waiting for its block", "hash", head, "err", err)
+	}
 }
 
 // fetchBlock gets a block by hash: from the store if its body is there, else from peers.

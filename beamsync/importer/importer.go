@@ -91,6 +91,7 @@ type Importer struct {
 	metrics    *metrics
 	prefetcher *prefetch.Prefetcher
 	lists      *lists
+	troubles   escalation
 	ahead      chan struct{} // a token for each block that is prefetched while it waits for its parent
 	slots      chan struct{} // a token for each concurrent execution
 	headSlot   chan struct{} // the token of one more, see acquireSlot
@@ -112,6 +113,7 @@ type Importer struct {
 		inHeadSlot *importJob    // the job that had the reserved slot last
 		evicted    int           // jobs, since expire logged them
 		newest     uint64        // highest block number that a payload or forkchoice named
+		heard      time.Time     // when a payload or forkchoice came last
 		executed   uint64        // highest block number executed since the start
 		choice     choice        // the latest forkchoice, executed or not
 		last       BlockReport
@@ -148,7 +150,7 @@ func New(cfg Config) *Importer {
 	}
 	i.mu.jobs = make(map[common.Hash]*importJob)
 	i.mu.arrival = make(chan struct{})
-	i.mu.newest = cfg.Chain.CurrentHeader().Number.Uint64()
+	i.mu.newest, i.mu.heard = cfg.Chain.CurrentHeader().Number.Uint64(), time.Now()
 	return i
 }
 

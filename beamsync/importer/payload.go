@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/core/types"
@@ -18,6 +19,7 @@ import (
 // on. Invalid is only ever the result of a complete execution with all state available, of a header or body rule, or
 // of an invalid ancestor. What needs no state is decided at once, whatever else is being imported.
 func (i *Importer) NewPayload(ctx context.Context, block *types.Block) Outcome {
+	i.hear()
 	job := i.lookup(block.Hash())
 	if job == nil {
 		if outcome := i.verdict(block); outcome.final() {
@@ -31,6 +33,13 @@ func (i *Importer) NewPayload(ctx context.Context, block *types.Block) Outcome {
 		}
 	}
 	return job.wait(ctx)
+}
+
+// hear records that the consensus client called.
+func (i *Importer) hear() {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.mu.heard = time.Now()
 }
 
 // enqueue starts a job, unless its block has one already. It returns the job of the block.
@@ -118,7 +127,12 @@ func (i *Importer) logUndecided(ctx context.Context, job *importJob, reason erro
 		log.Info("Stopped importing block", "reason", errSuperseded)
 	case ctx.Err() != nil: // shutting down
 	case errors.Is(reason, trie.ErrUnavailable):
-		log.Warn("Block not imported: state or ancestors are unavailable", "err", reason)
+		switch o := i.troubles.note(troubleUnavailable, job.since); {
+		case o.louder:
+			log.Warn("Blocks are still not imported: state or ancestors are unavailable", "for", o.lasts, "blocks", o.times, "err", reason)
+		case o.first:
+			log.Warn("Block not imported: state or ancestors are unavailable", "err", reason)
+		}
 	default:
 		log.Error("Block not imported", "err", reason)
 	}

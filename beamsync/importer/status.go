@@ -51,6 +51,7 @@ type Status struct {
 	Last    BlockReport    `json:"last"`
 	Totals  Totals         `json:"totals"`
 	Pending []PendingBlock `json:"pending"`
+	Waiting *Waiting       `json:"waiting,omitempty"` // absent while the node makes progress
 	CatchUp *CatchUp       `json:"catchUp,omitempty"` // of a full node that missed blocks
 }
 
@@ -66,6 +67,7 @@ func (i *Importer) Status() Status {
 			Number: job.number(), Hash: hash, Stage: job.stage(), Waiting: time.Since(job.since),
 		})
 	}
+	status.Waiting = i.waiting(status.Pending, i.mu.heard)
 	return status
 }
 
@@ -120,7 +122,7 @@ func (t *Totals) add(outcome evm.Outcome, fetched trie.FetchStats) {
 }
 
 // logProgress logs that the import of blocks takes long, so that waiting is never silent: one line for each stage, with
-// its oldest block.
+// its oldest block, and louder ones while no block is imported.
 func (i *Importer) logProgress() {
 	oldest, count := make(map[string]PendingBlock), make(map[string]int)
 	for _, block := range i.Status().Pending {
@@ -134,8 +136,14 @@ func (i *Importer) logProgress() {
 	}
 	for _, stage := range slices.Sorted(maps.Keys(oldest)) {
 		block := oldest[stage]
-		i.cfg.Log.Info("Block is still being imported", "number", block.Number, "hash", block.Hash, "waits_for", stage,
-			"waiting", block.Waiting.Round(time.Second), "blocks", count[stage])
+		o := i.troubles.note(stage, time.Now().Add(-block.Waiting))
+		log := i.cfg.Log.With("number", block.Number, "hash", block.Hash, "waits_for", stage, "waiting", block.Waiting.Round(time.Second), "blocks", count[stage])
+		switch {
+		case o.louder:
+			log.Warn("No block was imported for long", "for", o.lasts)
+		case o.first:
+			log.Info("Block is still being imported")
+		}
 	}
 }
 

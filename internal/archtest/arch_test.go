@@ -28,7 +28,7 @@ var allowed = map[string][]string{
 	"db":   {"trie", "chain"},
 	"evm":  {"trie"},
 	"rpc":  {"beamsync/importer", "chain", "internal/atomicfile", "trie"},
-	"pool": {"chain"},
+	"pool": {"chain", "internal/atomicfile"},
 
 	// Beam Sync: a package a noun, and the folder's own, which is a table of contents.
 	"beamsync":          {},

@@ -56,17 +56,19 @@ func (a ancestors) Header(ctx context.Context, hash common.Hash, _ uint64) (*typ
 // beam reports the progress of the whole node.
 type beam struct{ node *Node }
 
-// Progress says "not syncing" also while the next block is pending: consensus clients treat
+// Progress says "not syncing" also while the next block is pending, see importer.Readiness: consensus clients treat
 // a node that is syncing as one that is down.
 func (b beam) Progress() rpc.Progress {
-	status := b.node.importer.Status()
-	return rpc.Progress{Syncing: status.Lag > 1, Start: b.node.began, Current: status.Head, Highest: status.Newest}
+	ready := b.node.importer.Readiness()
+	return rpc.Progress{Syncing: !ready.Ready, Reason: ready.Reason, Start: b.node.began, Current: ready.Head, Highest: ready.Target}
 }
 
 // beamStatus is the answer to beam_status.
 type beamStatus struct {
 	Phase      string `json:"phase"`
 	Network    string `json:"network"`
+	Ready      bool   `json:"ready"`            // whether the head is served, as eth_syncing says
+	Reason     string `json:"reason,omitempty"` // why it is not
 	Peers      int    `json:"peers"`
 	StatePeers int    `json:"statePeers"` // those that serve state
 	HotBytes   uint64 `json:"hotBytes"`   // state held on disk
@@ -91,6 +93,8 @@ func (b beam) status() beamStatus {
 		Phase: b.node.importer.Phase().String(), Network: b.node.network.name, HotBytes: b.node.store.Hot().Bytes(), Oldest: b.node.chain.Oldest(), Status: b.node.importer.Status(),
 		History: b.node.history.Progress(),
 	}
+	ready := b.node.importer.Readiness()
+	status.Ready, status.Reason = ready.Ready, ready.Reason
 	if full := b.node.full(); full != nil {
 		share, done := full.FlatProgress()
 		status.Phase, status.Flat = importer.FullNode.String(), &flatStatus{share, done} // at genesis the importer still beams

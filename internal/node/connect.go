@@ -204,6 +204,7 @@ func (n *Node) newRPC(registerer prometheus.Registerer) (err error) {
 		GasCap:     c.RPC.GasCap,
 		EVMTimeout: c.RPC.EVMTimeout,
 		TxFeeCap:   c.RPC.TxFeeCap,
+		MinTip:     c.Pool.PriceLimit,
 		BodyBytes:  c.RPC.HTTPBodyLimit << 20,
 		Logs: rpc.Logs{
 			Selectors: c.RPC.LogQueryLimit, Range: c.RPC.RangeLimit,

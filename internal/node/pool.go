@@ -4,6 +4,7 @@ package node
 
 import (
 	"context"
+	"errors"
 	"path/filepath"
 
 	"github.com/ethereum/go-ethereum/common"
@@ -25,15 +26,24 @@ func (n *Node) newPool(registerer prometheus.Registerer) {
 		Chain:   n.chain,
 		Users:   accounts{states{n.stateAt, n.fetcher, sched.RPC}},
 		Peers:   accounts{states{n.stateAt, n.fetcher, sched.Predictive}},
-		Ready:   n.importer.AtHead,
+		Ready:   n.poolReady,
 		BlobDir: filepath.Join(n.cfg.InstanceDir(), "blobpool"),
 		Limits: pool.Limits{
 			PriceLimit: cfg.PriceLimit, PriceBump: cfg.PriceBump,
 			GlobalSlots: cfg.GlobalSlots, GlobalQueue: cfg.GlobalQueue, BlobDataCap: cfg.BlobDataCap,
 		},
+		Locals:     pool.Locals{Disabled: cfg.NoLocals, Journal: n.cfg.PoolJournal(), Rejournal: cfg.Rejournal},
 		Log:        n.log,
 		Registerer: registerer,
 	})
+}
+
+// poolReady says why the pool cannot validate transactions on the head; nil if it can.
+func (n *Node) poolReady() error {
+	if ready := n.importer.Readiness(); !ready.Within {
+		return errors.New(ready.Reason)
+	}
+	return nil
 }
 
 // accounts opens states for the pool.

@@ -9,50 +9,63 @@ import (
 	"sync"
 
 	"github.com/ethereum/go-ethereum/core/types"
+	"github.com/ethereum/go-ethereum/event"
 
 	"github.com/sunbeam-eth/sunbeam/chain"
 )
 
 const (
-	headBuffer = 16 // events between the chain and the feed
+	headBuffer = 16 // events between the chain or the pool and a feed
 
-	// A reader may be this far behind. The number of events covers filterExpiry with a block every second.
+	// A reader of head events may be this far behind. The number of events covers filterExpiry with a block every second.
 	maxFeedEvents = 512
 	maxFeedBytes  = 64 << 20
+
+	// A reader of pending transactions may be this far behind. On mainnet some twenty come each second, so that a
+	// filter may be polled every five minutes.
+	maxPendingEvents = 1 << 15
+	maxPendingBytes  = 16 << 20
 
 	// Estimates of what an event holds, in bytes, without the data of its logs.
 	headerBytes = 1024
 	logBytes    = 256
+	txBytes     = 512
 )
 
 var (
-	errReaderBehind = errors.New("the reader is too far behind the head")
-	errFeedClosed   = errors.New("the feed of head events is closed")
+	errReaderBehind = errors.New("the reader is too far behind")
+	errFeedClosed   = errors.New("the feed of events is closed")
 )
 
-// headEvent is a change of the canonical head, as subscribers see it.
-type headEvent struct {
+// feedEvent is a change of the canonical head, or transactions that became pending, as subscribers see it.
+type feedEvent struct {
 	headers []*types.Header // of blocks that became canonical, at most maxHeads
 	logs    []*types.Log    // of blocks that left, with removed set, then of blocks that became canonical
+	txs     []*types.Transaction
 }
 
-func newHeadEvent(ev chain.HeadEvent) headEvent {
-	return headEvent{headers: newHeaders(ev), logs: slices.Concat(ev.Removed, ev.Logs)}
+func newHeadEvent(ev chain.HeadEvent) feedEvent {
+	return feedEvent{headers: newHeaders(ev), logs: slices.Concat(ev.Removed, ev.Logs)}
 }
 
 // bytes estimates the memory that the event keeps from being freed.
-func (ev headEvent) bytes() int {
+func (ev feedEvent) bytes() int {
 	size := len(ev.headers) * headerBytes
 	for _, log := range ev.logs {
 		size += logBytes + len(log.Data)
 	}
+	for _, tx := range ev.txs {
+		size += txBytes + int(tx.Size())
+	}
 	return size
 }
 
-// headFeed is one queue of head events for all readers. The chain waits for the feed, and a reader may be a slow
-// connection, so the feed waits for no reader: an event is freed once all have read it, or once it is older
-// than maxFeedEvents or maxFeedBytes allow. A reader that has not read it by then gets errReaderBehind.
-type headFeed struct {
+// eventFeed is one queue of events for all readers. The chain and the pool wait for their feed, and a reader may be a
+// slow connection, so the feed waits for no reader: an event is freed once all have read it, or once it is older
+// than the limits allow. A reader that has not read it by then gets errReaderBehind.
+type eventFeed struct {
+	maxEvents, maxBytes int
+
 	mu struct {
 		sync.Mutex
 		events  []queuedEvent
@@ -65,27 +78,36 @@ type headFeed struct {
 }
 
 type queuedEvent struct {
-	headEvent
+	feedEvent
 	size   int
 	unread int // readers that have not read it; an event has no more of them than the next one
 }
 
-func newHeadFeed() *headFeed {
-	f := new(headFeed)
+func newEventFeed(maxEvents, maxBytes int) *eventFeed {
+	f := &eventFeed{maxEvents: maxEvents, maxBytes: maxBytes}
 	f.mu.changed = make(chan struct{})
 	return f
 }
 
-// run queues events until ctx ends, then closes the feed.
-func (f *headFeed) run(ctx context.Context, heads Heads) error {
+// runHeads queues head events until ctx ends, then closes the feed.
+func (f *eventFeed) runHeads(ctx context.Context, heads Heads) error {
+	return runFeed(ctx, f, heads.SubscribeHead, newHeadEvent)
+}
+
+// runPending queues the transactions that become pending until ctx ends, then closes the feed.
+func (f *eventFeed) runPending(ctx context.Context, pool Pool) error {
+	return runFeed(ctx, f, pool.SubscribePending, func(txs []*types.Transaction) feedEvent { return feedEvent{txs: txs} })
+}
+
+func runFeed[E any](ctx context.Context, f *eventFeed, subscribe func(chan<- E) event.Subscription, convert func(E) feedEvent) error {
 	defer f.close()
-	events := make(chan chain.HeadEvent, headBuffer)
-	sub := heads.SubscribeHead(events)
+	events := make(chan E, headBuffer)
+	sub := subscribe(events)
 	defer sub.Unsubscribe()
 	for {
 		select {
 		case ev := <-events:
-			f.add(newHeadEvent(ev))
+			f.add(convert(ev))
 		case err := <-sub.Err():
 			return err
 		case <-ctx.Done():
@@ -95,13 +117,13 @@ func (f *headFeed) run(ctx context.Context, heads Heads) error {
 }
 
 // add queues an event and wakes the readers.
-func (f *headFeed) add(ev headEvent) {
+func (f *eventFeed) add(ev feedEvent) {
 	size := ev.bytes()
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.mu.events = append(f.mu.events, queuedEvent{ev, size, f.mu.readers})
 	f.mu.bytes += size
-	for len(f.mu.events) > maxFeedEvents || f.mu.bytes > maxFeedBytes && len(f.mu.events) > 1 {
+	for len(f.mu.events) > f.maxEvents || f.mu.bytes > f.maxBytes && len(f.mu.events) > 1 {
 		f.dropFirstLocked()
 	}
 	f.freeLocked()
@@ -110,22 +132,22 @@ func (f *headFeed) add(ev headEvent) {
 }
 
 // freeLocked drops the events that all readers have read.
-func (f *headFeed) freeLocked() {
+func (f *eventFeed) freeLocked() {
 	for len(f.mu.events) > 0 && f.mu.events[0].unread == 0 {
 		f.dropFirstLocked()
 	}
 }
 
-func (f *headFeed) dropFirstLocked() {
+func (f *eventFeed) dropFirstLocked() {
 	f.mu.bytes -= f.mu.events[0].size
 	f.mu.events[0] = queuedEvent{} // the array stays
 	f.mu.events = f.mu.events[1:]
 	f.mu.first++
 }
 
-func (f *headFeed) endLocked() uint64 { return f.mu.first + uint64(len(f.mu.events)) }
+func (f *eventFeed) endLocked() uint64 { return f.mu.first + uint64(len(f.mu.events)) }
 
-func (f *headFeed) close() {
+func (f *eventFeed) close() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if !f.mu.closed {
@@ -135,29 +157,29 @@ func (f *headFeed) close() {
 }
 
 // end is the number of the next event.
-func (f *headFeed) end() uint64 {
+func (f *eventFeed) end() uint64 {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.endLocked()
 }
 
-// headReader reads the events since it was opened. One goroutine at a time may use it.
-type headReader struct {
-	feed *headFeed
+// eventReader reads the events since it was opened. One goroutine at a time may use it.
+type eventReader struct {
+	feed *eventFeed
 	next uint64 // number of the next event
 }
 
 // open returns a reader of all later events. The caller must close it.
-func (f *headFeed) open() *headReader {
+func (f *eventFeed) open() *eventReader {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.mu.readers++
-	return &headReader{f, f.endLocked()}
+	return &eventReader{f, f.endLocked()}
 }
 
 // read returns the next event and its number. If there is none yet, ev is nil and changed is closed once there
 // is one. The errors are errReaderBehind and errFeedClosed.
-func (r *headReader) read() (ev *headEvent, number uint64, changed <-chan struct{}, err error) {
+func (r *eventReader) read() (ev *feedEvent, number uint64, changed <-chan struct{}, err error) {
 	f := r.feed
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -166,7 +188,7 @@ func (r *headReader) read() (ev *headEvent, number uint64, changed <-chan struct
 		return nil, 0, nil, errReaderBehind
 	case r.next < f.endLocked():
 		queued := &f.mu.events[r.next-f.mu.first]
-		event := queued.headEvent
+		event := queued.feedEvent
 		queued.unread--
 		r.next++
 		f.freeLocked()
@@ -178,7 +200,7 @@ func (r *headReader) read() (ev *headEvent, number uint64, changed <-chan struct
 }
 
 // close gives up the events that the reader has not read.
-func (r *headReader) close() {
+func (r *eventReader) close() {
 	f := r.feed
 	f.mu.Lock()
 	defer f.mu.Unlock()
