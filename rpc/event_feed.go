@@ -26,7 +26,7 @@ const (
 	maxPendingEvents = 1 << 15
 	maxPendingBytes  = 16 << 20
 
-	// Estimates of what an event holds, in bytes, without the data of its logs.
+	// Estimates of what an event holds, in bytes, without the data of its logs and transactions.
 	headerBytes = 1024
 	logBytes    = 256
 	txBytes     = 512
