@@ -121,7 +121,7 @@ func TestHosts(t *testing.T) {
 	atServer := receive(t, "join at the server", serverJoined)
 	equal(t, "peer id", p.ID(), server.Self().ID().String())
 	equal(t, "peer id", atServer.ID(), client.Self().ID().String())
-	equal(t, "version", p.Version(), uint(71))
+	equal(t, "version", p.Version(), uint(72))
 	if !p.ServesState() {
 		t.Fatal("joined without snap")
 	}

@@ -68,6 +68,8 @@ func TestBlobsSameAsGeth(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	id := uint256.MustFromBig(params.MergedTestChainConfig.ChainID)
+	two, one := blobTx(t, id, 1, 0x11, 0x12), blobTx(t, id, 2, 0x21) // in all forks: proofs take long
 	for _, fork := range []string{"cancun", "prague", "osaka", "amsterdam"} {
 		t.Run(fork, func(t *testing.T) {
 			w := genesisOnly(fork)
@@ -83,8 +85,6 @@ func TestBlobsSameAsGeth(t *testing.T) {
 				}
 			}()
 			ours := newFakeNode(t, withPoolOn(t, w)).client(t)
-			id := uint256.MustFromBig(w.config.ChainID)
-			two, one := blobTx(t, id, 1, 0x11, 0x12), blobTx(t, id, 2, 0x21)
 			for _, tx := range []*types.Transaction{two, one} {
 				sendBlobs(t, geth.RPC(), tx)
 				sendBlobs(t, ours, tx)
