@@ -117,6 +117,14 @@ type Leaves struct {
 // order. The peer that sent them is at fault.
 type InvalidRangeError struct{ Detail string }
 
+// UnprovedRangeError says that leaves that came as a whole trie, so without a range proof, are not that trie. That is
+// no proof of a lie: while a geth node reads a storage trie, the layer that it reads may be merged into the one below.
+// Its iterator then ends early, and the list is sent as if it were complete, or is left out so that the lists behind it
+// take the places of others (eth/protocols/snap/handlers.go, ServiceGetStorageRangesQuery, up to v1.17.10 at least).
+type UnprovedRangeError struct{ Detail string }
+
+func (e *UnprovedRangeError) Error() string { return "range of leaves without a proof: " + e.Detail }
+
 func (e *InvalidRangeError) Error() string { return "invalid range of leaves: " + e.Detail }
 
 // Piece is a proved part of a subtree. Either all its nodes are known (Nodes, children first), or

@@ -4,6 +4,7 @@ package trie
 
 import (
 	"container/heap"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -79,7 +80,8 @@ type Delivery struct {
 // Match verifies a response. For NeedStorage there is one list of leaves per ref, and the last ones may be absent.
 // For the other ranges there is one list. proof is the range proof of the last list; for NeedStorage, a list
 // without a proof is a whole trie. NeedSubtrees is as NeedStorage, but an empty list is a refusal. The error is
-// that of [Leaves.Match].
+// that of [Leaves.Match]. A wrong list without a proof counts as absent; the error is an *[UnprovedRangeError] if
+// there is nothing else.
 func (n *Need) Match(keys [][]common.Hash, values [][][]byte, proof [][]byte) (*Delivery, error) {
 	if n.Kind == NeedSubtrees {
 		return n.matchSubtrees(keys, values, proof)
@@ -93,6 +95,7 @@ func (n *Need) Match(keys [][]common.Hash, values [][][]byte, proof [][]byte) (*
 	if n.Kind == NeedStorage && len(keys) > len(n.Refs) {
 		return nil, &InvalidRangeError{fmt.Sprintf("%d storage tries, %d were asked for", len(keys), len(n.Refs))}
 	}
+	var unproved error
 	for i, ref := range n.Refs {
 		if n.Kind == NeedStorage {
 			if i == len(keys) {
@@ -104,13 +107,23 @@ func (n *Need) Match(keys [][]common.Hash, values [][][]byte, proof [][]byte) (*
 			}
 		}
 		piece, err := leaves.Match(ref)
+		if invalid := (*InvalidRangeError)(nil); leaves.Whole && errors.As(err, &invalid) {
+			unproved = &UnprovedRangeError{invalid.Detail}
+			continue
+		}
 		if err != nil {
 			return nil, err
 		}
 		d.Pieces[i], d.totals[i] = piece, leaves.total()
 		d.Leaves += piece.leaves()
 	}
-	if len(leaves.Keys) > 0 && len(proof) == 0 && !slices.ContainsFunc(d.Pieces, func(p *Piece) bool { return p != nil }) {
+	if slices.ContainsFunc(d.Pieces, func(p *Piece) bool { return p != nil }) {
+		return d, nil
+	}
+	if unproved != nil {
+		return nil, unproved
+	}
+	if len(leaves.Keys) > 0 && len(proof) == 0 {
 		return nil, &InvalidRangeError{fmt.Sprintf("%d leaves without a range proof", len(leaves.Keys))}
 	}
 	return d, nil

@@ -3,6 +3,7 @@
 package backfill
 
 import (
+	"fmt"
 	"sync"
 	"time"
 
@@ -10,6 +11,10 @@ import (
 
 	"github.com/sunbeam-eth/sunbeam/beamsync/peer"
 )
+
+// maxUnproved is how many replies in a row may be wrong without a proof of it. See [trie.UnprovedRangeError]: of an honest
+// peer that takes a new block at the right moment each time.
+const maxUnproved = 8
 
 // rangePeers are the connected peers that requests of one kind may go to. It is safe for concurrent use.
 type rangePeers struct {
@@ -24,13 +29,14 @@ type rangePeers struct {
 // rangePeer is a peer and what to expect of it. Its fields are guarded by the lock of rangePeers.
 type rangePeer struct {
 	RangePeer
-	inFlight  int
-	minTime   time.Duration // the least time from request to handled response, rising slowly; 0: unknown
-	interval  time.Duration // average time between two handled responses while more requests were in flight; 0: unknown
-	lastDone  time.Time     // when a response was handled last; zero if nothing else was in flight then
-	emptyRoot common.Hash   // the root for which its last answer was empty
-	served    bool          // has ever delivered something
-	failures  int           // in a row
+	inFlight        int
+	minTime         time.Duration // the least time from request to handled response, rising slowly; 0: unknown
+	interval        time.Duration // average time between two handled responses while more requests were in flight; 0: unknown
+	lastDone        time.Time     // when a response was handled last; zero if nothing else was in flight then
+	emptyRoot       common.Hash   // the root for which its last answer was empty
+	served          bool          // has ever delivered something
+	unprovedReplies int           // in a row
+	failures        int           // in a row
 }
 
 func newRangePeers(book *peer.Book, kind string) *rangePeers {
@@ -159,7 +165,7 @@ func (r *rangePeers) finish(p *rangePeer, root common.Hash, sent time.Time, took
 	r.inFlight--
 	if served {
 		p.measure(time.Now(), took)
-		p.served, p.failures, p.emptyRoot = true, 0, common.Hash{}
+		p.served, p.failures, p.unprovedReplies, p.emptyRoot = true, 0, 0, common.Hash{}
 		r.book.Served(p.ID(), r.kind)
 		return
 	}
@@ -168,6 +174,21 @@ func (r *rangePeers) finish(p *rangePeer, root common.Hash, sent time.Time, took
 		p.emptyRoot = root
 	}
 	r.book.Refused(p.ID(), r.kind, sent) // no effect if it was reported as a time-out
+}
+
+// unproved counts a response that is wrong without being proved to be. Of an honest peer there are not many in a row.
+func (r *rangePeers) unproved(p *rangePeer) {
+	r.mu.Lock()
+	p.unprovedReplies++
+	exclude := p.unprovedReplies == maxUnproved
+	if exclude {
+		p.unprovedReplies = 0
+	}
+	r.mu.Unlock()
+	if exclude {
+		r.book.Exclude(p.ID(), r.kind)
+		r.book.Blame(p.ID(), peer.BlameUseless, fmt.Sprintf("%d wrong storage tries in a row", maxUnproved))
+	}
 }
 
 // count returns the number of peers, of those whose last answer for a root was empty, and of those that have failed so

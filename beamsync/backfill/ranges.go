@@ -212,8 +212,12 @@ func (w *walk) handleRange(ctx context.Context, r *response) error {
 // is one that no peer is to blame for.
 func (w *walk) classify(ctx context.Context, r *response) (result string, err error) {
 	var invalid *trie.InvalidRangeError
+	var unproved *trie.UnprovedRangeError
 	switch {
 	case r.err == nil:
+	case errors.As(r.err, &unproved):
+		w.b.peers.unproved(r.peer)
+		return peer.ResultUnproved, nil
 	case errors.As(r.err, &invalid):
 		w.b.cfg.Book.Blame(r.peer.ID(), peer.BlameInvalid, fmt.Sprintf("%s: %v", r.need.Kind, invalid))
 		return peer.ResultInvalid, nil

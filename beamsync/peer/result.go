@@ -31,6 +31,7 @@ const (
 	ResultPartial     = "partial"     // some of it
 	ResultEmpty       = "empty"       // nothing
 	ResultInvalid     = "invalid"     // something that is wrong, or that was not requested
+	ResultUnproved    = "unproved"    // a whole storage trie that is not the wanted one, see trie.UnprovedRangeError
 	ResultTimeout     = "timeout"     // no reply in time
 	resultGone        = "gone"        // the peer disconnected
 	ResultUnsupported = "unsupported" // the peer does not speak the protocol
