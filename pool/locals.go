@@ -27,6 +27,8 @@ const (
 	// recheckInterval is how often the pool is compared with the users' transactions. go-ethereum waits a minute; a
 	// beaming node may have had no account to validate a transaction with.
 	recheckInterval = 15 * time.Second
+	// retryInterval is for transactions that could not be validated, because accounts could not be read.
+	retryInterval = 2 * time.Second
 	// maxLocals bounds the users' transactions that are kept: three times what the pool holds by default.
 	maxLocals = 1 << 14
 )
@@ -219,13 +221,15 @@ func (p *Pool) keepLocals(ctx context.Context) error {
 	case <-ctx.Done():
 		return p.locals.close()
 	}
-	recheck, rejournal := time.NewTicker(recheckInterval), time.NewTicker(p.locals.cfg.Rejournal)
-	defer recheck.Stop()
+	rejournal := time.NewTicker(p.locals.cfg.Rejournal)
 	defer rejournal.Stop()
 	for {
-		p.recheckLocals(ctx)
+		next := recheckInterval
+		if !p.recheckLocals(ctx) {
+			next = retryInterval
+		}
 		select {
-		case <-recheck.C:
+		case <-time.After(next):
 		case <-rejournal.C:
 			p.locals.rotate()
 		case <-ctx.Done():
@@ -234,9 +238,10 @@ func (p *Pool) keepLocals(ctx context.Context) error {
 	}
 }
 
-// recheckLocals drops the users' transactions that are mined, and adds those that the pool lacks.
-func (p *Pool) recheckLocals(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, recheckInterval)
+// recheckLocals drops the users' transactions that are mined, and adds those that the pool lacks. It returns false if
+// accounts could not be read for all of them.
+func (p *Pool) recheckLocals(ctx context.Context) (done bool) {
+	ctx, cancel := context.WithTimeout(ctx, gossipTimeout)
 	defer cancel()
 	how := accountSource{states: p.cfg.Peers}
 	senders, cache := p.locals.addresses(), p.at.Load().accounts
@@ -245,15 +250,18 @@ func (p *Pool) recheckLocals(ctx context.Context) {
 	}
 	lacking := slices.DeleteFunc(p.locals.all(), func(tx *types.Transaction) bool { return p.Has(tx.Hash()) })
 	if len(lacking) == 0 {
-		return
+		return true
 	}
 	added := 0
+	done = true
 	for _, err := range p.add(ctx, how, lacking) {
 		if err == nil {
 			added++
 		}
+		done = done && !errors.Is(err, ErrUnavailable)
 	}
 	p.log.Debug("Users' transactions added again", "lacking", len(lacking), "added", added)
+	return done
 }
 
 // nonces reads the nonces of accounts under the root of a cache, as far as they can be read.

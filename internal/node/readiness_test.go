@@ -136,13 +136,15 @@ func apart(t *testing.T, n *running) {
 // waitPooled waits until the transactions of the journal are in the pool.
 func waitPooled(t *testing.T, n *running, want int) {
 	t.Helper()
-	for range 1000 {
+	for range 2000 {
 		if pending, _ := n.pool.Stats(); pending == want {
 			return
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
-	t.Fatal("the journal's transactions are not in the pool")
+	pending, queued := n.pool.Stats()
+	t.Fatalf("the journal's transactions are not in the pool: %d pending, %d queued, head %d, phase %s, state %v", pending, queued,
+		n.chain.CurrentHeader().Number, n.importer.Phase(), n.full() != nil && n.full().Has(n.chain.CurrentHeader().Root))
 }
 
 // waitPhase waits until a node is in a phase.
