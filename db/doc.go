@@ -45,7 +45,9 @@
 // Every change of the chain is one batch. Batches are not synced to the disk one by one. After
 // kill -9, LevelDB has lost nothing; Pebble, which writes its log a moment later, may have lost the
 // last batches. After a power failure both may have. Batches are lost from the end, so the store
-// is consistent as of an earlier moment. Close syncs.
+// is consistent as of an earlier moment. Close and a change of the phase sync: see sync.go for
+// LevelDB. Hot and chaindata may lose different times: a block may be stored whose nodes Hot has
+// lost, which are fetched again.
 //
 // # Ancients
 //

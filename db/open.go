@@ -43,6 +43,9 @@ type Options struct {
 	HotBytes   uint64                // size of Hot on disk, both generations; 0: the minimum, 64 MiB
 	ReadOnly   bool                  // the directory must exist; nothing is created or changed
 	Registerer prometheus.Registerer // for the metrics; nil: not registered
+
+	// OpenKeyValue opens or creates each key-value database at its path. nil: as Engine says, on the system's files.
+	OpenKeyValue func(path string, readOnly bool) (ethdb.KeyValueStore, error)
 }
 
 // DB is an open data directory.
@@ -154,14 +157,23 @@ func OpenMemory(opts Options) (*DB, error) {
 	return &DB{chain: chain, hot: hot, health: health}, nil
 }
 
-// openEngine opens one key-value database.
+// openEngine opens one key-value database. An engine may panic if a power cut took a part of a database that was just being
+// created: Pebble takes one without the file of its format version for that of an older version.
 func openEngine(path, namespace string, opts Options, cacheMB, handles int) (kv ethdb.KeyValueStore, err error) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			kv, err = nil, fmt.Errorf("open %s database %s: it is damaged (%v): remove %s, its content is fetched again", opts.Engine, path, cause, path)
+		}
+	}()
 	if existing := rawdb.PreexistingDatabase(path); existing != "" && existing != opts.Engine {
 		return nil, fmt.Errorf("%s holds a %s database, not %s", path, existing, opts.Engine)
 	}
 	switch {
+	case opts.OpenKeyValue != nil:
+		kv, err = opts.OpenKeyValue(path, opts.ReadOnly)
 	case opts.Engine == LevelDB:
 		kv, err = leveldb.New(path, cacheMB, handles, namespace, opts.ReadOnly)
+		kv = syncedLevelDB{kv, path}
 	case pebble.NeedsV1(path):
 		kv, err = pebble.NewV1(path, cacheMB, handles, namespace, opts.ReadOnly)
 	default:

@@ -50,6 +50,7 @@ var allowed = map[string][]string{
 	// What measures and shows the node; nothing above imports it.
 	"internal/archtest":    {},
 	"internal/realdata":    {},
+	"internal/powercut":    {},
 	"internal/simnet":      {},
 	"internal/mockcl":      {},
 	"internal/stategen":    {},

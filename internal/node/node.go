@@ -103,6 +103,11 @@ func (n *Node) open(registerer prometheus.Registerer, given *network) (err error
 	if n.store, err = openStore(&n.cfg, registerer, false); err != nil {
 		return err
 	}
+	return n.openOn(given)
+}
+
+// openOn is open on a store that is open.
+func (n *Node) openOn(given *network) error {
 	if err := n.openChain(given); err != nil {
 		// What a disk that fails could not read looks as if it were not there.
 		return errors.Join(cmp.Or(n.store.Err(), err), n.Close())

@@ -68,6 +68,12 @@ func start(t *testing.T, cfg *config.Config, prepare ...func(*Node)) *running {
 	for _, f := range prepare {
 		f(n)
 	}
+	return run(t, n)
+}
+
+// run runs a node until its endpoints are open.
+func run(t *testing.T, n *Node) *running {
+	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	r := &running{Node: n, cancel: cancel, done: make(chan error, 1)}
 	go func() { r.done <- n.Run(ctx) }()
