@@ -47,8 +47,8 @@ bench:
 	$(GO) run ./cmd/beambench blocks --dir $(SUNBEAM_TESTDATA)/blocks --stored-code --stored-state 57,46 --rtt 200ms
 	$(GO) run ./cmd/beambench bals --dir $(SUNBEAM_TESTDATA)/bals
 
-## fuzz: each decoder of what strangers send, ranges as they are served and as they are
-## verified, the scheduler, for a minute each; what was of interest is kept in testdata/fuzz. Making an input smaller
+## fuzz: each decoder of what strangers send, files that an operator writes, ranges as they are served and as
+## they are verified, the scheduler, for a minute each; what was of interest is kept in testdata/fuzz. Making an input smaller
 ## takes go up to a minute otherwise, and no other is tried then.
 FUZZ := -fuzztime 1m -fuzzminimizetime 1s
 fuzz:
@@ -57,6 +57,9 @@ fuzz:
 	$(GO) test ./trie -run '^$$' -fuzz FuzzServed $(FUZZ)
 	for target in FuzzIncoming FuzzReplies FuzzCells FuzzHave FuzzGetSubtrees FuzzSubtrees FuzzWitnessKeys FuzzGetWitness FuzzGetNodeData FuzzNodeData FuzzStatus FuzzBlockRange; do \
 		$(GO) test ./p2p -run '^$$' -fuzz "^$$target\$$" $(FUZZ) || exit 1; \
+	done
+	for target in FuzzTOML FuzzGenesis FuzzSecret; do \
+		$(GO) test ./config -run '^$$' -fuzz "^$$target\$$" $(FUZZ) || exit 1; \
 	done
 	$(GO) test ./beamsync/witness -run '^$$' -fuzz FuzzDecodeTouched $(FUZZ)
 	for target in FuzzNewPayload FuzzEngineRequest FuzzCallObject FuzzStateOverride FuzzBlockOverride FuzzFilterCriteria FuzzSameAsGeth; do \
