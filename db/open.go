@@ -17,6 +17,7 @@ import (
 	"github.com/ethereum/go-ethereum/ethdb/pebble"
 	"github.com/gofrs/flock"
 	"github.com/prometheus/client_golang/prometheus"
+	levelerrors "github.com/syndtr/goleveldb/leveldb/errors"
 )
 
 // Engines.
@@ -178,6 +179,9 @@ func openEngine(path, namespace string, opts Options, cacheMB, handles int) (kv 
 		kv, err = pebble.NewV1(path, cacheMB, handles, namespace, opts.ReadOnly)
 	default:
 		kv, err = pebble.New(path, cacheMB, handles, namespace, opts.ReadOnly)
+	}
+	if levelerrors.IsCorrupted(err) {
+		return nil, fmt.Errorf("open %s database %s: it is damaged (%w): remove %s, its content is fetched again", opts.Engine, path, err, path)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("open %s database %s: %w", opts.Engine, path, err)
