@@ -16,6 +16,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	bparams "github.com/ethereum/go-ethereum/beacon/params"
 	"github.com/ethereum/go-ethereum/core"
@@ -28,7 +29,7 @@ import (
 // The checks see the text of a value, say what is wanted, and create nothing.
 
 // namespaces are the JSON-RPC modules that may be named in --http.api and --ws.api.
-var namespaces = []string{"admin", "beam", "debug", "eth", "net", "rpc", "txpool", "web3"} //nolint:gochecknoglobals // never written
+var namespaces = []string{"admin", "beam", "debug", "eth", "net", "rpc", "testing", "txpool", "web3"} //nolint:gochecknoglobals // never written
 
 func oneOf(allowed ...string) func(string) error {
 	return func(s string) error {
@@ -91,6 +92,22 @@ func host(s string) error {
 func pathPrefix(s string) error {
 	if s != "" && !strings.HasPrefix(s, "/") || strings.ContainsAny(s, "?#") {
 		return errors.New("want a path that starts with /")
+	}
+	return nil
+}
+
+// extraData checks the limit of a header (Yellow Paper, 4.4.4).
+func extraData(s string) error {
+	if len(s) > 32 {
+		return errors.New("want at most 32 bytes")
+	}
+	return nil
+}
+
+// positiveDuration wants a time above zero.
+func positiveDuration(s string) error {
+	if d, err := time.ParseDuration(s); err != nil || d <= 0 {
+		return errors.New("want a time above zero, such as 2s")
 	}
 	return nil
 }

@@ -29,6 +29,7 @@ type Config struct {
 	Beam    Beam
 	History History
 	Pool    Pool
+	Miner   Miner
 	Store   Store
 	Metrics Metrics
 	Log     Log
@@ -154,6 +155,15 @@ type Pool struct {
 	Rejournal time.Duration // how often the journal is written anew
 }
 
+// Miner is for blocks that are built for a validator.
+type Miner struct {
+	GasPrice  uint64        // wei: lowest tip per gas of a transaction
+	GasLimit  uint64        // gas limit that blocks move to, unless the consensus client names one
+	ExtraData string        // of the header; empty: name and version of the node
+	Recommit  time.Duration // from one version of a block to the next
+	MaxBlobs  int           // blobs in a block; zero: as many as the fork allows
+}
+
 // Store is the database and the memory in front of it.
 type Store struct {
 	Engine  string // leveldb or pebble; empty: that of the datadir, else leveldb
@@ -199,6 +209,7 @@ func Default() *Config {
 		Beam:    Beam{MaxLag: 30, HotSizeMB: 4096, Backfill: true},
 		History: History{Chain: "90000"},
 		Pool:    Pool{PriceLimit: 1, PriceBump: 10, GlobalSlots: 5120, GlobalQueue: 1024, BlobDataCap: 2560 << 20, Journal: "transactions.rlp", Rejournal: time.Hour},
+		Miner:   Miner{GasPrice: 1_000_000, GasLimit: 60_000_000, Recommit: 2 * time.Second},
 		Store:   Store{CacheMB: 512},
 		Metrics: Metrics{Addr: "127.0.0.1", Port: 6060},
 		Log:     Log{Verbosity: 3, Format: "terminal"},

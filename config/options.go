@@ -33,6 +33,7 @@ const (
 	catBeacon  = "BEACON LIGHT CLIENT"
 	catBeam    = "BEAM SYNC"
 	catPool    = "TRANSACTION POOL"
+	catMiner   = "BLOCK BUILDING"
 	catMetrics = "METRICS AND LOGGING"
 )
 
@@ -115,6 +116,12 @@ var options = []option{ //nolint:gochecknoglobals // never written
 	{flag: "txpool.globalslots", key: "Pool.GlobalSlots", usage: "Executable transactions in the pool, in slots of 32 KiB", check: between(1, 1<<20), category: catPool},
 	{flag: "txpool.globalqueue", key: "Pool.GlobalQueue", usage: "Transactions in the pool that wait for others, in slots of 32 KiB", check: between(1, 1<<20), category: catPool},
 	{flag: "blobpool.datacap", key: "Pool.BlobDataCap", usage: "Bytes of disk for transactions with blobs", check: between(16<<20, 1<<44), category: catPool},
+
+	{flag: "miner.gasprice", key: "Miner.GasPrice", usage: "Lowest tip per gas in wei of the transactions in a built block", check: between(0, math.MaxInt64), category: catMiner},
+	{flag: "miner.gaslimit", key: "Miner.GasLimit", usage: "Gas limit that built blocks move to, unless the consensus client names one", check: between(5000, math.MaxInt64), category: catMiner},
+	{flag: "miner.extradata", key: "Miner.ExtraData", usage: "Extra data of built blocks (default: name and version)", check: extraData, category: catMiner},
+	{flag: "miner.recommit", key: "Miner.Recommit", usage: "Time from one version of a built block to the next", check: positiveDuration, category: catMiner},
+	{flag: "miner.maxblobs", key: "Miner.MaxBlobs", usage: "Blobs in a built block (0 is as many as the fork allows)", check: between(0, 1<<20), category: catMiner},
 
 	{flag: "metrics", key: "Metrics.Enabled", usage: "Enable metrics and their Prometheus endpoint", category: catMetrics},
 	{flag: "metrics.addr", key: "Metrics.Addr", usage: "Metrics server listening interface", check: host, category: catMetrics},

@@ -6,6 +6,7 @@ import (
 	"context"
 	"log/slog"
 
+	"github.com/ethereum/go-ethereum/beacon/engine"
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/core/state"
 	"github.com/ethereum/go-ethereum/core/types"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/sunbeam-eth/sunbeam/beamsync/importer"
 	"github.com/sunbeam-eth/sunbeam/chain"
+	"github.com/sunbeam-eth/sunbeam/payloadbuilder"
 )
 
 // Backend is the part of the node that requests need. Chain, States and Engine are required. Methods that
@@ -31,6 +33,7 @@ type Backend struct {
 	Beam      Beam
 	Pool      Pool
 	Blobs     Blobs // nil: no blobs
+	Payloads  Payloads
 }
 
 // Chain reads the local chain; *chain.Chain implements it. What is not stored is nil or zero.
@@ -119,6 +122,13 @@ type Pool interface {
 	Stats() (pending, queued int)
 	Content() (pending, queued map[common.Address][]*types.Transaction)
 	ContentFrom(addr common.Address) (pending, queued []*types.Transaction)
+}
+
+// Payloads builds blocks; *payloadbuilder.Builder implements it.
+type Payloads interface {
+	Start(ctx context.Context, attributes payloadbuilder.Attributes) (engine.PayloadID, error)
+	Get(ctx context.Context, id engine.PayloadID) (*engine.ExecutionPayloadEnvelope, error)
+	BuildOnce(ctx context.Context, attributes payloadbuilder.Attributes, txs []*types.Transaction, extra []byte) (*engine.ExecutionPayloadEnvelope, error)
 }
 
 // Beam reports the progress of the sync.

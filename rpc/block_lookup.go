@@ -19,7 +19,7 @@ var (
 	errNoSelector   = errors.New("invalid arguments; neither block nor hash specified")
 )
 
-// number resolves a block tag. Pending is latest, because this node builds no blocks.
+// number resolves a block tag. Pending is latest, because this node builds blocks for a proposal only.
 func (b *backend) number(number gethrpc.BlockNumber) (uint64, error) {
 	switch number {
 	case gethrpc.PendingBlockNumber, gethrpc.LatestBlockNumber:

@@ -4,6 +4,7 @@ package rpc
 
 import (
 	"encoding/json"
+	"fmt"
 	"math/big"
 	"strings"
 	"testing"
@@ -52,7 +53,7 @@ func TestEngineSameAsGeth(t *testing.T) {
 		t.Run(fork, func(t *testing.T) {
 			w := genesisOnly(fork)
 			geth := startGethOn(t, w)
-			n := newFakeNode(t)
+			n := newFakeNode(t, func(_ *Config, b *Backend) { b.Payloads = new(fakePayloads) })
 			n.chain.w, n.chain.head = w, 0
 			genesis := w.blocks[0].Hash()
 			n.engine.outcome = importer.Outcome{Status: importer.Valid, LatestValid: &genesis}
@@ -162,23 +163,19 @@ func forkchoiceCallsOn(w *fixtureChain) (calls []rpcCall) {
 			add(method, update, a)
 		}
 	}
-	byFork := map[string]object{ // attributes that are right in form, and only here in the wrong fork
+	byFork := map[string]object{ // attributes that are right in form
 		"engine_forkchoiceUpdatedV1": attributes(nil),
 		"engine_forkchoiceUpdatedV2": attributes(object{"withdrawals": empty}),
 		"engine_forkchoiceUpdatedV3": attributes(object{"withdrawals": empty, "parentBeaconBlockRoot": root}),
 		"engine_forkchoiceUpdatedV4": attributes(object{"withdrawals": empty, "parentBeaconBlockRoot": root, "slotNumber": "0x1"}),
 	}
-	right := map[string]string{"paris": "engine_forkchoiceUpdatedV1", "shanghai": "engine_forkchoiceUpdatedV2"}[w.fork()]
-	for method, a := range byFork {
-		late := w.fork() == "amsterdam"
-		switch {
-		case method == right,
-			method == "engine_forkchoiceUpdatedV1" && w.fork() == "shanghai", // geth builds a block
-			method == "engine_forkchoiceUpdatedV3" && right == "" && !late,
-			method == "engine_forkchoiceUpdatedV4" && late:
-			continue // geth builds a block
-		}
+	for method, a := range byFork { // in the right fork, the response has the ID of a payload
 		add(method, update, a)
+	}
+	for version := 1; version <= 6; version++ { // unknown IDs of all versions
+		for attributes := range 5 {
+			add(fmt.Sprintf("engine_getPayloadV%d", version), fmt.Sprintf("0x0%d00000000000001", attributes))
+		}
 	}
 	return calls
 }

@@ -45,9 +45,10 @@
 //
 // Names and encodings of JSON members, error codes, error texts and the rules for parameters are those of
 // execution-apis where it has them, and of go-ethereum v1.17 otherwise. Tests compare the responses with
-// those of go-ethereum byte for byte. There are two differences. The tag pending means the latest block,
-// because the node builds no blocks; only eth_getTransactionCount counts the pooled transactions. The tag
-// earliest means the oldest block that is stored.
+// those of go-ethereum byte for byte. There are three differences. The tag pending means the latest block,
+// because blocks are built for proposals only; only eth_getTransactionCount counts the pooled transactions.
+// The tag earliest means the oldest block that is stored. forkchoiceUpdated applies the fork choice before
+// it checks the payload attributes, as execution-apis demands.
 //
 // # Files
 //

@@ -31,10 +31,8 @@ const (
 // engineAPI is the engine namespace. The rules for parameters, by version and fork, and the error texts are
 // those of go-ethereum's eth/catalyst.
 //
-// The node does not build blocks. forkchoiceUpdated checks payload attributes and returns a null payload id.
-// The specification has this response for a client that cannot start the build process: the fork choice
-// remains applied, and a consensus client that proposes falls back to its external builder. getPayload
-// returns error -38001, unknown payload.
+// forkchoiceUpdated applies the fork choice before it looks at the payload attributes, as the specification demands and
+// go-ethereum does not: wrong attributes are an error, and the fork choice remains applied.
 type engineAPI struct {
 	b          *backend
 	limiter    *limiter

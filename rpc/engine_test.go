@@ -3,11 +3,9 @@
 package rpc
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -102,21 +100,6 @@ func TestEngine(t *testing.T) {
 	var coded gethrpc.Error
 	if !errors.As(err, &coded) || coded.ErrorCode() != -38002 {
 		t.Errorf("%v", err)
-	}
-	// With attributes the head is set and no payload is built.
-	genesis := n.chain.Genesis().Hash()
-	n.engine.outcome, n.engine.err = importer.Outcome{Status: importer.Valid, LatestValid: &genesis}, nil
-	for timestamp, want := range map[string]int{"0x2335": 0, "0x2328": -38003} {
-		attributes := object{"timestamp": timestamp, "prevRandao": common.Hash{}, "suggestedFeeRecipient": common.Address{}, "withdrawals": []any{}, "parentBeaconBlockRoot": common.Hash{}}
-		var raw json.RawMessage
-		err := client.Call(&raw, "engine_forkchoiceUpdatedV3", engine.ForkchoiceStateV1{HeadBlockHash: genesis}, attributes)
-		if want != 0 {
-			if !errors.As(err, &coded) || coded.ErrorCode() != want {
-				t.Errorf("%s: %v", timestamp, err)
-			}
-		} else if err != nil || !strings.HasSuffix(string(raw), `"payloadId":null}`) || !strings.Contains(string(raw), engine.VALID) {
-			t.Errorf("%s: %s, %v", timestamp, raw, err)
-		}
 	}
 	var methods []string
 	if err := client.Call(&methods, "engine_exchangeCapabilities", []string{}); err != nil {

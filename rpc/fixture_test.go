@@ -313,6 +313,7 @@ type fakeEngine struct {
 	err     error
 	hang    bool
 	blocks  []*types.Block
+	choices []importer.Forkchoice
 }
 
 func (e *fakeEngine) result(ctx context.Context) (importer.Outcome, error) {
@@ -331,7 +332,10 @@ func (e *fakeEngine) NewPayload(ctx context.Context, block *types.Block) importe
 	return outcome
 }
 
-func (e *fakeEngine) Forkchoice(ctx context.Context, _ importer.Forkchoice) (importer.Outcome, error) {
+func (e *fakeEngine) Forkchoice(ctx context.Context, choice importer.Forkchoice) (importer.Outcome, error) {
+	e.mu.Lock()
+	e.choices = append(e.choices, choice)
+	e.mu.Unlock()
 	return e.result(ctx)
 }
 

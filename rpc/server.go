@@ -82,6 +82,7 @@ func NewServer(cfg Config, nodeBackend Backend) (*Server, error) {
 		{Namespace: "txpool", Service: &txpoolAPI{b}},
 		{Namespace: "debug", Service: &debugAPI{b}},
 		{Namespace: "beam", Service: &beamAPI{b}},
+		{Namespace: "testing", Service: &testingAPI{b}},
 	}
 	if err := cfg.check(s.namespaces()); err != nil {
 		return nil, err

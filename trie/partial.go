@@ -68,11 +68,19 @@ func (f *LookupCache) State() *PartialState {
 	}
 }
 
-// Missed says whether any read was of missing state.
+// Missed says whether any read was of missing state, or failed without an error that the reader saw.
 func (g *PartialState) Missed() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.missed
+}
+
+// ForgetMissed makes Missed false until the next read of missing state. What was recorded stays. It is for executions
+// that go on without the results of the reads before.
+func (g *PartialState) ForgetMissed() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.missed = false
 }
 
 // Missing returns what was read, is missing and is worth fetching. Slots of a missing account are

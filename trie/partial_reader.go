@@ -111,7 +111,11 @@ func (r partialReader) Code(_ common.Address, hash common.Hash) []byte {
 		}
 	}
 	code, err := r.store.Code(hash)
-	if err != nil || len(code) > 0 {
+	switch {
+	case err != nil: // the interface returns no error
+		r.miss()
+		return nil
+	case len(code) > 0:
 		return code
 	}
 	r.mu.Lock()
@@ -142,6 +146,7 @@ func (n partialNodes) NodeReader(common.Hash) (database.NodeReader, error) { ret
 func (n partialNodes) Node(owner common.Hash, path []byte, hash common.Hash) ([]byte, error) {
 	blob, err := n.store.Node(owner, path, hash)
 	if err != nil {
+		n.miss() // a storage trie ignores errors, see partialTrie
 		return nil, err
 	}
 	if len(blob) == 0 {
@@ -151,6 +156,7 @@ func (n partialNodes) Node(owner common.Hash, path []byte, hash common.Hash) ([]
 	}
 	var decoded element
 	if err := decoded.decode(blob); err != nil {
+		n.miss()
 		return nil, fmt.Errorf("trie node %x at %x of %x: %w", hash, path, owner, err)
 	}
 	return blob, nil

@@ -3,11 +3,13 @@
 package trie
 
 import (
+	"errors"
 	"math/big"
 	"slices"
 	"testing"
 
 	"github.com/ethereum/go-ethereum/common"
+	"github.com/ethereum/go-ethereum/core/state"
 	"github.com/ethereum/go-ethereum/core/types"
 	"github.com/ethereum/go-ethereum/crypto"
 )
@@ -87,5 +89,55 @@ func TestPartialPlaceholder(t *testing.T) {
 	}
 	if _, codes := partial.Missing(); !slices.Equal(codes, []common.Hash{{5}}) {
 		t.Errorf("codes %x", codes)
+	}
+}
+
+var errStore = errors.New("the store failed")
+
+// failing is a store whose every read fails.
+type failing struct{}
+
+func (failing) Node(common.Hash, []byte, common.Hash) ([]byte, error) { return nil, errStore }
+func (failing) Code(common.Hash) ([]byte, error)                      { return nil, errStore }
+
+// TestPartialFailures lets no failed read go unnoticed: it is an error, or it counts as missed.
+func TestPartialFailures(t *testing.T) {
+	for name, read := range map[string]func(*PartialState, state.Reader) error{
+		"account": func(_ *PartialState, r state.Reader) error { _, err := r.Account(common.Address{1}); return err },
+		"slot": func(_ *PartialState, r state.Reader) error {
+			_, err := r.Storage(common.Address{1}, common.Hash{1})
+			return err
+		},
+		"code":      func(_ *PartialState, r state.Reader) error { r.Code(common.Address{1}, common.Hash{5}); return nil },
+		"code size": func(_ *PartialState, r state.Reader) error { r.CodeSize(common.Address{1}, common.Hash{5}); return nil },
+		"storage trie": func(p *PartialState, _ state.Reader) error {
+			opened, err := p.OpenStorageTrie(common.Hash{1}, common.Address{1}, common.Hash{2}, nil)
+			if err != nil {
+				return err
+			}
+			return opened.UpdateStorage(common.Address{1}, []byte{1}, []byte{2})
+		},
+	} {
+		partial := NewLookupCache(common.Hash{1}, failing{}).State()
+		reader, err := partial.Reader(common.Hash{1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := read(partial, reader); err == nil && !partial.Missed() {
+			t.Errorf("%s: the failure went unnoticed", name)
+		}
+	}
+	partial := NewLookupCache(common.Hash{1}, nothing{}).State()
+	reader, _ := partial.Reader(common.Hash{1})
+	for range 2 { // each time anew
+		if _, err := reader.Account(common.Address{1}); err != nil || !partial.Missed() {
+			t.Errorf("missed %t, %v", partial.Missed(), err)
+		}
+		if partial.ForgetMissed(); partial.Missed() {
+			t.Error("still missed")
+		}
+	}
+	if faults, _ := partial.Missing(); len(faults) != 1 {
+		t.Errorf("%d faults", len(faults))
 	}
 }

@@ -35,7 +35,7 @@ func app(bubble bench.Bubble) *cli.App {
 		Name:            "beambench",
 		Usage:           "measure beam sync on real blocks and against a real geth",
 		HideHelpCommand: true,
-		Commands:        []*cli.Command{blocks(bubble), follow(), backfill(), swarm(), peers(bubble), bals()},
+		Commands:        []*cli.Command{blocks(bubble), follow(), propose(), backfill(), swarm(), peers(bubble), bals()},
 		ExitErrHandler:  func(*cli.Context, error) {}, // main prints it, once
 	}
 }

@@ -27,8 +27,10 @@ var allowed = map[string][]string{
 
 	"db":   {"trie", "chain"},
 	"evm":  {"trie"},
-	"rpc":  {"beamsync/importer", "chain", "internal/atomicfile", "trie"},
+	"rpc":  {"beamsync/importer", "chain", "internal/atomicfile", "payloadbuilder", "trie"},
 	"pool": {"chain", "internal/atomicfile"},
+
+	"payloadbuilder": {"chain", "evm", "trie"},
 
 	// Beam Sync: a package a noun, and the folder's own, which is a table of contents.
 	"beamsync":          {},
@@ -42,7 +44,7 @@ var allowed = map[string][]string{
 	// The composition root sees all; the command sees it.
 	"internal/node": {
 		"beamsync/backfill", "beamsync/fetch", "beamsync/history", "beamsync/importer", "beamsync/peer", "beamsync/prefetch",
-		"beamsync/sched", "beamsync/witness", "chain", "config", "db", "evm", "internal/atomicfile", "internal/metrics", "p2p", "pool", "rpc", "trie",
+		"beamsync/sched", "beamsync/witness", "chain", "config", "db", "evm", "internal/atomicfile", "internal/metrics", "p2p", "payloadbuilder", "pool", "rpc", "trie",
 	},
 	"internal/metrics": {},
 	"cmd/sunbeam":      {"config", "internal/atomicfile", "internal/node"},

@@ -175,8 +175,10 @@ func (b *Builder) fork(time uint64) fork {
 	switch {
 	case b.config.IsAmsterdam(number, time):
 		return amsterdam
-	case b.config.IsShanghai(number, time):
+	case b.config.IsOsaka(number, time):
 		return osaka
+	case b.config.IsShanghai(number, time):
+		return prague
 	}
 	return paris
 }

@@ -38,23 +38,25 @@ type fork int
 
 const (
 	paris fork = iota
+	prague
 	osaka
 	amsterdam
 )
 
 func (f fork) forkchoiceUpdated() string {
-	return [...]string{"engine_forkchoiceUpdatedV1", "engine_forkchoiceUpdatedV3", "engine_forkchoiceUpdatedV4"}[f]
+	return [...]string{"engine_forkchoiceUpdatedV1", "engine_forkchoiceUpdatedV3", "engine_forkchoiceUpdatedV3", "engine_forkchoiceUpdatedV4"}[f]
 }
 
 func (f fork) newPayload() string {
-	return [...]string{"engine_newPayloadV1", "engine_newPayloadV4", "engine_newPayloadV5"}[f]
+	return [...]string{"engine_newPayloadV1", "engine_newPayloadV4", "engine_newPayloadV4", "engine_newPayloadV5"}[f]
 }
 
 func (f fork) getPayload() string {
-	return [...]string{"engine_getPayloadV1", "engine_getPayloadV5", "engine_getPayloadV6"}[f]
+	return [...]string{"engine_getPayloadV1", "engine_getPayloadV4", "engine_getPayloadV5", "engine_getPayloadV6"}[f]
 }
 
-// fork is the payload's, by what only that one has.
+// fork is the payload's, by what only that one has. Prague and Osaka look the same, and have the same methods for what
+// is sent.
 func (p *Payload) fork() fork {
 	switch {
 	case p.Data.SlotNumber != nil:

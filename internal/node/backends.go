@@ -53,6 +53,9 @@ func (a ancestors) Header(ctx context.Context, hash common.Hash, _ uint64) (*typ
 	return headers[0], nil
 }
 
+// LocalHeader finds a header without fetching it.
+func (a ancestors) LocalHeader(hash common.Hash) *types.Header { return a.chain.Header(hash) }
+
 // beam reports the progress of the whole node.
 type beam struct{ node *Node }
 

@@ -65,9 +65,10 @@ func (n *Node) connect(registerer prometheus.Registerer, gatherer prometheus.Gat
 	n.book = peer.NewBook(peer.BookConfig{Blamer: blamer{n}, Log: n.log, Registerer: registerer})
 	n.fetcher = fetch.New(fetch.Config{Local: n.local, Book: n.book, Log: n.log, Registerer: registerer})
 	n.witness = witness.New(witness.Config{Store: n.stateAt, Book: n.book, Log: n.log, Registerer: registerer})
+	executor := evm.NewExecutor(n.chain.Config(), evm.ReportPanics(n.log, registerer))
 	n.importer = importer.New(importer.Config{
 		Chain:      n.chain,
-		Executor:   n.witness.Executor(evm.NewExecutor(n.chain.Config(), evm.ReportPanics(n.log, registerer))),
+		Executor:   n.witness.Executor(executor),
 		Local:      n.local,
 		Blocks:     n.fetcher,
 		Session:    func() importer.StateSession { return n.fetcher.Session(sched.Urgent) },
@@ -84,6 +85,7 @@ func (n *Node) connect(registerer prometheus.Registerer, gatherer prometheus.Gat
 		return err
 	}
 	n.newPool(registerer)
+	n.newPayloads(executor, registerer)
 	if err := n.newHost(registerer); err != nil {
 		return err
 	}
@@ -229,6 +231,7 @@ func (n *Node) newRPC(registerer prometheus.Registerer) (err error) {
 		Beam:      beam{n},
 		Pool:      n.pool,
 		Blobs:     n.pool,
+		Payloads:  n.payloads,
 	})
 	return err
 }

@@ -28,6 +28,7 @@ import (
 	"github.com/sunbeam-eth/sunbeam/db"
 	"github.com/sunbeam-eth/sunbeam/internal/metrics"
 	"github.com/sunbeam-eth/sunbeam/p2p"
+	"github.com/sunbeam-eth/sunbeam/payloadbuilder"
 	"github.com/sunbeam-eth/sunbeam/pool"
 	"github.com/sunbeam-eth/sunbeam/rpc"
 	"github.com/sunbeam-eth/sunbeam/trie"
@@ -59,6 +60,7 @@ type Node struct {
 	history  *history.History
 	witness  *witness.Exchange
 	pool     *pool.Pool
+	payloads *payloadbuilder.Builder
 	host     *p2p.Host
 	rpc      *rpc.Server
 	metrics  *metrics.Server // nil if not enabled
@@ -160,7 +162,7 @@ func (n *Node) Run(ctx context.Context) (err error) {
 	}
 	group, running := errgroup.WithContext(ctx)
 	for _, part := range []func(context.Context) error{
-		n.store.Run, n.fetcher.Run, n.importer.Run, n.history.Run, n.pool.Run, n.host.Run, n.rpc.Run, n.runPhases, n.announceHeads, n.announceStart, n.announceIdle,
+		n.store.Run, n.fetcher.Run, n.importer.Run, n.history.Run, n.pool.Run, n.payloads.Run, n.host.Run, n.rpc.Run, n.runPhases, n.announceHeads, n.announceStart, n.announceIdle,
 	} {
 		group.Go(func() error { return part(running) })
 	}

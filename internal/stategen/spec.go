@@ -38,6 +38,7 @@ type Spec struct {
 	Slots     int // of all contracts, distributed unevenly: see SlotsOf
 	Largest   int // slots of the first contract; 0: as SlotsOf distributes them
 	Amsterdam bool
+	Prague    bool // no fork after Prague
 	Paris     bool // no fork after Paris and no withdrawals, for a geth v1.10
 }
 
@@ -59,6 +60,8 @@ func (s Spec) Name() string {
 		fork = "amsterdam"
 	case s.Paris:
 		fork = "paris"
+	case s.Prague:
+		fork = "prague"
 	}
 	name := fmt.Sprintf("v%d-%s-a%d-s%d-c%d-k%d-m%d", version, fork, s.Accounts, s.Senders, s.Contracts, s.Codes, s.Slots)
 	if s.Largest > 0 {
@@ -72,7 +75,7 @@ func (s Spec) Check() error {
 	switch {
 	case min(s.Accounts, s.Senders, s.Contracts, s.Codes, s.Slots, s.Largest) < 0:
 		return fmt.Errorf("state spec %+v: a number is negative", s)
-	case s.Amsterdam && s.Paris:
+	case s.Amsterdam && s.Paris, s.Prague && (s.Amsterdam || s.Paris):
 		return errors.New("state spec: two forks")
 	case s.Paris && s.Accounts > 0 && s.Contracts == 0:
 		return errors.New("state spec: in Paris, a contract makes the accounts")
@@ -108,13 +111,16 @@ func (s Spec) SlotsOf(i int) uint64 {
 func ChainID() *big.Int { return big.NewInt(7_182_818) }
 
 // Config is the chain config: all forks up to Osaka at genesis, and Amsterdam, if the spec has it, for
-// blocks with a timestamp of today. With Spec.Paris there is no later fork.
+// blocks with a timestamp of today. With Spec.Prague or Spec.Paris there is no later fork.
 func (s Spec) Config() *params.ChainConfig {
 	config := *params.MergedTestChainConfig
 	config.ChainID = ChainID()
 	config.Ethash = nil
 	if s.Paris {
 		return parisConfig(&config)
+	}
+	if s.Prague {
+		config.OsakaTime = nil
 	}
 	blobs := *params.DefaultBlobSchedule
 	config.BlobScheduleConfig = &blobs

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: LGPL-3.0-or-later
+
+package node
+
+import (
+	"context"
+	"math/big"
+
+	"github.com/ethereum/go-ethereum/common"
+	"github.com/ethereum/go-ethereum/core/types"
+	"github.com/ethereum/go-ethereum/params"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/sunbeam-eth/sunbeam/beamsync/prefetch"
+	"github.com/sunbeam-eth/sunbeam/beamsync/sched"
+	"github.com/sunbeam-eth/sunbeam/evm"
+	"github.com/sunbeam-eth/sunbeam/payloadbuilder"
+	"github.com/sunbeam-eth/sunbeam/trie"
+)
+
+// newPayloads makes the payload builder.
+func (n *Node) newPayloads(executor *evm.Executor, registerer prometheus.Registerer) {
+	cfg := &n.cfg.Miner
+	extra := []byte(cfg.ExtraData)
+	if len(extra) == 0 {
+		extra = []byte("Sunbeam/" + Version())
+		extra = extra[:min(len(extra), int(params.MaximumExtraDataSize))]
+	}
+	n.payloads = payloadbuilder.New(payloadbuilder.Config{
+		Chain:    n.chain,
+		Executor: executor,
+		Pool:     n.pool,
+		State:    n.payloadState,
+		Fetcher:  &payloadFetcher{n, prefetch.New(executor, n.local)},
+		Busy:     n.importer.Working,
+		Settings: payloadbuilder.Settings{
+			GasPrice: new(big.Int).SetUint64(cfg.GasPrice), GasLimit: cfg.GasLimit, ExtraData: extra,
+			Recommit: cfg.Recommit, MaxBlobs: cfg.MaxBlobs,
+		},
+		Log:        n.log,
+		Registerer: registerer,
+	})
+}
+
+// payloadState is the local part of a state.
+func (n *Node) payloadState(root common.Hash) payloadbuilder.State {
+	if full := n.full(); full != nil && full.Has(root) {
+		return payloadbuilder.State{Store: full.Store(root), Complete: true}
+	}
+	return payloadbuilder.State{Store: n.local}
+}
+
+// payloadFetcher gets state for payloads in the class of predictions: behind blocks and users.
+type payloadFetcher struct {
+	*Node
+	prefetcher *prefetch.Prefetcher
+}
+
+// Prefetch implements payloadbuilder.Fetcher.
+func (f *payloadFetcher) Prefetch(ctx context.Context, block *types.Block, parent *types.Header) error {
+	return f.prefetcher.Prefetch(ctx, block, parent, ancestors{f.chain, f.fetcher}, f.fetcher.Session(sched.Predictive))
+}
+
+// Fetch implements payloadbuilder.Fetcher.
+func (f *payloadFetcher) Fetch(ctx context.Context, faults []trie.Fault, codes []common.Hash) error {
+	return f.fetcher.Session(sched.Predictive).FetchMany(ctx, faults, codes)
+}

@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: LGPL-3.0-or-later
+
+package payloadbuilder
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/ethereum/go-ethereum/common"
+	"github.com/ethereum/go-ethereum/core/types"
+
+	"github.com/sunbeam-eth/sunbeam/chain"
+	"github.com/sunbeam-eth/sunbeam/evm"
+	"github.com/sunbeam-eth/sunbeam/trie"
+)
+
+// fetchingInterval is the time between rounds while state arrives that candidates wait for.
+const fetchingInterval = 500 * time.Millisecond
+
+// roundTime bounds the time in which a round adds transactions: the interval between rounds, as in go-ethereum.
+const roundTime = defaultRecommit
+
+// retryDelay is the time until an empty block is built again that missed state which nobody can name.
+const retryDelay = 50 * time.Millisecond
+
+// improve builds blocks for a payload until it is asked for, its lifetime is over or ctx ends.
+func (b *Builder) improve(ctx context.Context, p *payload) {
+	ctx, cancel := context.WithTimeout(ctx, lifetime)
+	defer cancel()
+	defer p.end()
+	if !b.awaitEmpty(ctx, p) {
+		return
+	}
+	stop := context.AfterFunc(p.wanted, cancel)
+	defer stop()
+	fetch := newFetching(b, p)
+	defer fetch.wait()
+	defer cancel() // before the wait
+	for ctx.Err() == nil {
+		began := time.Now()
+		r, built := b.improveOnce(ctx, p)
+		if built != nil && p.offer(built) {
+			b.log.Info("Payload improved", "id", p.id, "number", p.header.Number, "hash", built.Block.Hash(), "txs", len(built.Block.Transactions()),
+				"mgas", float64(built.Block.GasUsed())/1e6, "value", ether(built.Value), "left_out", len(r.leftOut), "elapsed", time.Since(began).Round(time.Millisecond))
+			b.check(ctx, p, built)
+		}
+		pause := b.settings.Recommit
+		if fetch.start(ctx, r) {
+			pause = min(pause, fetchingInterval)
+		}
+		timer := time.NewTimer(max(pause-time.Since(began), 0))
+		select {
+		case <-timer.C:
+		case <-fetch.arrived:
+			fetch.busy = false
+		case <-ctx.Done():
+		}
+		timer.Stop()
+	}
+}
+
+// improveOnce runs one round. The block is nil if it failed or did not run.
+func (b *Builder) improveOnce(ctx context.Context, p *payload) (*round, *evm.Built) {
+	r := b.newRound(p)
+	if b.rounds.Acquire(ctx, 1) != nil {
+		return r, nil
+	}
+	defer b.rounds.Release(1)
+	limited, cancel := context.WithTimeout(ctx, roundTime)
+	defer cancel()
+	began := time.Now()
+	built, err := r.fromPool(limited)
+	b.metrics.roundSeconds.Observe(time.Since(began).Seconds())
+	b.metrics.leftOut.Add(float64(len(r.leftOut)))
+	switch {
+	case err == nil:
+		return r, built
+	case errors.Is(err, evm.ErrStateMissing):
+		b.log.Debug("Payload not improved: state is missing", "id", p.id)
+	default:
+		b.log.Error("Failed to build a payload with transactions", "id", p.id, "number", p.header.Number, "err", err)
+	}
+	return r, nil
+}
+
+// buildEmpty builds and verifies the block without transactions.
+func (b *Builder) buildEmpty(ctx context.Context, p *payload) error {
+	return b.buildEmptyIn(ctx, p, b.newRound(p))
+}
+
+func (b *Builder) buildEmptyIn(ctx context.Context, p *payload, r *round) error {
+	built, err := r.exactly(ctx, nil)
+	if err == nil {
+		err = b.verify(ctx, p, built)
+	}
+	if err != nil {
+		return err
+	}
+	p.offer(built)
+	p.confirm(built)
+	return nil
+}
+
+// awaitEmpty fetches what the empty block needs until it is there. It goes on if the payload is asked for meanwhile.
+func (b *Builder) awaitEmpty(ctx context.Context, p *payload) bool {
+	if best, _, _ := p.current(); best != nil {
+		return true
+	}
+	began := time.Now()
+	_ = b.cfg.Fetcher.Prefetch(ctx, p.block(nil), p.parent) // a hint: what it misses is fetched below
+	for ctx.Err() == nil {
+		r := b.newRound(p)
+		err := b.buildEmptyIn(ctx, p, r)
+		switch {
+		case err == nil:
+			b.log.Info("Empty payload is ready", "id", p.id, "number", p.header.Number, "elapsed", time.Since(began).Round(time.Millisecond))
+			return true
+		case !isMissing(err):
+			if ctx.Err() == nil {
+				b.log.Error("Failed to build an empty payload", "id", p.id, "number", p.header.Number, "err", err)
+			}
+			return false
+		}
+		faults, codes := r.state.Missing()
+		if len(faults)+len(codes) == 0 { // the local store changes with the phase of the node
+			sleep(ctx, retryDelay)
+		}
+		if err := b.cfg.Fetcher.Fetch(ctx, faults, codes); err != nil && ctx.Err() == nil {
+			b.log.Error("Failed to fetch the state of an empty payload", "id", p.id, "number", p.header.Number, "err", err)
+			return false
+		}
+	}
+	return false
+}
+
+// isMissing says whether an error is about local state that is missing.
+func isMissing(err error) bool {
+	return errors.Is(err, evm.ErrStateMissing) || errors.Is(err, trie.ErrUnavailable)
+}
+
+func sleep(ctx context.Context, duration time.Duration) {
+	select {
+	case <-time.After(duration):
+	case <-ctx.Done():
+	}
+}
+
+// check verifies a block that is offered already, and withdraws it if it is not valid.
+func (b *Builder) check(ctx context.Context, p *payload, built *evm.Built) {
+	b.yield(ctx)
+	if ctx.Err() != nil {
+		return
+	}
+	switch err := b.verify(ctx, p, built); {
+	case err == nil:
+		p.confirm(built)
+	case ctx.Err() == nil:
+		p.withdraw(built)
+		b.log.Error("Built payload is not valid, please report this bug; an earlier one is offered", "id", p.id, "number", p.header.Number, "err", err)
+	}
+}
+
+// verify executes a block as if the consensus client had sent it.
+func (b *Builder) verify(ctx context.Context, p *payload, built *evm.Built) error {
+	if err := chain.VerifyHeader(b.cfg.Chain.Config(), built.Block.Header(), p.parent); err != nil {
+		return fmt.Errorf("built block has an invalid header: %w", err)
+	}
+	if err := chain.VerifyBody(b.cfg.Chain.Config(), built.Block); err != nil {
+		return fmt.Errorf("built block has an invalid body: %w", err)
+	}
+	began := time.Now()
+	defer func() { b.metrics.verifySeconds.Observe(time.Since(began).Seconds()) }()
+	result := b.cfg.Executor.Execute(ctx, evm.Job{
+		Block: built.Block, Parent: p.parent, Headers: localHeaders{b.cfg.Chain},
+		State: localState{trie.Open(ctx, p.parent.Root, b.cfg.State(p.parent.Root).Store, nil)},
+	})
+	if result.Outcome != evm.Valid {
+		return fmt.Errorf("built block is %v: %w", result.Outcome, result.Err)
+	}
+	return nil
+}
+
+// localState has a type of its own, so that the executor does not learn from a block that may never be in the chain.
+type localState struct{ *trie.StateDatabase }
+
+// localHeaders finds ancestors in the store only.
+type localHeaders struct{ chain Chain }
+
+func (h localHeaders) Header(_ context.Context, hash common.Hash, number uint64) (*types.Header, error) {
+	if header := h.chain.Header(hash); header != nil {
+		return header, nil
+	}
+	return nil, fmt.Errorf("header of block %d is not stored: %w", number, trie.ErrUnavailable)
+}

@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: LGPL-3.0-or-later
+
+package payloadbuilder
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/ethereum/go-ethereum/common"
+	"github.com/ethereum/go-ethereum/consensus/misc/eip4844"
+	"github.com/ethereum/go-ethereum/core"
+	"github.com/ethereum/go-ethereum/core/txpool"
+	"github.com/ethereum/go-ethereum/core/types"
+	"github.com/ethereum/go-ethereum/params"
+	"github.com/holiman/uint256"
+
+	"github.com/sunbeam-eth/sunbeam/evm"
+	"github.com/sunbeam-eth/sunbeam/trie"
+)
+
+const (
+	// maxLeftOut bounds the transactions of one prefetch: about two full blocks of mainnet.
+	maxLeftOut = 400
+	// maxFollowers bounds how many transactions of a sender follow one that misses state into the prefetch.
+	maxFollowers = 16
+	// busyPoll is how often a paused round looks whether the import has ended.
+	busyPoll = 2 * time.Millisecond
+)
+
+// round builds one block for a payload.
+type round struct {
+	b       *Builder
+	p       *payload
+	state   *trie.PartialState
+	added   []*types.Transaction // in the draft, with sidecars
+	leftOut []*types.Transaction // missed state
+}
+
+// newRound begins on the state that is local now.
+func (b *Builder) newRound(p *payload) *round { return &round{b: b, p: p} }
+
+// draft begins a block. The caller closes it.
+func (r *round) draft(ctx context.Context) (*evm.Draft, error) {
+	p, config := r.p, r.b.cfg.Chain.Config()
+	local := r.b.cfg.State(p.parent.Root)
+	r.state = trie.NewLookupCache(p.parent.Root, local.Store).State()
+	return r.b.cfg.Executor.NewDraft(ctx, evm.DraftJob{
+		Header:      p.header,
+		Parent:      p.parent,
+		Withdrawals: p.withdrawals,
+		State:       r.state,
+		Complete:    local.Complete,
+		MaxBlobs:    r.b.maxBlobs(config, p.header),
+		LocalHeader: func(hash common.Hash, _ uint64) *types.Header { return r.b.cfg.Chain.Header(hash) },
+	})
+}
+
+// maxBlobs is the limit of the fork, or that of the operator if it is lower.
+func (b *Builder) maxBlobs(config *params.ChainConfig, header *types.Header) int {
+	if !config.IsCancun(header.Number, header.Time) {
+		return 0
+	}
+	limit := eip4844.MaxBlobsPerBlock(config, header.Time)
+	if b.settings.MaxBlobs > 0 {
+		limit = min(limit, b.settings.MaxBlobs)
+	}
+	return limit
+}
+
+// exactly builds a block of these transactions, all of which must be valid.
+func (r *round) exactly(ctx context.Context, txs []*types.Transaction) (*evm.Built, error) {
+	draft, err := r.draft(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer draft.Close()
+	for i, tx := range txs {
+		if err := draft.Add(tx); err != nil {
+			return nil, fmt.Errorf("transaction %d (%x): %w", i, tx.Hash(), err)
+		}
+	}
+	return draft.Seal()
+}
+
+// fromPool builds a block of the best transactions of the pool. When ctx ends it seals what it has. If the new root needs
+// missing state, it leaves transactions out until it does not.
+func (r *round) fromPool(ctx context.Context) (*evm.Built, error) {
+	draft, err := r.draft(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer draft.Close()
+	if err := r.fill(ctx, draft); err != nil {
+		return nil, err
+	}
+	built, err := draft.Seal()
+	for n := len(r.added); errors.Is(err, evm.ErrStateMissing) && n > 1; {
+		n /= 2
+		built, err = r.again(r.added[:n])
+	}
+	return built, err
+}
+
+// again builds a part of a block anew. It takes less time than the whole did, so it is not interrupted. What this
+// misses is recorded with the rest.
+func (r *round) again(txs []*types.Transaction) (*evm.Built, error) {
+	before := r.state
+	defer func() { r.state = before }()
+	return r.exactly(context.Background(), txs)
+}
+
+// fill adds the best transactions of the pool until the block is full, or ctx ends.
+func (r *round) fill(ctx context.Context, draft *evm.Draft) error {
+	queue := r.b.candidates(r.p.header)
+	minGas := params.TxGas
+	if r.b.cfg.Chain.Config().IsAmsterdam(r.p.header.Number, r.p.header.Time) {
+		minGas = params.TxBaseCost2780
+	}
+	for next := queue.best(); next != nil && draft.Gas() >= minGas; next = queue.best() {
+		r.b.yield(ctx)
+		if ctx.Err() != nil {
+			return nil
+		}
+		if next.tx.Gas > draft.Gas() || int(next.tx.BlobGas/params.BlobTxBlobGasPerBlob) > draft.Blobs() {
+			queue.drop()
+			continue
+		}
+		tx := next.tx.Resolve()
+		if tx == nil { // evicted from the pool
+			queue.drop()
+			continue
+		}
+		err := evm.ErrStateMissing
+		if !draft.Lacks(tx) {
+			err = draft.Add(tx)
+		}
+		switch {
+		case err == nil:
+			r.added = append(r.added, tx)
+			queue.shift()
+		case errors.Is(err, core.ErrNonceTooLow): // the pool is not on this head yet
+			queue.shift()
+		case errors.Is(err, evm.ErrInternal):
+			return err
+		case errors.Is(err, evm.ErrTimeUp):
+			return nil
+		case errors.Is(err, evm.ErrStateMissing):
+			r.leaveOut(tx, next.later)
+			queue.drop()
+		default:
+			r.b.log.Debug("Transaction not added to the payload", "hash", tx.Hash(), "err", err)
+			queue.drop()
+		}
+	}
+	return nil
+}
+
+// leaveOut notes a transaction that missed state and those that follow it.
+func (r *round) leaveOut(tx *types.Transaction, later []*txpool.LazyTransaction) {
+	r.leftOut = append(r.leftOut, tx)
+	for _, lazy := range later[:min(len(later), maxFollowers)] {
+		if len(r.leftOut) >= maxLeftOut {
+			return
+		}
+		if lazy.Tx != nil { // blobs are not read from disk for that
+			r.leftOut = append(r.leftOut, lazy.Tx)
+		}
+	}
+}
+
+// candidates returns the executable transactions of the pool that may be in a block.
+func (b *Builder) candidates(header *types.Header) *candidates {
+	config := b.cfg.Chain.Config()
+	osaka, amsterdam := config.IsOsaka(header.Number, header.Time), config.IsAmsterdam(header.Number, header.Time)
+	baseFee := uint256.MustFromBig(header.BaseFee)
+	filter := txpool.PendingFilter{MinTip: uint256.MustFromBig(b.settings.GasPrice), BaseFee: baseFee}
+	if osaka && !amsterdam { // EIP-7825; EIP-8037 has another limit
+		filter.GasLimitCap = params.MaxTxGas
+	}
+	plain := b.cfg.Pool.Pending(filter)
+	if header.ExcessBlobGas == nil {
+		return newCandidates(baseFee, plain)
+	}
+	filter.BlobTxs = true
+	filter.BlobFee = uint256.MustFromBig(eip4844.CalcBlobFee(config, header))
+	if osaka { // cell proofs
+		filter.BlobVersion = types.BlobSidecarVersion1
+	}
+	return newCandidates(baseFee, plain, b.cfg.Pool.Pending(filter))
+}
+
+// yield pauses while a block is imported, at most until ctx ends.
+func (b *Builder) yield(ctx context.Context) {
+	for b.cfg.Busy() {
+		select {
+		case <-time.After(busyPoll):
+		case <-ctx.Done():
+			return
+		}
+	}
+}

@@ -1,0 +1,8 @@
+// SPDX-License-Identifier: LGPL-3.0-or-later
+
+//go:build e2e
+
+package payloadbuilder
+
+// randomPools is how many pools of each fork TestRandomPools tries.
+const randomPools = 334
