@@ -36,15 +36,21 @@ func (h *Host) tooManyStateless() bool {
 // (go-ethereum's default).
 const dialShare = 3
 
-// slotsTaken reports whether all slots that another peer could take instead of p are taken.
+// slotsTaken reports whether all slots that another peer could take instead of p are taken. Nobody dials into the slots that are
+// left for dialing, so an inbound peer's slot is one of the others.
 func (h *Host) slotsTaken(p *Peer) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	dialed := 0
+	dialed, inbound := 0, 0
 	for _, other := range h.peers {
-		if other.link.Dialed && !other.link.Pinned {
+		switch {
+		case other.link.Pinned:
+		case other.link.Dialed:
 			dialed++
+		default:
+			inbound++
 		}
 	}
-	return len(h.peers) >= h.cfg.MaxPeers || p.link.Dialed && dialed >= max(h.cfg.MaxPeers/dialShare, 1)
+	dialSlots := max(h.cfg.MaxPeers/dialShare, 1)
+	return len(h.peers) >= h.cfg.MaxPeers || p.link.Dialed && dialed >= dialSlots || !p.link.Dialed && inbound >= h.cfg.MaxPeers-dialSlots
 }

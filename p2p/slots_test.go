@@ -252,7 +252,8 @@ func TestMakeRoom(t *testing.T) {
 		link   Link
 		leaves bool
 	}{
-		{"slots are free", make([]Link, 4), Link{}, false},
+		{"slots are free", make([]Link, 2), Link{}, false},
+		{"only slots for dialing are free", make([]Link, 3), Link{}, true},
 		{"no slot is free", make([]Link, 5), Link{}, true},
 		{"one more may be dialed", []Link{{}, {Dialed: true, Pinned: true}}, Link{Dialed: true}, false},
 		{"no more may be dialed", []Link{{}, {Dialed: true}}, Link{Dialed: true}, true},
