@@ -23,7 +23,7 @@ const (
 type latencies struct {
 	rtt     time.Duration // smoothed, as in RFC 6298; 0 until measured
 	dev     time.Duration // smoothed mean deviation of rtt
-	minRTT  time.Duration // lowest of all
+	minRTT  time.Duration // lowest of all replies; 0 before the first one
 	service time.Duration // smoothed time between two replies of a busy peer; 0 until measured
 	last    time.Time     // of its newest reply
 	samples samples
@@ -61,7 +61,9 @@ func (l *latencies) sample(now time.Time, r *request) {
 		} else {
 			l.rtt = (7*l.rtt + alone) / 8
 		}
-		l.minRTT = min(l.minRTT, took)
+		if l.minRTT == 0 || took < l.minRTT { // it is not known if the first request timed out
+			l.minRTT = took
+		}
 	}
 	l.samples.add(alone)
 	if !r.sent.Add(l.minRTT).After(l.last) { // it waited behind another request, so the gap is its service time
