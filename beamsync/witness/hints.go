@@ -5,6 +5,7 @@ package witness
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -29,6 +30,8 @@ const (
 	hintPause = 150 * time.Millisecond
 	// maxHintPeers bounds the peers that are asked at the same time for one block.
 	maxHintPeers = 3
+	// maxSilent is for how many blocks in a row a peer may have no hint until all others are asked before it.
+	maxSilent = 2
 	// maxHintFetches is how often what a hint names is looked for: accounts, then their code and
 	// storage, then what replies were cut off before.
 	maxHintFetches = 3
@@ -63,6 +66,7 @@ type Peer interface {
 type hintPeer struct {
 	Peer
 	useful int // hints that named mostly what the block read
+	silent int // blocks in a row for which it had no hint in time
 }
 
 // hint is what a peer said that a block reads.
@@ -147,7 +151,9 @@ func (w *Exchange) Hint(ctx context.Context, block *types.Block) (*trie.Touched,
 	answers := make(chan hint, len(peers))
 	for _, p := range peers {
 		requests.Go(func() {
-			answers <- hint{p, w.ask(ctx, p, block)}
+			touched := w.ask(ctx, p, block)
+			w.noteAnswer(p, touched != nil, errors.Is(ctx.Err(), context.DeadlineExceeded))
+			answers <- hint{p, touched}
 		})
 	}
 	for range peers {
@@ -164,13 +170,17 @@ func (w *Exchange) Hint(ctx context.Context, block *types.Block) (*trie.Touched,
 }
 
 // pick chooses whom to ask: the peers that were useful most often, except for those that are
-// banned, excluded or back off.
+// banned, excluded or back off. Peers that had none lately come last, so that they keep no place from others.
 func (w *Exchange) pick() []*hintPeer {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	var peers []*hintPeer
 	now := time.Now()
-	for _, p := range w.peers {
+	ranked := slices.Clone(w.peers)
+	slices.SortStableFunc(ranked, func(a, b *hintPeer) int {
+		return cmp.Or(cmp.Compare(a.silent/maxSilent, b.silent/maxSilent), cmp.Compare(b.useful, a.useful), cmp.Compare(a.silent, b.silent))
+	})
+	for _, p := range ranked {
 		if len(peers) < maxHintPeers && !w.cfg.Book.Banned(p.ID()) && !now.Before(w.cfg.Book.RetryAt(p.ID(), peer.KindWitnessKeys)) {
 			peers = append(peers, p)
 		}
@@ -207,6 +217,17 @@ func (w *Exchange) ask(ctx context.Context, p *hintPeer, block *types.Block) *tr
 		case <-ctx.Done():
 			return nil
 		}
+	}
+}
+
+// noteAnswer notes whether a peer had a hint, or none until the deadline. That another peer was faster says nothing about it.
+func (w *Exchange) noteAnswer(p *hintPeer, answered, late bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if answered {
+		p.silent = 0
+	} else if late {
+		p.silent++
 	}
 }
 

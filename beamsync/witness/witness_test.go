@@ -5,6 +5,7 @@ package witness
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/big"
 	"slices"
 	"testing"
@@ -28,6 +29,7 @@ type hintingPeer struct {
 	born  time.Time
 	reply func() (rlp.RawValue, error)
 	asked int
+	mute  bool // never answers
 }
 
 func newHintingPeer(id string, after time.Duration, touched *trie.Touched) *hintingPeer {
@@ -40,8 +42,12 @@ func (p *hintingPeer) ServesWitnessKeys() bool { return true }
 
 func (p *hintingPeer) WitnessKeys(ctx context.Context, _ common.Hash) (rlp.RawValue, error) {
 	p.asked++
+	answer := time.After(beamtest.RTT)
+	if p.mute {
+		answer = nil
+	}
 	select {
-	case <-time.After(beamtest.RTT):
+	case <-answer:
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
@@ -95,6 +101,27 @@ func TestHintTakesWhatComesInTime(t *testing.T) {
 		h.hint(1, false, hintDeadline)
 		if h.count(hintNone) != 2 || h.count(hintTaken) != 2 {
 			t.Error("not counted")
+		}
+	})
+}
+
+// TestHintsAmongSilentPeers: peers that never have a hint, or never answer, keep a good one out for some blocks only.
+func TestHintsAmongSilentPeers(t *testing.T) {
+	withHints(t, func(h *hinted) {
+		const silent = 24
+		for i := range silent {
+			h.Join(newHintingPeer(fmt.Sprint("silent ", i), time.Duration(i%2)*100*time.Hour, nil))
+			h.peers[i].Peer.(*hintingPeer).mute = i%2 == 0
+		}
+		h.Join(newHintingPeer("good", 0, touchedAtRandom(1, 20)))
+		found := 0
+		for number := range int64(100) {
+			if _, ok := h.Hint(h.t.Context(), hintBlock(number)); ok {
+				found++
+			}
+		}
+		if missed := 100 - found; missed > maxSilent*silent/maxHintPeers {
+			t.Errorf("%d blocks without a hint", missed)
 		}
 	})
 }
