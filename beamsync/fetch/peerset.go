@@ -17,7 +17,12 @@ type peerSet struct {
 	mu     sync.Mutex
 	peers  []*chainPeer  // in the order in which they joined; ids differ
 	change chan struct{} // closed, and replaced, when a peer joins
+	spare  int           // calls of pickSpare
 }
+
+// sampleEvery is how many requests for old blocks are sent for one that tries another peer, which may be silent: it takes three
+// times as long then.
+const sampleEvery = 8
 
 // chainPeer is a peer and what to expect of it; its fields belong to the peerSet.
 type chainPeer struct {
@@ -25,6 +30,7 @@ type chainPeer struct {
 	rtt      time.Duration // smoothed; at least that if it only lost races; 0 until measured
 	inFlight int           // requests
 	useful   bool          // the last request that was not cancelled brought what was requested
+	sampled  bool          // it was asked for old blocks although others are useful: once is enough
 }
 
 // outcome is what a request says about the peer.
@@ -83,8 +89,9 @@ func (s *peerSet) pick(kind string, eligible func(peer.Peer) bool) (*chainPeer, 
 }
 
 // pickSpare is pick for requests that no caller waits for: it leaves peers alone that back off,
-// and the peer with the shortest round trip if there is another one.
-func (s *peerSet) pickSpare(kind string, eligible func(peer.Peer) bool) (*chainPeer, <-chan struct{}) {
+// and the peer with the shortest round trip if there is another useful one. With sample set, each peer
+// that has not been useful is asked once before that peer.
+func (s *peerSet) pickSpare(kind string, sample bool, eligible func(peer.Peer) bool) (*chainPeer, <-chan struct{}) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now()
@@ -97,7 +104,15 @@ func (s *peerSet) pickSpare(kind string, eligible func(peer.Peer) bool) (*chainP
 			fastest = p
 		}
 	}
-	best := bestOf(s.peers, func(p *chainPeer) bool { return p != fastest && ready(p) })
+	best := bestOf(s.peers, func(p *chainPeer) bool { return p.useful && p != fastest && ready(p) })
+	if s.spare++; best == nil && sample && fastest != nil && s.spare%sampleEvery == 0 {
+		if best = bestOf(s.peers, func(p *chainPeer) bool { return !p.useful && !p.sampled && ready(p) }); best != nil {
+			best.sampled = true
+		}
+	}
+	if best == nil {
+		best = bestOf(s.peers, func(p *chainPeer) bool { return p.useful && ready(p) })
+	}
 	if best == nil {
 		best = bestOf(s.peers, ready)
 	}
@@ -105,6 +120,13 @@ func (s *peerSet) pickSpare(kind string, eligible func(peer.Peer) bool) (*chainP
 		best.inFlight++
 	}
 	return best, s.change
+}
+
+// anyUseful says whether one of these peers is useful.
+func (s *peerSet) anyUseful(ids map[string]bool) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.ContainsFunc(s.peers, func(p *chainPeer) bool { return p.useful && ids[p.ID()] })
 }
 
 // nextRetry is when the first back-off of a peer for a kind of request ends, zero if none backs

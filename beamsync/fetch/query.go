@@ -87,7 +87,7 @@ type query[T any] struct {
 	noRetry  bool            // no peer is asked twice
 
 	// For old blocks, which no caller waits for; nil otherwise. Only eligible peers are asked, the
-	// fastest one is left to others, nothing is hedged, and waiting is not logged.
+	// fastest one is left to others, only requests to peers that were never useful are hedged, and waiting is not logged.
 	eligible  func(peer.Peer) bool
 	onFailure func(error) // called after every request that failed
 }
@@ -193,8 +193,10 @@ func (q *query[T]) due() bool {
 	switch n := len(q.inFlight); {
 	case n == 0:
 		return true
-	case q.eligible != nil || n >= chainMaxInFlight: // no caller waits for old blocks
+	case n >= chainMaxInFlight, q.eligible != nil && q.f.peers.anyUseful(q.inFlight): // no caller waits for old blocks
 		return false
+	case q.eligible != nil:
+		return !time.Now().Before(q.hedgeAt)
 	case n < chainParallel && q.f.peers.bestRTT() == 0:
 		return true
 	}
@@ -208,7 +210,7 @@ func (q *query[T]) pick() (p *chainPeer, change <-chan struct{}) {
 		return !q.inFlight[p.ID()] && (b == nil || !q.noRetry && !now.Before(b.Until()))
 	}
 	if q.eligible != nil {
-		return q.f.peers.pickSpare(q.kind, func(p peer.Peer) bool { return free(p) && q.eligible(p) })
+		return q.f.peers.pickSpare(q.kind, len(q.inFlight) == 0, func(p peer.Peer) bool { return free(p) && q.eligible(p) })
 	}
 	return q.f.peers.pick(q.kind, free)
 }
