@@ -110,8 +110,14 @@ func (p *Pool) Announced(id string, kinds []byte, sizes []uint32, hashes []commo
 	if peer == nil || p.at.Load() == nil && p.cfg.Ready() != nil {
 		return
 	}
-	peer.known.add(hashes...)
 	a := announcement{kinds, sizes, hashes, columns}
+	if n := p.peers.admit(peer, len(hashes), time.Now()); n < len(hashes) {
+		p.metrics.dropped.WithLabelValues(droppedIncoming).Inc()
+		if a = a.first(n); n == 0 {
+			return
+		}
+	}
+	peer.known.add(a.hashes...)
 	if at := p.at.Load(); at != nil && kinds != nil {
 		if p.notify(peer, a); at.blob != nil {
 			return

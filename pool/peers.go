@@ -9,10 +9,12 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/core/types"
 	"github.com/ethereum/go-ethereum/crypto/kzg4844"
+	"golang.org/x/time/rate"
 )
 
 const (
@@ -31,6 +33,11 @@ const (
 	// maxIncomingMessages bounds their number, and maxAnnouncements that of announcements that wait.
 	maxIncomingMessages = 256
 	maxAnnouncements    = 4
+
+	// The hashes that peers may announce at once and per second, each one and all together. The fetcher keeps some 1 KB for each
+	// until it has asked for it in vain. A new peer announces its pool, up to 4096 hashes; the chain takes some 20 transactions a second.
+	announcedBurst, announcedRate         = 4096, 100
+	announcedBurstTotal, announcedRateAll = 32768, 1000
 )
 
 // Peer is one connection to another node; *p2p.Peer implements it.
@@ -60,6 +67,15 @@ type announcement struct {
 	columns types.CustodyBitmap // of which the peer has the cells of all announced blobs; none before eth/72
 }
 
+// first is the announcement of the first n.
+func (a announcement) first(n int) announcement {
+	a.hashes = a.hashes[:n]
+	if a.kinds != nil {
+		a.kinds, a.sizes = a.kinds[:n], a.sizes[:n]
+	}
+	return a
+}
+
 // peer is the state of one connection.
 type peer struct {
 	Peer
@@ -70,6 +86,7 @@ type peer struct {
 
 	// announcements are those that the fetcher cannot take: over eth/66, or while the pools open.
 	announcements chan announcement
+	announced     *rate.Limiter // hashes
 
 	mu       sync.Mutex
 	send     []common.Hash // whole transactions
@@ -80,6 +97,7 @@ func newPeer(p Peer) *peer {
 	return &peer{
 		Peer: p, known: newRecent(maxKnown), signal: make(chan struct{}, 1),
 		incoming: make(chan []*types.Transaction, maxIncomingMessages), announcements: make(chan announcement, maxAnnouncements),
+		announced: rate.NewLimiter(announcedRate, announcedBurst),
 	}
 }
 
@@ -114,11 +132,12 @@ func (p *peer) drain() (send, announce []common.Hash) {
 type peerSet struct {
 	bytes atomic.Int64 // in incoming, of all peers
 
-	mu      sync.Mutex
-	members map[string]*peer
-	start   func(*peer) // nil before and after run
-	tasks   sync.WaitGroup
-	serve   func(context.Context, *peer) // runs for each peer until it disconnects
+	mu        sync.Mutex
+	announced *rate.Limiter // hashes, by all peers; nil before the first one
+	members   map[string]*peer
+	start     func(*peer) // nil before and after run
+	tasks     sync.WaitGroup
+	serve     func(context.Context, *peer) // runs for each peer until it disconnects
 }
 
 // run serves the peers until ctx ends.
@@ -135,6 +154,19 @@ func (s *peerSet) run(ctx context.Context) error {
 	s.mu.Unlock()
 	s.tasks.Wait()
 	return nil
+}
+
+// admit says how many of n hashes that a peer announces are looked at.
+func (s *peerSet) admit(p *peer, n int, now time.Time) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.announced == nil {
+		s.announced = rate.NewLimiter(announcedRateAll, announcedBurstTotal)
+	}
+	n = min(n, int(p.announced.TokensAt(now)), int(s.announced.TokensAt(now)))
+	p.announced.AllowN(now, n)
+	s.announced.AllowN(now, n)
+	return n
 }
 
 func (s *peerSet) join(p *peer) {
