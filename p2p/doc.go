@@ -32,8 +32,10 @@
 //   - A reader (one goroutine per protocol) never blocks: it reads a message, looks at its request
 //     id and passes it on. The waiting caller decodes a response; the one serving goroutine of the
 //     peer decodes requests, one after another.
-//   - The memory that a peer can use is bounded: the queue by count and bytes, responses by the
-//     requests in flight, and every list by its count before its items are decoded.
+//   - The memory that a peer can use is bounded: the queue by count and bytes, every list by its
+//     count before its items are decoded, and a response by what was requested and one item more:
+//     a larger one is not read and ends the connection. All responses together are bounded by the
+//     [Budget], from which a request reserves the size of its largest response.
 //   - The work that a peer can cause is bounded: a request by lookups, bytes and time, requests by
 //     their rate, and all peers together by the [Gate], where each has one request at most, so that
 //     they take turns and leave the processors to the node's own blocks.

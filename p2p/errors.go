@@ -28,7 +28,8 @@ const (
 	KindTimeout
 	// KindMalformed is a message that cannot be decoded.
 	KindMalformed
-	// KindOversize is a message above 2 MiB, a response above 10 MiB.
+	// KindOversize is a message, or an item of one, above the limit of its kind; a response above
+	// what its request allows.
 	KindOversize
 	// KindUnknownMessage is a message code that the agreed version does not have, including
 	// the block announcements from before the merge.

@@ -18,7 +18,7 @@ import (
 // receipts66 requests receipts in consensus encoding. It computes the blooms instead of
 // trusting those sent, as for later versions.
 func (p *Peer) receipts66(ctx context.Context, hashes []common.Hash) ([]types.Receipts, error) {
-	lists, err := queryList[rlp.RawList[*types.Receipt]](ctx, p, msgGetReceipts, msgReceipts, len(hashes), func(id uint64) any {
+	lists, err := queryList[rlp.RawList[*types.Receipt]](ctx, p, msgGetReceipts, msgReceipts, len(hashes), maxMessageSize, func(id uint64) any {
 		return &eth.GetReceiptsPacket69{RequestId: id, GetReceiptsRequest: hashes}
 	})
 	if err != nil {

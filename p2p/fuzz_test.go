@@ -119,7 +119,7 @@ func (a answering) WriteMsg(msg gethp2p.Msg) error {
 	if err != nil {
 		return err
 	}
-	id, err := requestID(payload)
+	id, err := requestID(payload, uint32(len(payload)))
 	if err != nil {
 		return err
 	}

@@ -124,7 +124,11 @@ func (p *Peer) readStatus() error {
 	if msg.Code != eth.StatusMsg {
 		return p.disconnect(KindInvalid, fmt.Errorf("message %#02x before the status", msg.Code))
 	}
-	_, payload, err := p.payload(protoEth, msg)
+	m, err := p.check(protoEth, msg)
+	if err != nil {
+		return err
+	}
+	payload, err := p.payload(m, msg, nil)
 	if err != nil {
 		return err
 	}

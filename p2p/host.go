@@ -109,7 +109,7 @@ func New(cfg Config) (*Host, error) {
 	}
 	h.peerCfg = PeerConfig{
 		NetworkID: cfg.NetworkID, Chain: cfg.Chain, State: cfg.State, Data: cfg.Data,
-		Witnesses: cfg.Witnesses, Swarm: cfg.Swarm, Transactions: cfg.Transactions, Gate: NewGate(servingSlots(), cfg.Busy), Metrics: metrics, Log: cfg.Log,
+		Witnesses: cfg.Witnesses, Swarm: cfg.Swarm, Transactions: cfg.Transactions, Gate: NewGate(servingSlots(), cfg.Busy), Budget: NewBudget(maxReplyBytes), Metrics: metrics, Log: cfg.Log,
 		OnJoin: h.join, OnLeave: h.leave,
 	}
 	return h, nil

@@ -15,6 +15,7 @@ const maxLate = 4096
 // pendingRequest is a request in flight.
 type pendingRequest struct {
 	expect message
+	limit  int // bytes of the response
 	sent   time.Time
 	reply  chan []byte // capacity 1, written at most once: deliver never blocks
 }
@@ -30,7 +31,7 @@ type pendingRequests struct {
 }
 
 // add registers a request under a random id, which the peer cannot guess.
-func (f *pendingRequests) add(expect message) (uint64, *pendingRequest) {
+func (f *pendingRequests) add(expect message, limit int) (uint64, *pendingRequest) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.open == nil {
@@ -39,7 +40,7 @@ func (f *pendingRequests) add(expect message) (uint64, *pendingRequest) {
 	for {
 		id := rand.Uint64()
 		if f.open[id] == nil && f.late[id] == nil {
-			fl := &pendingRequest{expect: expect, sent: time.Now(), reply: make(chan []byte, 1)}
+			fl := &pendingRequest{expect: expect, limit: limit, sent: time.Now(), reply: make(chan []byte, 1)}
 			f.open[id] = fl
 			return id, fl
 		}
@@ -67,6 +68,21 @@ func (f *pendingRequests) abandon(id uint64) {
 		delete(f.late, f.order[0])
 		f.order = f.order[1:]
 	}
+}
+
+// expected returns the limit of a response's size; ok is false if the response belongs to no request. late says that nobody
+// waits for it.
+func (f *pendingRequests) expected(id uint64, msg message) (limit int, late, ok bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	fl := f.open[id]
+	if fl == nil {
+		fl, late = f.late[id], true
+	}
+	if fl == nil || fl.expect != msg {
+		return 0, false, false
+	}
+	return fl.limit, late, true
 }
 
 // deliver passes a response to the waiting caller, or drops it if the caller gave up. It

@@ -133,7 +133,7 @@ func TestMessageSizeLimits(t *testing.T) {
 				continue
 			}
 			p := NewPeer(Link{ID: "p", Version: version}, PeerConfig{})
-			_, _, err := p.payload(messages[m].protocol, gethp2p.Msg{Code: messages[m].code, Size: uint32(limit) + 1})
+			_, err := p.check(messages[m].protocol, gethp2p.Msg{Code: messages[m].code, Size: uint32(limit) + 1})
 			wantProtocolError(t, err, KindOversize)
 		}
 	}

@@ -12,13 +12,15 @@ import (
 // Limits of the protocols. The message limit is the usual one of eth and snap, the others are
 // those of go-ethereum's servers (eth/protocols/{eth,snap}/handler.go).
 const (
-	maxMessageSize = 10 << 20 // bytes, any message
-	maxIncoming    = 2 << 20  // bytes of a message that is no response; real ones stay below a tenth
-	softReplySize  = 2 << 20  // bytes after which no further item is added to a reply
-	maxLookups     = 1024     // headers, bodies, receipts, access lists, codes, trie nodes
-	maxPooled      = 4096     // transactions per request or announcement
-	maxGossiped    = 5000     // transactions in one Transactions message
-	maxProof       = 128      // nodes in a range proof
+	maxMessageSize  = 10 << 20  // bytes, any message
+	maxIncoming     = 2 << 20   // bytes of a message that is no response; real ones stay below a tenth
+	maxAnnouncement = 16 << 10  // bytes of a status, a block range or a Have: 64 large tries take 5 KB
+	maxPooledHashes = 512 << 10 // bytes of an announcement: the usual limit of 4096 transactions takes 160 KB
+	softReplySize   = 2 << 20   // bytes after which no further item is added to a reply
+	maxLookups      = 1024      // headers, bodies, receipts, access lists, codes, trie nodes
+	maxPooled       = 4096      // transactions per request or announcement
+	maxGossiped     = 5000      // transactions in one Transactions message
+	maxProof        = 128       // nodes in a range proof
 )
 
 // protocol is one of the streams of a link: eth, or one of its satellites.
@@ -178,6 +180,30 @@ var messages = [messageCount]messageKind{
 	msgGetSubtrees:           {"get_subtrees", protoBeam, getSubtreesCode, roleRequest, 0, 0},
 	msgSubtrees:              {"subtrees", protoBeam, subtreesCode, roleResponse, 0, 0},
 	msgHave:                  {"have", protoBeam, haveCode, roleHave, 0, 0},
+}
+
+// urgent says whether a block or a query may wait for the response: all but what only the backfill, old blocks and the pool
+// ask for.
+func (m message) urgent() bool {
+	switch m { //nolint:exhaustive // all others are
+	case msgAccountRange, msgStorageRanges, msgSubtrees, msgReceipts, msgPooledTransactions:
+		return false
+	}
+	return true
+}
+
+// maxSize is the limit of the bytes of a message. That of a response depends on its request.
+func (m message) maxSize() uint32 {
+	switch m { //nolint:exhaustive // one limit for all others
+	case msgHave, msgStatus, msgBlockRangeUpdate:
+		return maxAnnouncement
+	case msgPooledHashes:
+		return maxPooledHashes
+	}
+	if messages[m].role == roleResponse {
+		return maxMessageSize
+	}
+	return maxIncoming
 }
 
 // String returns the message's name as metrics and errors show it.

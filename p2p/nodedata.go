@@ -73,9 +73,13 @@ func (p *Peer) NodeData(ctx context.Context, hashes []common.Hash) ([][]byte, er
 	if p.link.Version != eth66 {
 		request, response = msgBeamGetNodeData, msgBeamNodeData
 	}
-	return queryList[[]byte](ctx, p, request, response, len(hashes), func(id uint64) any {
+	list, err := queryList[[]byte](ctx, p, request, response, len(hashes), replySize(len(hashes), maxCodeSize, softReplySize), func(id uint64) any {
 		return &getNodeDataPacket{id, hashes}
 	})
+	if err != nil {
+		return nil, err
+	}
+	return p.blobs(response, list, maxCodeSize)
 }
 
 // serveNodeData answers with the local items up to the limits.

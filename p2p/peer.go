@@ -62,6 +62,7 @@ type PeerConfig struct {
 	Swarm        Swarm        // may be nil: no subtree is served, no Have is sent
 	Transactions Transactions // may be nil: transactions are dropped
 	Gate         *Gate        // may be nil: no limit over all peers
+	Budget       *Budget      // of the replies to requests; may be nil: no limit over all peers
 	Metrics      *Metrics     // may be nil
 	Log          *slog.Logger // may be nil
 
@@ -147,6 +148,19 @@ func (p *Peer) Earliest() uint64 {
 // Latency is a moving average of the time from a request to its response, zero before the
 // first one.
 func (p *Peer) Latency() time.Duration { return p.inFlight.measured() }
+
+// Oversized reports whether the connection ended because the peer sent more than it was asked for: a proof that it does not
+// follow the protocol.
+func (p *Peer) Oversized() (detail string, ok bool) {
+	if !p.isDone() {
+		return "", false
+	}
+	var violation *ProtocolError
+	if !errors.As(p.err, &violation) || violation.Kind != KindOversize && violation.Kind != KindExcess {
+		return "", false
+	}
+	return violation.Err.Error(), true
+}
 
 // Done is closed when the connection has ended.
 func (p *Peer) Done() <-chan struct{} { return p.done }
@@ -275,19 +289,20 @@ func (p *Peer) read(proto protocol, rw gethp2p.MsgReadWriter) {
 
 // receive dispatches one message. It blocks for nothing but the message's bytes.
 func (p *Peer) receive(proto protocol, msg gethp2p.Msg) error {
-	m, payload, err := p.payload(proto, msg)
+	m, err := p.check(proto, msg)
+	switch {
+	case err != nil:
+		return err
+	case messages[m].role == roleResponse:
+		return p.receiveResponse(m, msg)
+	case messages[m].role == roleIgnored:
+		return p.skip(m, msg)
+	}
+	payload, err := p.payload(m, msg, nil)
 	if err != nil {
 		return err
 	}
 	switch messages[m].role {
-	case roleResponse:
-		id, err := requestID(payload)
-		if err != nil {
-			return p.disconnect(KindMalformed, fmt.Errorf("%s: %w", m, err))
-		}
-		if !p.inFlight.deliver(id, m, payload) {
-			return p.disconnect(KindUnrequested, fmt.Errorf("%s with request id %d", m, id))
-		}
 	case roleRequest:
 		if !p.enqueue(incoming{m, payload}) {
 			return p.disconnect(KindFlood, fmt.Errorf("%s: more than %d requests or %d bytes queued", m, maxQueued, maxQueuedBytes))
@@ -302,41 +317,88 @@ func (p *Peer) receive(proto protocol, msg gethp2p.Msg) error {
 		return p.handleHave(payload)
 	case roleHandshake:
 		return p.disconnect(KindUnknownMessage, fmt.Errorf("%s after the handshake", m))
-	case roleIgnored:
+	case roleResponse, roleIgnored: // see above
 	}
 	return nil
 }
 
-// payload reads a message after checking its code and size.
-func (p *Peer) payload(proto protocol, msg gethp2p.Msg) (message, []byte, error) {
-	m, ok := lookup(proto, p.link.Version, msg.Code)
-	if !ok {
-		return 0, nil, p.disconnect(KindUnknownMessage, fmt.Errorf("unknown message %#02x in %s with eth/%d", msg.Code, proto, p.link.Version))
-	}
-	limit := uint32(maxIncoming)
-	if messages[m].role == roleResponse {
-		limit = maxMessageSize
-	}
-	if msg.Size > limit {
-		return 0, nil, p.disconnect(KindOversize, fmt.Errorf("%s of %d bytes", m, msg.Size))
-	}
-	payload := make([]byte, msg.Size)
-	if _, err := io.ReadFull(msg.Payload, payload); err != nil {
+// receiveResponse reads a response, if it is not larger than the request allows and somebody waits for it.
+func (p *Peer) receiveResponse(m message, msg gethp2p.Msg) error {
+	head := make([]byte, min(msg.Size, maxHead))
+	if _, err := io.ReadFull(msg.Payload, head); err != nil {
 		p.fail(err)
-		return 0, nil, err
+		return err
 	}
-	p.cfg.Metrics.received[m].Add(float64(len(payload)))
-	return m, payload, nil
+	id, err := requestID(head, msg.Size)
+	if err != nil {
+		return p.disconnect(KindMalformed, fmt.Errorf("%s: %w", m, err))
+	}
+	limit, late, ok := p.inFlight.expected(id, m)
+	switch {
+	case !ok:
+		return p.disconnect(KindUnrequested, fmt.Errorf("%s with request id %d", m, id))
+	case int(msg.Size) > limit:
+		return p.disconnect(KindOversize, fmt.Errorf("%s of %d bytes, limit %d", m, msg.Size, limit))
+	case late:
+		if err := p.skip(m, msg); err != nil {
+			return err
+		}
+		p.inFlight.deliver(id, m, nil)
+		return nil
+	}
+	payload, err := p.payload(m, msg, head)
+	if err != nil {
+		return err
+	}
+	if !p.inFlight.deliver(id, m, payload) {
+		return p.disconnect(KindUnrequested, fmt.Errorf("%s with request id %d", m, id))
+	}
+	return nil
 }
 
-// requestID decodes the first field of a request or response.
-func requestID(payload []byte) (uint64, error) {
-	fields, _, err := rlp.SplitList(payload)
-	if err != nil {
+// check checks the code and the size of a message before it is read.
+func (p *Peer) check(proto protocol, msg gethp2p.Msg) (message, error) {
+	m, ok := lookup(proto, p.link.Version, msg.Code)
+	if !ok {
+		return 0, p.disconnect(KindUnknownMessage, fmt.Errorf("unknown message %#02x in %s with eth/%d", msg.Code, proto, p.link.Version))
+	}
+	if limit := m.maxSize(); msg.Size > limit {
+		return 0, p.disconnect(KindOversize, fmt.Errorf("%s of %d bytes, limit %d", m, msg.Size, limit))
+	}
+	return m, nil
+}
+
+// payload reads a message of which head has been read.
+func (p *Peer) payload(m message, msg gethp2p.Msg, head []byte) ([]byte, error) {
+	payload := make([]byte, msg.Size)
+	if _, err := io.ReadFull(msg.Payload, payload[copy(payload, head):]); err != nil {
+		p.fail(err)
+		return nil, err
+	}
+	p.cfg.Metrics.received[m].Add(float64(len(payload)))
+	return payload, nil
+}
+
+// skip drops the rest of a message without memory for it.
+func (p *Peer) skip(m message, msg gethp2p.Msg) error {
+	if err := msg.Discard(); err != nil {
+		p.fail(err)
+		return err
+	}
+	p.cfg.Metrics.received[m].Add(float64(msg.Size))
+	return nil
+}
+
+// maxHead is the most that the header of a list and a number take, in bytes.
+const maxHead = 18
+
+// requestID decodes the first field of a request or response of that size, of which head is the beginning.
+func requestID(head []byte, size uint32) (uint64, error) {
+	s := rlp.NewStream(bytes.NewReader(head), uint64(size))
+	if _, err := s.List(); err != nil {
 		return 0, err
 	}
-	id, _, err := rlp.SplitUint64(fields)
-	return id, err
+	return s.Uint64()
 }
 
 // write sends one message. It waits for other writers until ctx ends, then for the transport,

@@ -70,7 +70,7 @@ func readRequest(t testing.TB, rw *gethp2p.MsgPipeRW, code uint64) uint64 {
 	if err != nil {
 		t.Fatal(err)
 	}
-	id, err := requestID(payload)
+	id, err := requestID(payload, uint32(len(payload)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -439,10 +439,10 @@ func TestLatency(t *testing.T) {
 
 func TestLateIsBounded(t *testing.T) {
 	var f pendingRequests
-	first, _ := f.add(msgTrieNodes)
+	first, _ := f.add(msgTrieNodes, maxMessageSize)
 	f.abandon(first)
 	for range maxLate {
-		id, _ := f.add(msgTrieNodes)
+		id, _ := f.add(msgTrieNodes, maxMessageSize)
 		f.abandon(id)
 	}
 	equal(t, "remembered", len(f.late), maxLate)

@@ -11,10 +11,14 @@ import (
 	"github.com/ethereum/go-ethereum/rlp"
 )
 
-// exchange sends a request and waits for the payload of the response. build makes the packet
-// for a request id. The error is ctx's or ErrPeerGone.
-func (p *Peer) exchange(ctx context.Context, request, response message, build func(id uint64) any) ([]byte, error) {
-	id, fl := p.inFlight.add(response)
+// exchange sends a request and waits for the payload of the response, of at most limit bytes, which it passes to use. build makes
+// the packet for a request id. The error is ctx's, ErrPeerGone, ErrBusy, or that of use.
+func (p *Peer) exchange(ctx context.Context, request, response message, limit int, build func(id uint64) any, use func(payload []byte) error) error {
+	if err := p.cfg.Budget.reserve(ctx, limit, response.urgent()); err != nil {
+		return fmt.Errorf("%s: %w", request, err)
+	}
+	defer p.cfg.Budget.release(limit)
+	id, fl := p.inFlight.add(response, limit)
 	payload, err := p.await(ctx, request, build(id), id, fl)
 	outcome := outcomeOK
 	switch {
@@ -25,9 +29,9 @@ func (p *Peer) exchange(ctx context.Context, request, response message, build fu
 	}
 	p.cfg.Metrics.requested(request, outcome, time.Since(fl.sent))
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", request, err)
+		return fmt.Errorf("%s: %w", request, err)
 	}
-	return payload, nil
+	return use(payload)
 }
 
 func (p *Peer) await(ctx context.Context, request message, packet any, id uint64, fl *pendingRequest) ([]byte, error) {
@@ -48,12 +52,12 @@ func (p *Peer) await(ctx context.Context, request message, packet any, id uint64
 
 // query is an exchange whose response is decoded. Its errors are those of the exchange and
 // *ProtocolError.
-func query[Reply any](ctx context.Context, p *Peer, request, response message, build func(id uint64) any) (*Reply, error) {
-	payload, err := p.exchange(ctx, request, response, build)
-	if err != nil {
-		return nil, err
-	}
-	return decode[Reply](p, response, payload)
+func query[Reply any](ctx context.Context, p *Peer, request, response message, size int, build func(id uint64) any) (reply *Reply, err error) {
+	err = p.exchange(ctx, request, response, size, build, func(payload []byte) (err error) {
+		reply, err = decode[Reply](p, response, payload)
+		return err
+	})
+	return reply, err
 }
 
 // listPacket is a response with a single list, which is counted before it is decoded.
@@ -62,9 +66,9 @@ type listPacket[T any] struct {
 	Items rlp.RawList[T]
 }
 
-// queryList requests a list of at most limit items.
-func queryList[T any](ctx context.Context, p *Peer, request, response message, limit int, build func(id uint64) any) ([]T, error) {
-	reply, err := query[listPacket[T]](ctx, p, request, response, build)
+// queryList requests a list of at most limit items, in a reply of at most size bytes.
+func queryList[T any](ctx context.Context, p *Peer, request, response message, limit, size int, build func(id uint64) any) ([]T, error) {
+	reply, err := query[listPacket[T]](ctx, p, request, response, size, build)
 	if err != nil {
 		return nil, err
 	}
@@ -78,6 +82,16 @@ func decode[T any](p *Peer, msg message, payload []byte) (*T, error) {
 		return nil, p.disconnect(KindMalformed, fmt.Errorf("%s: %w", msg, err))
 	}
 	return v, nil
+}
+
+// blobs checks the size of each item before anything hashes it.
+func (p *Peer) blobs(msg message, list [][]byte, limit int) ([][]byte, error) {
+	for i, blob := range list {
+		if len(blob) > limit {
+			return nil, p.disconnect(KindOversize, fmt.Errorf("%s: item %d has %d bytes, limit %d", msg, i, len(blob), limit))
+		}
+	}
+	return list, nil
 }
 
 // items decodes a list of at most limit items.

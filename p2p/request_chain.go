@@ -45,7 +45,7 @@ func (p *Peer) HeadersByNumber(ctx context.Context, origin uint64, amount int) (
 }
 
 func (p *Peer) queryHeaders(ctx context.Context, query *eth.GetBlockHeadersRequest) ([]*types.Header, error) {
-	return queryList[*types.Header](ctx, p, msgGetBlockHeaders, msgBlockHeaders, int(query.Amount), func(id uint64) any {
+	return queryList[*types.Header](ctx, p, msgGetBlockHeaders, msgBlockHeaders, int(query.Amount), replySize(int(query.Amount), maxHeaderSize, softReplySize), func(id uint64) any {
 		return &eth.GetBlockHeadersPacket{RequestId: id, GetBlockHeadersRequest: query}
 	})
 }
@@ -55,7 +55,7 @@ func (p *Peer) Bodies(ctx context.Context, hashes []common.Hash) ([]*types.Body,
 	if len(hashes) == 0 {
 		return nil, nil
 	}
-	raw, err := queryList[eth.BlockBody](ctx, p, msgGetBlockBodies, msgBlockBodies, len(hashes), func(id uint64) any {
+	raw, err := queryList[eth.BlockBody](ctx, p, msgGetBlockBodies, msgBlockBodies, len(hashes), maxMessageSize, func(id uint64) any {
 		return &eth.GetBlockBodiesPacket{RequestId: id, GetBlockBodiesRequest: hashes}
 	})
 	if err != nil {
@@ -156,12 +156,12 @@ func (p *Peer) receipts(ctx context.Context, hashes []common.Hash, first int) (b
 // receiptLists is one exchange of receipts over eth/69 or later.
 func (p *Peer) receiptLists(ctx context.Context, hashes []common.Hash, first int) (lists []rlp.RawList[eth.Receipt], incomplete bool, err error) {
 	if p.link.Version < eth.ETH70 {
-		lists, err = queryList[rlp.RawList[eth.Receipt]](ctx, p, msgGetReceipts, msgReceipts, len(hashes), func(id uint64) any {
+		lists, err = queryList[rlp.RawList[eth.Receipt]](ctx, p, msgGetReceipts, msgReceipts, len(hashes), maxMessageSize, func(id uint64) any {
 			return &eth.GetReceiptsPacket69{RequestId: id, GetReceiptsRequest: hashes}
 		})
 		return lists, false, err
 	}
-	reply, err := query[receiptsPacket70](ctx, p, msgGetReceipts, msgReceipts, func(id uint64) any {
+	reply, err := query[receiptsPacket70](ctx, p, msgGetReceipts, msgReceipts, maxMessageSize, func(id uint64) any {
 		return &eth.GetReceiptsPacket70{RequestId: id, FirstBlockReceiptIndex: uint64(first), GetReceiptsRequest: hashes}
 	})
 	if err != nil {
@@ -180,7 +180,7 @@ func (p *Peer) AccessLists(ctx context.Context, hashes []common.Hash) ([]rlp.Raw
 	if len(hashes) == 0 {
 		return nil, nil
 	}
-	lists, err := queryList[rlp.RawValue](ctx, p, msgGetAccessLists, msgAccessLists, len(hashes), func(id uint64) any {
+	lists, err := queryList[rlp.RawValue](ctx, p, msgGetAccessLists, msgAccessLists, len(hashes), replySize(len(hashes), maxAccessListSize, softReplySize), func(id uint64) any {
 		return &eth.GetBlockAccessListsPacket{RequestId: id, GetBlockAccessListsRequest: hashes}
 	})
 	if err != nil {

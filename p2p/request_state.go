@@ -59,9 +59,13 @@ func (p *Peer) TrieNodes(ctx context.Context, root common.Hash, sets [][][]byte,
 	if err != nil {
 		return nil, fmt.Errorf("encode %s: %w", msgGetTrieNodes, err)
 	}
-	return queryList[[]byte](ctx, p, msgGetTrieNodes, msgTrieNodes, count, func(id uint64) any {
+	nodes, err := queryList[[]byte](ctx, p, msgGetTrieNodes, msgTrieNodes, count, replySize(count, maxNodeSize, maxBytes), func(id uint64) any {
 		return &snap.GetTrieNodesPacket{ID: id, Root: root, Paths: list, Bytes: maxBytes}
 	})
+	if err != nil {
+		return nil, err
+	}
+	return p.blobs(msgTrieNodes, nodes, maxNodeSize)
 }
 
 // ByteCodes requests contract code by hash. The reply omits missing ones.
@@ -72,9 +76,13 @@ func (p *Peer) ByteCodes(ctx context.Context, hashes []common.Hash, maxBytes uin
 	if len(hashes) == 0 {
 		return nil, nil
 	}
-	return queryList[[]byte](ctx, p, msgGetByteCodes, msgByteCodes, len(hashes), func(id uint64) any {
+	codes, err := queryList[[]byte](ctx, p, msgGetByteCodes, msgByteCodes, len(hashes), replySize(len(hashes), maxCodeSize, maxBytes), func(id uint64) any {
 		return &snap.GetByteCodesPacket{ID: id, Hashes: hashes, Bytes: maxBytes}
 	})
+	if err != nil {
+		return nil, err
+	}
+	return p.blobs(msgByteCodes, codes, maxCodeSize)
 }
 
 // AccountRange requests the accounts from origin to the first at or above limit, with the proof
@@ -83,7 +91,7 @@ func (p *Peer) AccountRange(ctx context.Context, root, origin, limit common.Hash
 	if p.link.Snap == nil {
 		return nil, errNoSnap
 	}
-	reply, err := query[accountRangePacket](ctx, p, msgGetAccountRange, msgAccountRange, func(id uint64) any {
+	reply, err := query[accountRangePacket](ctx, p, msgGetAccountRange, msgAccountRange, leavesSize(1, maxBytes), func(id uint64) any {
 		return &snap.GetAccountRangePacket{ID: id, Root: root, Origin: origin, Limit: limit, Bytes: maxBytes}
 	})
 	if err != nil {
@@ -112,7 +120,7 @@ func (p *Peer) StorageRanges(ctx context.Context, root common.Hash, accounts []c
 	if p.link.Snap == nil {
 		return nil, errNoSnap
 	}
-	reply, err := query[storageRangesPacket](ctx, p, msgGetStorageRanges, msgStorageRanges, func(id uint64) any {
+	reply, err := query[storageRangesPacket](ctx, p, msgGetStorageRanges, msgStorageRanges, leavesSize(len(accounts), maxBytes), func(id uint64) any {
 		return &snap.GetStorageRangesPacket{ID: id, Root: root, Accounts: accounts, Origin: origin, Limit: limit, Bytes: maxBytes}
 	})
 	if err != nil {

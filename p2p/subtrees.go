@@ -83,7 +83,7 @@ func (p *Peer) Subtrees(ctx context.Context, subtrees []Subtree, maxBytes uint64
 	for i, subtree := range subtrees {
 		list[i] = wireSubtree{subtree.Owner, compactPath(subtree.Path), subtree.Hash}
 	}
-	reply, err := query[storageRangesPacket](ctx, p, msgGetSubtrees, msgSubtrees, func(id uint64) any {
+	reply, err := query[storageRangesPacket](ctx, p, msgGetSubtrees, msgSubtrees, leavesSize(len(subtrees), maxBytes), func(id uint64) any {
 		return &getSubtreesPacket{ID: id, Subtrees: list, Bytes: maxBytes}
 	})
 	if err != nil {

@@ -40,7 +40,7 @@ func (p *Peer) PooledTransactions(ctx context.Context, hashes []common.Hash) ([]
 	if len(hashes) == 0 {
 		return nil, nil
 	}
-	txs, err := queryList[*types.Transaction](ctx, p, msgGetPooledTransactions, msgPooledTransactions, len(hashes), func(id uint64) any {
+	txs, err := queryList[*types.Transaction](ctx, p, msgGetPooledTransactions, msgPooledTransactions, len(hashes), replySize(len(hashes), maxTransactionSize, softReplySize), func(id uint64) any {
 		return &eth.GetPooledTransactionsPacket{RequestId: id, GetPooledTransactionsRequest: hashes}
 	})
 	if err != nil {

@@ -91,7 +91,7 @@ func (p *Peer) WitnessHashes(ctx context.Context, block common.Hash) ([]common.H
 	if p.link.Wit == nil {
 		return nil, errNoWit
 	}
-	return queryList[common.Hash](ctx, p, msgGetWitnessHashes, msgWitnessHashes, maxWitnessHashes, func(id uint64) any {
+	return queryList[common.Hash](ctx, p, msgGetWitnessHashes, msgWitnessHashes, maxWitnessHashes, hashesSize(maxWitnessHashes), func(id uint64) any {
 		return &getWitnessPacket{id, block}
 	})
 }
@@ -103,7 +103,7 @@ func (p *Peer) WitnessKeys(ctx context.Context, block common.Hash) (rlp.RawValue
 	if p.link.Beam == nil {
 		return nil, errNoBeam
 	}
-	reply, err := query[witnessKeysPacket](ctx, p, msgGetWitnessKeys, msgWitnessKeys, func(id uint64) any {
+	reply, err := query[witnessKeysPacket](ctx, p, msgGetWitnessKeys, msgWitnessKeys, MaxWitnessKeys+replyOverhead, func(id uint64) any {
 		return &getWitnessPacket{id, block}
 	})
 	if err != nil {

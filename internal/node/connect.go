@@ -49,6 +49,9 @@ func (n *Node) join(p *p2p.Peer) {
 }
 
 func (n *Node) leave(p *p2p.Peer) {
+	if detail, ok := p.Oversized(); ok {
+		n.book.Blame(p.ID(), peer.BlameInvalid, detail)
+	}
 	n.fetcher.Leave(p.ID())
 	n.witness.Leave(p.ID())
 	n.pool.Leave(p.ID())
