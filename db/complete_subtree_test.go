@@ -135,7 +135,7 @@ func walkShared(t *testing.T, seed uint64) {
 			r.walker.HintLargeTrie(w.key())
 		}
 		if delegated := r.walker.Delegated(); len(delegated) > 0 && w.rng.IntN(3) == 0 {
-			need := r.walker.Shared(delegated[w.rng.IntN(len(delegated)):])
+			need := r.walker.Shared(delegated[w.rng.IntN(len(delegated)):], 1+w.rng.IntN(300))
 			if need.Kind == trie.NeedCodes {
 				for _, hash := range need.Codes {
 					rawdb.WriteCode(disk, hash, w.codes[hash])

@@ -59,7 +59,7 @@ func (r *run) step() error {
 		r.walker.ByNodes(rng.IntN(2) == 0)
 	case 3, 4:
 		parts := slices.DeleteFunc(r.walker.Delegated(), func(trie.Part) bool { return rng.IntN(4) == 0 })
-		if need := r.walker.Shared(parts); need != nil {
+		if need := r.walker.Shared(parts, 1+rng.IntN(300)); need != nil {
 			r.out = append(r.out, need)
 		}
 	}

@@ -146,7 +146,6 @@ const (
 	rangeLeaves  = 7000 // leaves that a range request should bring, see WalkerConfig
 	maxRuns      = 64   // refs in a range request
 	maxTries     = 512  // storage tries in a request
-	maxSubtrees  = 256  // subtrees in a request
 	maxLookups   = 1024 // nodes in a request: what a server of GetNodeData gives
 	maxCodes     = 96   // codes in a request: 6 kB each on average, 24 kB at most
 	maxDeferred  = 64   // ranges that are skipped in the search for lookups
@@ -154,6 +153,9 @@ const (
 	maxKnownCode = 1 << 18
 	minSample    = 256 // leaves that are enough to estimate a density
 )
+
+// MaxSubtrees is how many subtrees a request may have.
+const MaxSubtrees = 256
 
 // WalkerConfig is what a [Walker] works with.
 type WalkerConfig struct {

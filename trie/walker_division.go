@@ -218,14 +218,14 @@ func (w *Walker) Delegated() []Part {
 	return parts
 }
 
-// Shared returns a need of delegated codes or items of these parts; nil if there are none. It is of kind
+// Shared returns a need of at most so many delegated codes or items of these parts; nil if there are none. It is of kind
 // NeedCodes or NeedSubtrees, and returns to the walker as other needs do.
-func (w *Walker) Shared(parts []Part) *Need {
+func (w *Walker) Shared(parts []Part, most int) *Need {
 	d := &w.division
 	need := &Need{Kind: NeedCodes}
 	for _, part := range parts {
 		if p := d.delegated[part]; p != nil {
-			n := min(len(p.codes), maxCodes-len(need.Codes))
+			n := min(len(p.codes), min(most, maxCodes)-len(need.Codes))
 			need.Codes, p.codes = append(need.Codes, p.codes[:n]...), p.codes[n:]
 			d.tidy(part)
 		}
@@ -238,7 +238,7 @@ func (w *Walker) Shared(parts []Part) *Need {
 	var leaves float64
 	for _, part := range parts {
 		p := d.delegated[part]
-		for p != nil && len(p.items) > 0 && len(need.items) < maxSubtrees && leaves <= float64(w.cfg.RangeLeaves) {
+		for p != nil && len(p.items) > 0 && len(need.items) < min(most, MaxSubtrees) && leaves <= float64(w.cfg.RangeLeaves) {
 			leaves += p.items[0].leaves(w)
 			need.items, need.Refs = append(need.items, p.items[0]), append(need.Refs, p.items[0].NodeRef)
 			p.items = p.items[1:]

@@ -85,7 +85,7 @@ func New(cfg Config) *Backfill {
 	}
 	b := &Backfill{
 		cfg: cfg, log: cfg.Log, metrics: newMetrics(cfg.Registerer),
-		peers: newRangePeers(cfg.Book, peer.KindRanges), data: newRangePeers(cfg.Book, peer.KindState), swarm: newSwarm(cfg.Self, cfg.Log), done: make(chan struct{}),
+		peers: newRangePeers(cfg.Book, peer.KindRanges), data: newRangePeers(cfg.Book, peer.KindState), swarm: newSwarm(cfg.Self, cfg.Book, cfg.Log), done: make(chan struct{}),
 	}
 	cfg.Book.OnBan(b.Leave)
 	return b

@@ -34,11 +34,20 @@ func (w *walk) know() knowledge {
 		inFlight: w.walker.Progress().InFlight, lookups: w.lookups,
 		divided: w.sharing.division != nil, swarmInFlight: w.sharing.inFlight,
 	}
-	k.ranges.peer, k.ranges.again = w.b.peers.free(now, k.yields)
-	k.nodeData.peer, k.nodeData.again = w.b.data.free(now, false)
+	k.ranges, k.nodeData = w.candidate(w.b.peers, now, k.yields), w.candidate(w.b.data, now, false)
 	k.rangePeers, k.emptyPeers, _ = w.b.peers.count(w.target.Root)
 	k.dataPeers, _, _ = w.b.data.count(w.target.Root)
 	return k
+}
+
+// candidate is the peer of a pool that a need may go to now. As long as no peer is proven there is one need at a time, for
+// which all race: see [walk.askStrangers].
+func (w *walk) candidate(pool *rangePeers, now time.Time, yields bool) (c candidate) {
+	c.peer, c.again = pool.free(now, yields)
+	if c.peer != nil && !c.peer.proven() && w.racing(pool) != nil {
+		c.peer = nil
+	}
+	return c
 }
 
 // dispatch carries out plans until nothing more can be requested now. more says that local work is left.
@@ -54,7 +63,7 @@ func (w *walk) dispatch(ctx context.Context) (more bool, err error) {
 			return false, err
 		}
 		if need == nil {
-			return w.stall(actions) || more, nil
+			return w.stall(actions) || more || w.reclaim(), nil
 		}
 		if err = w.request(ctx, actions, need); err != nil {
 			return false, err
@@ -72,7 +81,7 @@ func (w *walk) wait(actions []action) {
 	for _, a := range actions {
 		if a.kind == actWait {
 			w.waiting = a.reason
-			w.wake.Reset(max(time.Until(a.at), time.Millisecond))
+			w.wakeAfter(time.Until(a.at))
 		}
 	}
 }

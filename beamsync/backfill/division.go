@@ -33,7 +33,7 @@ type division struct {
 	self    string
 	members []member
 	offered map[common.Hash]*trie.Slices // what available swarm peers have, by owner
-	endgame map[trie.Part]bool           // parts of other members that we request all the same
+	endgame map[trie.Part]bool           // parts of other members that we request all the same; true: even if a swarm peer has them
 	active  map[string]bool              // members that announced another part recently
 
 	owners map[trie.Part]string // a cache of owner
@@ -50,12 +50,14 @@ func newDivision(self string, members []member, offered map[common.Hash]*trie.Sl
 // alone says whether there is no other member, and no swarm peer that has a part.
 func (d *division) alone() bool { return len(d.members) < 2 && len(d.offered) == 0 }
 
-// mine says whether we request a part from full peers: no swarm peer has it, and it is assigned to us or in endgame.
+// mine says whether we request a part from full peers: no swarm peer has it, and it is assigned to us or in endgame, or the swarm
+// peers that have it are too slow.
 func (d *division) mine(p trie.Part) bool {
-	if d.has(p) {
-		return false
+	forced, taken := d.endgame[p]
+	if forced || d.has(p) {
+		return forced
 	}
-	return d.endgame[p] || d.owner(p) == d.self
+	return taken || d.owner(p) == d.self
 }
 
 // has says whether an available swarm peer has a part.
@@ -111,10 +113,11 @@ func mix(x uint64) uint64 {
 
 // endgameParts chooses at most n delegated parts to request from full peers although they are assigned to other members. It
 // begins at the end of the walk, because their owners come from the other side, and prefers parts that would be ours if their
-// owner were absent. Parts of active members are left to them unless all is set.
-func (d *division) endgameParts(delegated []trie.Part, n int, all bool) []trie.Part {
+// owner were absent. Parts of active members are left to them unless all is set, and parts that swarm peers have unless these are
+// too slow.
+func (d *division) endgameParts(delegated []trie.Part, n int, all, slow bool) []trie.Part {
 	open := slices.DeleteFunc(slices.Clone(delegated), func(p trie.Part) bool {
-		return d.has(p) || d.mine(p) || !all && d.active[d.owner(p)]
+		return !slow && d.has(p) || d.mine(p) || !all && d.active[d.owner(p)]
 	})
 	slices.Reverse(open)
 	slices.SortStableFunc(open, func(a, b trie.Part) int {

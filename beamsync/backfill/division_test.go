@@ -95,19 +95,26 @@ func TestDivisionSources(t *testing.T) {
 	if !d.mine(trie.Part{Slice: 1}) {
 		t.Error("a part in endgame is not ours")
 	}
+	taken := newDivision(self, members, d.offered, map[trie.Part]bool{{}: true, {Owner: common.Hash{1}, Slice: 7}: false})
+	if !taken.mine(trie.Part{}) || taken.mine(trie.Part{Owner: common.Hash{1}, Slice: 7}) {
+		t.Error("a part that a swarm peer has is ours only if the peer is too slow")
+	}
+	if slow := d.endgameParts([]trie.Part{{}}, 10, true, true); len(slow) != 1 || len(d.endgameParts([]trie.Part{{}}, 10, true, false)) != 0 {
+		t.Errorf("%v of a slow swarm peer", slow)
+	}
 	if d.alone() || !newDivision("", members[:1], nil, nil).alone() || newDivision("", members[:1], d.offered, nil).alone() {
 		t.Error("alone is wrong")
 	}
 	delegated := allParts()
-	chosen := d.endgameParts(delegated, 10, false)
+	chosen := d.endgameParts(delegated, 10, false, false)
 	for i, p := range chosen {
 		if d.owner(p) == d.self || d.has(p) || i > 0 && p.Owner.Cmp(chosen[i-1].Owner) > 0 {
 			t.Errorf("part %v is chosen at turn %d", p, i)
 		}
 	}
 	d.active = map[string]bool{other: true}
-	if len(chosen) != 10 || len(d.endgameParts(delegated, 10, false)) != 0 || len(d.endgameParts(delegated, 10, true)) != 10 {
-		t.Errorf("%d parts were chosen; of an active owner %d, or %d of all owners", len(chosen), len(d.endgameParts(delegated, 10, false)), len(d.endgameParts(delegated, 10, true)))
+	if len(chosen) != 10 || len(d.endgameParts(delegated, 10, false, false)) != 0 || len(d.endgameParts(delegated, 10, true, false)) != 10 {
+		t.Errorf("%d parts were chosen; of an active owner %d, or %d of all owners", len(chosen), len(d.endgameParts(delegated, 10, false, false)), len(d.endgameParts(delegated, 10, true, false)))
 	}
 }
 

@@ -38,7 +38,9 @@
 // So all fresh nodes scan the same keys at the same time.
 //
 // How many requests are in flight to a range peer follows from its measured times (Little's law, peers.go). A peer that fails
-// or answers with nothing backs off for a time that doubles. Without range peers the walk goes node by node: from data
+// or answers with nothing backs off for a time that doubles, and is a stranger from then on, as each new peer is: it is asked for
+// a sample of what a proven peer is asked for. As long as no peer is proven all strangers race for one need. A proven peer that is
+// late loses the need to another one that has nothing to do. Without range peers the walk goes node by node: from data
 // peers if there are any, otherwise through the [StateSource], which also finds a state that is local already.
 //
 // # Yielding to blocks
@@ -71,8 +73,12 @@
 //
 // An announcement is a hint, and each way to abuse it has an end:
 //
+//   - A peer is a stranger until it has served a subtree, and again after two time-outs in a row. A stranger is asked for one
+//     subtree at a time. When a walk has waited for strangers for a second in all, their claims keep no part from full peers,
+//     and what they were asked for is taken back.
+//   - The walk waits for swarm peers only as long as that pays (patience.go). Then it takes parts over from slow ones.
 //   - Invalid data bans the peer.
-//   - A peer that times out backs off for 8 to 64 seconds.
+//   - A peer that times out backs off for 8 to 64 seconds, also after a reconnect.
 //   - A peer that refuses too much of what it announces is ignored.
 //   - A peer that completes no part for ten seconds, while this node completes eight, is no member until it does.
 //   - Endgame: after three idle seconds the node requests parts of other members from full peers, more in each
@@ -82,10 +88,11 @@
 //
 //   - Only the walker writes, and children first: a node is in the store only together with its whole subtree. So "the root is in
 //     the store" is all that has to be recorded about completion.
-//   - While the walk runs, every need returns to the walker exactly once, whatever becomes of its request.
+//   - While the walk runs, every need returns to the walker exactly once, whatever becomes of its requests (task.go).
+//   - No need depends on a stranger while another peer of its kind serves.
 //   - Everything is verified by keccak256 before it reaches the walker. A response with anything else is invalid.
 //   - An empty response proves nothing: the peer backs off, and others are asked.
-//   - A part that an available swarm peer has is never requested from full peers.
+//   - A part that an available and proven swarm peer has is not requested from full peers, unless swarm peers are too slow.
 //   - Without swarm peers nothing is delegated, and the walk is the same as if there were no swarm.
 //   - Execution never depends on the swarm.
 //   - The walk never waits without a reason that [Progress] shows.

@@ -8,7 +8,7 @@ import "github.com/prometheus/client_golang/prometheus"
 type metrics struct {
 	share, inflight, peers, swarmPeers               prometheus.Gauge
 	accounts, slots, codes, nodes, bytes, swarmBytes prometheus.Counter
-	restarts                                         prometheus.Counter
+	restarts, discarded, discardedBytes              prometheus.Counter
 	requests                                         *prometheus.CounterVec   // kind, result
 	took                                             *prometheus.HistogramVec // kind
 }
@@ -39,6 +39,9 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		bytes:      counter("bytes_total", "Bytes of leaves and proofs received."),
 		swarmBytes: counter("swarm_bytes_total", "Bytes of leaves, proofs and codes received from other Sunbeam nodes."),
 		restarts:   counter("restarts_total", "Restarts of the walk with a newer root."),
+
+		discarded:      counter("discarded_responses_total", "Responses that were true but of no use: samples of peers that had served nothing yet, or too late."),
+		discardedBytes: counter("discarded_bytes_total", "Bytes of the responses in beam_backfill_discarded_responses_total."),
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "beam_backfill_requests_total", Help: "Finished requests of the backfill.",
 		}, []string{"kind", "result"}),

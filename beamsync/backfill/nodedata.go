@@ -37,14 +37,24 @@ func (w *walk) onPeersChanged() {
 
 // askNodeData requests nodes by hash from a peer.
 func (w *walk) askNodeData(ctx context.Context, p *rangePeer, need *trie.Need) {
-	w.b.data.acquire(p)
-	w.bucket.spend(nodeBytes * len(need.Refs))
+	t := w.newTask(task{need: need, peer: p, pool: w.b.data})
+	w.newest[w.b.data] = t
+	w.sendNodeData(ctx, p, t)
+}
+
+// sendNodeData sends one request for nodes by hash.
+func (w *walk) sendNodeData(ctx context.Context, p *rangePeer, t *task) {
+	refs := t.need.Refs
+	refs = refs[:min(len(refs), w.b.data.acquire(p, len(refs), strangerRefs))]
+	t.open++
+	most := nodeBytes * len(refs)
+	w.bucket.spend(most)
 	w.requests.Add(1)
 	go func() {
 		defer w.requests.Done()
-		r := &response{need: need, peer: p, byHash: true, began: time.Now()}
-		hashes := make([]common.Hash, len(need.Refs))
-		for i, ref := range need.Refs {
+		r := &response{need: t.need, task: t, asked: most, peer: p, byHash: true, began: time.Now()}
+		hashes := make([]common.Hash, len(refs))
+		for i, ref := range refs {
 			hashes[i] = ref.Hash
 		}
 		limited, cancel := context.WithTimeout(ctx, rangeDeadline)
@@ -78,22 +88,27 @@ func matchNodeData(hashes []common.Hash, blobs [][]byte) (nodes map[common.Hash]
 
 // handleNodeData handles the response to a request for nodes by hash.
 func (w *walk) handleNodeData(ctx context.Context, r *response) error {
-	w.meter.bytes += uint64(r.bytes)
-	w.bucket.spend(r.bytes - nodeBytes*len(r.need.Refs))
+	w.received(r)
+	r.task.open--
 	result := w.classifyNodeData(ctx, r)
 	w.b.metrics.requests.WithLabelValues(r.need.Kind.String(), result).Inc()
 	if result == peer.ResultCancelled {
 		w.b.data.release(r.peer)
-		w.walker.Return(r.need)
+		w.failed(r.task)
 		return nil
 	}
 	served := result == peer.ResultOK || result == peer.ResultPartial
 	w.b.data.finish(r.peer, w.target.Root, r.began, time.Since(r.began), served, result == peer.ResultEmpty)
 	if !served {
-		w.walker.Return(r.need)
+		w.failed(r.task)
 		return nil
 	}
 	w.b.metrics.took.WithLabelValues(r.need.Kind.String()).Observe(r.took.Seconds())
+	if !w.end(r.task) {
+		w.discard(r)
+		return nil
+	}
+	w.sharing.patience.received(r.bytes, false)
 	return w.walker.Give(r.need, r.nodes)
 }
 

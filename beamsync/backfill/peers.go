@@ -3,7 +3,9 @@
 package backfill
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -35,9 +37,12 @@ type rangePeer struct {
 	lastDone        time.Time     // when a response was handled last; zero if nothing else was in flight then
 	emptyRoot       common.Hash   // the root for which its last answer was empty
 	served          bool          // has ever delivered something
+	failures        int           // in a row; a peer that has served and has none is proven, any other one a stranger
 	unprovedReplies int           // in a row
-	failures        int           // in a row
 }
+
+// proven says whether needs may depend on the peer. A stranger is asked for a copy of what another peer is asked for.
+func (p *rangePeer) proven() bool { return p.served && p.failures == 0 }
 
 func newRangePeers(book *peer.Book, kind string) *rangePeers {
 	return &rangePeers{book: book, kind: kind, byID: make(map[string]*rangePeer), change: make(chan struct{}, 1)}
@@ -65,18 +70,19 @@ func (r *rangePeers) leave(id string) {
 	delete(r.byID, id)
 }
 
-// free returns the peer that can take a request with the fewest in flight, nil if there is none. again is when
-// the first back-off of a peer ends, zero if no peer backs off. While the backfill yields, windows are smaller.
+// free returns the proven peer that can take a request with the fewest in flight, a stranger without any if no peer is
+// proven, and nil if there is none. again is when the first back-off of a peer ends, zero if no peer backs off. While the
+// backfill yields, windows are smaller.
 func (r *rangePeers) free(now time.Time, yields bool) (best *rangePeer, again time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.inFlight >= maxRanges {
-		return nil, time.Time{}
-	}
+	var stranger *rangePeer
+	proven := false
 	for _, p := range r.byID {
 		if r.book.Banned(p.ID()) {
 			continue
 		}
+		proven = proven || p.proven()
 		if until := r.book.RetryAt(p.ID(), r.kind); now.Before(until) {
 			again = earlier(again, until)
 			continue
@@ -85,19 +91,49 @@ func (r *rangePeers) free(now time.Time, yields bool) (best *rangePeer, again ti
 		if yields {
 			window = p.backgroundWindow()
 		}
-		if p.inFlight < window && (best == nil || p.inFlight < best.inFlight || p.inFlight == best.inFlight && p.ID() < best.ID()) {
+		switch {
+		case p.inFlight >= window || p.inFlight >= fairWindow && r.inFlight >= maxRanges:
+		case !p.proven():
+			if stranger == nil || p.ID() < stranger.ID() {
+				stranger = p
+			}
+		case best == nil || p.inFlight < best.inFlight || p.inFlight == best.inFlight && p.ID() < best.ID():
 			best = p
 		}
 	}
+	if !proven {
+		best = stranger
+	}
 	return best, again
+}
+
+// strangers returns the peers that may be asked to show whether they serve anything, at most n. proven says that some peer does.
+func (r *rangePeers) strangers(now time.Time, n int) (idle []*rangePeer, proven bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, p := range r.byID {
+		switch {
+		case p.proven():
+			proven = true
+		case p.inFlight > 0:
+			n--
+		case !r.book.Banned(p.ID()) && !now.Before(r.book.RetryAt(p.ID(), r.kind)):
+			idle = append(idle, p)
+		}
+	}
+	slices.SortFunc(idle, func(a, b *rangePeer) int { return cmp.Compare(a.ID(), b.ID()) })
+	return idle[:min(max(n, 0), len(idle))], proven
 }
 
 // window is the number of requests that keeps the peer and us busy. By Little's law these are as many as are handled
 // in the time of one request without queueing, and one more. Further ones would only queue, with the requests of
 // a block behind them, and be lost when the node stops.
 func (p *rangePeer) window() int {
-	if !p.served || p.interval == 0 {
-		return 2 // it may have nothing at all
+	switch {
+	case !p.proven():
+		return 1 // it may have nothing at all
+	case p.interval == 0:
+		return fairWindow
 	}
 	return min(2+int((p.minTime-p.interval)/max(p.interval, time.Millisecond)), rangeWindow)
 }
@@ -141,12 +177,16 @@ func (p *rangePeer) measure(now time.Time, took time.Duration) {
 	}
 }
 
-// acquire begins a request to a peer.
-func (r *rangePeers) acquire(p *rangePeer) {
+// acquire begins a request to a peer. It returns how much to ask it for.
+func (r *rangePeers) acquire(p *rangePeer, proven, stranger int) (most int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	p.inFlight++
 	r.inFlight++
+	if p.proven() {
+		return proven
+	}
+	return stranger
 }
 
 // release ends a request whose outcome says nothing about the peer.
@@ -189,6 +229,20 @@ func (r *rangePeers) unproved(p *rangePeer) {
 		r.book.Exclude(p.ID(), r.kind)
 		r.book.Blame(p.ID(), peer.BlameUseless, fmt.Sprintf("%d wrong storage tries in a row", maxUnproved))
 	}
+}
+
+// doubt makes a stranger of a peer that keeps a need for too long.
+func (r *rangePeers) doubt(p *rangePeer) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	p.failures++
+}
+
+// usual is how long a request to a peer takes at least.
+func (r *rangePeers) usual(p *rangePeer) time.Duration {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return p.minTime
 }
 
 // count returns the number of peers, of those whose last answer for a root was empty, and of those that have failed so

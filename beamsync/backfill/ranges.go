@@ -19,13 +19,12 @@ import (
 const (
 	rangeBytes       = 512 << 10             // requested at a time
 	rangeWindow      = 16                    // most requests in flight to one peer: see rangePeer.window
+	fairWindow       = 2                     // that a proven peer may always have, however many are in flight to others
 	minBackgroundRTT = 50 * time.Millisecond // from request to response: see rangePeer.backgroundWindow
-	maxRanges        = 64                    // requests in flight to all peers: bounds memory
+	maxRanges        = 64                    // requests in flight to all peers, beyond fairWindow for each: bounds memory
 	maxLookupCalls   = 6                     // calls of StateSource in flight
 	rangeDeadline    = 15 * time.Second      // of a request
-	rangeBackoff     = 500 * time.Millisecond
-	maxRangeBackoff  = 16 * time.Second
-	rangeRetry       = 30 * time.Second // for which no ranges are requested when no peer serves them
+	rangeRetry       = 30 * time.Second      // for which no ranges are requested when no peer serves them
 )
 
 // RangePeer is one connection that serves leaves of tries over snap/1. A call is one wire
@@ -46,6 +45,8 @@ type RangePeer interface {
 // passes twice: as it was received, and verified.
 type response struct {
 	need      *trie.Need
+	task      *task // of a request to a peer
+	asked     int   // bytes
 	peer      *rangePeer
 	swarmPeer *swarmPeer
 	codes     int // that the swarm peer sent
@@ -75,33 +76,41 @@ func (r *response) delivered() (n int) {
 
 // askRange requests a range from a peer.
 func (w *walk) askRange(ctx context.Context, p *rangePeer, need *trie.Need) {
-	w.b.peers.acquire(p)
-	w.bucket.spend(rangeBytes)
+	t := w.newTask(task{need: need, peer: p, pool: w.b.peers})
+	w.newest[w.b.peers] = t
+	w.sendRange(ctx, p, t)
+}
+
+// sendRange sends one request for a range.
+func (w *walk) sendRange(ctx context.Context, p *rangePeer, t *task) {
+	most := w.b.peers.acquire(p, rangeBytes, strangerBytes)
+	t.open++
+	w.bucket.spend(most)
 	w.requests.Add(1)
 	go func() {
 		defer w.requests.Done()
-		r := &response{need: need, peer: p, began: time.Now()}
+		r := &response{need: t.need, task: t, asked: most, peer: p, began: time.Now()}
 		limited, cancel := context.WithTimeout(ctx, rangeDeadline)
-		r.keys, r.values, r.proof, r.err = requestRange(limited, p, w.target.Root, need)
+		r.keys, r.values, r.proof, r.err = requestRange(limited, p, w.target.Root, t.need, uint64(most))
 		cancel()
 		r.took, r.bytes = time.Since(r.began), sizeOf(r.keys, r.values, r.proof)
 		w.responses <- r
 	}()
 }
 
-func requestRange(ctx context.Context, p RangePeer, root common.Hash, need *trie.Need) (keys [][]common.Hash, values [][][]byte, proof [][]byte, err error) {
+func requestRange(ctx context.Context, p RangePeer, root common.Hash, need *trie.Need, most uint64) (keys [][]common.Hash, values [][][]byte, proof [][]byte, err error) {
 	if need.Kind == trie.NeedAccounts {
-		k, v, proof, err := p.AccountLeaves(ctx, root, need.Origin, need.Limit, rangeBytes)
+		k, v, proof, err := p.AccountLeaves(ctx, root, need.Origin, need.Limit, most)
 		return [][]common.Hash{k}, [][][]byte{v}, proof, err
 	}
 	if need.Kind == trie.NeedSlots {
-		return p.StorageLeaves(ctx, root, []common.Hash{need.Refs[0].Owner}, need.Origin, need.Limit, rangeBytes)
+		return p.StorageLeaves(ctx, root, []common.Hash{need.Refs[0].Owner}, need.Origin, need.Limit, most)
 	}
 	accounts := make([]common.Hash, len(need.Refs))
 	for i, ref := range need.Refs {
 		accounts[i] = ref.Owner
 	}
-	return p.StorageLeaves(ctx, root, accounts, common.Hash{}, common.MaxHash, rangeBytes)
+	return p.StorageLeaves(ctx, root, accounts, common.Hash{}, common.MaxHash, most)
 }
 
 func sizeOf(keys [][]common.Hash, values [][][]byte, proof [][]byte) (n int) {
@@ -173,13 +182,14 @@ func (w *walk) handleRange(ctx context.Context, r *response) error {
 	if r.verified {
 		w.verifying--
 	} else {
-		w.meter.bytes += uint64(r.bytes)
-		w.bucket.spend(r.bytes - rangeBytes)
+		w.received(r)
 		if r.err == nil {
-			w.unverified = append(w.unverified, r)
+			w.unverified, r.task.arrived = append(w.unverified, r), true
 			return nil
 		}
 	}
+	r.task.open--
+	r.task.arrived = false
 	result, err := w.classify(ctx, r)
 	w.b.metrics.requests.WithLabelValues(r.need.Kind.String(), result).Inc()
 	if err != nil {
@@ -189,7 +199,7 @@ func (w *walk) handleRange(ctx context.Context, r *response) error {
 		"origin", r.need.Origin, "bytes", r.bytes, "took", r.took.Round(time.Millisecond), "err", r.err)
 	if result == peer.ResultCancelled {
 		w.b.peers.release(r.peer)
-		w.walker.Return(r.need)
+		w.failed(r.task)
 		return nil
 	}
 	served := result == peer.ResultOK || result == peer.ResultPartial
@@ -199,13 +209,30 @@ func (w *walk) handleRange(ctx context.Context, r *response) error {
 	}
 	w.b.peers.finish(r.peer, w.target.Root, r.began, took, served, result == peer.ResultEmpty)
 	if !served {
-		w.walker.Return(r.need)
+		w.failed(r.task)
 		w.fallBackToNodes()
 		return nil
 	}
-	w.walker.ByNodes(false)
 	w.b.metrics.took.WithLabelValues(r.need.Kind.String()).Observe(r.took.Seconds())
+	if !w.end(r.task) {
+		w.discard(r)
+		return nil
+	}
+	w.walker.ByNodes(false)
+	w.sharing.patience.received(r.bytes, false)
 	return w.walker.Deliver(r.need, r.delivery)
+}
+
+// received counts the bytes of a response.
+func (w *walk) received(r *response) {
+	w.meter.bytes += uint64(r.bytes)
+	w.bucket.spend(r.bytes - r.asked)
+}
+
+// discard counts a response that is true and comes too late, or was asked for as a sample.
+func (w *walk) discard(r *response) {
+	w.b.metrics.discarded.Inc()
+	w.b.metrics.discardedBytes.Add(float64(r.bytes))
 }
 
 // classify names the result of a request for a range, and blames the peer for what it did. The error

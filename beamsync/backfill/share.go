@@ -26,16 +26,23 @@ const (
 // sharing is the state of a walk in the swarm. It belongs to Run's goroutine.
 type sharing struct {
 	division      *division          // nil: there is no swarm
-	endgame       map[trie.Part]bool // parts of other members that we request from full peers
+	endgame       map[trie.Part]bool // parts of other members that we request from full peers: see division
 	inFlight      int                // requests to swarm peers
-	idle          int                // ticks since nothing is in flight and delegated parts are missing
+	idle          int                // ticks since delegated parts are missing and nothing comes of them
 	endgameRounds int                // in which parts were added to endgame
+	patience      patience
+	gained        bool // a swarm peer has served something since the last tick
+	onlyProven    bool // strangers are no members: they had their time
 }
 
 // divide assigns the parts to members again.
 func (w *walk) divide() {
 	s := &w.sharing
-	s.division = w.b.swarm.division(time.Now(), s.endgame)
+	if w.hasFullPeers() {
+		s.division = w.b.swarm.division(time.Now(), s.endgame, s.onlyProven)
+	} else { // nobody else could serve the walk
+		s.division = w.b.swarm.division(time.Now(), nil, false)
+	}
 	if s.division.alone() {
 		s.division = nil
 		w.walker.Divide(nil)
@@ -47,41 +54,79 @@ func (w *walk) divide() {
 	w.walker.Divide(s.division.mine)
 }
 
-// askSwarm requests delegated parts from the swarm peers that have them, as long as a plan admits that.
+// hasFullPeers says whether full peers are connected.
+func (w *walk) hasFullPeers() bool {
+	ranges, _, _ := w.b.peers.count(common.Hash{})
+	data, _, _ := w.b.data.count(common.Hash{})
+	return ranges+data > 0
+}
+
+// askSwarm requests delegated parts from the swarm peers that have them, as long as a plan admits that and the patience lasts.
 func (w *walk) askSwarm(ctx context.Context) {
+	if w.sharing.patience.ended() && w.hasFullPeers() {
+		return
+	}
 	for includes(plan(w.know()), actAskSwarm) {
 		p, parts := w.b.swarm.acquire(w.walker.Delegated(), time.Now())
 		if p == nil {
 			return
 		}
-		need := w.walker.Shared(parts)
+		most := rangeBytes
+		if !p.proven {
+			most = strangerBytes
+		}
+		need := w.walker.Shared(parts, p.batch)
 		if need == nil {
 			w.b.swarm.release(p)
 			return
 		}
-		w.sharing.inFlight++
-		w.bucket.spend(rangeBytes)
-		w.requests.Add(1)
-		go func() {
-			defer w.requests.Done()
-			w.responses <- w.requestSwarm(ctx, p, need)
-		}()
+		w.sendSwarm(ctx, w.newTask(task{need: need, swarm: p}), most)
 	}
 }
 
-// requestSwarm makes one request to a swarm peer.
-func (w *walk) requestSwarm(ctx context.Context, p *swarmPeer, need *trie.Need) *response {
-	r := &response{need: need, swarmPeer: p, began: time.Now()}
+// sampleSwarm asks strangers that claim to have what a full peer is asked for. Their responses show what the claims are worth.
+func (w *walk) sampleSwarm(ctx context.Context) {
+	newest := w.newest[w.b.peers]
+	if newest == nil || w.sharing.inFlight >= maxSwarmRequests {
+		return
+	}
+	for _, p := range w.b.swarm.strangers(time.Now(), maxSwarmRequests-w.sharing.inFlight) {
+		for _, ref := range newest.need.Refs {
+			if !w.b.swarm.acquireFor(p, ref) {
+				continue
+			}
+			need := &trie.Need{Kind: trie.NeedSubtrees, Refs: []trie.NodeRef{ref}}
+			w.sendSwarm(ctx, &task{need: need, swarm: p, over: true}, strangerBytes)
+			break
+		}
+	}
+}
+
+// sendSwarm makes one request to a swarm peer that was acquired.
+func (w *walk) sendSwarm(ctx context.Context, t *task, most int) {
+	t.open++
+	w.sharing.inFlight++
+	w.bucket.spend(most)
+	w.requests.Add(1)
+	go func() {
+		defer w.requests.Done()
+		w.responses <- w.requestSwarm(ctx, t, most)
+	}()
+}
+
+func (w *walk) requestSwarm(ctx context.Context, t *task, most int) *response {
+	p, need := t.swarm, t.need
+	r := &response{need: need, task: t, asked: most, swarmPeer: p, began: time.Now()}
 	limited, cancel := context.WithTimeout(ctx, swarmDeadline)
 	defer cancel()
 	if need.Kind == trie.NeedCodes {
 		var codes [][]byte
-		if codes, r.err = p.ByteCodes(limited, need.Codes, rangeBytes); r.err == nil {
+		if codes, r.err = p.ByteCodes(limited, need.Codes, uint64(most)); r.err == nil {
 			r.bytes, r.err = w.keepCodes(need, codes)
 			r.codes = len(codes)
 		}
 	} else {
-		r.keys, r.values, r.proof, r.err = p.Subtrees(limited, need.Refs, rangeBytes)
+		r.keys, r.values, r.proof, r.err = p.Subtrees(limited, need.Refs, uint64(most))
 		r.bytes = sizeOf(r.keys, r.values, r.proof)
 	}
 	r.took = time.Since(r.began)
@@ -112,15 +157,15 @@ func (w *walk) handleSwarm(ctx context.Context, r *response) error {
 	if r.verified {
 		w.verifying--
 	} else {
-		w.meter.bytes += uint64(r.bytes)
+		w.received(r)
 		w.meter.swarmBytes += uint64(r.bytes)
-		w.bucket.spend(r.bytes - rangeBytes)
 		if r.err == nil && r.need.Kind != trie.NeedCodes {
-			w.unverified = append(w.unverified, r)
+			w.unverified, r.task.arrived = append(w.unverified, r), true
 			return nil
 		}
 	}
 	w.sharing.inFlight--
+	r.task.open--
 	served, refused := r.served()
 	result, err := w.classifySwarm(ctx, r, served, refused)
 	w.b.metrics.requests.WithLabelValues("swarm_"+r.need.Kind.String(), result).Inc()
@@ -131,14 +176,24 @@ func (w *walk) handleSwarm(ctx context.Context, r *response) error {
 	}
 	if result == peer.ResultCancelled {
 		w.b.swarm.release(r.swarmPeer)
-		w.walker.Return(r.need)
+		w.failed(r.task)
 		return nil
 	}
-	w.b.swarm.finish(r.swarmPeer, served, refused, served+refused == 0, result == peer.ResultTimeout)
+	all := served+refused >= len(r.need.Refs)+len(r.need.Codes) || 2*r.bytes >= r.asked
+	w.b.swarm.finish(r.swarmPeer, r.began, served, refused, all, result == peer.ResultTimeout)
+	w.sharing.gained = w.sharing.gained || served > 0
 	switch {
 	case r.err != nil:
-		w.walker.Return(r.need)
+		w.failed(r.task)
 		return nil //nolint:nilerr // the swarm peer answers for it
+	case !w.end(r.task):
+		w.discard(r)
+		return nil
+	}
+	if served > 0 {
+		w.sharing.patience.received(r.bytes, true)
+	}
+	switch {
 	case r.need.Kind == trie.NeedCodes:
 		return w.walker.Found(r.need)
 	}
@@ -207,17 +262,85 @@ func (w *walk) tickSwarm() {
 	w.announce()
 	s := &w.sharing
 	delegated := w.walker.Delegated()
-	if s.division == nil || len(delegated) == 0 || w.walker.Progress().InFlight > 0 || w.waiting != "" {
+	if s.division == nil || len(delegated) == 0 || w.busy() || s.gained || w.waiting != "" {
 		s.idle = 0
 	} else if s.idle++; s.idle >= endgameAfter {
-		parts := s.division.endgameParts(delegated, min(1<<min(s.endgameRounds, 8), maxEndgameParts), s.idle >= endgameAll)
-		for _, p := range parts {
-			s.endgame[p] = true
-		}
-		if len(parts) > 0 {
-			s.endgameRounds++
-			w.b.log.Debug("Requesting parts assigned to other nodes", "parts", len(parts), "delegated", len(delegated))
-		}
+		w.takeParts(s.division.endgameParts(delegated, w.endgameSize(), s.idle >= endgameAll, false), false)
+	}
+	s.gained = false
+	w.divide()
+}
+
+// endgameSize is how many parts to take over at a time.
+func (w *walk) endgameSize() int { return min(1<<min(w.sharing.endgameRounds, 8), maxEndgameParts) }
+
+// takeParts takes parts of other members over; forced says that it does so although swarm peers have them.
+func (w *walk) takeParts(parts []trie.Part, forced bool) {
+	s := &w.sharing
+	for _, p := range parts {
+		s.endgame[p] = s.endgame[p] || forced
+	}
+	if len(parts) > 0 {
+		s.endgameRounds++
+		w.b.log.Debug("Requesting parts assigned to other nodes", "parts", len(parts), "swarm_too_slow", forced)
+	}
+}
+
+// takeOver takes parts over from swarm peers when full peers have nothing to do and the patience has ended: all that are left to
+// strangers first, half of those that are left to others later. Needs that are at these peers return to the walker, although requests are out. again says that the
+// walker has something for full peers then.
+func (w *walk) takeOver(now time.Time) (again bool) {
+	s := &w.sharing
+	working := w.busy()
+	delegated := w.walker.Delegated()
+	waiting := !working && w.waiting == "" && w.hasFullPeers() && len(delegated)+len(w.tasks) > 0 && !w.yields(now) && w.bucket.wait(now) == 0
+	s.patience.observe(now, working, waiting)
+	if !waiting {
+		return false
+	}
+	if left := s.patience.leftForStrangers(); left > 0 && !s.onlyProven {
+		w.wakeAfter(left)
+	} else if n := w.takeFrom(func(t *task) bool { return t.swarm != nil && !t.swarm.proven }); n > 0 || !s.onlyProven {
+		s.onlyProven = true
+		w.divide()
+		return true
+	}
+	if !s.patience.ended() {
+		w.wakeAfter(s.patience.left())
+		return false
+	}
+	n := w.takeFrom(func(t *task) bool { return t.swarm != nil && now.Sub(t.began) >= lateAfter })
+	if s.division != nil {
+		parts := s.division.endgameParts(delegated, (len(delegated)+1)/2, true, true)
+		w.takeParts(parts, true)
+		n += len(parts)
+	}
+	if n == 0 {
+		w.wakeAfter(lateAfter)
+		return false
 	}
 	w.divide()
+	return true
+}
+
+// takeFrom takes the needs of tasks back, and their parts over.
+func (w *walk) takeFrom(late func(*task) bool) (n int) {
+	return w.recall(func(t *task) bool {
+		if !late(t) {
+			return false
+		}
+		for _, ref := range t.need.Refs {
+			w.sharing.endgame[partOf(ref)] = true
+		}
+		return true
+	})
+}
+
+// partOf is the part that a node belongs to as long as its trie is not known as large.
+func partOf(ref trie.NodeRef) trie.Part {
+	if ref.Owner != (common.Hash{}) {
+		return trie.Part{Slice: ref.Owner[0]}
+	}
+	first, _ := trie.KeyRange(ref.Path)
+	return trie.Part{Slice: first[0]}
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/ethereum/go-ethereum/common"
 
+	"github.com/sunbeam-eth/sunbeam/beamsync/peer"
 	"github.com/sunbeam-eth/sunbeam/trie"
 )
 
@@ -22,6 +23,7 @@ const changeInterval = 250 * time.Millisecond
 // swarm is what is known of the connected Sunbeam nodes. It is safe for concurrent use.
 type swarm struct {
 	self   string
+	book   *peer.Book
 	log    *slog.Logger
 	change chan struct{} // holds a token when a swarm peer joined, left or announced something new
 
@@ -33,8 +35,8 @@ type swarm struct {
 	pending   bool // and gets another one after it
 }
 
-func newSwarm(self string, log *slog.Logger) *swarm {
-	return &swarm{self: self, log: log, change: make(chan struct{}, 1), peers: make(map[string]*swarmPeer)}
+func newSwarm(self string, book *peer.Book, log *slog.Logger) *swarm {
+	return &swarm{self: self, book: book, log: log, change: make(chan struct{}, 1), peers: make(map[string]*swarmPeer)}
 }
 
 // changed notifies the walk, at most once per changeInterval. It is called under mu.
@@ -77,7 +79,7 @@ func (s *swarm) join(p SwarmPeer) {
 	have := p.Have() // not under our lock: it may take the peer's, which may be calling us
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	known := &swarmPeer{SwarmPeer: p, lastGain: time.Now()}
+	known := &swarmPeer{SwarmPeer: p, lastGain: time.Now(), batch: 1, ignored: s.book.Excluded(p.ID(), peer.KindSubtrees)}
 	known.onHave(have, time.Now())
 	s.peers[p.ID()] = known
 	s.changed()
@@ -106,8 +108,14 @@ func (s *swarm) onHave(id string, now time.Time) (complete bool) {
 	return p.have.Number > 0 && !p.have.Active
 }
 
-// division is how parts are divided now.
-func (s *swarm) division(now time.Time, endgame map[trie.Part]bool) *division {
+// available says whether a peer may be asked for anything now.
+func (s *swarm) available(p *swarmPeer, now time.Time) bool {
+	return !p.ignored && !now.Before(s.book.RetryAt(p.ID(), peer.KindSubtrees))
+}
+
+// division is how parts are divided now. With onlyProven set, strangers are no members, and what they claim to have counts
+// for nothing.
+func (s *swarm) division(now time.Time, endgame map[trie.Part]bool, onlyProven bool) *division {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	members := []member{{s.self, s.startedAt}}
@@ -116,11 +124,11 @@ func (s *swarm) division(now time.Time, endgame map[trie.Part]bool) *division {
 		if p.ignored {
 			continue
 		}
-		if p.have.Active && p.have.Number > 0 && !p.stalled {
+		if p.have.Active && p.have.Number > 0 && !p.stalled && p.timeouts < maxTimeouts && (p.proven || !onlyProven) {
 			members = append(members, member{id, p.have.Since})
 			active[id] = now.Sub(p.lastGain) < activeTime
 		}
-		if !p.available(now) {
+		if !p.proven && onlyProven || !s.available(p, now) {
 			continue
 		}
 		for owner, set := range p.complete {
@@ -145,7 +153,7 @@ func (s *swarm) largeTries() (accounts []common.Hash) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, p := range s.peers {
-		if !p.ignored && p.have.Active {
+		if p.proven && !p.ignored && p.have.Active {
 			accounts = append(accounts, p.have.Large...)
 		}
 	}
@@ -153,15 +161,15 @@ func (s *swarm) largeTries() (accounts []common.Hash) {
 }
 
 // acquire begins a request to a swarm peer that has some of the parts, and returns these; nil if there is none
-// now.
+// now. Strangers come last.
 func (s *swarm) acquire(parts []trie.Part, now time.Time) (best *swarmPeer, offered []trie.Part) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, p := range s.peers {
-		if !p.available(now) || p.inFlight >= p.window() {
+		if p.inFlight >= p.window() || !s.available(p, now) {
 			continue
 		}
-		if best != nil && cmp.Or(cmp.Compare(p.inFlight, best.inFlight), cmp.Compare(p.ID(), best.ID())) > 0 {
+		if best != nil && cmp.Or(cmp.Compare(p.rank(), best.rank()), cmp.Compare(p.inFlight, best.inFlight), cmp.Compare(p.ID(), best.ID())) > 0 {
 			continue
 		}
 		if has := p.offered(parts); len(has) > 0 {
@@ -174,6 +182,31 @@ func (s *swarm) acquire(parts []trie.Part, now time.Time) (best *swarmPeer, offe
 	return best, offered
 }
 
+// strangers returns at most n strangers that may be asked to show whether they serve anything.
+func (s *swarm) strangers(now time.Time, n int) (idle []*swarmPeer) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, p := range s.peers {
+		if !p.proven && p.inFlight == 0 && s.available(p, now) {
+			idle = append(idle, p)
+		}
+	}
+	slices.SortFunc(idle, func(a, b *swarmPeer) int { return cmp.Compare(a.ID(), b.ID()) })
+	return idle[:min(max(n, 0), len(idle))]
+}
+
+// acquireFor begins a request to a swarm peer for one subtree, if it claims to have it.
+func (s *swarm) acquireFor(p *swarmPeer, ref trie.NodeRef) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	part := partOf(ref)
+	if set := p.complete[part.Owner]; len(ref.Path) < 2 && ref.Owner == (common.Hash{}) || !set.Has(part.Slice) {
+		return false
+	}
+	p.inFlight++
+	return true
+}
+
 // release ends a request whose outcome says nothing about the swarm peer.
 func (s *swarm) release(p *swarmPeer) {
 	s.mu.Lock()
@@ -181,17 +214,32 @@ func (s *swarm) release(p *swarmPeer) {
 	p.inFlight--
 }
 
-// finish ends a request with the numbers of served and of refused subtrees or codes, or with a failure. A swarm peer that
-// fails backs off for a time that doubles. One that refuses too much of what it announces is ignored from then on.
-func (s *swarm) finish(p *swarmPeer, served, refused int, failed, timeout bool) {
+// finish ends a request that was sent then with the numbers of served and of refused subtrees or codes, none if it failed. all says
+// that the response had all, or most of the bytes that it may have. A swarm peer that fails backs off for a time that doubles. One that
+// refuses too much of what it announces is ignored from then on.
+func (s *swarm) finish(p *swarmPeer, sent time.Time, served, refused int, all, timeout bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	p.inFlight--
-	if p.count(served, refused) {
-		s.log.Info("Ignoring swarm peer: too many refusals", "peer", p.ID(), "served", p.served, "refused", p.refused)
-		s.changed()
+	was, failed := p.proven, served+refused == 0
+	ignored := p.count(served, refused)
+	if served > 0 {
+		p.resize(served, all)
 	}
-	if failed && p.fail(time.Now(), timeout) {
+	switch {
+	case ignored:
+		s.log.Info("Ignoring swarm peer: too many refusals", "peer", p.ID(), "served", p.served, "refused", p.refused)
+		s.book.Exclude(p.ID(), peer.KindSubtrees)
+	case served > 0:
+		s.book.Served(p.ID(), peer.KindSubtrees)
+	case timeout:
+		p.timedOut()
+		s.book.TimedOut(p.ID(), peer.KindSubtrees, sent)
+	case failed:
+		p.streak = 0
+		s.book.Refused(p.ID(), peer.KindSubtrees, sent)
+	}
+	if ignored || failed || p.proven != was {
 		s.changed()
 	}
 }

@@ -17,6 +17,7 @@ import (
 
 	"github.com/ethereum/go-ethereum/common"
 
+	"github.com/sunbeam-eth/sunbeam/beamsync/peer"
 	"github.com/sunbeam-eth/sunbeam/trie"
 )
 
@@ -360,7 +361,7 @@ func TestSwarmLeave(t *testing.T) {
 func TestSwarmThrottle(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		s := newSwarm("self", slog.New(slog.DiscardHandler))
+		s := newSwarm("self", peer.NewBook(peer.BookConfig{}), slog.New(slog.DiscardHandler))
 		s.join(announcer{have: Have{Number: 1, Active: true}})
 		<-s.change
 		const span = 10 * time.Second

@@ -53,6 +53,13 @@ func newSwarmNet(t *testing.T, rate int, states ...*testState) *swarmNet {
 
 // start starts a node that collects a state, and connects it with all others.
 func (w *swarmNet) start(id string, state *testState) *swarmNode {
+	n := w.prepare(id, state)
+	w.launch(n)
+	return n
+}
+
+// prepare makes a node that is connected with the full peer and all others, and does not run yet.
+func (w *swarmNet) prepare(id string, state *testState) *swarmNode {
 	link := fullLink{w.full, id}
 	source := &stateSource{full: link, blobs: make(map[common.Hash][]byte)}
 	n := &swarmNode{
@@ -74,6 +81,11 @@ func (w *swarmNet) start(id string, state *testState) *swarmNode {
 		n.Join(nodeLink{n, other})
 		other.Join(nodeLink{other, n})
 	}
+	return n
+}
+
+// launch lets a node run.
+func (w *swarmNet) launch(n *swarmNode) {
 	ctx, cancel := context.WithCancel(w.t.Context())
 	over := make(chan struct{})
 	began := time.Now()
@@ -88,7 +100,6 @@ func (w *swarmNet) start(id string, state *testState) *swarmNode {
 		cancel()
 		<-over
 	}
-	return n
 }
 
 // announce lets all other nodes know, a delay later.

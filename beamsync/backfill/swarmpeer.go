@@ -11,17 +11,16 @@ import (
 )
 
 const (
-	swarmWindow     = 8                // requests in flight to one swarm peer
-	unprovenWindow  = 2                // likewise, if it has delivered nothing yet or its last request timed out
-	swarmDeadline   = 10 * time.Second // of a request
-	swarmBackoff    = 8 * time.Second  // after a time-out; each one in a row doubles it
-	maxSwarmBackoff = 64 * time.Second
-	maxRefusals     = 64               // subtrees refused, beyond four for each served one, after which the peer is ignored
-	stallParts      = 8                // a swarm peer is stalled when we have completed so many parts since its last one
-	stallTime       = 10 * time.Second // and when that is so long ago
-	activeTime      = 5 * time.Second  // for which it counts as active after it has announced another part
-	walkInterval    = time.Minute      // within which only one change of its state resets its parts
-	maxLargeTries   = 64               // in one Have, as the protocol allows
+	swarmWindow         = 8                // requests in flight to one swarm peer
+	swarmDeadline       = 10 * time.Second // of a request
+	maxTimeouts         = 2                // in a row, without a served subtree, after which a peer is a stranger again
+	maxRefusals         = 64               // subtrees refused, beyond four for each served one, after which the peer is ignored
+	maxStrangerRefusals = 8                // likewise of a stranger: each one costs a single node. Four levels down, few subtrees of two recent states differ
+	stallParts          = 8                // a swarm peer is stalled when we have completed so many parts since its last one
+	stallTime           = 10 * time.Second // and when that is so long ago
+	activeTime          = 5 * time.Second  // for which it counts as active after it has announced another part
+	walkInterval        = time.Minute      // within which only one change of its state resets its parts
+	maxLargeTries       = 64               // in one Have, as the protocol allows
 )
 
 // swarmPeer is a swarm peer and what to expect of it. Its fields are guarded by the lock of swarm.
@@ -37,10 +36,11 @@ type swarmPeer struct {
 	ignored   bool      // its announcements count for nothing
 
 	inFlight        int
-	backoff         time.Duration // the last one
-	until           time.Time     // no request before
-	timedOut        bool          // its last request ran into the deadline
-	served, refused int           // subtrees and codes
+	proven          bool // it has served a subtree, and has not timed out twice since; otherwise it is a stranger
+	batch           int  // subtrees or codes in one request
+	streak          int  // requests served as a whole since it failed last
+	timeouts        int  // since it served something last
+	served, refused int  // subtrees and codes
 }
 
 // onHave takes an announcement. Parts that a peer announces, takes back and announces again are no gain, nor are
@@ -56,15 +56,21 @@ func (p *swarmPeer) onHave(have Have, now time.Time) {
 	p.have, p.complete = have, complete
 }
 
-// available says whether the peer may be asked for anything now.
-func (p *swarmPeer) available(now time.Time) bool { return !p.ignored && !now.Before(p.until) }
-
-// window is how many requests may be in flight to the peer.
+// window is how many requests may be in flight to the peer: one as long as it is a stranger, and as many as it has shown to
+// serve.
 func (p *swarmPeer) window() int {
-	if p.served == 0 || p.timedOut {
-		return unprovenWindow
+	if !p.proven {
+		return 1
 	}
-	return swarmWindow
+	return min(1+p.streak, swarmWindow)
+}
+
+// rank orders peers by what they have shown.
+func (p *swarmPeer) rank() int {
+	if p.proven {
+		return 0
+	}
+	return 1
 }
 
 // offered returns those of the parts that the peer has.
@@ -81,27 +87,29 @@ func (p *swarmPeer) offered(parts []trie.Part) (has []trie.Part) {
 func (p *swarmPeer) count(served, refused int) (ignored bool) {
 	p.served, p.refused = p.served+served, p.refused+refused
 	if served > 0 {
-		p.timedOut, p.backoff = false, 0
+		p.proven, p.timeouts = true, 0
 	}
-	if p.ignored || p.refused <= maxRefusals+4*p.served {
+	if p.ignored || p.refused <= maxRefusals+4*p.served && (p.served > 0 || p.refused <= maxStrangerRefusals) {
 		return false
 	}
 	p.ignored = true
 	return true
 }
 
-// fail lets the peer back off. It returns false if the peer does so already: requests that were in flight together
-// count once.
-func (p *swarmPeer) fail(now time.Time, timeout bool) bool {
-	if now.Before(p.until) {
-		return false
+// resize adapts what the peer is asked for to what it served: it keeps little more than it delivers.
+func (p *swarmPeer) resize(served int, all bool) {
+	if !all {
+		p.batch, p.streak = served, 0
+		return
 	}
-	least, most := rangeBackoff, maxRangeBackoff
-	if timeout {
-		least, most = swarmBackoff, maxSwarmBackoff
-		p.timedOut = true
+	p.batch = min(4*max(p.batch, 1), trie.MaxSubtrees)
+	p.streak++
+}
+
+// timedOut counts a request that ran into its deadline.
+func (p *swarmPeer) timedOut() {
+	p.streak, p.batch = 0, 1
+	if p.timeouts++; p.timeouts >= maxTimeouts {
+		p.proven = false
 	}
-	p.backoff = min(max(2*p.backoff, least), most)
-	p.until = now.Add(p.backoff)
-	return true
 }

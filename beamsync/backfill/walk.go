@@ -28,6 +28,8 @@ type walk struct {
 	responses chan *response
 	requests  sync.WaitGroup // and verifications
 	sharing   sharing
+	tasks     []*task               // whose needs have not returned to the walker, but for lookups
+	newest    map[*rangePeers]*task // the newest one for each kind of full peers, over or not
 
 	unverified    []*response // received, the first one first
 	verifying     int         // responses that are being verified
@@ -38,7 +40,7 @@ type walk struct {
 	lookups       int         // calls of StateSource in flight
 	lastProgress  time.Time   // when something was received last, or the first lookup in flight was made
 	waiting       string      // why nothing was requested, last time
-	wake          *time.Timer
+	wake          alarm
 }
 
 // walk completes a target, or ends without an error when the target is outdated or ctx ends.
@@ -46,7 +48,7 @@ func (b *Backfill) walk(ctx context.Context, target Target, meter *meter) (compl
 	meter.begin()
 	w := &walk{
 		b: b, target: target, meter: meter, writer: b.cfg.Writer(), bucket: newBucket(b.cfg.Rate),
-		responses: make(chan *response, 2*maxRanges+maxLookupCalls+2*maxSwarmRequests), sharing: sharing{endgame: make(map[trie.Part]bool)},
+		responses: make(chan *response, maxRanges), newest: make(map[*rangePeers]*task), sharing: sharing{endgame: make(map[trie.Part]bool)},
 	}
 	w.walker = trie.NewWalker(trie.WalkerConfig{
 		Root: target.Root, Seed: target.Seed, Complete: b.cfg.Complete, Writer: w.writer, Local: b.cfg.Local,
@@ -65,9 +67,18 @@ func (b *Backfill) walk(ctx context.Context, target Target, meter *meter) (compl
 
 // drop awaits the requests in flight and drops all responses that were not handled.
 func (w *walk) drop() {
-	w.requests.Wait()
-	for len(w.responses) > 0 {
-		w.unverified = append(w.unverified, <-w.responses)
+	done := make(chan struct{})
+	go func() { // ends below
+		w.requests.Wait()
+		close(done)
+	}()
+	for waiting := true; waiting || len(w.responses) > 0; {
+		select {
+		case r := <-w.responses:
+			w.unverified = append(w.unverified, r)
+		case <-done:
+			waiting, done = false, nil
+		}
 	}
 	for _, r := range w.unverified {
 		switch {
@@ -82,7 +93,7 @@ func (w *walk) drop() {
 }
 
 func (w *walk) run(ctx context.Context) error {
-	w.wake = time.NewTimer(0)
+	w.wake.Timer = time.NewTimer(0)
 	defer w.wake.Stop()
 	tick := time.NewTicker(tickInterval)
 	defer tick.Stop()
@@ -99,8 +110,9 @@ func (w *walk) run(ctx context.Context) error {
 			return err
 		}
 		w.askSwarm(ctx)
-		if more { // local work: look at the channels without waiting
-			w.wake.Reset(0)
+		w.askStrangers(ctx)
+		if w.takeOver(time.Now()) || more { // local work: look at the channels without waiting
+			w.wakeAt(time.Now())
 		}
 		select {
 		case <-ctx.Done():

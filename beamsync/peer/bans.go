@@ -129,7 +129,9 @@ func (b *Book) Served(id, kind string) {
 	r := b.recordLocked(id)
 	r.served = time.Now()
 	r.silent = Backoff{}
-	delete(r.kinds, kind)
+	if own := r.kinds[kind]; own != nil && !own.excluded {
+		delete(r.kinds, kind)
+	}
 }
 
 // Refused notes that a request of a kind, sent at sent, failed or brought nothing of what the peer
@@ -158,7 +160,15 @@ func (b *Book) Exclude(id, kind string) {
 	now := time.Now()
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.recordLocked(id).kinds[kind] = &Backoff{since: now, until: now.Add(BanTime), failures: 1}
+	b.recordLocked(id).kinds[kind] = &Backoff{since: now, until: now.Add(BanTime), failures: 1, excluded: true}
+}
+
+// Excluded reports whether a peer is kept from requests of a kind by [Book.Exclude].
+func (b *Book) Excluded(id, kind string) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	r, ok := b.records.Peek(id)
+	return ok && r.kinds[kind] != nil && r.kinds[kind].excluded && time.Now().Before(r.kinds[kind].until)
 }
 
 // RetryAt is when the peer may be sent a request of a kind again by those who can wait; zero or
@@ -190,8 +200,12 @@ func (b *Book) recordLocked(id string) *record {
 func (r *record) fail(kind string, now, sent time.Time) {
 	backoff := r.kinds[kind]
 	if backoff == nil {
-		backoff = new(Backoff)
+		backoff = &Backoff{Schedule: scheduleOf(kind)}
 		r.kinds[kind] = backoff
 	}
+	if backoff.excluded && now.Before(backoff.until) {
+		return
+	}
+	backoff.excluded = false
 	backoff.Fail(now, sent)
 }

@@ -47,8 +47,9 @@
 //   - Back-offs delay what can wait: backfill, old blocks. A request that a block or an RPC call
 //     waits for only prefers other peers, so the only peer is asked at once. State requests follow
 //     the scheduler (package sched), which has its own view of peers that time out.
-//   - One schedule for all but the swarm, whose requests are large: 250 ms after the first failure, doubled by each one in a row, 8 s at
-//     most. Requests that were in flight together count as one failure.
+//   - One [Schedule] for all kinds but subtrees: 250 ms after the first failure, doubled by each one in a row, 8 s at
+//     most. Requests for subtrees are large and have other sources: 8 s to 64 s. Requests that were in flight together count
+//     as one failure.
 //   - Nothing about an absent block or root enters the book: an empty reply under one root, or for
 //     one block, stays with whoever asked for it.
 //   - The book is bounded, so that peers cannot fill memory by reconnecting under new ids. It
