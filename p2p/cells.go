@@ -50,13 +50,20 @@ func (p *Peer) Cells(ctx context.Context, hashes []common.Hash, columns types.Cu
 	if len(hashes) == 0 || columns.OneCount() == 0 {
 		return nil, nil, nil
 	}
-	reply, err := query[cellsPacket](ctx, p, msgGetCells, msgCells, func(id uint64) any {
+	reply, err := query[cellsPacket](ctx, p, msgGetCells, msgCells, cellsSize(len(hashes), columns.OneCount()), func(id uint64) any {
 		return &eth.GetCellsRequestPacket{RequestId: id, Hashes: hashes, Mask: columns}
 	})
 	if err != nil {
 		return nil, nil, err
 	}
 	return p.checkCells(reply, hashes, columns)
+}
+
+// cellsSize is how many bytes a Cells message may have: the hashes, and the cells of transactions with as many blobs as
+// they may have.
+func cellsSize(hashes, columns int) int {
+	item := params.BlobTxMaxBlobs * columns * (len(kzg4844.Cell{}) + perItem)
+	return hashesSize(hashes) + replySize(hashes, item, softReplySize)
 }
 
 // checkCells decodes a reply, and disconnects the peer if it contradicts itself or the request.

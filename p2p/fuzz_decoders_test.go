@@ -241,7 +241,7 @@ func FuzzSubtrees(f *testing.F) {
 		if len(keys) > len(requested) || len(proof) > maxProof {
 			t.Fatalf("%d subtrees, %d nodes of proof", len(keys), len(proof))
 		}
-		id, _ := requestID(payload)
+		id, _ := requestID(payload, uint32(len(payload)))
 		again := &subtreesPacket{ID: id, Proof: proof, Leaves: make([][]*snap.StorageData, len(keys))}
 		for i, list := range keys {
 			if len(values[i]) != len(list) || !slices.IsSortedFunc(list, common.Hash.Cmp) {
@@ -284,7 +284,7 @@ func FuzzWitnessKeys(f *testing.F) {
 		if keys == nil {
 			keys = rlp.EmptyList
 		}
-		id, _ := requestID(payload)
+		id, _ := requestID(payload, uint32(len(payload)))
 		sameAgain(t, payload, &witnessKeysPacket{id, keys})
 	})
 }
@@ -367,7 +367,7 @@ func FuzzNodeData(f *testing.F) {
 			if len(blobs) > len(hashes) {
 				t.Fatalf("%d items for %d hashes", len(blobs), len(hashes))
 			}
-			id, _ := requestID(payload)
+			id, _ := requestID(payload, uint32(len(payload)))
 			sameAgain(t, payload, &nodeDataPacket{id, blobs})
 		}
 	})

@@ -34,7 +34,7 @@ func TestAnnouncementFlood(t *testing.T) {
 	if total > announcedBurstTotal {
 		t.Errorf("%d hashes of many peers at once", total)
 	}
-	a := announcement{[]byte{1, 2}, []uint32{3, 4}, []common.Hash{{5}, {6}}}.first(1)
+	a := announcement{kinds: []byte{1, 2}, sizes: []uint32{3, 4}, hashes: []common.Hash{{5}, {6}}}.first(1)
 	if len(a.kinds) != 1 || len(a.sizes) != 1 || len(a.hashes) != 1 {
 		t.Errorf("%+v", a)
 	}
