@@ -14,9 +14,8 @@ const (
 
 // patience is how long a walk waits for swarm peers while full peers could serve it. Waiting must pay: a walk waits for as long as
 // full peers would have taken for what swarm peers delivered, and an eighth of the time that its own requests take, and for no longer
-// than that eighth while nothing is delivered. So however slow
-// swarm peers are, a walk takes little more than 1.125 times what it would take without them. It is a pure function of what
-// happened.
+// than that eighth while nothing is delivered. So however slow swarm peers are, they add little more than an eighth to the time
+// of the walk's own requests. It is a pure function of what happened.
 type patience struct {
 	at      time.Time     // up to which time is counted
 	working time.Duration // in which needs were at full peers

@@ -262,13 +262,13 @@ func (s *stranger) announce(over <-chan struct{}) {
 // within 1.5 times what it takes without them, or twice if they deliver a little all the time. Neither that peer nor the strangers send much for nothing.
 func TestStrangers(t *testing.T) {
 	t.Parallel()
-	state := newTestState(20_000, 2000, 0)
+	accounts, counts := 60_000, []int{1, 3, 12, 24} // some 24 s alone
+	if testing.Short() {
+		accounts, counts = 20_000, []int{24}
+	}
+	state := newTestState(accounts, 2000, 0)
 	alone, one, _, _ := among(t, state, 0)
 	t.Logf("alone: %v, %d bytes", alone, one)
-	counts := []int{1, 3, 12, 24}
-	if testing.Short() {
-		counts = []int{24}
-	}
 	check := func(name string, n int, kinds ...strangerKind) {
 		t.Run(fmt.Sprint(n, " ", name), func(t *testing.T) {
 			t.Parallel()
