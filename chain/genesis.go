@@ -24,12 +24,34 @@ func (e *GenesisMismatchError) Error() string {
 	return fmt.Sprintf("database belongs to another network: its genesis block is %s, the configured one is %s", e.Stored.Hex(), e.New.Hex())
 }
 
+// ErrDamaged says that a store contradicts itself: something of it was lost. See [Salvage].
+var ErrDamaged = errors.New("database is damaged")
+
 // New opens the chain of a network over a store. An empty store becomes that network's;
 // a store of another network is refused with a [GenesisMismatchError]. The configuration
 // of a network may change as long as no fork it changes was passed by the head;
-// otherwise the error is a *params.ConfigCompatError. The genesis state itself is not
-// computed nor kept, only its description.
+// otherwise the error is a *params.ConfigCompatError. If the store contradicts itself, the error wraps [ErrDamaged].
+// The genesis state itself is not computed nor kept, only its description.
 func New(store Store, genesis *core.Genesis) (*Chain, error) {
+	c, err := newChain(store, genesis)
+	if err != nil {
+		return nil, err
+	}
+	markers := store.Markers()
+	stored := store.CanonicalHash(0)
+	switch {
+	case stored == (common.Hash{}) && markers.Head == (common.Hash{}):
+		return c, c.create(genesis)
+	case stored == (common.Hash{}):
+		return nil, fmt.Errorf("%w: it has a head, %s, but no genesis block", ErrDamaged, markers.Head.Hex())
+	case stored != c.genesis.Hash():
+		return nil, &GenesisMismatchError{Stored: stored, New: c.genesis.Hash()}
+	}
+	return c, c.load(markers)
+}
+
+// newChain checks the genesis.
+func newChain(store Store, genesis *core.Genesis) (*Chain, error) {
 	if genesis == nil || genesis.Config == nil {
 		return nil, errors.New("genesis has no chain configuration")
 	}
@@ -39,23 +61,14 @@ func New(store Store, genesis *core.Genesis) (*Chain, error) {
 	if err := genesis.Config.CheckConfigForkOrder(); err != nil {
 		return nil, fmt.Errorf("genesis configuration: %w", err)
 	}
-	c := &Chain{
+	return &Chain{
 		store:    store,
 		config:   genesis.Config,
 		genesis:  genesis.ToBlock(),
 		headers:  lru.NewCache[common.Hash, *types.Header](headerCache),
 		blocks:   lru.NewCache[common.Hash, *types.Block](blockCache),
 		receipts: lru.NewCache[common.Hash, types.Receipts](receiptCache),
-	}
-	markers := store.Markers()
-	stored := store.CanonicalHash(0)
-	if stored == (common.Hash{}) && markers.Head == (common.Hash{}) {
-		return c, c.create(genesis)
-	}
-	if stored != c.genesis.Hash() {
-		return nil, &GenesisMismatchError{Stored: stored, New: c.genesis.Hash()}
-	}
-	return c, c.load(markers)
+	}, nil
 }
 
 // create writes the genesis block into an empty store.
@@ -86,14 +99,14 @@ func (c *Chain) load(markers Markers) error {
 	c.cache(c.genesis)
 	head := c.Header(markers.Head)
 	if head == nil {
-		return fmt.Errorf("database is damaged: header of its head block %s is missing", markers.Head.Hex())
+		return fmt.Errorf("%w: header of its head block %s is missing", ErrDamaged, markers.Head.Hex())
 	}
 	number := head.Number.Uint64()
 	if at := c.store.CanonicalHash(number); at != markers.Head {
-		return fmt.Errorf("database is damaged: head is %s, but the canonical block %d is %s", markers.Head.Hex(), number, at.Hex())
+		return fmt.Errorf("%w: head is %s, but the canonical block %d is %s", ErrDamaged, markers.Head.Hex(), number, at.Hex())
 	}
 	if markers.Tail > markers.Oldest || markers.Oldest > number {
-		return fmt.Errorf("database is damaged: tail %d, oldest block %d, head %d", markers.Tail, markers.Oldest, number)
+		return fmt.Errorf("%w: tail %d, oldest block %d, head %d", ErrDamaged, markers.Tail, markers.Oldest, number)
 	}
 	c.snapshot.Store(&snapshot{Markers: markers, head: head, segments: c.store.Segments()})
 

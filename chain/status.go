@@ -137,6 +137,8 @@ func (c *Chain) Status(hash common.Hash) Status {
 		return Unknown
 	}
 	switch parts := c.store.Parts(hash, number); {
+	case c.Header(hash) == nil: // lost: the block is fetched again
+		return Unknown
 	case parts.Has(IsExecuted | HasBody):
 		return Executed
 	case parts.Has(HasBody):

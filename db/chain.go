@@ -26,6 +26,7 @@ const schemaVersion = 1
 
 // Keys of our own; see the package comment.
 const (
+	ownPrefix      = "sunbeam-"
 	schemaKey      = "sunbeam-schema"
 	executedPrefix = "sunbeam-executed-"
 	safeKey        = "sunbeam-safe"
@@ -33,6 +34,9 @@ const (
 	segmentsKey    = "sunbeam-spans"
 	phaseKey       = "sunbeam-phase"
 )
+
+// errLost says that keys of our own are lost.
+var errLost = errors.New("database is damaged")
 
 func executedKey(hash common.Hash, number uint64) []byte {
 	key := binary.BigEndian.AppendUint64([]byte(executedPrefix), number)
@@ -47,9 +51,10 @@ type Chain struct {
 	readOnly bool
 }
 
-// openChain checks that chaindata is ours and opens frozen blocks if there are any.
-func openChain(d *disk, ancient string, readOnly bool) (*Chain, error) {
-	if err := checkSchema(d); err != nil {
+// openChain checks that chaindata is ours and opens frozen blocks if there are any. Of a damaged database the check
+// would say nothing: its own keys may be lost.
+func openChain(d *disk, ancient string, damaged, readOnly bool) (*Chain, error) {
+	if err := checkSchema(d, damaged); err != nil {
 		return nil, err
 	}
 	c := &Chain{disk: d, db: rawdb.NewDatabase(d), readOnly: readOnly}
@@ -58,7 +63,7 @@ func openChain(d *disk, ancient string, readOnly bool) (*Chain, error) {
 	}
 	db, err := rawdb.Open(d, rawdb.OpenOptions{Ancient: ancient, MetricsNamespace: "eth/db/chaindata/", ReadOnly: true})
 	if err != nil {
-		return nil, fmt.Errorf("open frozen blocks %s: %w", ancient, err)
+		return nil, fmt.Errorf("open frozen blocks %s: %w (if a file of them is lost or broken: restore it, or remove the datadir's geth/chaindata; what it had is fetched again)", ancient, err)
 	}
 	c.db = db
 	return c, nil
@@ -66,7 +71,7 @@ func openChain(d *disk, ancient string, readOnly bool) (*Chain, error) {
 
 // checkSchema refuses a database of another client or of a later version of this one. A database
 // with only the genesis block ("geth init") is accepted.
-func checkSchema(d *disk) error {
+func checkSchema(d *disk, damaged bool) error {
 	raw, err := d.lookup([]byte(schemaKey))
 	if err != nil {
 		return err
@@ -78,8 +83,13 @@ func checkSchema(d *disk) error {
 		return nil
 	}
 	head := rawdb.ReadHeadBlockHash(d)
-	if head == (common.Hash{}) {
+	if head == (common.Hash{}) || damaged {
 		return nil
+	}
+	own := d.NewIterator([]byte(ownPrefix), nil)
+	defer own.Release()
+	if own.Next() {
+		return fmt.Errorf("%w: it lost its schema version", errLost)
 	}
 	if number, ok := rawdb.ReadHeaderNumber(d, head); !ok || number != 0 {
 		return fmt.Errorf("database %s was written by another client (its head is block %d): use an empty data directory", d.path, number)
@@ -270,13 +280,9 @@ func putMarkers(b ethdb.Batch, m chain.Markers) error {
 	rawdb.WriteHeadHeaderHash(b, m.Head)
 	rawdb.WriteHeadBlockHash(b, m.Head)
 	rawdb.WriteHeadFastBlockHash(b, m.Head)
-	if m.Finalized != (common.Hash{}) {
-		rawdb.WriteFinalizedBlockHash(b, m.Finalized)
-	}
-	if m.Safe != (common.Hash{}) {
-		if err := b.Put([]byte(safeKey), m.Safe[:]); err != nil {
-			return err
-		}
+	rawdb.WriteFinalizedBlockHash(b, m.Finalized)
+	if err := b.Put([]byte(safeKey), m.Safe[:]); err != nil {
+		return err
 	}
 	bounds := binary.BigEndian.AppendUint64(nil, m.Tail)
 	return b.Put([]byte(boundsKey), binary.BigEndian.AppendUint64(bounds, m.Oldest))

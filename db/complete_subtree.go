@@ -22,11 +22,12 @@ func (s *Complete) Subtree(owner common.Hash, path []byte, hash common.Hash, max
 	defer it.Release()
 	type entry struct {
 		path  []byte
-		value []byte // of a leaf in its parent node; nil: a node
+		hash  common.Hash // of a node
+		value []byte      // of a leaf in its parent node; nil: a node
 	}
 	var (
-		next = []entry{{path: path}} // a stack: the last one is the next key
-		line []trie.Node             // the nodes from the top down to the last one read
+		next = []entry{{path: path, hash: hash}} // a stack: the last one is the next key
+		line []trie.Node                         // the nodes from the top down to the last one read
 		size int
 	)
 	for len(next) > 0 {
@@ -54,16 +55,16 @@ func (s *Complete) Subtree(owner common.Hash, path []byte, hash common.Hash, max
 			return nil, nil, nil, s.check(it)
 		}
 		blob := bytes.Clone(it.Value())
-		if len(line) == 0 && crypto.Keccak256Hash(blob) != hash {
-			return nil, nil, nil, nil
+		if crypto.Keccak256Hash(blob) != at.hash {
+			return nil, nil, nil, nil // another node, or a corrupt one below: the receiver would take it for a lie
 		}
 		children, err := trie.Children(blob)
 		if err != nil {
-			return nil, nil, nil, nil // a corrupt node
+			return nil, nil, nil, nil
 		}
 		line = append(line, trie.Node{Path: at.path, Blob: blob})
 		for _, c := range slices.Backward(children) {
-			next = append(next, entry{slices.Concat(at.path, c.Path), c.Value})
+			next = append(next, entry{slices.Concat(at.path, c.Path), c.Hash, c.Value})
 		}
 	}
 	return keys, values, nil, nil

@@ -19,6 +19,8 @@ type failure struct {
 	err    error
 	closed bool
 	failed chan struct{} // closed together with setting err
+
+	onFirst func(path string, err error) // called with the first error, before it is visible; may be nil
 }
 
 func newFailure() *failure { return &failure{failed: make(chan struct{})} }
@@ -40,8 +42,12 @@ func (f *failure) report(path string, err error) error {
 	if f.closed {
 		return ErrClosed // a read after Close is not a failure of the disk
 	}
+	cause := err
 	err = fmt.Errorf("database %s: %w", path, err)
 	if f.err == nil {
+		if f.onFirst != nil {
+			f.onFirst(path, cause)
+		}
 		f.err = err
 		close(f.failed)
 	}

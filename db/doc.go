@@ -7,6 +7,7 @@
 //	<datadir>/geth/chaindata/ancient  go-ethereum's frozen blocks, read if there are any
 //	<datadir>/geth/chaindata/ancient/state  Full: state histories, for reorgs below the state on disk
 //	<datadir>/geth/triedb/merkle.journal    Full: the states in memory, written by an orderly shutdown
+//	<datadir>/geth/damage.json      what is damaged and not repaired yet, see Damage
 //	<datadir>/geth/beam-hot/<n>     Hot: one database per generation, n counts up
 //
 // # Nouns
@@ -28,6 +29,12 @@
 //   - The first failure of a disk ends all writing: see [DB.Run]. go-ethereum's readers return no
 //     error, so a failed read looks like a miss to their callers. From that moment every write is
 //     refused, so that nothing is stored that follows from a failed read.
+//
+// # Damage
+//
+// A database can lose content without an error: LevelDB repairs itself when a table is gone. Full compares
+// hashes, reports what is missing or wrong ([DB.DamageFound]) and is not believed any more ([DB.MarkDamaged]).
+// [DB.DiscardIncomplete] makes Complete obey its rules again. docs/adr/0014 has the reasons.
 //
 // # Keys of our own in chaindata
 //

@@ -116,7 +116,7 @@ func (b *flakyBatch) Write() error {
 func openOn(t *testing.T, kv ethdb.KeyValueStore) *DB {
 	t.Helper()
 	health := newFailure()
-	c, err := openChain(&disk{KeyValueStore: kv, path: "chaindata", health: health}, "", false)
+	c, err := openChain(&disk{KeyValueStore: kv, path: "chaindata", health: health}, "", false, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -124,7 +124,11 @@ func openOn(t *testing.T, kv ethdb.KeyValueStore) *DB {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &DB{chain: c, hot: hot, health: health}
+	damage, err := newDamageLog("", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &DB{chain: c, hot: hot, health: health, damage: damage}
 }
 
 // kept is a disk that outlives the database over it.

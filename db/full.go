@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
 	"github.com/ethereum/go-ethereum/common"
@@ -45,8 +46,20 @@ func (c *Chain) isFull() (bool, error) {
 func (d *DB) IsFull() (bool, error) { return d.chain.isFull() }
 
 // MarkFull switches the node to full mode, durably. Full must have a complete state. From then on Hot
-// may be retired; the next Open retires it at the latest.
-func (d *DB) MarkFull() error { return d.setPhase(phaseFull) }
+// may be retired; the next Open retires it at the latest. Damage counts as repaired. It fails if the state was found to
+// be damaged meanwhile.
+func (d *DB) MarkFull() error {
+	if what := d.FirstDamage(); what != "" {
+		return fmt.Errorf("%w: %s", trie.ErrDamaged, what)
+	}
+	if damage, known := d.Damage(); known && !damage.StateChecked {
+		return fmt.Errorf("%w: %s", trie.ErrDamaged, damage.What)
+	}
+	if err := d.setPhase(phaseFull); err != nil {
+		return err
+	}
+	return d.damage.record(nil)
+}
 
 // UnmarkFull switches back to beaming, for a node whose state turned out to be unusable. Hot accepts
 // nodes again.
@@ -85,6 +98,15 @@ type Full struct {
 	chain  *Chain
 	health *failure
 	cache  *trie.Cache
+	damage *damageLog
+	closed atomic.Bool // it is read no more: what is missing is no damage
+}
+
+// report reports that the state lacks something, or has something wrong.
+func (f *Full) report(kind DamageKind, what string) {
+	if !f.closed.Load() {
+		f.damage.report(kind, what)
+	}
 }
 
 // OpenFull opens the states of a full node on disk. Reads go through cache.
@@ -122,7 +144,7 @@ func (d *DB) EnableFull(root common.Hash, cache *trie.Cache) (*Full, error) {
 		return nil, err
 	}
 	if err := full.tdb.Enable(root); err != nil {
-		d.closePathDB(full.tdb, common.Hash{})
+		d.closePathDB(full, common.Hash{})
 		return nil, fmt.Errorf("enable state %x: %w", root, err)
 	}
 	d.full.open = full
@@ -177,16 +199,20 @@ func (d *DB) newFull(cache *trie.Cache) (*Full, error) {
 		if err := os.MkdirAll(filepath.Join(ancient, "chain"), 0o700); err != nil {
 			return nil, fmt.Errorf("create directory for state histories: %w", err)
 		}
+		if err := checkHistories(filepath.Join(ancient, "state"), max(rawdb.ReadPersistentStateID(d.chain.disk), journaledStateID(config.JournalDirectory))); err != nil {
+			return nil, err
+		}
 		disk = withAncient{disk, ancient}
 	}
-	tdb := triedb.NewDatabase(disk, &triedb.Config{PathDB: config})
+	full := &Full{chain: d.chain, health: d.health, cache: cache, damage: d.damage}
+	disk = guard{disk, full}
+	full.tdb = triedb.NewDatabase(disk, &triedb.Config{PathDB: config})
+	full.mpt = state.NewMPTDatabase(full.tdb, state.NewCodeDB(disk))
 	if err := d.health.check(); err != nil {
-		d.closePathDB(tdb, common.Hash{}) // it has background goroutines
+		d.closePathDB(full, common.Hash{}) // it has background goroutines
 		return nil, err
 	}
-	return &Full{
-		tdb: tdb, mpt: state.NewMPTDatabase(tdb, state.NewCodeDB(disk)), chain: d.chain, health: d.health, cache: cache,
-	}, nil
+	return full, nil
 }
 
 // closeFull closes Full if it is open. With keep it writes the states in memory to the journal;
@@ -205,7 +231,7 @@ func (d *DB) closeFull(keep bool) {
 			root = header.Root
 		}
 	}
-	d.closePathDB(full.tdb, root)
+	d.closePathDB(full, root)
 }
 
 // pathDBCloseTimeout is how long closing a path database may take after a disk failed.
@@ -214,14 +240,15 @@ const pathDBCloseTimeout = 2 * time.Second
 // closePathDB closes a path database. Unless keep is zero, it first writes the states in memory up to keep to the
 // journal. After a disk failed, closing may block for ever: go-ethereum's background flush drops the stop request
 // when it fails (v1.17.10, pathdb's checkAndFlush). The process ends soon then.
-func (d *DB) closePathDB(tdb *triedb.Database, keep common.Hash) {
+func (d *DB) closePathDB(full *Full, keep common.Hash) {
+	full.closed.Store(true)
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
 		if keep != (common.Hash{}) {
-			_ = tdb.Journal(keep)
+			_ = full.tdb.Journal(keep)
 		}
-		_ = tdb.Close()
+		_ = full.tdb.Close()
 	}()
 	select {
 	case <-ended:
@@ -240,7 +267,8 @@ func (f *Full) Has(root common.Hash) bool {
 	return err == nil
 }
 
-// Store reads nodes of one state, and codes. A node that is missing is an error: the state is complete.
+// Store reads nodes of one state, and codes. The state is complete: what is missing or wrong is damage, which is reported
+// (DB.DamageFound) and then a miss, so that it can be fetched.
 func (f *Full) Store(root common.Hash) trie.Store { return f.cache.Over(stateStore{f, root}) }
 
 // stateStore reads one state of Full.
@@ -251,24 +279,51 @@ type stateStore struct {
 
 // Node implements trie.Store. The reader is looked up each time: the state may have moved to the disk.
 func (l stateStore) Node(owner common.Hash, path []byte, hash common.Hash) ([]byte, error) {
-	reader, err := l.full.tdb.NodeReader(l.root)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", trie.ErrUnavailable, err)
+	for range 2 { // twice: the state may move to the disk during a read, or be dropped
+		reader, err := l.full.tdb.NodeReader(l.root)
+		if err != nil {
+			return nil, fmt.Errorf("%w: %w", trie.ErrUnavailable, err)
+		}
+		if blob, err := reader.Node(owner, path, hash); err == nil {
+			return blob, nil
+		}
 	}
-	return reader.Node(owner, path, hash)
+	if err := l.full.health.check(); err != nil {
+		return nil, err
+	}
+	if !l.full.Has(l.root) {
+		return nil, fmt.Errorf("state %x was dropped: %w", l.root, trie.ErrUnavailable)
+	}
+	l.full.report(DamagedNode, describe(owner, path, hash))
+	return nil, nil
 }
 
 // Code implements trie.Store.
-func (l stateStore) Code(hash common.Hash) ([]byte, error) { return l.full.chain.Code(hash) }
-
-// Open returns the state under root for one execution. The state after a valid block becomes one of
-// Full.
-func (f *Full) Open(ctx context.Context, root common.Hash) *FullState {
-	return &FullState{StateDatabase: trie.Open(ctx, root, f.Store(root), nil), full: f}
+func (l stateStore) Code(hash common.Hash) ([]byte, error) {
+	code, err := l.full.chain.Code(hash)
+	if err == nil && code == nil {
+		l.full.report(DamagedCode, fmt.Sprintf("code %x", hash))
+	}
+	return code, err
 }
 
+// Open returns the state under root for one execution. The state after a valid block becomes one of
+// Full. If something is missing, the error latch wraps [trie.ErrDamaged].
+func (f *Full) Open(ctx context.Context, root common.Hash) *FullState {
+	return &FullState{StateDatabase: trie.Open(ctx, root, f.Store(root), noSource{}), full: f}
+}
+
+// noSource is the source of an execution on a complete state: nothing is fetched for it.
+type noSource struct{}
+
+// FetchNode implements trie.Source.
+func (noSource) FetchNode(context.Context, trie.Fault) ([]byte, error) { return nil, trie.ErrDamaged }
+
+// FetchCode implements trie.Source.
+func (noSource) FetchCode(context.Context, common.Hash) ([]byte, error) { return nil, trie.ErrDamaged }
+
 // FullState is a state that can be committed to. It reads as a trie.StateDatabase does, with the error
-// latch, but has no source: a missing node is an error.
+// latch, but fetches nothing: a missing node is an error.
 type FullState struct {
 	*trie.StateDatabase
 	full *Full

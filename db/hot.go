@@ -105,9 +105,13 @@ func (h *Hot) openGeneration(number uint64) (*generation, error) {
 		return nil, err
 	}
 	g := &generation{number: number, disk: &disk{KeyValueStore: kv, path: path, health: h.health}}
-	raw, err := g.disk.lookup([]byte(sizeKey))
+	var raw []byte
+	has, err := kv.Has([]byte(sizeKey)) // not through the disk: a broken generation is no reason to stop
+	if err == nil && has {
+		raw, err = kv.Get([]byte(sizeKey))
+	}
 	if err != nil {
-		return nil, errors.Join(err, kv.Close())
+		return nil, errors.Join(fmt.Errorf("database %s: %w", path, err), kv.Close())
 	}
 	if len(raw) == 16 {
 		g.size = size{bytes: binary.BigEndian.Uint64(raw), nodes: binary.BigEndian.Uint64(raw[8:])}

@@ -6,9 +6,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"github.com/ethereum/go-ethereum/core/rawdb"
 	"github.com/ethereum/go-ethereum/ethdb"
@@ -54,6 +56,8 @@ type DB struct {
 	chain  *Chain
 	hot    *Hot
 	health *failure
+	damage *damageLog
+	aside  []string     // see SetAside
 	lock   *flock.Flock // nil in memory
 
 	root string // <datadir>/geth; empty in memory
@@ -71,7 +75,7 @@ func Open(dir string, opts Options) (*DB, error) {
 	}
 	root := filepath.Join(dir, "geth")
 	chaindata, hotdir := filepath.Join(root, "chaindata"), filepath.Join(root, "beam-hot")
-	existing := rawdb.PreexistingDatabase(chaindata)
+	existing := engineOf(chaindata)
 	if existing == "" && opts.ReadOnly {
 		return nil, fmt.Errorf("%s: %w", chaindata, ErrAbsent)
 	}
@@ -94,12 +98,30 @@ func Open(dir string, opts Options) (*DB, error) {
 	case !locked:
 		return nil, fmt.Errorf("%s: %w by another process", dir, ErrInUse)
 	}
-	d, err := open(chaindata, hotdir, opts)
+	damage, err := newDamageLog(damagePath(root), opts.Registerer)
+	if err != nil {
+		return nil, errors.Join(err, lock.Unlock())
+	}
+	d, err := open(chaindata, hotdir, damage, opts)
 	if err != nil {
 		return nil, errors.Join(err, lock.Unlock())
 	}
 	d.lock, d.root = lock, root
 	return d, nil
+}
+
+// engineOf returns the engine of an existing database, also if its entry point is lost; empty if there is none.
+func engineOf(path string) string {
+	engine := rawdb.PreexistingDatabase(path)
+	if engine != "" {
+		return engine
+	}
+	for _, of := range []struct{ engine, pattern string }{{Pebble, "OPTIONS-*"}, {Pebble, "*.sst"}, {LevelDB, "MANIFEST-*"}, {LevelDB, "*.ldb"}} {
+		if found, err := filepath.Glob(filepath.Join(path, of.pattern)); err == nil && len(found) > 0 {
+			return of.engine
+		}
+	}
+	return ""
 }
 
 func (o Options) check() error {
@@ -117,13 +139,27 @@ func (o Options) check() error {
 }
 
 // open opens the databases of a locked directory.
-func open(chaindata, hotdir string, opts Options) (*DB, error) {
+func open(chaindata, hotdir string, damage *damageLog, opts Options) (*DB, error) {
 	health := newFailure()
+	if err := checkTables(chaindata, damage, opts); err != nil {
+		return nil, err
+	}
+	health.onFirst = func(path string, err error) {
+		if path == chaindata && opts.Engine == LevelDB && !opts.ReadOnly && levelerrors.IsCorrupted(err) {
+			_ = damage.record(&Damage{Found: time.Now(), What: fmt.Sprintf("database %s: %v", path, err), Tables: true, Repair: true}) // the node ends in any case
+		}
+	}
 	kv, err := openEngine(chaindata, "eth/db/chaindata/", opts, opts.CacheMB/2, opts.Handles/2)
 	if err != nil {
 		return nil, err
 	}
-	chain, err := openChain(&disk{KeyValueStore: kv, path: chaindata, health: health}, filepath.Join(chaindata, "ancient"), opts.ReadOnly)
+	store, ancient := &disk{KeyValueStore: kv, path: chaindata, health: health}, filepath.Join(chaindata, "ancient")
+	chain, err := openChain(store, ancient, damage.recorded != nil, opts.ReadOnly)
+	if errors.Is(err, errLost) && !opts.ReadOnly {
+		if err = damage.record(&Damage{Found: time.Now(), What: fmt.Sprintf("%s: %v", chaindata, err), Tables: true}); err == nil {
+			chain, err = openChain(store, ancient, true, false)
+		}
+	}
 	if err != nil {
 		kv.Close()
 		return nil, err
@@ -133,12 +169,55 @@ func open(chaindata, hotdir string, opts Options) (*DB, error) {
 		chain.close()
 		return nil, err
 	}
+	full = full && damage.recorded == nil
+	var aside []string
 	hot, err := openHot(directories{root: hotdir, opts: opts}, chain, health, full, opts)
+	if err != nil && !opts.ReadOnly && !errors.Is(err, fs.ErrPermission) { // a cache: it is made anew
+		var moved string
+		if moved, err = SetAside(hotdir); err == nil {
+			aside = append(aside, moved)
+			hot, err = openHot(directories{root: hotdir, opts: opts}, chain, health, full, opts)
+		}
+	}
 	if err != nil {
 		chain.close()
 		return nil, err
 	}
-	return &DB{chain: chain, hot: hot, health: health}, nil
+	return &DB{chain: chain, hot: hot, health: health, damage: damage, aside: aside}, nil
+}
+
+// checkTables looks for lost files before the database is opened: that would hide them. What it finds is recorded first.
+func checkTables(chaindata string, damage *damageLog, opts Options) error {
+	if opts.Engine != LevelDB || opts.ReadOnly || opts.OpenKeyValue != nil {
+		return nil // Pebble refuses to open
+	}
+	if damage.recorded != nil && damage.recorded.Repair {
+		return repair(chaindata, damage)
+	}
+	lost, corrupt, err := lostFiles(chaindata)
+	if err != nil {
+		return fmt.Errorf("open %s database %s: %w", opts.Engine, chaindata, err)
+	}
+	if lost == "" {
+		return nil
+	}
+	err = damage.record(&Damage{
+		Found: time.Now(), What: fmt.Sprintf("database %s lost files: %s", chaindata, lost), Tables: true, Repair: corrupt,
+	})
+	if err != nil || !corrupt {
+		return err
+	}
+	return repair(chaindata, damage)
+}
+
+// repair repairs a LevelDB with corrupt files, and records that it was done.
+func repair(chaindata string, damage *damageLog) error {
+	if err := repairTables(chaindata); err != nil {
+		return fmt.Errorf("repair database %s: %w (remove it: what it had is fetched again)", chaindata, err)
+	}
+	repaired := *damage.recorded
+	repaired.Repair = false
+	return damage.record(&repaired)
 }
 
 // OpenMemory returns an empty data directory in memory, for tests and benchmarks.
@@ -147,7 +226,11 @@ func OpenMemory(opts Options) (*DB, error) {
 		return nil, err
 	}
 	health := newFailure()
-	chain, err := openChain(&disk{KeyValueStore: memorydb.New(), path: "chaindata (memory)", health: health}, "", false)
+	damage, err := newDamageLog("", opts.Registerer)
+	if err != nil {
+		return nil, err
+	}
+	chain, err := openChain(&disk{KeyValueStore: memorydb.New(), path: "chaindata (memory)", health: health}, "", false, false)
 	if err != nil {
 		return nil, err
 	}
@@ -155,7 +238,7 @@ func OpenMemory(opts Options) (*DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &DB{chain: chain, hot: hot, health: health}, nil
+	return &DB{chain: chain, hot: hot, health: health, damage: damage}, nil
 }
 
 // openEngine opens one key-value database. An engine may panic if a power cut took a part of a database that was just being
@@ -184,13 +267,16 @@ func openEngine(path, namespace string, opts Options, cacheMB, handles int) (kv 
 		return nil, fmt.Errorf("open %s database %s: it is damaged (%w): remove %s, its content is fetched again", opts.Engine, path, err, path)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("open %s database %s: %w", opts.Engine, path, err)
+		return nil, fmt.Errorf("open %s database %s: %w (if a file of it is lost or broken: restore it, or remove the directory; what it had is fetched again)", opts.Engine, path, err)
 	}
 	return kv, nil
 }
 
 // Chain returns the store of blocks.
 func (d *DB) Chain() *Chain { return d.chain }
+
+// SetAside returns the new paths of damaged stores that were renamed while the directory was opened, and made anew.
+func (d *DB) SetAside() []string { return d.aside }
 
 // Hot returns the store of trie nodes by hash.
 func (d *DB) Hot() *Hot { return d.hot }

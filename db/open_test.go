@@ -134,7 +134,7 @@ func TestForeignSchema(t *testing.T) {
 	rawdb.WriteCanonicalHash(kv, genesis.Hash(), 0)
 	rawdb.WriteHeadBlockHash(kv, genesis.Hash())
 	open := func() error {
-		_, err := openChain(&disk{KeyValueStore: kv, path: "chaindata", health: newFailure()}, "", false)
+		_, err := openChain(&disk{KeyValueStore: kv, path: "chaindata", health: newFailure()}, "", false, false)
 		return err
 	}
 	if err := open(); err != nil {

@@ -56,8 +56,10 @@ type Config struct {
 	Ready func() error // why transactions cannot be validated on the head; nil if they can
 
 	BlobDir string // directory of the blob transactions; empty: they are kept in memory
-	Limits  Limits
-	Locals  Locals
+	// SetAside renames a BlobDir that does not open, and returns its new path; nil: that it does not open is an error.
+	SetAside func(path string) (string, error)
+	Limits   Limits
+	Locals   Locals
 
 	Log        *slog.Logger          // may be nil
 	Registerer prometheus.Registerer // may be nil

@@ -75,6 +75,11 @@ func (f *follower) openBlob(ctx context.Context, head *types.Header) error {
 	}
 	f.blobs.Chain = f.cfg.Chain
 	f.blobs.accounts.Store(l)
+	return f.openBlobStore(ctx, head, false)
+}
+
+// openBlobStore opens the blob pool. A store that does not open is set aside, once: retried says that this was done.
+func (f *follower) openBlobStore(ctx context.Context, head *types.Header, retried bool) error {
 	pool := blobpool.New(f.cfg.Limits.blob(f.cfg.BlobDir), &f.blobs, f.at.Load().legacy.HasPendingAuth)
 	err, over := errors.New("stopped"), make(chan struct{})
 	go func() {
@@ -85,6 +90,13 @@ func (f *follower) openBlob(ctx context.Context, head *types.Header) error {
 	switch {
 	case ctx.Err() != nil:
 		return nil //nolint:nilerr // stopped
+	case err != nil && !retried && f.cfg.SetAside != nil && f.cfg.BlobDir != "":
+		moved, failed := f.cfg.SetAside(f.cfg.BlobDir)
+		if failed != nil {
+			return fmt.Errorf("open blob pool in %q: %w (it has only pending transactions, but: %w)", f.cfg.BlobDir, err, failed)
+		}
+		f.log.Warn("Set aside a damaged blob pool: its pending transactions are lost to this node", "path", moved, "err", err)
+		return f.openBlobStore(ctx, head, true)
 	case err != nil:
 		return fmt.Errorf("open blob pool in %q: %w (it may be removed: it has only pending transactions)", f.cfg.BlobDir, err)
 	}

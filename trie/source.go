@@ -13,6 +13,10 @@ import (
 // whether a block is valid.
 var ErrUnavailable = errors.New("state unavailable")
 
+// ErrDamaged says that a state that is complete by all accounts lacks a node or a code, or has a wrong one: the database
+// is damaged. It says nothing about whether a block is valid.
+var ErrDamaged = errors.New("local state is damaged")
+
 // Fault is one missing trie node, with what the caller knows about it.
 type Fault struct {
 	Root  common.Hash // state root of the read

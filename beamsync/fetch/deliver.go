@@ -33,6 +33,7 @@ func (l *loop) deliver(ctx context.Context, r *reply) error {
 	}
 	l.f.metrics.bytes.WithLabelValues(r.kind.String()).Add(float64(r.bytes))
 	l.f.metrics.unmatched.Add(float64(r.unmatched))
+	l.f.served.Add(uint64(r.proved))
 	if r.kind == sched.Code {
 		l.f.metrics.codes.Add(float64(r.proved))
 	} else {

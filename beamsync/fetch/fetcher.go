@@ -35,6 +35,8 @@ type Fetcher struct {
 	inbox   *inbox
 	peers   *peerSet
 	urgent  urgency
+	waiting atomic.Int32  // waits of blocks and queries, see Waiting
+	served  atomic.Uint64 // see Served
 	waits   *waits
 	started atomic.Bool
 	done    chan struct{} // closed when Run has returned

@@ -144,6 +144,10 @@ func (s *Session) wait(ctx context.Context, c *call) error {
 		s.f.urgent.begin()
 		defer s.f.urgent.end()
 	}
+	if s.class >= sched.RPC {
+		s.f.waiting.Add(1)
+		defer s.f.waiting.Add(-1)
+	}
 	c.session, c.done = s, make(chan struct{})
 	s.f.inbox.post(c)
 	var err error

@@ -34,3 +34,9 @@ func (f *Fetcher) Urgent(inWork bool) bool {
 	}
 	return time.Since(time.Unix(0, f.urgent.last.Load())) < stuckAfter
 }
+
+// Served returns how many trie nodes and codes peers have sent that were proved.
+func (f *Fetcher) Served() uint64 { return f.served.Load() }
+
+// Waiting says whether a block or a query waits for state from the network.
+func (f *Fetcher) Waiting() bool { return f.waiting.Load() > 0 }

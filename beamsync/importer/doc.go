@@ -44,7 +44,8 @@
 //
 // A full node executes all blocks since the newest available state, however many it missed. It does not beam and does
 // not pivot. If the forkchoice head descends from no block with an available state, [Importer.StateLost] says so, and
-// [Importer.SwitchToBeaming] is the remedy.
+// [Importer.SwitchToBeaming] is the remedy. It is the remedy too if a read of a state finds that damaged
+// ([trie.ErrDamaged]): blocks that met the damage wait for the switch, and are executed on state from peers then.
 //
 // # Outcomes
 //

@@ -109,6 +109,7 @@ type Importer struct {
 	mu struct {
 		sync.Mutex
 		jobs       map[common.Hash]*importJob
+		beaming    chan struct{} // closed by the next SwitchToBeaming
 		arrival    chan struct{} // see nextArrival
 		inHeadSlot *importJob    // the job that had the reserved slot last
 		evicted    int           // jobs, since expire logged them
@@ -149,7 +150,7 @@ func New(cfg Config) *Importer {
 		i.states.Store(&fullStates{States: cfg.States, lowest: cfg.Lowest})
 	}
 	i.mu.jobs = make(map[common.Hash]*importJob)
-	i.mu.arrival = make(chan struct{})
+	i.mu.arrival, i.mu.beaming = make(chan struct{}), make(chan struct{})
 	i.mu.newest, i.mu.heard = cfg.Chain.CurrentHeader().Number.Uint64(), time.Now()
 	return i
 }

@@ -18,6 +18,7 @@ const (
 	stageParentHeader = "parent header" // from peers
 	stageAncestors    = "ancestors"     // headers and bodies from peers
 	stageMissedBlocks = "missed blocks" // a full node catches up
+	stageDamaged      = "damaged state" // the change to beaming
 	stageSlot         = "slot"          // one of maxExecutions
 	stagePrefetching  = "prefetching"
 	stageExecuting    = "executing"

@@ -108,6 +108,13 @@ func (i *Importer) run(ctx context.Context, job *importJob) {
 	job.begin(cancel)
 
 	outcome := i.process(ctx, job)
+	for errors.Is(outcome.Reason, trie.ErrDamaged) { // found by the read that failed; the owner of the states switches
+		job.enter(stageDamaged)
+		if !i.awaitBeaming(ctx) {
+			break
+		}
+		outcome = i.process(ctx, job)
+	}
 	if !outcome.final() {
 		i.logUndecided(ctx, job, outcome.Reason)
 		i.checkStateLost(job, outcome.Reason)

@@ -112,12 +112,33 @@ func (i *Importer) SwitchToFull(ctx context.Context, states States, base *types.
 	return nil
 }
 
-// SwitchToBeaming ends the full phase.
+// SwitchToBeaming ends the full phase. Blocks that could not be executed because the local state is damaged are
+// executed again, on state from peers.
 func (i *Importer) SwitchToBeaming() {
+	i.mu.Lock()
 	i.states.Store(nil)
+	close(i.mu.beaming)
+	i.mu.beaming = make(chan struct{})
+	i.mu.Unlock()
 	select {
 	case <-i.stateLost: // this call is the response to it
 	default:
+	}
+}
+
+// awaitBeaming waits until the node is beaming; false if ctx ends before.
+func (i *Importer) awaitBeaming(ctx context.Context) bool {
+	i.mu.Lock()
+	beaming, now := i.mu.beaming, i.Phase() == Beaming
+	i.mu.Unlock()
+	if now {
+		return ctx.Err() == nil
+	}
+	select {
+	case <-beaming:
+		return true
+	case <-ctx.Done():
+		return false
 	}
 }
 
@@ -147,7 +168,7 @@ func (i *Importer) restore(ctx context.Context) {
 		return
 	}
 	i.cfg.Log.Info("Rebuilding the newest states: the last process ended without saving them", "head", head.Number, "from", states.lowest)
-	if err := i.catchUp(ctx, nil, states, head.Hash(), head.Number.Uint64()).err(); err != nil && ctx.Err() == nil {
+	if err := i.catchUp(ctx, nil, states, head.Hash(), head.Number.Uint64()).err(); err != nil && ctx.Err() == nil && !errors.Is(err, trie.ErrDamaged) {
 		i.cfg.Log.Warn("Failed to rebuild the head state", "number", head.Number, "err", err)
 	}
 }

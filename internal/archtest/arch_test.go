@@ -25,7 +25,7 @@ var allowed = map[string][]string{
 
 	"internal/atomicfile": {},
 
-	"db":   {"trie", "chain"},
+	"db":   {"chain", "internal/atomicfile", "trie"},
 	"evm":  {"trie"},
 	"rpc":  {"beamsync/importer", "chain", "internal/atomicfile", "payloadbuilder", "trie"},
 	"pool": {"chain", "internal/atomicfile"},

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/core/types"
@@ -17,6 +18,7 @@ import (
 	"github.com/sunbeam-eth/sunbeam/beamsync/peer"
 	"github.com/sunbeam-eth/sunbeam/beamsync/sched"
 	"github.com/sunbeam-eth/sunbeam/chain"
+	"github.com/sunbeam-eth/sunbeam/db"
 	"github.com/sunbeam-eth/sunbeam/rpc"
 	"github.com/sunbeam-eth/sunbeam/trie"
 )
@@ -25,16 +27,93 @@ import (
 
 // states opens states for queries. What is missing is fetched in a class below that of blocks.
 type states struct {
-	stateAt func(root common.Hash) trie.Store // the local part of a state
-	fetcher *fetch.Fetcher
-	class   sched.Class
+	node  *Node
+	class sched.Class
 }
 
 func (s states) Open(ctx context.Context, root common.Hash) (rpc.StateDatabase, error) {
-	return trie.Open(ctx, root, s.stateAt(root), s.fetcher.Session(s.class)), nil
+	session := s.node.fetcher.Session(s.class)
+	if full := s.node.full(); full != nil && !full.Has(root) {
+		local := rebuiltState{full, root, s.node.local}
+		return trie.Open(ctx, root, local, rebuiltSource{local, session}), nil
+	}
+	return trie.Open(ctx, root, s.node.stateAt(root), session), nil
 }
 
 func (s states) Window() uint64 { return stateWindow }
+
+// rebuiltState is a state that a full node does not have yet: it lost it in a kill and is executing blocks again, or the
+// block is new.
+type rebuiltState struct {
+	full *db.Full
+	root common.Hash
+	rest trie.Store // until it is there
+}
+
+func (r rebuiltState) store() trie.Store {
+	if r.full.Has(r.root) {
+		return r.full.Store(r.root)
+	}
+	return r.rest
+}
+
+// Node implements trie.Store.
+func (r rebuiltState) Node(owner common.Hash, path []byte, hash common.Hash) ([]byte, error) {
+	return r.store().Node(owner, path, hash)
+}
+
+// Code implements trie.Store.
+func (r rebuiltState) Code(hash common.Hash) ([]byte, error) { return r.store().Code(hash) }
+
+// rebuiltPoll is how often a query that waits for peers looks whether the state has been rebuilt.
+const rebuiltPoll = 50 * time.Millisecond
+
+// rebuiltSource fetches from peers, or reads the state as soon as it is rebuilt, whichever comes first.
+type rebuiltSource struct {
+	local   rebuiltState
+	session trie.Source
+}
+
+// FetchNode implements trie.Source.
+func (r rebuiltSource) FetchNode(ctx context.Context, f trie.Fault) ([]byte, error) {
+	return r.first(ctx, func(ctx context.Context) ([]byte, error) { return r.session.FetchNode(ctx, f) },
+		func() ([]byte, error) { return r.local.Node(f.Owner, f.Path, f.Hash) })
+}
+
+// FetchCode implements trie.Source.
+func (r rebuiltSource) FetchCode(ctx context.Context, hash common.Hash) ([]byte, error) {
+	return r.first(ctx, func(ctx context.Context) ([]byte, error) { return r.session.FetchCode(ctx, hash) },
+		func() ([]byte, error) { return r.local.Code(hash) })
+}
+
+func (r rebuiltSource) first(ctx context.Context, fetch func(context.Context) ([]byte, error), read func() ([]byte, error)) ([]byte, error) {
+	waiting, cancel := context.WithCancel(ctx)
+	defer cancel()
+	type reply struct {
+		blob []byte
+		err  error
+	}
+	fetched := make(chan reply, 1)
+	go func() {
+		blob, err := fetch(waiting)
+		fetched <- reply{blob, err}
+	}()
+	tick := time.NewTicker(rebuiltPoll)
+	defer tick.Stop()
+	for {
+		select {
+		case got := <-fetched:
+			return got.blob, got.err
+		case <-tick.C:
+			if !r.local.full.Has(r.local.root) {
+				continue
+			}
+			if blob, err := read(); err == nil && blob != nil {
+				return blob, nil
+			}
+		}
+	}
+}
 
 // ancestors finds headers for BLOCKHASH.
 type ancestors struct {

@@ -5,12 +5,14 @@ package node
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"path/filepath"
 	"strconv"
 
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/core/types"
+	"github.com/ethereum/go-ethereum/p2p/enode"
 	"github.com/ethereum/go-ethereum/p2p/nat"
 	"github.com/ethereum/go-ethereum/p2p/netutil"
 	"github.com/prometheus/client_golang/prometheus"
@@ -21,6 +23,7 @@ import (
 	"github.com/sunbeam-eth/sunbeam/beamsync/prefetch"
 	"github.com/sunbeam-eth/sunbeam/beamsync/sched"
 	"github.com/sunbeam-eth/sunbeam/beamsync/witness"
+	"github.com/sunbeam-eth/sunbeam/db"
 	"github.com/sunbeam-eth/sunbeam/evm"
 	"github.com/sunbeam-eth/sunbeam/internal/metrics"
 	"github.com/sunbeam-eth/sunbeam/p2p"
@@ -150,6 +153,10 @@ func (n *Node) newHost(registerer prometheus.Registerer) error {
 	if cfg.DiscoveryPort != 0 {
 		discovery = hostPort("", cfg.DiscoveryPort)
 	}
+	seen := filepath.Join(n.cfg.InstanceDir(), "nodes")
+	if err := n.checkNodeDatabase(seen); err != nil {
+		return err
+	}
 	n.host, err = p2p.New(p2p.Config{
 		PrivateKey:  key,
 		Name:        clientName(cfg.Identity),
@@ -160,7 +167,7 @@ func (n *Node) newHost(registerer prometheus.Registerer) error {
 		StaticNodes: static,
 		Discovery: p2p.Discovery{
 			NoDiscovery: cfg.NoDiscovery, DiscoveryAddr: discovery, Bootnodes: bootnodes, DNS: dns,
-			NodeDatabase: filepath.Join(n.cfg.InstanceDir(), "nodes"),
+			NodeDatabase: seen,
 		},
 		NetworkID:    n.networkID(),
 		Chain:        n.chain,
@@ -176,6 +183,21 @@ func (n *Node) newHost(registerer prometheus.Registerer) error {
 		Registerer:   registerer,
 	})
 	return err
+}
+
+// checkNodeDatabase sets the database of seen nodes aside if it does not open: discovery finds the nodes again.
+func (n *Node) checkNodeDatabase(path string) error {
+	seen, err := enode.OpenDB(path)
+	if err == nil {
+		seen.Close()
+		return nil
+	}
+	moved, failed := db.SetAside(path)
+	if failed != nil {
+		return fmt.Errorf("open database of seen nodes %s: %w (remove it: discovery finds the nodes again)", path, err)
+	}
+	n.logSetAside(moved, err)
+	return nil
 }
 
 func (n *Node) networkID() uint64 {
@@ -227,7 +249,7 @@ func (n *Node) newRPC(registerer prometheus.Registerer) (err error) {
 	}, rpc.Backend{
 		Chain:     n.chain,
 		Heads:     n.chain,
-		States:    states{n.stateAt, n.fetcher, sched.RPC},
+		States:    states{n, sched.RPC},
 		Ancestors: ancestors{n.chain, n.fetcher},
 		Engine:    n.importer,
 		Network:   n.host,

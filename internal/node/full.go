@@ -62,6 +62,18 @@ func (n *Node) openStates() error {
 	if err != nil {
 		return err
 	}
+	if _, damaged := n.store.Damage(); damaged {
+		if err := n.store.DropFull(); err != nil {
+			return err
+		}
+		return n.store.UnmarkFull()
+	}
+	if is && n.chain.CurrentHeader().Number.Sign() == 0 { // an import was killed before its first block
+		if err := n.store.UnmarkFull(); err != nil {
+			return err
+		}
+		is = false
+	}
 	if !is {
 		return n.openGenesisStates()
 	}
@@ -80,7 +92,7 @@ func (n *Node) openStates() error {
 	if err := n.store.DropFull(); err != nil {
 		return err
 	}
-	return n.store.UnmarkFull()
+	return n.store.MarkDamaged(n.chaindata() + ": the state on disk belongs to no stored block")
 }
 
 // runPhases makes a beaming node a full one when a state is complete, and a full one a beaming one
@@ -97,14 +109,19 @@ func (n *Node) runPhases(ctx context.Context) error {
 		}
 		select {
 		case <-n.importer.StateLost():
+		case <-n.store.DamageFound():
+			if err := n.leaveDamaged(); err != nil {
+				return err
+			}
+			continue
 		case <-ctx.Done():
 			return nil
 		}
 		n.log.Warn("Chosen head descends from no block with local state: beaming again to complete a state")
-		n.importer.SwitchToBeaming()
 		if err := n.store.UnmarkFull(); err != nil {
 			return err
 		}
+		n.importer.SwitchToBeaming()
 	}
 	return nil
 }
@@ -112,7 +129,13 @@ func (n *Node) runPhases(ctx context.Context) error {
 // becomeFull completes a state and switches to full mode, until that succeeds or ctx ends.
 func (n *Node) becomeFull(ctx context.Context) error {
 	for {
-		if err := n.store.DropFull(); err != nil || n.backfill == nil { // what a phase before this one left
+		if err := n.store.DropFull(); err != nil { // what a phase before this one left
+			return err
+		}
+		if err := n.leaveDamaged(); err != nil || n.backfill == nil { // what was found in it until then
+			return err
+		}
+		if err := n.checkDamagedState(ctx); err != nil || ctx.Err() != nil {
 			return err
 		}
 		if err := n.backfill.Run(ctx); err != nil {

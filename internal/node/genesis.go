@@ -62,7 +62,7 @@ func genesisCopy(cfg *config.Config) string { return filepath.Join(cfg.InstanceD
 
 // chooseNetwork finds the network to join: what the configuration says, else what the
 // datadir holds, else mainnet.
-func chooseNetwork(cfg *config.Config, store *db.Chain, log *slog.Logger) (*network, error) {
+func chooseNetwork(cfg *config.Config, store *db.Chain, known lastKnown, log *slog.Logger) (*network, error) {
 	if cfg.Genesis != "" {
 		genesis, err := config.ReadGenesis(cfg.Genesis)
 		if err != nil {
@@ -79,6 +79,11 @@ func chooseNetwork(cfg *config.Config, store *db.Chain, log *slog.Logger) (*netw
 	} {
 		if stored == hash {
 			return knownNetwork(name), nil
+		}
+	}
+	if stored == (common.Hash{}) {
+		if lost := lostNetwork(known); lost != nil {
+			return lost, nil
 		}
 	}
 	path := genesisCopy(cfg)

@@ -76,6 +76,9 @@ func genesisState(ctx context.Context, genesis *core.Genesis, root common.Hash, 
 
 // completeGenesis makes the genesis state the complete state on disk.
 func (n *Node) completeGenesis(ctx context.Context) error {
+	if err := n.checkDamagedState(ctx); err != nil {
+		return err
+	}
 	complete, root := n.store.Complete(), n.chain.Genesis().Root()
 	if on, err := complete.Root(); err != nil || on == root {
 		return err

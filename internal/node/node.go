@@ -66,6 +66,9 @@ type Node struct {
 	metrics  *metrics.Server // nil if not enabled
 	light    *lightClient    // nil if a consensus client drives the node
 	began    uint64          // number of the head at the start
+
+	repairTimeout time.Duration // see there
+	closed        atomic.Bool
 }
 
 // stores is what a node has on disk, and what is in front of it in memory.
@@ -89,7 +92,7 @@ func New(cfg *config.Config, log *slog.Logger) (*Node, error) {
 }
 
 func newNode(cfg *config.Config, log *slog.Logger, registerer prometheus.Registerer, gatherer prometheus.Gatherer) (*Node, error) {
-	n := &Node{cfg: *cfg, log: log}
+	n := &Node{cfg: *cfg, log: log, repairTimeout: repairTimeout}
 	if err := n.open(registerer, nil); err != nil {
 		return nil, err
 	}
@@ -110,7 +113,8 @@ func (n *Node) open(registerer prometheus.Registerer, given *network) (err error
 
 // openOn is open on a store that is open.
 func (n *Node) openOn(given *network) error {
-	if err := n.openChain(given); err != nil {
+	n.reportDamage()
+	if err := n.openChain(given, readLastKnown(&n.cfg)); err != nil {
 		// What a disk that fails could not read looks as if it were not there.
 		return errors.Join(cmp.Or(n.store.Err(), err), n.Close())
 	}
@@ -134,15 +138,21 @@ func openStore(cfg *config.Config, registerer prometheus.Registerer, readOnly bo
 	})
 }
 
-func (n *Node) openChain(given *network) (err error) {
+func (n *Node) openChain(given *network, known lastKnown) (err error) {
 	n.network = given
 	if given == nil {
-		if n.network, err = chooseNetwork(&n.cfg, n.store.Chain(), n.log); err != nil {
+		if n.network, err = chooseNetwork(&n.cfg, n.store.Chain(), known, n.log); err != nil {
 			return err
 		}
 	}
-	if n.chain, err = chain.New(n.store.Chain(), n.network.genesis); err != nil {
+	if err = n.checkNetwork(known); err == nil {
+		err = n.openBlocks(known)
+	}
+	if err != nil {
 		return fmt.Errorf("%s: %w", n.cfg.DataDir, err)
+	}
+	if err := n.keepLastKnown(); err != nil {
+		return err
 	}
 	if knownNetwork(n.network.name) == nil {
 		n.cfg.Genesis = genesisCopy(&n.cfg) // what the datadir holds counts as if it had been named
@@ -162,7 +172,7 @@ func (n *Node) Run(ctx context.Context) (err error) {
 	}
 	group, running := errgroup.WithContext(ctx)
 	for _, part := range []func(context.Context) error{
-		n.store.Run, n.fetcher.Run, n.importer.Run, n.history.Run, n.pool.Run, n.payloads.Run, n.host.Run, n.rpc.Run, n.runPhases, n.announceHeads, n.announceStart, n.announceIdle,
+		n.store.Run, n.fetcher.Run, n.importer.Run, n.history.Run, n.pool.Run, n.payloads.Run, n.host.Run, n.rpc.Run, n.runPhases, n.watchDamage, n.announceHeads, n.announceStart, n.announceIdle,
 	} {
 		group.Go(func() error { return part(running) })
 	}
@@ -206,7 +216,13 @@ func loadTrustedSetup(ctx context.Context) error {
 }
 
 // Close releases the datadir. It may be called twice.
-func (n *Node) Close() error { return n.store.Close() }
+func (n *Node) Close() error {
+	var err error
+	if n.chain != nil && !n.closed.Swap(true) { // later the directory may be another process's
+		err = n.keepLastKnown()
+	}
+	return errors.Join(err, n.store.Close())
+}
 
 // beginAtGenesis makes the genesis state, if the chain stands there.
 func (n *Node) beginAtGenesis(ctx context.Context) error {
@@ -214,21 +230,6 @@ func (n *Node) beginAtGenesis(ctx context.Context) error {
 		return nil
 	}
 	return putGenesisState(ctx, n.network.genesis, n.chain.Genesis().Root(), n.local, n.log)
-}
-
-// announceHeads tells peers about new heads.
-func (n *Node) announceHeads(ctx context.Context) error {
-	heads := make(chan chain.HeadEvent, 16)
-	sub := n.chain.SubscribeHead(heads)
-	defer sub.Unsubscribe()
-	for {
-		select {
-		case <-heads:
-			n.host.HeadChanged()
-		case <-ctx.Done():
-			return nil
-		}
-	}
 }
 
 // announceStart logs the addresses of the node when all of its servers listen.

@@ -102,6 +102,7 @@ func (n *Node) importFiles(ctx context.Context, files []string) error {
 	ctx, cancel := context.WithCancel(ctx)
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return n.store.Run(ctx) })
+	group.Go(func() error { return n.endIfDamaged(ctx) })
 	group.Go(func() error { return importer.Run(ctx) })
 	group.Go(func() error {
 		defer cancel()
@@ -127,6 +128,20 @@ func (n *Node) importFiles(ctx context.Context, files []string) error {
 		return first
 	})
 	return group.Wait()
+}
+
+// endIfDamaged returns an error if the state on disk turns out to be damaged: there are no peers to fetch from.
+func (n *Node) endIfDamaged(ctx context.Context) error {
+	select {
+	case <-n.store.DamageFound():
+		what := fmt.Sprintf("%s: missing or wrong: %s", n.chaindata(), n.store.FirstDamage())
+		if err := n.store.MarkDamaged(what); err != nil {
+			return err
+		}
+		return fmt.Errorf("database is damaged: %s: run the node, so that it fetches this from peers", what)
+	case <-ctx.Done():
+		return nil
+	}
 }
 
 // importFile executes one file's blocks.

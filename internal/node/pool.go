@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/sunbeam-eth/sunbeam/beamsync/sched"
+	"github.com/sunbeam-eth/sunbeam/db"
 	"github.com/sunbeam-eth/sunbeam/p2p"
 	"github.com/sunbeam-eth/sunbeam/pool"
 )
@@ -24,10 +25,10 @@ func (n *Node) newPool(registerer prometheus.Registerer) {
 	cfg := &n.cfg.Pool
 	n.pool = pool.New(pool.Config{
 		Chain:   n.chain,
-		Users:   accounts{states{n.stateAt, n.fetcher, sched.RPC}},
-		Peers:   accounts{states{n.stateAt, n.fetcher, sched.Predictive}},
+		Users:   accounts{states{n, sched.RPC}},
+		Peers:   accounts{states{n, sched.Predictive}},
 		Ready:   n.poolReady,
-		BlobDir: filepath.Join(n.cfg.InstanceDir(), "blobpool"),
+		BlobDir: filepath.Join(n.cfg.InstanceDir(), "blobpool"), SetAside: db.SetAside,
 		Limits: pool.Limits{
 			PriceLimit: cfg.PriceLimit, PriceBump: cfg.PriceBump,
 			GlobalSlots: cfg.GlobalSlots, GlobalQueue: cfg.GlobalQueue, BlobDataCap: cfg.BlobDataCap,
