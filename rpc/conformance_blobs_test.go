@@ -123,8 +123,17 @@ func blobCalls(hashes []common.Hash) (calls []rpcCall) {
 	a, b, c, absent := hashes[0], hashes[1], hashes[2], common.Hash{1, 0xab}
 	many := slices.Repeat([]common.Hash{absent}, 127)
 	lists := []any{
-		[]common.Hash{}, []common.Hash{a}, []common.Hash{a, b, c}, []common.Hash{c, a}, []common.Hash{a, absent, c}, []common.Hash{absent},
-		[]common.Hash{b, b}, append([]common.Hash{b}, many...), append([]common.Hash{b, a}, many...), nil, "0x1", []string{"0x12"}, 7, object{},
+		[]common.Hash{},
+		[]common.Hash{a},
+		[]common.Hash{a, b, c},
+		[]common.Hash{c, a},
+		[]common.Hash{a, absent, c},
+		[]common.Hash{absent},
+		[]common.Hash{b, b},
+		append([]common.Hash{b}, many...), append([]common.Hash{b, a}, many...), nil, "0x1",
+		[]string{"0x12"},
+		7,
+		object{},
 	}
 	for _, method := range []string{"engine_getBlobsV1", "engine_getBlobsV2", "engine_getBlobsV3", "engine_hasBlobs"} {
 		for _, list := range lists {

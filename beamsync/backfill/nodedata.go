@@ -22,8 +22,11 @@ import (
 // nodeBytes is about the size of a node, for the rate limit.
 const nodeBytes = 400
 
-// onlyNodeData says whether all peers serve nodes by hash and no ranges.
+// onlyNodeData says whether all peers serve nodes by hash and no ranges, or ranges that are not to be had of them.
 func (w *walk) onlyNodeData() bool {
+	if w.b.peers.allExcluded() {
+		return true
+	}
 	ranges, _, _ := w.b.peers.count(common.Hash{})
 	data, _, _ := w.b.data.count(common.Hash{})
 	return ranges == 0 && data > 0

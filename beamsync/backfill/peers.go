@@ -254,9 +254,21 @@ func (r *rangePeers) count(root common.Hash) (all, empty, useless int) {
 		if p.emptyRoot == root {
 			empty++
 		}
-		if !p.served && p.failures >= 4 {
+		if !p.served && p.failures >= 4 || r.book.Excluded(p.ID(), r.kind) {
 			useless++
 		}
 	}
 	return len(r.byID), empty, useless
+}
+
+// allExcluded says whether there are peers, all of which are excluded from requests of this kind.
+func (r *rangePeers) allExcluded() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, p := range r.byID {
+		if !r.book.Excluded(p.ID(), r.kind) {
+			return false
+		}
+	}
+	return len(r.byID) > 0
 }

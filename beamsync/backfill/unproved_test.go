@@ -46,7 +46,7 @@ func (p cuttingLink) StorageLeaves(ctx context.Context, root common.Hash, accoun
 // TestStorageCutWithoutProof: an honest geth sends wrong storage tries now and then. It is not banned for them, and the state is completed.
 // One that sends nothing else is not asked for ranges any more, and the state comes node by node.
 func TestStorageCutWithoutProof(t *testing.T) {
-	for name, every := range map[string]int{"seldom": 7, "often": 2} {
+	for name, every := range map[string]int{"seldom": 7, "often": 2, "always": 1} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				state := newTestState(60_000, 60_000, 0)

@@ -29,7 +29,7 @@ func TestDamagedDatabase(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "sunbeam")
 			n := start(t, w, dir, "--history.chain", "10", "--db.engine", engine)
 			mustBring(t, n, swift(t, w, 2_000_000), 30*time.Second)
-			becomeFull(t, w, n)
+			growUntilFull(t, w, n)
 			stop(t, n)
 			random := rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 0))
 			for _, table := range someTables(t, dir, random, size(3, 1000)) {
@@ -52,8 +52,8 @@ func TestDamagedDatabase(t *testing.T) {
 	}
 }
 
-// becomeFull brings blocks until the node is a full one that knows of no damage.
-func becomeFull(t *testing.T, w *demo.Network, n *demo.Node) {
+// growUntilFull brings blocks until the node is a full one that knows of no damage.
+func growUntilFull(t *testing.T, w *demo.Network, n *demo.Node) {
 	t.Helper()
 	for began := time.Now(); readFull(t, n).Phase != "full"; {
 		mustBring(t, n, swift(t, w, 2_000_000), time.Minute)
@@ -78,7 +78,7 @@ func survive(t *testing.T, w *demo.Network, dir string, mayRefuse bool) {
 	}
 	mustBring(t, n, swift(t, w, 4_000_000), time.Minute)
 	compare(t, w, n, w.Builder.Head().Number.Uint64(), 30)
-	becomeFull(t, w, n)
+	growUntilFull(t, w, n)
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	for { // damage that is met later makes it beam again
