@@ -155,7 +155,7 @@ func checkInfo(t *testing.T, client, server *Host, chain testChain) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, part := range []string{`"latestBlock":140`, `"version":71`, `"snap":{"version":1}`, `"latency":"`} {
+	for _, part := range []string{`"latestBlock":140`, `"version":72`, `"snap":{"version":1}`, `"latency":"`} {
 		if !bytes.Contains(enc, []byte(part)) {
 			t.Errorf("peer info %s lacks %s", enc, part)
 		}
