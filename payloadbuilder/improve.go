@@ -19,8 +19,13 @@ import (
 // fetchingInterval is the time between rounds while state arrives that candidates wait for.
 const fetchingInterval = 500 * time.Millisecond
 
-// roundTime bounds the time in which a round adds transactions: the interval between rounds, as in go-ethereum.
-const roundTime = defaultRecommit
+const (
+	// roundTime bounds the time in which a round adds transactions: the interval between rounds, as in go-ethereum.
+	roundTime = defaultRecommit
+	// firstRoundTime is that of the first round, so that a slow machine soon has a block with transactions. If it was too
+	// short for a full block, another round follows at once.
+	firstRoundTime = 300 * time.Millisecond
+)
 
 // retryDelay is the time until an empty block is built again that missed state which nobody can name.
 const retryDelay = 50 * time.Millisecond
@@ -38,15 +43,20 @@ func (b *Builder) improve(ctx context.Context, p *payload) {
 	fetch := newFetching(b, p)
 	defer fetch.wait()
 	defer cancel() // before the wait
-	for ctx.Err() == nil {
+	for limit := firstRoundTime; ctx.Err() == nil; limit = roundTime {
 		began := time.Now()
-		r, built := b.improveOnce(ctx, p)
+		r, built := b.improveOnce(ctx, p, limit)
 		if built != nil && p.offer(built) {
 			b.log.Info("Payload improved", "id", p.id, "number", p.header.Number, "hash", built.Block.Hash(), "txs", len(built.Block.Transactions()),
 				"mgas", float64(built.Block.GasUsed())/1e6, "value", ether(built.Value), "left_out", len(r.leftOut), "elapsed", time.Since(began).Round(time.Millisecond))
-			b.check(ctx, p, built)
+			if !r.cut || limit == roundTime { // else the next block comes first
+				b.check(ctx, p, built)
+			}
 		}
 		pause := b.settings.Recommit
+		if r.cut && limit < roundTime {
+			pause = 0
+		}
 		if fetch.start(ctx, r) {
 			pause = min(pause, fetchingInterval)
 		}
@@ -62,13 +72,13 @@ func (b *Builder) improve(ctx context.Context, p *payload) {
 }
 
 // improveOnce runs one round. The block is nil if it failed or did not run.
-func (b *Builder) improveOnce(ctx context.Context, p *payload) (*round, *evm.Built) {
+func (b *Builder) improveOnce(ctx context.Context, p *payload, limit time.Duration) (*round, *evm.Built) {
 	r := b.newRound(p)
 	if b.rounds.Acquire(ctx, 1) != nil {
 		return r, nil
 	}
 	defer b.rounds.Release(1)
-	limited, cancel := context.WithTimeout(ctx, roundTime)
+	limited, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	began := time.Now()
 	built, err := r.fromPool(limited)

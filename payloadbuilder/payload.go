@@ -87,8 +87,8 @@ const (
 	// graceTime is how long the first round may add transactions after the payload was asked for.
 	graceTime = 80 * time.Millisecond
 	// sealTime is how long a payload without transactions waits for the first round: the grace time, and the time
-	// to compute the roots.
-	sealTime = 150 * time.Millisecond
+	// to compute the roots, which takes longest on a busy machine. An empty block costs all fees.
+	sealTime = 400 * time.Millisecond
 	// emptyTime is how long it waits for the empty block, if that still misses state. Consensus clients wait
 	// for 1 s (execution-apis, engine_getPayload).
 	emptyTime = 800 * time.Millisecond

@@ -36,6 +36,7 @@ type round struct {
 	state   *trie.PartialState
 	added   []*types.Transaction // in the draft, with sidecars
 	leftOut []*types.Transaction // missed state
+	cut     bool                 // the time was up before the block was full
 }
 
 // newRound begins on the state that is local now.
@@ -121,6 +122,7 @@ func (r *round) fill(ctx context.Context, draft *evm.Draft) error {
 	for next := queue.best(); next != nil && draft.Gas() >= minGas; next = queue.best() {
 		r.b.yield(ctx)
 		if ctx.Err() != nil {
+			r.cut = true
 			return nil
 		}
 		if next.tx.Gas > draft.Gas() || int(next.tx.BlobGas/params.BlobTxBlobGasPerBlob) > draft.Blobs() {
@@ -145,6 +147,7 @@ func (r *round) fill(ctx context.Context, draft *evm.Draft) error {
 		case errors.Is(err, evm.ErrInternal):
 			return err
 		case errors.Is(err, evm.ErrTimeUp):
+			r.cut = true
 			return nil
 		case errors.Is(err, evm.ErrStateMissing):
 			r.leaveOut(tx, next.later)

@@ -48,6 +48,9 @@ func (p *Proposer) Propose(ctx context.Context, seconds uint64, wait func(contex
 	if waited := wait(ctx); waited != nil {
 		return nil, waited
 	}
+	if failed := p.Judge.setHead(ctx, p.Judge.fork(attributes.Timestamp)); failed != nil {
+		return nil, failed
+	}
 	var rival engine.ExecutionPayloadEnvelope
 	if failed := p.Judge.geth.CallContext(ctx, &rival, "testing_buildBlockV1", p.Judge.head.Hash(), attributes, nil, hexutil.Bytes{}); failed != nil {
 		return nil, fmt.Errorf("have geth build a block: %w", failed)

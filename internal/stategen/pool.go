@@ -17,9 +17,9 @@ const (
 	// blobShare is one in so many senders whose transactions all have blobs: a pool allows an account no others then.
 	blobShare = 20
 	// poolTip is the highest tip in gwei of the transactions of a pool.
-	poolTip = 20
+	poolTip = 10
 	// poolFeeCap is the highest fee in gwei. Nodes refuse to send a transaction that could cost an ether.
-	poolFeeCap = 50
+	poolFeeCap = 15
 )
 
 // Pool makes transactions for a pool, of about the given gas: of the types 0 to 4, with random tips, several of one
