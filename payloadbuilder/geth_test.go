@@ -36,7 +36,7 @@ func (s localStates) Open(ctx context.Context, root common.Hash) (pool.StateData
 func newTestPool(t *testing.T, c *testChain) *pool.Pool {
 	t.Helper()
 	p := pool.New(pool.Config{
-		Chain: c, Users: localStates{c}, Peers: localStates{c}, Ready: func() error { return nil },
+		Chain: c, Users: localStates{c}, Peers: localStates{c}, Ready: func() error { return nil }, Locals: pool.Locals{Disabled: true},
 		Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
 	})
 	ctx, cancel := context.WithCancel(t.Context())
@@ -64,7 +64,7 @@ func newJudge(t *testing.T, c *testChain) judge {
 		t.Fatal(err)
 	}
 	geth, err := gethpeer.Start(t.Context(), gethpeer.Config{
-		Binary: binary, Dir: filepath.Join(t.TempDir(), "geth"), Genesis: c.made.Genesis, CacheMB: 64, Args: []string{"--rpc.txfeecap", "0"},
+		Binary: binary, Dir: filepath.Join(t.TempDir(), "geth"), Genesis: c.made.Genesis, CacheMB: 64, Args: []string{"--rpc.txfeecap", "0", "--txpool.nolocals"},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -158,8 +158,9 @@ func send(t *testing.T, ours *pool.Pool, geth judge, random *traffic, n int, bas
 	}
 }
 
-// settle waits until both pools have the same number of executable transactions.
-func settle(t *testing.T, ours *pool.Pool, geth judge) {
+// settle waits until both pools have the same number of executable transactions. It returns false if they do not in
+// time: which transactions of delegated accounts a pool keeps depends on when it moves to a new head.
+func settle(t *testing.T, ours *pool.Pool, geth judge) bool {
 	t.Helper()
 	var status struct{ Pending, Queued hexutil.Uint64 }
 	for range 100 {
@@ -167,12 +168,13 @@ func settle(t *testing.T, ours *pool.Pool, geth judge) {
 			t.Fatal(err)
 		}
 		if pending, _ := ours.Stats(); pending == int(status.Pending) {
-			return
+			return true
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
 	pending, queued := ours.Stats()
 	t.Logf("pools differ: %d pending and %d queued here, %d and %d in geth", pending, queued, status.Pending, status.Queued)
+	return false
 }
 
 // TestRandomPools builds blocks of random pools. Geth, which has the same pool, must call each VALID, and its own must
@@ -189,12 +191,12 @@ func testRandomPools(t *testing.T, c *testChain, blocks int) {
 	b := newTestBuilder(t, c, txpool)
 	random := newTraffic(c.config, 7)
 	awaitBlobPool(t, txpool, random)
-	worst, sum, included, blobs := 1.0, 0.0, 0, 0
+	worst, sum, compared, included, blobs := 1.0, 0.0, 0, 0, 0
 	for i := range blocks {
 		head := c.CurrentHeader()
 		until(t, "pool on the head", func() bool { at := txpool.Head(); return at != nil && at.Hash() == head.Hash() })
 		send(t, txpool, geth, random, random.random.IntN(100), eip1559.CalcBaseFee(c.config, head))
-		settle(t, txpool, geth)
+		same := settle(t, txpool, geth)
 		attributes := attributesOn(c, head)
 		for n := range random.random.IntN(17) {
 			attributes.Withdrawals = append(attributes.Withdrawals, &types.Withdrawal{
@@ -208,10 +210,13 @@ func testRandomPools(t *testing.T, c *testChain, blocks int) {
 		geth.judges(t, ours, *attributes.BeaconRoot)
 		theirs := geth.build(t, &attributes)
 		share := shareOf(ours.BlockValue, theirs.BlockValue)
-		if share < 0.98 {
+		if same && share < 0.98 {
 			t.Errorf("pool %d: our block with %d transactions is worth %v wei, geth's with %d %v", i, len(ours.ExecutionPayload.Transactions), ours.BlockValue, len(theirs.ExecutionPayload.Transactions), theirs.BlockValue)
 		}
-		worst, sum = min(worst, share), sum+share
+		if same {
+			compared++
+			worst, sum = min(worst, share), sum+share
+		}
 		included, blobs = included+len(ours.ExecutionPayload.Transactions), blobs+len(ours.BlobsBundle.Blobs)
 		next := ours
 		if random.random.IntN(2) == 0 {
@@ -221,8 +226,9 @@ func testRandomPools(t *testing.T, c *testChain, blocks int) {
 		c.adopt(t, blockOf(t, next, attributes.BeaconRoot))
 		geth.choose(t, next.ExecutionPayload.BlockHash, nil)
 	}
-	t.Logf("%d blocks with %d transactions and %d blobs VALID; worth %.4f of geth's on average, %.4f at least", blocks, included, blobs, sum/float64(blocks), worst)
-	if included < blocks || (blobs == 0) != (c.config.OsakaTime == nil) {
+	t.Logf("%d blocks with %d transactions and %d blobs VALID; the %d of equal pools are worth %.4f of geth's on average, %.4f at least",
+		blocks, included, blobs, compared, sum/float64(compared), worst)
+	if compared < blocks/2 || included < blocks || (blobs == 0) != (c.config.OsakaTime == nil) {
 		t.Error("too few transactions were included")
 	}
 }
