@@ -180,10 +180,6 @@ func forkchoiceCallsOn(w *fixtureChain) (calls []rpcCall) {
 	return calls
 }
 
-func (w *fixtureChain) fork() string {
-	return strings.ToLower(w.config.LatestFork(9000).String())
-}
-
 func engineConformance() (calls []rpcCall) {
 	add := func(method string, params ...any) { calls = append(calls, rpcCall{method, params}) }
 	for _, r := range [][2]string{{"0x0", "0x1"}, {"0x1", "0x0"}, {"0x1", "0x401"}, {"0x1", "0x400"}, {"0x2", "0x3"}, {"0xb", "0x5"}, {"0x63", "0x3"}, {"0xffffffffffffffff", "0x3"}} {
