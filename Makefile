@@ -62,7 +62,7 @@ fuzz:
 		$(GO) test ./config -run '^$$' -fuzz "^$$target\$$" $(FUZZ) || exit 1; \
 	done
 	$(GO) test ./beamsync/witness -run '^$$' -fuzz FuzzDecodeTouched $(FUZZ)
-	for target in FuzzNewPayload FuzzEngineRequest FuzzCallObject FuzzStateOverride FuzzBlockOverride FuzzFilterCriteria FuzzSameAsGeth; do \
+	for target in FuzzNewPayload FuzzEngineRequest FuzzCallObject FuzzStateOverride FuzzBlockOverride FuzzFilterCriteria FuzzSameAsGeth FuzzSimulateRequest FuzzTraceParams; do \
 		$(GO) test ./rpc -run '^$$' -fuzz "^$$target\$$" $(FUZZ) || exit 1; \
 	done
 	$(GO) test ./beamsync/sched -run '^$$' -fuzz FuzzStep $(FUZZ)

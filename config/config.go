@@ -90,6 +90,9 @@ type Engine struct {
 type RPC struct {
 	GasCap               uint64        // zero: no cap
 	EVMTimeout           time.Duration // zero: none
+	TraceTimeout         time.Duration // zero: none
+	MaxTraces            int           // at once, at least 1
+	ResponseMaxSize      int           // bytes of a simulation or trace, at least 1
 	TxFeeCap             float64       // ether that a sent transaction may cost in fees; zero: no cap
 	BatchRequestLimit    int           // at least 1
 	BatchResponseMaxSize int           // bytes, at least 1
@@ -201,6 +204,7 @@ func Default() *Config {
 		Engine: Engine{Addr: "localhost", Port: 8551, VHosts: []string{"localhost"}},
 		RPC: RPC{
 			GasCap: 50_000_000, EVMTimeout: 5 * time.Second, TxFeeCap: 1,
+			TraceTimeout: time.Minute, MaxTraces: 4, ResponseMaxSize: 100_000_000,
 			BatchRequestLimit: 1000, BatchResponseMaxSize: 25_000_000, HTTPBodyLimit: 5,
 			LogQueryLimit: 1000, MaxLogsPerResponse: 20_000, LogsResponseMaxSize: 50_000_000,
 			MaxSubscriptionsPerConnection: 1024, MaxSubscriptions: 10_000, MaxFilters: 10_000,

@@ -34,6 +34,8 @@ type Backend struct {
 	Pool      Pool
 	Blobs     Blobs // nil: no blobs
 	Payloads  Payloads
+
+	Prefetcher Prefetcher
 }
 
 // Chain reads the local chain; *chain.Chain implements it. What is not stored is nil or zero.
@@ -95,6 +97,12 @@ type Ancestors interface {
 	Header(ctx context.Context, hash common.Hash, number uint64) (*types.Header, error)
 }
 
+// Prefetcher fetches what a block is going to read of its parent's state, before it is traced. It ends with ctx, and
+// reports nothing: what it does not fetch, the trace does.
+type Prefetcher interface {
+	Prefetch(ctx context.Context, block *types.Block, parent *types.Header)
+}
+
 // Engine imports blocks and fork choices from the consensus client. Both methods return Syncing as soon as
 // ctx ends, and the import goes on. An error is internal, or wraps chain.ErrNotCanonical.
 type Engine interface {
@@ -154,6 +162,7 @@ type backend struct {
 	cfg          Config
 	log          *slog.Logger
 	stateQueries *limiter
+	traces       *limiter
 	metrics      *metrics
 	suggestion   suggestion
 }

@@ -41,22 +41,33 @@ func (o *blockOverride) apply(blockCtx *vm.BlockContext, header *types.Header) (
 	if o.Withdrawals != nil {
 		return nil, errNotOverridable("withdrawals")
 	}
-	header = types.CopyHeader(header)
-	replaceNumber(o.Number, &blockCtx.BlockNumber, &header.Number)
-	replace((*uint64)(o.Time), &blockCtx.Time, &header.Time)
-	replace((*uint64)(o.GasLimit), &blockCtx.GasLimit, &header.GasLimit)
-	replace(o.FeeRecipient, &blockCtx.Coinbase, &header.Coinbase)
-	replaceNumber(o.BaseFee, &blockCtx.BaseFee, &header.BaseFee)
-	replaceNumber(o.BlobBaseFee, &blockCtx.BlobBaseFee) // the header has the excess blob gas instead
-	replace(o.PrevRandao, &header.MixDigest)
+	replaceNumber(o.Number, &blockCtx.BlockNumber)
+	replace((*uint64)(o.Time), &blockCtx.Time)
+	replace((*uint64)(o.GasLimit), &blockCtx.GasLimit)
+	replace(o.FeeRecipient, &blockCtx.Coinbase)
+	replaceNumber(o.BaseFee, &blockCtx.BaseFee)
+	replaceNumber(o.BlobBaseFee, &blockCtx.BlobBaseFee)
+	replaceNumber(o.Difficulty, &blockCtx.Difficulty)
 	if o.PrevRandao != nil {
 		blockCtx.Random = o.PrevRandao
 	}
-	replaceNumber(o.Difficulty, &blockCtx.Difficulty)
+	return o.header(header), nil
+}
+
+// header returns a copy of a header with the changes. The blob base fee is not among them: a header has the excess
+// blob gas instead.
+func (o *blockOverride) header(header *types.Header) *types.Header {
+	header = types.CopyHeader(header)
+	replaceNumber(o.Number, &header.Number)
+	replace((*uint64)(o.Time), &header.Time)
+	replace((*uint64)(o.GasLimit), &header.GasLimit)
+	replace(o.FeeRecipient, &header.Coinbase)
+	replaceNumber(o.BaseFee, &header.BaseFee)
+	replace(o.PrevRandao, &header.MixDigest)
 	if header.Difficulty.Sign() != 0 { // a zero difficulty marks a block after the merge
 		replaceNumber(o.Difficulty, &header.Difficulty)
 	}
-	return header, nil
+	return header
 }
 
 func errNotOverridable(member string) error {

@@ -101,6 +101,15 @@ func (c *callObject) check(d callDefaults) error {
 // message completes the call and returns it as the EVM executes it: without the checks that need a
 // signed transaction (nonce, sender without code, gas limit of EIP-7825).
 func (c *callObject) message(d callDefaults) (*core.Message, error) {
+	msg, err := c.nonceChecked(d)
+	if err != nil {
+		return nil, err
+	}
+	return msg.SkipNonceCheck(), nil
+}
+
+// nonceChecked is message with a check of the nonce.
+func (c *callObject) nonceChecked(d callDefaults) (*core.Message, error) {
 	if err := c.check(d); err != nil {
 		return nil, err
 	}
@@ -119,7 +128,7 @@ func (c *callObject) message(d callDefaults) (*core.Message, error) {
 		msg.GasFeeCap, msg.GasTipCap = wordOr(c.Cap, new(uint256.Int)), wordOr(c.Tip, new(uint256.Int))
 		msg.GasPrice = priceUnderCap(msg.GasFeeCap, msg.GasTipCap, d.baseFee)
 	}
-	return msg.SkipNonceCheck().SkipEOACheck().SkipGasLimitCapCheck(), nil
+	return msg.SkipEOACheck().SkipGasLimitCapCheck(), nil
 }
 
 func (c *callObject) gasLimit(d callDefaults) uint64 {

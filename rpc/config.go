@@ -27,11 +27,14 @@ type Config struct {
 	BatchBytes int                  // bytes of all responses to one batch; zero: 25 MB
 	BodyBytes  int                  // bytes of one HTTP request; zero: 5 MB
 
-	GasCap       uint64        // gas of one eth_call or eth_estimateGas; zero: no cap
-	EVMTimeout   time.Duration // one state query, including fetches of missing state; zero: none
-	StateQueries int           // concurrent state queries; zero: 16
-	TxFeeCap     float64       // ether that a sent transaction may cost in fees; zero: no cap
-	MinTip       uint64        // wei per gas: lowest tip that the pool accepts, and lowest that is suggested
+	GasCap        uint64        // gas of one eth_call or eth_estimateGas; zero: no cap
+	EVMTimeout    time.Duration // one state query, including fetches of missing state; zero: none
+	StateQueries  int           // concurrent state queries; zero: 16
+	Traces        int           // concurrent traces; zero: 4
+	TraceTimeout  time.Duration // one trace request, including fetches of missing state; zero: none
+	ResponseBytes int           // bytes of JSON in the response of a simulation or trace; zero: 100 MB
+	TxFeeCap      float64       // ether that a sent transaction may cost in fees; zero: no cap
+	MinTip        uint64        // wei per gas: lowest tip that the pool accepts, and lowest that is suggested
 
 	Logs          Logs
 	Subscriptions Subscriptions
@@ -106,10 +109,15 @@ const (
 	DefaultGasCap     = 50_000_000
 	DefaultEVMTimeout = 5 * time.Second
 
+	DefaultTraceTimeout = time.Minute
+
 	defaultStateQueries = 16
+	defaultTraces       = 4
 	defaultBatchItems   = 1000
 	defaultBatchBytes   = 25 * 1000 * 1000
 	defaultBodyBytes    = 5 * 1024 * 1024
+
+	defaultResponseBytes = 100 * 1000 * 1000
 
 	defaultLogResults    = 20_000
 	defaultLogBytes      = 50 * 1000 * 1000
@@ -130,11 +138,15 @@ func (c Config) withDefaults() Config {
 	c.BatchItems = cmp.Or(c.BatchItems, defaultBatchItems)
 	c.BatchBytes = cmp.Or(c.BatchBytes, defaultBatchBytes)
 	c.BodyBytes = cmp.Or(c.BodyBytes, defaultBodyBytes)
+	c.ResponseBytes = cmp.Or(c.ResponseBytes, defaultResponseBytes)
 	c.Logs.Results = cmp.Or(c.Logs.Results, defaultLogResults)
 	c.Logs.Bytes = cmp.Or(c.Logs.Bytes, defaultLogBytes)
 	c.Subscriptions.PerConnection = cmp.Or(c.Subscriptions.PerConnection, defaultPerConnection)
 	c.Subscriptions.Total = cmp.Or(c.Subscriptions.Total, defaultTotal)
 	c.Subscriptions.Filters = cmp.Or(c.Subscriptions.Filters, defaultTotal)
+	if c.Traces <= 0 {
+		c.Traces = defaultTraces
+	}
 	if c.StateQueries <= 0 {
 		c.StateQueries = defaultStateQueries
 	}

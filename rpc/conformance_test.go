@@ -16,6 +16,7 @@ import (
 	"github.com/ethereum/go-ethereum/eth/catalyst"
 	"github.com/ethereum/go-ethereum/eth/ethconfig"
 	"github.com/ethereum/go-ethereum/eth/filters"
+	"github.com/ethereum/go-ethereum/eth/tracers"
 	"github.com/ethereum/go-ethereum/node"
 	gethrpc "github.com/ethereum/go-ethereum/rpc"
 
@@ -25,6 +26,12 @@ import (
 
 // startGethOn runs go-ethereum in this process on a chain.
 func startGethOn(t testing.TB, w *fixtureChain) *gethrpc.Client {
+	t.Helper()
+	stack, _ := runGeth(t, w)
+	return stack.Attach()
+}
+
+func runGeth(t testing.TB, w *fixtureChain) (*node.Node, *eth.Ethereum) {
 	t.Helper()
 	stack, err := node.New(&node.Config{})
 	if err != nil {
@@ -43,6 +50,7 @@ func startGethOn(t testing.TB, w *fixtureChain) *gethrpc.Client {
 		t.Fatal(err)
 	}
 	stack.RegisterAPIs([]gethrpc.API{{Namespace: "eth", Service: filters.NewFilterAPI(filters.NewFilterSystem(backend.APIBackend, filters.Config{LogQueryLimit: 1000}))}})
+	stack.RegisterAPIs(tracers.APIs(backend.APIBackend))
 	if err := stack.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -55,16 +63,16 @@ func startGethOn(t testing.TB, w *fixtureChain) *gethrpc.Client {
 		backend.BlockChain().SetSafe(w.blocks[5].Header())
 	}
 	if len(w.blocks) == 1 {
-		return stack.Attach()
+		return stack, backend
 	}
 	for range 1000 { // until transactions are indexed
 		if progress, err := backend.BlockChain().TxIndexProgress(); err == nil && progress.Done() {
-			return stack.Attach()
+			return stack, backend
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
 	t.Fatal("go-ethereum did not index its transactions")
-	return nil
+	return nil, nil
 }
 
 type rpcCall struct {

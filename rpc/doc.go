@@ -11,6 +11,7 @@
 //     locally are fetched from peers, so a state query costs round trips until the sync is complete.
 //   - The limiter bounds how many requests of a kind run at once, and for how long.
 //   - The head feed is one queue of changes of the canonical head, for all subscriptions and filters.
+//   - A replay executes a block again, transaction by transaction, on the state view of its parent: for traces.
 //   - The error latch of a state view holds the first read that failed. StateDB and the EVM cannot return
 //     read errors: they go on with zero values, and only the latch shows that the result is wrong.
 //
@@ -21,6 +22,13 @@
 //	block parameter -> header -> state window -> limiter -> state view -> result
 //	                                                            |
 //	                                                            +-- error latch set? -> error, no result
+//
+// A trace goes the same way, with limits of its own, on the state of the parent block. What the block is going to read
+// is prefetched while it is replayed, and the latch is read after each transaction:
+//
+//	block -> withReplay -> system calls -> transaction -> hooks of a tracer -> error latch set? -> next transaction
+//	              |                                             |
+//	              +-- Prefetcher                                +-- meter: response too large? -> error
 //
 // # Path of an Engine API call
 //
@@ -48,12 +56,14 @@
 // those of go-ethereum byte for byte. There are three differences. The tag pending means the latest block,
 // because blocks are built for proposals only; only eth_getTransactionCount counts the pooled transactions.
 // The tag earliest means the oldest block that is stored. forkchoiceUpdated applies the fork choice before
-// it checks the payload attributes, as execution-apis demands.
+// it checks the payload attributes, as execution-apis demands. eth_simulateV1 follows the test suite of execution-apis
+// where go-ethereum v1.17.10 does not (TestRPCCompat).
 //
 // # Files
 //
 // A method of the eth namespace is in the file of its group in execution-apis: eth_block, eth_transaction,
 // eth_state, eth_proof, eth_execute, eth_fee_market, eth_logs, eth_filters, eth_subscribe, eth_submit,
-// eth_client, eth_capabilities, eth_config. The Engine API is in engine_*, the other namespaces are in
-// files of their name. JSON objects are in *_object (results, call objects) and *_override (of calls).
+// eth_client, eth_capabilities, eth_config. The Engine API is in engine_*, eth_simulateV1 in simulate*, the other
+// namespaces are in files of their name: debug_* (debug_trace* over replay and tracer) and trace_*. JSON objects are in
+// *_object (results, call objects) and *_override (of calls).
 package rpc

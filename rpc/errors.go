@@ -19,6 +19,20 @@ const (
 	codeClientLimit   = -38026
 	codeReverted      = 3
 	codePruned        = 4444
+	codeInternal      = -32603
+
+	// Of eth_simulateV1 (execution-apis, src/eth/execute.yaml).
+	codeVMError           = -32015
+	codeNonceTooLow       = -38010
+	codeNonceTooHigh      = -38011
+	codeBaseFeeTooLow     = -38012
+	codeIntrinsicGas      = -38013
+	codeInsufficientFunds = -38014
+	codeBlockGasLimit     = -38015
+	codeBlockNumber       = -38020
+	codeBlockTimestamp    = -38021
+	codeSenderNotEOA      = -38024
+	codeMaxInitCodeSize   = -38025
 )
 
 // codedError is an error with a JSON-RPC code.

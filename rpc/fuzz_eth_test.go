@@ -214,8 +214,8 @@ func encodeCriteria(query filters.FilterCriteria) []byte {
 // FuzzSameAsGeth: the responses to calls, estimates, access lists and log queries are go-ethereum's, byte for byte.
 // An error about a parameter that does not decode only has to be the same for both.
 func FuzzSameAsGeth(f *testing.F) {
-	methods := []string{"eth_call", "eth_estimateGas", "eth_createAccessList", "eth_getLogs"}
-	for i, c := range slices.Concat(executeCalls(), feeAndLogConformance()) {
+	methods := []string{"eth_call", "eth_estimateGas", "eth_createAccessList", "eth_getLogs", "eth_simulateV1", "debug_traceCall"}
+	for i, c := range slices.Concat(executeCalls(), feeAndLogConformance(), simulateConformance(), traceConformance()) {
 		if method := slices.Index(methods, c.method); method >= 0 && i%17 == 0 {
 			f.Add(uint8(method), mustJSON(c.params))
 		}
@@ -226,7 +226,11 @@ func FuzzSameAsGeth(f *testing.F) {
 		if ours == nil {
 			n := newFakeNode(t, func(c *Config, _ *Backend) { c.Log, c.Logs.Selectors = nil, 1000 })
 			n.chain.final = 5
-			ours = n.EngineClient()
+			srv := gethrpc.NewServer()
+			if err := n.register(srv, n.namespaces(), nil); err != nil {
+				t.Fatal(err)
+			}
+			ours = gethrpc.DialInProc(srv)
 		}
 		var list []json.RawMessage
 		if json.Unmarshal(params, &list) != nil || len(list) > 8 || strings.Contains(string(params), "pending") {

@@ -45,6 +45,23 @@ func (l *limiter) acquire(ctx context.Context, timeout time.Duration) (_ context
 	}, nil
 }
 
+// tryAcquire is acquire for work without a timeout: it does not wait for a slot.
+func (l *limiter) tryAcquire(ctx context.Context) (context.Context, func(), error) {
+	if !l.slots.TryAcquire(1) {
+		return ctx, nil, &codedError{codeLimitExceeded, fmt.Sprintf("too many concurrent %s (limit %d), try again", l.kind, l.limit)}
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	unbind := func() bool { return true }
+	if server := l.serverCtx.Load(); server != nil {
+		unbind = context.AfterFunc(*server, cancel)
+	}
+	return ctx, func() {
+		unbind()
+		cancel()
+		l.slots.Release(1)
+	}, nil
+}
+
 // wait waits until no request holds a slot, or ctx ends.
 func (l *limiter) wait(ctx context.Context) error {
 	if err := l.slots.Acquire(ctx, l.limit); err != nil {

@@ -32,6 +32,7 @@ type Server struct {
 	subscriptions *subscriptions
 	logSearches   *limiter
 	engineCalls   *limiter
+	chainTraces   *limiter
 	apis          []gethrpc.API // all namespaces but engine
 	inproc        *gethrpc.Server
 	ready         chan struct{}
@@ -53,6 +54,7 @@ func NewServer(cfg Config, nodeBackend Backend) (*Server, error) {
 		b.Blobs = noBlobs{}
 	}
 	b.stateQueries = newLimiter("state queries", cfg.StateQueries)
+	b.traces = newLimiter("traces", cfg.Traces)
 	s := &Server{
 		cfg:         cfg,
 		log:         cfg.Log,
@@ -61,6 +63,7 @@ func NewServer(cfg Config, nodeBackend Backend) (*Server, error) {
 		pending:     newEventFeed(maxPendingEvents, maxPendingBytes),
 		logSearches: newLimiter("log searches", maxLogSearches),
 		engineCalls: newLimiter("Engine API calls", maxEngineCalls),
+		chainTraces: newLimiter("chain traces", maxChainTraces),
 		inproc:      gethrpc.NewServer(),
 		ready:       make(chan struct{}),
 	}
@@ -81,6 +84,9 @@ func NewServer(cfg Config, nodeBackend Backend) (*Server, error) {
 		{Namespace: "admin", Service: &adminAPI{b}},
 		{Namespace: "txpool", Service: &txpoolAPI{b}},
 		{Namespace: "debug", Service: &debugAPI{b}},
+		{Namespace: "debug", Service: &debugTraceAPI{b}},
+		{Namespace: "debug", Service: &traceChainAPI{debugTraceAPI{b}, s.chainTraces}},
+		{Namespace: "trace", Service: &traceAPI{b}},
 		{Namespace: "beam", Service: &beamAPI{b}},
 		{Namespace: "testing", Service: &testingAPI{b}},
 	}
@@ -150,7 +156,7 @@ func (s *Server) Run(ctx context.Context) error {
 		return err
 	}
 	group, ctx := errgroup.WithContext(ctx)
-	limiters := []*limiter{s.b.stateQueries, s.logSearches, s.engineCalls}
+	limiters := []*limiter{s.b.stateQueries, s.b.traces, s.logSearches, s.engineCalls, s.chainTraces}
 	for _, l := range limiters {
 		l.serverCtx.Store(&ctx)
 	}

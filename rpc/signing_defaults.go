@@ -69,8 +69,8 @@ func isZero(q *hexutil.Big) bool { return q != nil && q.ToInt().Sign() == 0 }
 
 func double(n *big.Int) *big.Int { return new(big.Int).Lsh(n, 1) }
 
-// unsigned is the transaction with the prices of the call object, to name it in an error. The call object is
-// complete but for prices that are zero; list replaces its access list.
+// unsigned is the transaction with the prices of the call object. The call object is complete but for prices that are
+// zero; list replaces its access list. With a gas price and no list it is a legacy transaction.
 func (c *callObject) unsigned(d callDefaults, list types.AccessList) *types.Transaction {
 	var (
 		nonce, gas  = uint64(valueOr(c.Nonce, 0)), c.gasLimit(d)
@@ -79,6 +79,8 @@ func (c *callObject) unsigned(d callDefaults, list types.AccessList) *types.Tran
 		chainID     = d.chainID
 	)
 	switch {
+	case (c.Price != nil || d.baseFee == nil) && list == nil:
+		return types.NewTx(&types.LegacyTx{Nonce: nonce, To: c.Recipient, Gas: gas, GasPrice: bigOr0(c.Price), Value: value, Data: data})
 	case c.Price != nil || d.baseFee == nil:
 		return types.NewTx(&types.AccessListTx{
 			ChainID: chainID, Nonce: nonce, To: c.Recipient, Gas: gas, GasPrice: bigOr0(c.Price), Value: value, Data: data, AccessList: list,

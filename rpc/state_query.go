@@ -28,19 +28,31 @@ func (v *stateView) readError() error {
 	return cmp.Or(v.db.Err(), v.chain.Err(), v.state.Error())
 }
 
-// readState opens the state of a block and runs read on it. No other function opens states. A failed read of
-// the state has precedence over both results of read.
+// readState opens the state of a block and runs read on it, within the limits of state queries.
 func readState[T any](ctx context.Context, b *backend, at *gethrpc.BlockNumberOrHash, read func(context.Context, *stateView) (T, error)) (T, error) {
-	var none T
 	header, err := b.headerAt(orLatest(at))
 	if err != nil {
+		var none T
 		return none, err
 	}
+	return readStateOf(ctx, b, header, stateLimits{b.stateQueries, b.cfg.EVMTimeout}, read)
+}
+
+// stateLimits bound how many requests of a kind read states at once, and for how long each (zero: no limit).
+type stateLimits struct {
+	*limiter
+	timeout time.Duration
+}
+
+// readStateOf opens the state with the root of a header and runs read on it. No other function opens states. A failed
+// read of the state has precedence over both results of read.
+func readStateOf[T any](ctx context.Context, b *backend, header *types.Header, limits stateLimits, read func(context.Context, *stateView) (T, error)) (T, error) {
+	var none T
 	if err := b.checkWindow(header); err != nil {
 		return none, err
 	}
 	start := time.Now()
-	ctx, release, err := b.stateQueries.acquire(ctx, b.cfg.EVMTimeout)
+	ctx, release, err := limits.acquire(ctx, limits.timeout)
 	if err != nil {
 		b.metrics.observeStateQuery(outcomeBusy, start)
 		return none, err
@@ -50,12 +62,12 @@ func readState[T any](ctx context.Context, b *backend, at *gethrpc.BlockNumberOr
 	v, err := b.open(ctx, header)
 	if err != nil {
 		b.metrics.observeStateQuery(outcomeUnavailable, start)
-		return none, b.unavailable(ctx, err)
+		return none, unavailable(ctx, err, limits.timeout)
 	}
 	result, err := read(ctx, v)
 	if failure := v.readError(); failure != nil {
 		b.metrics.observeStateQuery(outcomeUnavailable, start)
-		return none, b.unavailable(ctx, failure)
+		return none, unavailable(ctx, failure, limits.timeout)
 	}
 	b.metrics.observeStateQuery(outcomeOK, start)
 	if err != nil {
@@ -86,9 +98,9 @@ func (b *backend) open(ctx context.Context, header *types.Header) (*stateView, e
 }
 
 // unavailable wraps the error of a failed read, and names the timeout if it has expired.
-func (b *backend) unavailable(ctx context.Context, err error) error {
-	if errors.Is(ctx.Err(), context.DeadlineExceeded) && b.cfg.EVMTimeout > 0 {
-		err = fmt.Errorf("not answered within %v: %w", b.cfg.EVMTimeout, err)
+func unavailable(ctx context.Context, err error, timeout time.Duration) error {
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) && timeout > 0 {
+		err = fmt.Errorf("not answered within %v: %w", timeout, err)
 	}
 	return &unavailableError{err}
 }

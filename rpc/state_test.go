@@ -26,6 +26,8 @@ func stateCalls() []rpcCall {
 	call := object{"from": userAddr, "to": readerAddr, "input": "0x01"}
 	paid := object{"from": userAddr, "to": readerAddr, "input": "0x01", "gasPrice": "0x77359400"}
 	override := object{readerAddr.Hex(): object{"balance": "0x5"}}
+	tx, kinds := mainChain().blocks[11].Transactions()[1].Hash(), []string{"trace", "stateDiff", "vmTrace"}
+	js := object{"tracer": `{fault: function() {}, step: function() {}, result: function(ctx, db) { return db.getBalance(ctx.from) }}`}
 	return []rpcCall{
 		{"eth_getBalance", []any{userAddr, "latest"}},
 		{"eth_getBalance", []any{absent, "latest"}},
@@ -45,6 +47,21 @@ func stateCalls() []rpcCall {
 		{"eth_estimateGas", []any{object{"from": userAddr, "to": userAddr, "value": "0x1"}, "latest"}},
 		{"eth_estimateGas", []any{object{"to": reverterAddr}, "latest"}},
 		{"eth_createAccessList", []any{call, "latest"}},
+		{"eth_simulateV1", []any{object{"blockStateCalls": []object{{"calls": []object{call, {"from": userAddr, "to": counterAddr}}}, {"calls": []object{{"to": hasherAddr}}}}}, "latest"}},
+		{"debug_traceTransaction", []any{tx}},
+		{"debug_traceTransaction", []any{tx, object{"tracer": "callTracer"}}},
+		{"debug_traceBlockByNumber", []any{"0x5", object{"tracer": "prestateTracer", "tracerConfig": object{"diffMode": true}}}},
+		{"debug_traceBlockByNumber", []any{"0x7", js}},
+		{"debug_traceCall", []any{call, "latest"}},
+		{"debug_traceCall", []any{call, "0x5", object{"tracer": "callTracer", "txIndex": "0x1", "stateOverrides": override}}},
+		{"debug_intermediateRoots", []any{mainChain().blocks[6].Hash()}},
+		{"trace_block", []any{"0x6"}},
+		{"trace_transaction", []any{tx}},
+		{"trace_filter", []any{object{"fromBlock": "0x9", "toBlock": "0xa"}}},
+		{"trace_call", []any{call, kinds, "latest"}},
+		{"trace_callMany", []any{[]any{[]any{call, kinds}, []any{object{"from": userAddr, "to": counterAddr}, kinds}}, "latest"}},
+		{"trace_replayTransaction", []any{tx, kinds}},
+		{"trace_replayBlockTransactions", []any{"0x5", kinds}},
 	}
 }
 

@@ -10,12 +10,15 @@ import (
 
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/core/types"
+	"github.com/ethereum/go-ethereum/core/types/bal"
+	"github.com/ethereum/go-ethereum/rlp"
 
 	"github.com/sunbeam-eth/sunbeam/beamsync/backfill"
 	"github.com/sunbeam-eth/sunbeam/beamsync/fetch"
 	"github.com/sunbeam-eth/sunbeam/beamsync/history"
 	"github.com/sunbeam-eth/sunbeam/beamsync/importer"
 	"github.com/sunbeam-eth/sunbeam/beamsync/peer"
+	"github.com/sunbeam-eth/sunbeam/beamsync/prefetch"
 	"github.com/sunbeam-eth/sunbeam/beamsync/sched"
 	"github.com/sunbeam-eth/sunbeam/chain"
 	"github.com/sunbeam-eth/sunbeam/db"
@@ -134,6 +137,29 @@ func (a ancestors) Header(ctx context.Context, hash common.Hash, _ uint64) (*typ
 
 // LocalHeader finds a header without fetching it.
 func (a ancestors) LocalHeader(hash common.Hash) *types.Header { return a.chain.Header(hash) }
+
+// tracePrefetcher fetches what a block reads, for a trace of it. A full node has it.
+type tracePrefetcher struct {
+	*Node
+	prefetcher *prefetch.Prefetcher
+}
+
+// Prefetch implements rpc.Prefetcher.
+func (n tracePrefetcher) Prefetch(ctx context.Context, block *types.Block, parent *types.Header) {
+	if n.full() != nil {
+		return
+	}
+	if block.BlockAccessListHash() != nil && block.AccessList() == nil {
+		var list bal.BlockAccessList
+		if encoded := n.chain.AccessList(block.Hash()); len(encoded) > 0 && rlp.DecodeBytes(encoded, &list) == nil {
+			block = block.WithAccessListUnsafe(&list)
+		}
+	}
+	err := n.prefetcher.Prefetch(ctx, block, parent, ancestors{n.chain, n.fetcher}, n.fetcher.Session(sched.RPC))
+	if err != nil && ctx.Err() == nil {
+		n.log.Debug("Prefetch for a trace ended early", "number", block.NumberU64(), "err", err)
+	}
+}
 
 // beam reports the progress of the whole node.
 type beam struct{ node *Node }

@@ -95,7 +95,7 @@ func (n *Node) connect(registerer prometheus.Registerer, gatherer prometheus.Gat
 	if err := n.newHost(registerer); err != nil {
 		return err
 	}
-	if err := n.newRPC(registerer); err != nil {
+	if err := n.newRPC(executor, registerer); err != nil {
 		return err
 	}
 	standard := metrics.EIP2159{
@@ -207,7 +207,7 @@ func (n *Node) networkID() uint64 {
 	return n.chain.Config().ChainID.Uint64()
 }
 
-func (n *Node) newRPC(registerer prometheus.Registerer) (err error) {
+func (n *Node) newRPC(executor *evm.Executor, registerer prometheus.Registerer) (err error) {
 	c := &n.cfg
 	if err := n.removeTornJWTSecret(); err != nil {
 		return err
@@ -233,6 +233,8 @@ func (n *Node) newRPC(registerer prometheus.Registerer) (err error) {
 		TxFeeCap:   c.RPC.TxFeeCap,
 		MinTip:     c.Pool.PriceLimit,
 		BodyBytes:  c.RPC.HTTPBodyLimit << 20,
+		Traces:     c.RPC.MaxTraces, TraceTimeout: c.RPC.TraceTimeout,
+		ResponseBytes: c.RPC.ResponseMaxSize,
 		Logs: rpc.Logs{
 			Selectors: c.RPC.LogQueryLimit, Range: c.RPC.RangeLimit,
 			Results: c.RPC.MaxLogsPerResponse, Bytes: c.RPC.LogsResponseMaxSize,
@@ -257,6 +259,8 @@ func (n *Node) newRPC(registerer prometheus.Registerer) (err error) {
 		Pool:      n.pool,
 		Blobs:     n.pool,
 		Payloads:  n.payloads,
+
+		Prefetcher: tracePrefetcher{n, prefetch.New(executor, n.local)},
 	})
 	return err
 }
