@@ -29,7 +29,7 @@ import (
 // The checks see the text of a value, say what is wanted, and create nothing.
 
 // namespaces are the JSON-RPC modules that may be named in --http.api and --ws.api.
-var namespaces = []string{"admin", "beam", "debug", "eth", "net", "rpc", "testing", "trace", "txpool", "web3"} //nolint:gochecknoglobals // never written
+var namespaces = []string{"admin", "beam", "debug", "eth", "miner", "net", "rpc", "testing", "trace", "txpool", "web3"} //nolint:gochecknoglobals // never written
 
 func oneOf(allowed ...string) func(string) error {
 	return func(s string) error {

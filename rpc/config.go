@@ -30,12 +30,11 @@ type Config struct {
 	GasCap        uint64        // gas of one eth_call or eth_estimateGas; zero: no cap
 	EVMTimeout    time.Duration // one state query, including fetches of missing state; zero: none
 	StateQueries  int           // concurrent state queries; zero: 16
-	Traces        int           // concurrent traces; zero: 4
-	TraceTimeout  time.Duration // one trace request, including fetches of missing state; zero: none
 	ResponseBytes int           // bytes of JSON in the response of a simulation or trace; zero: 100 MB
 	TxFeeCap      float64       // ether that a sent transaction may cost in fees; zero: no cap
 	MinTip        uint64        // wei per gas: lowest tip that the pool accepts, and lowest that is suggested
 
+	Traces        Traces
 	Logs          Logs
 	Subscriptions Subscriptions
 
@@ -74,6 +73,12 @@ type Auth struct {
 	JWTFile string // 32 bytes in hex; created with mode 0600 if absent
 }
 
+// Traces are the limits of traces.
+type Traces struct {
+	Concurrent int           // zero: 4
+	Timeout    time.Duration // of one request, including fetches of missing state; zero: none
+}
+
 // Logs are the limits of queries for logs.
 type Logs struct {
 	Selectors int    // addresses, or topics in one position; zero: no cap
@@ -109,8 +114,6 @@ const (
 	DefaultGasCap     = 50_000_000
 	DefaultEVMTimeout = 5 * time.Second
 
-	DefaultTraceTimeout = time.Minute
-
 	defaultStateQueries = 16
 	defaultTraces       = 4
 	defaultBatchItems   = 1000
@@ -144,8 +147,8 @@ func (c Config) withDefaults() Config {
 	c.Subscriptions.PerConnection = cmp.Or(c.Subscriptions.PerConnection, defaultPerConnection)
 	c.Subscriptions.Total = cmp.Or(c.Subscriptions.Total, defaultTotal)
 	c.Subscriptions.Filters = cmp.Or(c.Subscriptions.Filters, defaultTotal)
-	if c.Traces <= 0 {
-		c.Traces = defaultTraces
+	if c.Traces.Concurrent <= 0 {
+		c.Traces.Concurrent = defaultTraces
 	}
 	if c.StateQueries <= 0 {
 		c.StateQueries = defaultStateQueries

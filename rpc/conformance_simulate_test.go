@@ -22,12 +22,23 @@ func TestSimulateAndTraceSameAsGeth(t *testing.T) {
 	n := newFakeNode(t)
 	n.chain.final = 5
 	ours := n.client(t)
-	for _, c := range slices.Concat(simulateConformance(), traceConformance()) {
+	for _, c := range slices.Concat(simulateConformance(), traceConformance(), fillConformance()) {
 		want, got := response(geth, c), response(ours, c)
 		if got != want || strings.HasPrefix(got, "error -32601") {
 			t.Errorf("%s\n got %s\nwant %s", c, got, want)
 		}
 	}
+}
+
+// fillConformance are the conformance calls of eth_createAccessList as calls of eth_fillTransaction, which completes fees
+// in the same way.
+func fillConformance() (calls []rpcCall) {
+	for _, c := range callObjectConformance() {
+		if args, ok := c.params[0].(object); ok && c.method == "eth_createAccessList" {
+			calls = append(calls, rpcCall{"eth_fillTransaction", []any{args}})
+		}
+	}
+	return append(calls, rpcCall{"eth_fillTransaction", []any{object{"from": userAddr}}}, rpcCall{"eth_fillTransaction", nil})
 }
 
 // simulateConformance are calls of eth_simulateV1: each member of a call, of an override and of the request, alone

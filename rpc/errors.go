@@ -21,6 +21,8 @@ const (
 	codePruned        = 4444
 	codeInternal      = -32603
 
+	codeReceiptTimeout = 4 // EIP-7966
+
 	// Of eth_simulateV1 (execution-apis, src/eth/execute.yaml).
 	codeVMError           = -32015
 	codeNonceTooLow       = -38010

@@ -113,6 +113,11 @@ func (api *callAPI) EstimateGas(ctx context.Context, args callObject, at *gethrp
 	if err := args.checkBlobCap(); err != nil {
 		return 0, err
 	}
+	return api.estimate(ctx, args, at, overrides, block)
+}
+
+// estimate is EstimateGas, but a price for blobs without blobs has no effect.
+func (api *callAPI) estimate(ctx context.Context, args callObject, at *gethrpc.BlockNumberOrHash, overrides *stateOverride, block *blockOverride) (hexutil.Uint64, error) {
 	return readState(ctx, api.b, at, func(ctx context.Context, v *stateView) (hexutil.Uint64, error) {
 		_, header, _, err := api.setup(v, overrides, block)
 		if err != nil {

@@ -50,7 +50,7 @@ func withReplay[T any](ctx context.Context, b *backend, block *types.Block, read
 	})
 }
 
-func (b *backend) traceLimits() stateLimits { return stateLimits{b.traces, b.cfg.TraceTimeout} }
+func (b *backend) traceLimits() stateLimits { return stateLimits{b.traces, b.cfg.Traces.Timeout} }
 
 // prefetch starts to fetch what a block is going to read. The function that it returns ends that, and waits.
 func (b *backend) prefetch(ctx context.Context, block *types.Block, parent *types.Header) (end func()) {

@@ -54,7 +54,7 @@ func NewServer(cfg Config, nodeBackend Backend) (*Server, error) {
 		b.Blobs = noBlobs{}
 	}
 	b.stateQueries = newLimiter("state queries", cfg.StateQueries)
-	b.traces = newLimiter("traces", cfg.Traces)
+	b.traces = newLimiter("traces", cfg.Traces.Concurrent)
 	s := &Server{
 		cfg:         cfg,
 		log:         cfg.Log,
@@ -68,28 +68,7 @@ func NewServer(cfg Config, nodeBackend Backend) (*Server, error) {
 		ready:       make(chan struct{}),
 	}
 	s.subscriptions = newSubscriptions(cfg.Subscriptions, cfg.Log, b.metrics)
-	logs := &logAPI{b, s.logSearches, s.heads, s.pending, s.subscriptions}
-	s.apis = []gethrpc.API{
-		{Namespace: "eth", Service: &clientAPI{b}},
-		{Namespace: "eth", Service: &blockAPI{b}},
-		{Namespace: "eth", Service: &transactionAPI{b}},
-		{Namespace: "eth", Service: &stateAPI{b}},
-		{Namespace: "eth", Service: &callAPI{b}},
-		{Namespace: "eth", Service: &feeAPI{b}},
-		{Namespace: "eth", Service: &submitAPI{b}},
-		{Namespace: "eth", Service: logs},
-		{Namespace: "eth", Service: newFilterAPI(logs)},
-		{Namespace: "net", Service: &netAPI{b}},
-		{Namespace: "web3", Service: &web3API{b}},
-		{Namespace: "admin", Service: &adminAPI{b}},
-		{Namespace: "txpool", Service: &txpoolAPI{b}},
-		{Namespace: "debug", Service: &debugAPI{b}},
-		{Namespace: "debug", Service: &debugTraceAPI{b}},
-		{Namespace: "debug", Service: &traceChainAPI{debugTraceAPI{b}, s.chainTraces}},
-		{Namespace: "trace", Service: &traceAPI{b}},
-		{Namespace: "beam", Service: &beamAPI{b}},
-		{Namespace: "testing", Service: &testingAPI{b}},
-	}
+	s.apis = s.services()
 	if err := cfg.check(s.namespaces()); err != nil {
 		return nil, err
 	}
@@ -100,6 +79,41 @@ func NewServer(cfg Config, nodeBackend Backend) (*Server, error) {
 	}
 	engine := &engineAPI{b: b, limiter: s.engineCalls, maxTimeout: responseTimeoutInProc}
 	return s, s.register(s.inproc, node.DefaultAuthModules, engine)
+}
+
+// services are the methods of all namespaces but engine.
+func (s *Server) services() []gethrpc.API {
+	b := s.b
+	logs := &logAPI{b, s.logSearches, s.heads, s.pending, s.subscriptions}
+	return []gethrpc.API{
+		{Namespace: "eth", Service: &clientAPI{b}},
+		{Namespace: "eth", Service: &blockAPI{b}},
+		{Namespace: "eth", Service: &transactionAPI{b}},
+		{Namespace: "eth", Service: &stateAPI{b}},
+		{Namespace: "eth", Service: &callAPI{b}},
+		{Namespace: "eth", Service: &feeAPI{b}},
+		{Namespace: "eth", Service: &submitAPI{b}},
+		{Namespace: "eth", Service: &submitSyncAPI{b, s.heads, newLimiter("calls that wait for a receipt", maxReceiptWaiters)}},
+		{Namespace: "eth", Service: &fillAPI{b}},
+		{Namespace: "eth", Service: logs},
+		{Namespace: "eth", Service: newFilterAPI(logs)},
+		{Namespace: "net", Service: &netAPI{b}},
+		{Namespace: "web3", Service: &web3API{b}},
+		{Namespace: "admin", Service: &adminAPI{b}},
+		{Namespace: "txpool", Service: &txpoolAPI{b}},
+		{Namespace: "debug", Service: &debugAPI{b}},
+		{Namespace: "debug", Service: &debugTraceAPI{b}},
+		{Namespace: "debug", Service: &traceChainAPI{debugTraceAPI{b}, s.chainTraces}},
+		{Namespace: "debug", Service: &debugStateAPI{b}},
+		{Namespace: "debug", Service: &debugRuntimeAPI{b: b}},
+		{Namespace: "debug", Service: refusedDebugAPI{}},
+		{Namespace: "eth", Service: refusedEthAPI{}},
+		{Namespace: "admin", Service: refusedAdminAPI{}},
+		{Namespace: "miner", Service: refusedMinerAPI{}},
+		{Namespace: "trace", Service: &traceAPI{b}},
+		{Namespace: "beam", Service: &beamAPI{b}},
+		{Namespace: "testing", Service: &testingAPI{b}},
+	}
 }
 
 // namespaces are the values that --http.api and --ws.api accept.

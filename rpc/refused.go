@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: LGPL-3.0-or-later
+
+package rpc
+
+import (
+	"encoding/json"
+	"fmt"
+)
+
+// Methods of go-ethereum that this node refuses, so that a caller learns why.
+
+// anyParam is a parameter that does not matter.
+type anyParam = *json.RawMessage
+
+// Why methods are refused.
+const (
+	noPreimages = "accounts and slots are stored by the hashes of their keys only"
+	itsDatabase = "the database is the node's own; stop the node to look into it"
+	noRewind    = "the consensus client decides the head"
+	noFlush     = "state is written with each block"
+	noBadBlocks = "invalid blocks are not kept: debug_traceBlock traces one from its RLP"
+	noFiles     = "it reads or writes a file of the node's machine"
+	noKeys      = "the node has no keys: sign with a wallet, and send with eth_sendRawTransaction"
+	noEndpoints = "endpoints are opened at the start, by flags"
+	noMiner     = "the consensus client decides what is built"
+)
+
+// refusals are the refused methods with the reasons.
+var refusals = map[string]string{ //nolint:gochecknoglobals // never written
+	"debug_accountRange":                noPreimages,
+	"debug_dumpBlock":                   noPreimages,
+	"debug_getModifiedAccountsByHash":   noPreimages,
+	"debug_getModifiedAccountsByNumber": noPreimages,
+	"debug_preimage":                    noPreimages,
+	"debug_chaindbCompact":              itsDatabase,
+	"debug_chaindbProperty":             itsDatabase,
+	"debug_dbAncient":                   itsDatabase,
+	"debug_dbAncients":                  itsDatabase,
+	"debug_dbGet":                       itsDatabase,
+	"debug_printBlock":                  "it prints go-ethereum's own structures: use debug_getRawBlock",
+	"debug_clearTxpool":                 "the pool is cleared by a restart",
+	"debug_setHead":                     noRewind,
+	"debug_getTrieFlushInterval":        noFlush,
+	"debug_setTrieFlushInterval":        noFlush,
+	"debug_getBadBlocks":                noBadBlocks,
+	"debug_traceBadBlock":               noBadBlocks,
+	"debug_replayBadBlock":              noBadBlocks,
+	"debug_standardTraceBadBlockToFile": noFiles,
+	"debug_standardTraceBlockToFile":    noFiles,
+	"debug_traceBlockFromFile":          noFiles,
+	"debug_executionWitness":            "witnesses are not served yet",
+	"debug_verbosity":                   "--verbosity sets it at the start",
+	"debug_vmodule":                     "--verbosity sets the level of all packages",
+	"eth_sign":                          noKeys,
+	"eth_signTransaction":               noKeys,
+	"eth_sendTransaction":               noKeys,
+	"eth_resend":                        noKeys,
+	"admin_exportChain":                 noFiles,
+	"admin_importChain":                 noFiles,
+	"admin_startHTTP":                   noEndpoints,
+	"admin_startRPC":                    noEndpoints,
+	"admin_startWS":                     noEndpoints,
+	"admin_stopHTTP":                    noEndpoints,
+	"admin_stopRPC":                     noEndpoints,
+	"admin_stopWS":                      noEndpoints,
+	"miner_setExtra":                    noMiner,
+	"miner_setGasLimit":                 noMiner,
+	"miner_setGasPrice":                 noMiner,
+}
+
+// refuse is the error of a refused method.
+func refuse(method string) error {
+	return &codedError{codeServer, fmt.Sprintf("%s is not supported: %s", method, refusals[method])}
+}
+
+type (
+	refusedDebugAPI struct{}
+	refusedEthAPI   struct{}
+	refusedAdminAPI struct{}
+	refusedMinerAPI struct{}
+)
+
+func (refusedDebugAPI) AccountRange(_, _, _, _, _, _ anyParam) error {
+	return refuse("debug_accountRange")
+}
+func (refusedDebugAPI) DumpBlock(_, _, _ anyParam) error { return refuse("debug_dumpBlock") }
+func (refusedDebugAPI) GetModifiedAccountsByHash(_, _, _ anyParam) error {
+	return refuse("debug_getModifiedAccountsByHash")
+}
+
+func (refusedDebugAPI) GetModifiedAccountsByNumber(_, _, _ anyParam) error {
+	return refuse("debug_getModifiedAccountsByNumber")
+}
+func (refusedDebugAPI) Preimage(_, _, _ anyParam) error       { return refuse("debug_preimage") }
+func (refusedDebugAPI) ChaindbCompact(_, _, _ anyParam) error { return refuse("debug_chaindbCompact") }
+
+func (refusedDebugAPI) ChaindbProperty(_, _, _ anyParam) error {
+	return refuse("debug_chaindbProperty")
+}
+func (refusedDebugAPI) DbAncient(_, _, _ anyParam) error   { return refuse("debug_dbAncient") }
+func (refusedDebugAPI) DbAncients(_, _, _ anyParam) error  { return refuse("debug_dbAncients") }
+func (refusedDebugAPI) DbGet(_, _, _ anyParam) error       { return refuse("debug_dbGet") }
+func (refusedDebugAPI) PrintBlock(_ anyParam) error        { return refuse("debug_printBlock") }
+func (refusedDebugAPI) ClearTxpool(_, _, _ anyParam) error { return refuse("debug_clearTxpool") }
+func (refusedDebugAPI) SetHead(_, _, _ anyParam) error     { return refuse("debug_setHead") }
+func (refusedDebugAPI) GetTrieFlushInterval(_, _, _ anyParam) error {
+	return refuse("debug_getTrieFlushInterval")
+}
+
+func (refusedDebugAPI) SetTrieFlushInterval(_, _, _ anyParam) error {
+	return refuse("debug_setTrieFlushInterval")
+}
+
+func (refusedDebugAPI) GetBadBlocks(_, _, _ anyParam) error { return refuse("debug_getBadBlocks") }
+
+func (refusedDebugAPI) TraceBadBlock(_, _, _ anyParam) error { return refuse("debug_traceBadBlock") }
+
+func (refusedDebugAPI) ReplayBadBlock(_, _, _ anyParam) error { return refuse("debug_replayBadBlock") }
+
+func (refusedDebugAPI) StandardTraceBadBlockToFile(_, _, _ anyParam) error {
+	return refuse("debug_standardTraceBadBlockToFile")
+}
+
+func (refusedDebugAPI) StandardTraceBlockToFile(_, _, _ anyParam) error {
+	return refuse("debug_standardTraceBlockToFile")
+}
+
+func (refusedDebugAPI) TraceBlockFromFile(_, _, _ anyParam) error {
+	return refuse("debug_traceBlockFromFile")
+}
+
+func (refusedDebugAPI) ExecutionWitness(_, _, _ anyParam) error {
+	return refuse("debug_executionWitness")
+}
+func (refusedDebugAPI) Verbosity(_, _, _ anyParam) error     { return refuse("debug_verbosity") }
+func (refusedDebugAPI) Vmodule(_, _, _ anyParam) error       { return refuse("debug_vmodule") }
+func (refusedEthAPI) Sign(_, _, _ anyParam) error            { return refuse("eth_sign") }
+func (refusedEthAPI) SignTransaction(_, _, _ anyParam) error { return refuse("eth_signTransaction") }
+
+func (refusedEthAPI) SendTransaction(_, _, _ anyParam) error { return refuse("eth_sendTransaction") }
+func (refusedEthAPI) Resend(_, _, _ anyParam) error          { return refuse("eth_resend") }
+func (refusedAdminAPI) ExportChain(_, _, _ anyParam) error   { return refuse("admin_exportChain") }
+
+func (refusedAdminAPI) ImportChain(_, _, _ anyParam) error     { return refuse("admin_importChain") }
+func (refusedAdminAPI) StartHTTP(_, _, _, _, _ anyParam) error { return refuse("admin_startHTTP") }
+func (refusedAdminAPI) StartRPC(_, _, _, _, _ anyParam) error  { return refuse("admin_startRPC") }
+func (refusedAdminAPI) StartWS(_, _, _, _ anyParam) error      { return refuse("admin_startWS") }
+func (refusedAdminAPI) StopHTTP(_, _, _ anyParam) error        { return refuse("admin_stopHTTP") }
+func (refusedAdminAPI) StopRPC(_, _, _ anyParam) error         { return refuse("admin_stopRPC") }
+func (refusedAdminAPI) StopWS(_, _, _ anyParam) error          { return refuse("admin_stopWS") }
+func (refusedMinerAPI) SetExtra(_, _, _ anyParam) error        { return refuse("miner_setExtra") }
+func (refusedMinerAPI) SetGasLimit(_, _, _ anyParam) error     { return refuse("miner_setGasLimit") }
+
+func (refusedMinerAPI) SetGasPrice(_, _, _ anyParam) error { return refuse("miner_setGasPrice") }
