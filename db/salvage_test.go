@@ -30,6 +30,10 @@ func entriesOf(kv *memorydb.Database) map[string][]byte {
 // TestSalvage takes databases of which any value may be gone or be an older one, as LevelDB's repair leaves them. What is
 // salvaged is consistent, its head was executed and is whole, and the chain goes on from there.
 func TestSalvage(t *testing.T) {
+	seeds := 600
+	if testing.Short() {
+		seeds = 150
+	}
 	made := newTestBlocks()
 	main := made.branch(made.Root(), 12, 1)
 	side := made.branch(main[7], 6, 2)
@@ -66,7 +70,7 @@ func TestSalvage(t *testing.T) {
 		known[block.Hash()] = true
 	}
 	kept := 0
-	for seed := range uint64(600) {
+	for seed := range uint64(seeds) {
 		rng := rand.New(rand.NewPCG(seed, 1))
 		kv := memorydb.New()
 		lost := rng.IntN(20) // of 20
@@ -128,7 +132,7 @@ func TestSalvage(t *testing.T) {
 			t.Fatalf("seed %d: later: %v", seed, err)
 		}
 	}
-	if kept == 0 || kept == 600 {
-		t.Errorf("the head was kept %d times of 600", kept)
+	if kept == 0 || kept == seeds {
+		t.Errorf("the head was kept %d times of %d", kept, seeds)
 	}
 }
