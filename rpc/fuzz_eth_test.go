@@ -240,7 +240,7 @@ func FuzzSameAsGeth(f *testing.F) {
 		for _, param := range list {
 			c.params = append(c.params, param)
 		}
-		const crash, undecoded = "error -32603", "error -32602 <nil>: invalid argument "
+		const crash, undecoded = "error -32603 <nil>: method handler crashed", "error -32602 <nil>: invalid argument "
 		want, got := response(geth, c), response(ours, c)
 		if strings.HasPrefix(got, crash) || got != want && !strings.HasPrefix(want, crash) && !(strings.HasPrefix(got, undecoded) && strings.HasPrefix(want, undecoded)) {
 			t.Fatalf("%s\n got %s\nwant %s", c, got, want)

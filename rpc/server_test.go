@@ -97,7 +97,7 @@ func TestEndpoints(t *testing.T) {
 		{"ws://" + addrs.WS, nil, "eth rpc"},
 		{"http://" + addrs.Auth, []gethrpc.ClientOption{auth}, "engine eth rpc"},
 		{"ws://" + addrs.Auth, []gethrpc.ClientOption{auth}, "engine eth rpc"},
-		{addrs.IPC, nil, "admin beam debug engine eth net rpc txpool web3"},
+		{addrs.IPC, nil, "admin beam debug engine eth miner net rpc testing trace txpool web3"},
 	} {
 		client := dial(t, test.url, test.options...)
 		modules, err := client.SupportedModules()
@@ -190,11 +190,11 @@ func TestAuth(t *testing.T) {
 // TestConfigErrors: errors name the flag and the value.
 func TestConfigErrors(t *testing.T) {
 	for want, change := range map[string]func(*Config){
-		`--http.api: unknown module "eht" (have eth, net, web3, admin, txpool, debug, beam)`: func(c *Config) { c.HTTP.Modules = []string{"eth", "eht"} },
-		`--ws.api: unknown module "personal"`:                                                func(c *Config) { c.WS.Modules = []string{"personal"} },
-		`--http.api: module "engine" is served on the authenticated endpoint only`:           func(c *Config) { c.HTTP.Modules = []string{"engine"} },
-		`--http.rpcprefix: "x" does not begin with "/"`:                                      func(c *Config) { c.HTTP.Prefix = "x" },
-		`--ws.rpcprefix: "/x?" contains one of "?#"`:                                         func(c *Config) { c.WS.Prefix = "/x?" },
+		`--http.api: unknown module "eht" (have eth, net, web3, admin, txpool, debug, miner, trace, beam, testing)`: func(c *Config) { c.HTTP.Modules = []string{"eth", "eht"} },
+		`--ws.api: unknown module "personal"`:                                      func(c *Config) { c.WS.Modules = []string{"personal"} },
+		`--http.api: module "engine" is served on the authenticated endpoint only`: func(c *Config) { c.HTTP.Modules = []string{"engine"} },
+		`--http.rpcprefix: "x" does not begin with "/"`:                            func(c *Config) { c.HTTP.Prefix = "x" },
+		`--ws.rpcprefix: "/x?" contains one of "?#"`:                               func(c *Config) { c.WS.Prefix = "/x?" },
 		`--ws.addr "0.0.0.0" differs from --http.addr "127.0.0.1"`: func(c *Config) {
 			c.HTTP.Host, c.WS.Host, c.HTTP.Port, c.WS.Port = "127.0.0.1", "0.0.0.0", 5, 5
 		},
