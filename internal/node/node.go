@@ -116,7 +116,7 @@ func (n *Node) openOn(given *network) error {
 	n.reportDamage()
 	if err := n.openChain(given, readLastKnown(&n.cfg)); err != nil {
 		// What a disk that fails could not read looks as if it were not there.
-		return errors.Join(cmp.Or(n.store.Err(), err), n.Close())
+		return errors.Join(cmp.Or(n.store.Err(), err), n.store.Close())
 	}
 	n.cache = trie.NewCache(n.cfg.Store.CacheMB/2<<20, trie.Overlay(n.store.Hot(), n.store.Complete()))
 	n.local, n.places = n.cache, trie.NewPathIndex()
