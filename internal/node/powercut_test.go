@@ -188,7 +188,7 @@ func TestPowerCut(t *testing.T) {
 
 	cuts, gap := 34, 2 // for each of three phases and two engines
 	if testing.Short() {
-		cuts, gap = 4, 12
+		cuts, gap = 2, 24
 	}
 	for seed, engine := range []string{db.LevelDB, db.Pebble} {
 		t.Run(engine, func(t *testing.T) {
