@@ -140,9 +140,9 @@ func some(change func(keys *[]common.Hash, values *[][]byte)) func(*ranges) {
 }
 
 // shortTamperings are those of short tests. Package trie tests all of them without a network.
-var shortTamperings = []string{"one left out", "one before the origin", "storage of another account", "cut without a proof"}
+var shortTamperings = []string{"one left out", "one before the origin", "cut without a proof"}
 
-// tamperings make a response invalid.
+// tamperings make a response invalid. What proves nothing is in TestStorageCutWithoutProof.
 var tamperings = map[string]func(*ranges){
 	"one left out": some(func(keys *[]common.Hash, values *[][]byte) {
 		i := len(*keys) / 2
@@ -158,16 +158,6 @@ var tamperings = map[string]func(*ranges){
 		*keys, *values = slices.Insert(*keys, 0, common.Hash{}), slices.Insert(*values, 0, (*values)[0])
 	}),
 	"another value": some(func(_ *[]common.Hash, values *[][]byte) { (*values)[0] = (*values)[1] }),
-	"one slot left out": func(r *ranges) {
-		if n := len(r.keys); !r.accounts && n > 0 && len(r.keys[n-1]) > 2 {
-			r.keys[n-1], r.values[n-1] = slices.Delete(r.keys[n-1], 1, 2), slices.Delete(r.values[n-1], 1, 2)
-		}
-	},
-	"storage of another account": func(r *ranges) {
-		if n := len(r.keys); n > 2 {
-			r.keys[0], r.keys[1], r.values[0], r.values[1] = r.keys[1], r.keys[0], r.values[1], r.values[0]
-		}
-	},
 	"cut without a proof": func(r *ranges) {
 		if n := len(r.keys); n > 0 && len(r.keys[n-1]) > 8 {
 			r.keys[n-1], r.values[n-1], r.proof = r.keys[n-1][:1], r.values[n-1][:1], nil

@@ -17,12 +17,12 @@ type peerSet struct {
 	mu     sync.Mutex
 	peers  []*chainPeer  // in the order in which they joined; ids differ
 	change chan struct{} // closed, and replaced, when a peer joins
-	spare  int           // calls of pickSpare
+	spare  int           // calls of pickSpare in which only the fastest peer was useful
 }
 
-// sampleEvery is how many requests for old blocks are sent for one that tries another peer, which may be silent: it takes three
-// times as long then.
-const sampleEvery = 8
+// sampleEvery is how many requests for old blocks are sent for one that tries another peer, which may be silent: it takes
+// chainHedge longer then.
+const sampleEvery = 16
 
 // chainPeer is a peer and what to expect of it; its fields belong to the peerSet.
 type chainPeer struct {
@@ -105,8 +105,11 @@ func (s *peerSet) pickSpare(kind string, sample bool, eligible func(peer.Peer) b
 		}
 	}
 	best := bestOf(s.peers, func(p *chainPeer) bool { return p.useful && p != fastest && ready(p) })
-	if s.spare++; best == nil && sample && fastest != nil && s.spare%sampleEvery == 0 {
-		if best = bestOf(s.peers, func(p *chainPeer) bool { return !p.useful && !p.sampled && ready(p) }); best != nil {
+	if best == nil && sample && fastest != nil {
+		if s.spare%sampleEvery == 0 {
+			best = bestOf(s.peers, func(p *chainPeer) bool { return !p.useful && !p.sampled && ready(p) })
+		}
+		if s.spare++; best != nil {
 			best.sampled = true
 		}
 	}

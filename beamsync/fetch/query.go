@@ -180,6 +180,9 @@ func (q *query[T]) send(ctx context.Context) (change <-chan struct{}) {
 		now := time.Now()
 		q.inFlight[p.ID()] = true
 		q.hedgeAt = now.Add(q.f.peers.hedgeDelay(p))
+		if q.eligible != nil { // time enough for an honest peer far away to become a useful one
+			q.hedgeAt = now.Add(chainHedge)
+		}
 		go func() { // await waits for it
 			value, err := askOne(ctx, q.f, q.kind, p, q.ask)
 			q.replies <- chainReply[T]{p.ID(), now, value, err}
