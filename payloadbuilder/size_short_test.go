@@ -5,4 +5,4 @@
 package payloadbuilder
 
 // randomPools is how many pools of each fork TestRandomPools tries.
-const randomPools = 20
+const randomPools = 8
