@@ -17,6 +17,7 @@ import (
 	"github.com/ethereum/go-ethereum/eth/ethconfig"
 	"github.com/ethereum/go-ethereum/eth/filters"
 	"github.com/ethereum/go-ethereum/eth/tracers"
+	"github.com/ethereum/go-ethereum/miner"
 	"github.com/ethereum/go-ethereum/node"
 	gethrpc "github.com/ethereum/go-ethereum/rpc"
 
@@ -41,6 +42,7 @@ func runGeth(t testing.TB, w *fixtureChain) (*node.Node, *eth.Ethereum) {
 	plain.NoLocals, plain.Journal = true, "" // it returns the error of a transaction, and does not retry
 	backend, err := eth.New(stack, &ethconfig.Config{
 		Genesis: w.genesis, NetworkId: 7, RPCGasCap: DefaultGasCap, RPCEVMTimeout: DefaultEVMTimeout, GPO: ethconfig.FullNodeGPO, StateScheme: "hash",
+		Miner:       miner.Config{Recommit: time.Hour}, // a payload that is still being built when its database closes is a data race in geth
 		RPCTxFeeCap: 1, TxPool: plain,
 	})
 	if err != nil {
