@@ -4,6 +4,7 @@ package rpc
 
 import (
 	"errors"
+	"fmt"
 
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/core/types"
@@ -112,6 +113,15 @@ func (b *backend) block(number gethrpc.BlockNumber) (*types.Block, error) {
 		return nil, errPruned()
 	}
 	return block, nil
+}
+
+// canonicalBlock is block, with an error for a block in the future.
+func (b *backend) canonicalBlock(number gethrpc.BlockNumber) (*types.Block, error) {
+	block, err := b.block(number)
+	if err == nil && block == nil {
+		err = fmt.Errorf("block #%d not found", number)
+	}
+	return block, err
 }
 
 // blockByHash returns a valid block, nil if the hash is unknown or the block is not known to be valid, error

@@ -60,7 +60,7 @@ func (r *replay) traced(index int) (tracedTx, error) {
 
 // TraceBlockByNumber traces the transactions of a canonical block.
 func (api *debugTraceAPI) TraceBlockByNumber(ctx context.Context, number gethrpc.BlockNumber, config *tracers.TraceConfig) ([]*tracedTransaction, error) {
-	block, err := api.blockByNumber(number)
+	block, err := api.b.canonicalBlock(number)
 	if err != nil {
 		return nil, err
 	}
@@ -83,14 +83,6 @@ func (api *debugTraceAPI) TraceBlock(ctx context.Context, encoded hexutil.Bytes,
 		return nil, fmt.Errorf("could not decode block: %w", err)
 	}
 	return api.traceBlock(ctx, block, config)
-}
-
-func (api *debugTraceAPI) blockByNumber(number gethrpc.BlockNumber) (*types.Block, error) {
-	block, err := api.b.block(number)
-	if err == nil && block == nil {
-		err = fmt.Errorf("block #%d not found", number)
-	}
-	return block, err
 }
 
 // traceable returns a valid block.
@@ -158,10 +150,7 @@ func (t *traceRun) traceNextApart(ctx context.Context, r *replay, index int) (*t
 
 // IntermediateRoots returns the state root after each transaction of a block, up to the first that cannot be executed.
 func (api *debugTraceAPI) IntermediateRoots(ctx context.Context, hash common.Hash, _ *tracers.TraceConfig) ([]common.Hash, error) {
-	block, err := api.b.blockByHash(hash)
-	if err == nil && block == nil {
-		err = fmt.Errorf("block %#x not found", hash)
-	}
+	block, err := api.traceable(hash)
 	if err != nil {
 		return nil, err
 	}

@@ -56,7 +56,7 @@ func (api *debugTraceAPI) blockAt(at gethrpc.BlockNumberOrHash) (*types.Block, e
 	case number == gethrpc.PendingBlockNumber:
 		return nil, errors.New("tracing on top of pending is not supported")
 	}
-	return api.blockByNumber(number)
+	return api.b.canonicalBlock(number)
 }
 
 // traceCall traces a message on the state of a view, in the block with a header.

@@ -33,11 +33,11 @@ type tracedBlock struct {
 
 // TraceChain traces the canonical blocks after start up to end. It announces those that have transactions, and the last.
 func (api *traceChainAPI) TraceChain(ctx context.Context, start, end gethrpc.BlockNumber, config *tracers.TraceConfig) (*gethrpc.Subscription, error) {
-	from, err := api.traces.blockByNumber(start)
+	from, err := api.traces.b.canonicalBlock(start)
 	if err != nil {
 		return nil, err
 	}
-	to, err := api.traces.blockByNumber(end)
+	to, err := api.traces.b.canonicalBlock(end)
 	if err != nil {
 		return nil, err
 	}
@@ -72,7 +72,7 @@ func (api *traceChainAPI) TraceChain(ctx context.Context, start, end gethrpc.Blo
 // announce traces blocks until one cannot be traced, a notification is not taken, or ctx ends.
 func (api *traceChainAPI) announce(ctx context.Context, first, last uint64, config *tracers.TraceConfig, notify func(*tracedBlock) error) {
 	for number := first; number <= last && ctx.Err() == nil; number++ {
-		block, err := api.traces.blockByNumber(gethrpc.BlockNumber(number))
+		block, err := api.traces.b.canonicalBlock(gethrpc.BlockNumber(number))
 		if err != nil {
 			_ = notify(&tracedBlock{Block: hexutil.Uint64(number), Error: err.Error()}) // nothing follows in any case
 			return

@@ -28,21 +28,12 @@ func newLimiter(kind string, limit int) *limiter {
 // timeout (zero: none), in which the wait for the slot counts. Without an error, release must be called;
 // with an error the returned context has ended.
 func (l *limiter) acquire(ctx context.Context, timeout time.Duration) (_ context.Context, release func(), err error) {
-	ctx, cancel := withOptionalTimeout(ctx, timeout)
-	unbind := func() bool { return true }
-	if server := l.serverCtx.Load(); server != nil {
-		unbind = context.AfterFunc(*server, cancel)
-	}
+	ctx, end := l.bind(ctx, timeout)
 	if err := l.slots.Acquire(ctx, 1); err != nil {
-		unbind()
-		cancel()
+		end()
 		return ctx, nil, &codedError{codeLimitExceeded, fmt.Sprintf("too many concurrent %s (limit %d), try again: %v", l.kind, l.limit, err)}
 	}
-	return ctx, func() {
-		unbind()
-		cancel()
-		l.slots.Release(1)
-	}, nil
+	return ctx, l.releaser(end), nil
 }
 
 // tryAcquire is acquire for work without a timeout: it does not wait for a slot.
@@ -50,16 +41,30 @@ func (l *limiter) tryAcquire(ctx context.Context) (context.Context, func(), erro
 	if !l.slots.TryAcquire(1) {
 		return ctx, nil, &codedError{codeLimitExceeded, fmt.Sprintf("too many concurrent %s (limit %d), try again", l.kind, l.limit)}
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	unbind := func() bool { return true }
-	if server := l.serverCtx.Load(); server != nil {
-		unbind = context.AfterFunc(*server, cancel)
+	ctx, end := l.bind(ctx, 0)
+	return ctx, l.releaser(end), nil
+}
+
+// bind returns a context that ends with ctx, with the server, or after the timeout (zero: none), and the function that
+// ends it.
+func (l *limiter) bind(ctx context.Context, timeout time.Duration) (_ context.Context, end func()) {
+	ctx, cancel := withOptionalTimeout(ctx, timeout)
+	server := l.serverCtx.Load()
+	if server == nil {
+		return ctx, cancel
 	}
+	unbind := context.AfterFunc(*server, cancel)
 	return ctx, func() {
 		unbind()
 		cancel()
+	}
+}
+
+func (l *limiter) releaser(end func()) func() {
+	return func() {
+		end()
 		l.slots.Release(1)
-	}, nil
+	}
 }
 
 // wait waits until no request holds a slot, or ctx ends.

@@ -33,6 +33,7 @@ type Server struct {
 	logSearches   *limiter
 	engineCalls   *limiter
 	chainTraces   *limiter
+	receiptWaits  *limiter
 	apis          []gethrpc.API // all namespaces but engine
 	inproc        *gethrpc.Server
 	ready         chan struct{}
@@ -56,16 +57,17 @@ func NewServer(cfg Config, nodeBackend Backend) (*Server, error) {
 	b.stateQueries = newLimiter("state queries", cfg.StateQueries)
 	b.traces = newLimiter("traces", cfg.Traces.Concurrent)
 	s := &Server{
-		cfg:         cfg,
-		log:         cfg.Log,
-		b:           b,
-		heads:       newEventFeed(maxFeedEvents, maxFeedBytes),
-		pending:     newEventFeed(maxPendingEvents, maxPendingBytes),
-		logSearches: newLimiter("log searches", maxLogSearches),
-		engineCalls: newLimiter("Engine API calls", maxEngineCalls),
-		chainTraces: newLimiter("chain traces", maxChainTraces),
-		inproc:      gethrpc.NewServer(),
-		ready:       make(chan struct{}),
+		cfg:          cfg,
+		log:          cfg.Log,
+		b:            b,
+		heads:        newEventFeed(maxFeedEvents, maxFeedBytes),
+		pending:      newEventFeed(maxPendingEvents, maxPendingBytes),
+		logSearches:  newLimiter("log searches", maxLogSearches),
+		engineCalls:  newLimiter("Engine API calls", maxEngineCalls),
+		chainTraces:  newLimiter("chain traces", maxChainTraces),
+		receiptWaits: newLimiter("calls that wait for a receipt", maxReceiptWaiters),
+		inproc:       gethrpc.NewServer(),
+		ready:        make(chan struct{}),
 	}
 	s.subscriptions = newSubscriptions(cfg.Subscriptions, cfg.Log, b.metrics)
 	s.apis = s.services()
@@ -93,7 +95,7 @@ func (s *Server) services() []gethrpc.API {
 		{Namespace: "eth", Service: &callAPI{b}},
 		{Namespace: "eth", Service: &feeAPI{b}},
 		{Namespace: "eth", Service: &submitAPI{b}},
-		{Namespace: "eth", Service: &submitSyncAPI{b, s.heads, newLimiter("calls that wait for a receipt", maxReceiptWaiters)}},
+		{Namespace: "eth", Service: &submitSyncAPI{b, s.heads, s.receiptWaits}},
 		{Namespace: "eth", Service: &fillAPI{b}},
 		{Namespace: "eth", Service: logs},
 		{Namespace: "eth", Service: newFilterAPI(logs)},
@@ -170,7 +172,7 @@ func (s *Server) Run(ctx context.Context) error {
 		return err
 	}
 	group, ctx := errgroup.WithContext(ctx)
-	limiters := []*limiter{s.b.stateQueries, s.b.traces, s.logSearches, s.engineCalls, s.chainTraces}
+	limiters := []*limiter{s.b.stateQueries, s.b.traces, s.logSearches, s.engineCalls, s.chainTraces, s.receiptWaits}
 	for _, l := range limiters {
 		l.serverCtx.Store(&ctx)
 	}

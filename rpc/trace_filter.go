@@ -36,10 +36,7 @@ func (api *traceAPI) Filter(ctx context.Context, query traceFilter) ([]*placedTr
 	defer cancel()
 	found, skip, left := []*placedTrace{}, uint64(valueOr(query.After, 0)), api.b.cfg.ResponseBytes
 	for number := first; number <= last; number++ {
-		block, err := api.b.block(gethrpc.BlockNumber(number))
-		if err == nil && block == nil {
-			err = fmt.Errorf("block #%d not found", number)
-		}
+		block, err := api.b.canonicalBlock(gethrpc.BlockNumber(number))
 		if err != nil {
 			return nil, err
 		}

@@ -50,7 +50,7 @@ func TestTraceLimits(t *testing.T) {
 	loop := object{"from": userAddr, "to": looperAddr, "gas": "0x2faf080"}
 	small := newFakeNode(t, func(c *Config, _ *Backend) { c.ResponseBytes = 500 }).client(t)
 	for _, c := range []rpcCall{
-		{"debug_traceCall", []any{loop, "latest"}},
+		{"debug_traceCall", []any{loop, "latest", object{"timeout": "5m"}}}, // a slow machine must not end it first
 		{"debug_traceBlockByNumber", []any{"0x3"}},
 		{"debug_traceBlockByNumber", []any{"0x3", object{"tracer": "prestateTracer"}}},
 		{"debug_traceCall", []any{object{"to": readerAddr, "input": "0x" + strings.Repeat("00", 2000)}, "latest", object{"tracer": "callTracer"}}},
