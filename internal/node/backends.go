@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/ethereum/go-ethereum/common"
@@ -140,24 +141,26 @@ func (a ancestors) LocalHeader(hash common.Hash) *types.Header { return a.chain.
 
 // tracePrefetcher fetches what a block reads, for a trace of it. A full node has it.
 type tracePrefetcher struct {
-	*Node
+	ancestors
 	prefetcher *prefetch.Prefetcher
+	full       func() *db.Full // nil result: beaming
+	log        *slog.Logger
 }
 
 // Prefetch implements rpc.Prefetcher.
-func (n tracePrefetcher) Prefetch(ctx context.Context, block *types.Block, parent *types.Header) {
-	if n.full() != nil {
+func (t tracePrefetcher) Prefetch(ctx context.Context, block *types.Block, parent *types.Header) {
+	if t.full() != nil {
 		return
 	}
 	if block.BlockAccessListHash() != nil && block.AccessList() == nil {
 		var list bal.BlockAccessList
-		if encoded := n.chain.AccessList(block.Hash()); len(encoded) > 0 && rlp.DecodeBytes(encoded, &list) == nil {
+		if encoded := t.chain.AccessList(block.Hash()); len(encoded) > 0 && rlp.DecodeBytes(encoded, &list) == nil {
 			block = block.WithAccessListUnsafe(&list)
 		}
 	}
-	err := n.prefetcher.Prefetch(ctx, block, parent, ancestors{n.chain, n.fetcher}, n.fetcher.Session(sched.RPC))
+	err := t.prefetcher.Prefetch(ctx, block, parent, t.ancestors, t.fetcher.Session(sched.RPC))
 	if err != nil && ctx.Err() == nil {
-		n.log.Debug("Prefetch for a trace ended early", "number", block.NumberU64(), "err", err)
+		t.log.Debug("Prefetch for a trace ended early", "number", block.NumberU64(), "err", err)
 	}
 }
 

@@ -260,7 +260,7 @@ func (n *Node) newRPC(executor *evm.Executor, registerer prometheus.Registerer) 
 		Blobs:     n.pool,
 		Payloads:  n.payloads,
 
-		Prefetcher: tracePrefetcher{n, prefetch.New(executor, n.local)},
+		Prefetcher: tracePrefetcher{ancestors{n.chain, n.fetcher}, prefetch.New(executor, n.local), n.full, n.log},
 	})
 	return err
 }

@@ -50,10 +50,16 @@ func (e executable) Open(ctx context.Context, root common.Hash) evm.State {
 
 // stateAt returns the local store for the nodes and codes of a state.
 func (n *Node) stateAt(root common.Hash) trie.Store {
+	store, _ := n.localState(root)
+	return store
+}
+
+// localState returns the local store for the nodes and codes of a state, and whether that has all of them.
+func (n *Node) localState(root common.Hash) (store trie.Store, complete bool) {
 	if full := n.full(); full != nil && full.Has(root) {
-		return full.Store(root)
+		return full.Store(root), true
 	}
-	return n.local
+	return n.local, false
 }
 
 // openStates opens the states of a node that was in full mode when it stopped.

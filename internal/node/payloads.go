@@ -31,7 +31,7 @@ func (n *Node) newPayloads(executor *evm.Executor, registerer prometheus.Registe
 		Executor: executor,
 		Pool:     n.pool,
 		State:    n.payloadState,
-		Fetcher:  &payloadFetcher{n, prefetch.New(executor, n.local)},
+		Fetcher:  payloadFetcher{ancestors{n.chain, n.fetcher}, prefetch.New(executor, n.local)},
 		Busy:     n.importer.Working,
 		Settings: payloadbuilder.Settings{
 			GasPrice: new(big.Int).SetUint64(cfg.GasPrice), GasLimit: cfg.GasLimit, ExtraData: extra,
@@ -44,24 +44,22 @@ func (n *Node) newPayloads(executor *evm.Executor, registerer prometheus.Registe
 
 // payloadState is the local part of a state.
 func (n *Node) payloadState(root common.Hash) payloadbuilder.State {
-	if full := n.full(); full != nil && full.Has(root) {
-		return payloadbuilder.State{Store: full.Store(root), Complete: true}
-	}
-	return payloadbuilder.State{Store: n.local}
+	store, complete := n.localState(root)
+	return payloadbuilder.State{Store: store, Complete: complete}
 }
 
 // payloadFetcher gets state for payloads in the class of predictions: behind blocks and users.
 type payloadFetcher struct {
-	*Node
+	ancestors
 	prefetcher *prefetch.Prefetcher
 }
 
 // Prefetch implements payloadbuilder.Fetcher.
-func (f *payloadFetcher) Prefetch(ctx context.Context, block *types.Block, parent *types.Header) error {
-	return f.prefetcher.Prefetch(ctx, block, parent, ancestors{f.chain, f.fetcher}, f.fetcher.Session(sched.Predictive))
+func (f payloadFetcher) Prefetch(ctx context.Context, block *types.Block, parent *types.Header) error {
+	return f.prefetcher.Prefetch(ctx, block, parent, f.ancestors, f.fetcher.Session(sched.Predictive))
 }
 
 // Fetch implements payloadbuilder.Fetcher.
-func (f *payloadFetcher) Fetch(ctx context.Context, faults []trie.Fault, codes []common.Hash) error {
+func (f payloadFetcher) Fetch(ctx context.Context, faults []trie.Fault, codes []common.Hash) error {
 	return f.fetcher.Session(sched.Predictive).FetchMany(ctx, faults, codes)
 }
