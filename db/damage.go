@@ -176,12 +176,13 @@ func (d *DB) ChainChecked() error {
 // SetAside renames a file or directory that can be made anew, and returns its new path. Nothing is deleted, so that it
 // can be looked into.
 func SetAside(path string) (string, error) {
-	aside := path + ".damaged-" + time.Now().UTC().Format("20060102T150405")
+	stem := path + ".damaged-" + time.Now().UTC().Format("20060102T150405")
+	aside := stem
 	for n := 2; ; n++ {
 		if _, err := os.Lstat(aside); errors.Is(err, fs.ErrNotExist) {
 			break
 		}
-		aside = fmt.Sprintf("%s.damaged-%s-%d", path, time.Now().UTC().Format("20060102T150405"), n)
+		aside = fmt.Sprintf("%s-%d", stem, n)
 	}
 	if err := os.Rename(path, aside); err != nil {
 		return "", fmt.Errorf("set aside: %w", err)

@@ -187,9 +187,9 @@ func (l *lineage) node(path, blob []byte) error {
 	}
 	a := &ancestor{path: bytes.Clone(path), hash: crypto.Keccak256Hash(blob)}
 	a.expected = l.expects(a.path, a.hash)
-	if !wellFormed(l.owner, path, blob) {
+	if children, formed := wellFormed(l.owner, path, blob); !formed {
 		a.flawed = true
-	} else if err := l.refer(a, blob); err != nil {
+	} else if err := l.refer(a, children); err != nil {
 		return err
 	}
 	l.open = append(l.open, a)
@@ -212,12 +212,8 @@ func (l *lineage) expects(path []byte, hash common.Hash) bool {
 	return false
 }
 
-// refer collects what a node refers to.
-func (l *lineage) refer(a *ancestor, blob []byte) error {
-	children, err := trie.Children(bytes.Clone(blob))
-	if err != nil {
-		return fmt.Errorf("node that decoded before: %w", err)
-	}
+// refer collects what a node refers to: its children, the values of which are valid during the call.
+func (l *lineage) refer(a *ancestor, children []trie.Child) error {
 	for _, child := range children {
 		path := append(bytes.Clone(a.path), child.Path...)
 		if child.Value == nil {

@@ -31,8 +31,10 @@ func (g guard) Get(key []byte) ([]byte, error) {
 	if !ok || len(path) == 0 && err != nil { // without a root there is no state
 		return blob, err
 	}
-	if err == nil && wellFormed(owner, path, blob) {
-		return blob, nil
+	if err == nil {
+		if _, formed := wellFormed(owner, path, blob); formed {
+			return blob, nil
+		}
 	}
 	if g.full.health.check() == nil {
 		var hash common.Hash
@@ -55,21 +57,22 @@ func nodeOf(key []byte) (owner common.Hash, path []byte, ok bool) {
 }
 
 // wellFormed says whether a node can be at this path in the trie of a state: it decodes, its leaves have keys of the
-// right length, and those of the account trie are accounts.
-func wellFormed(owner common.Hash, path, blob []byte) bool {
+// right length, and those of the account trie are accounts. Then it returns what the node refers to, whose values are parts
+// of blob.
+func wellFormed(owner common.Hash, path, blob []byte) (children []trie.Child, is bool) {
 	children, err := trie.Children(blob)
 	if err != nil {
-		return false
+		return nil, false
 	}
 	for _, child := range children {
 		switch depth := len(path) + len(child.Path); {
 		case child.Value == nil && depth >= trie.KeyLen, child.Value != nil && depth != trie.KeyLen:
-			return false
+			return nil, false
 		case child.Value != nil && owner == (common.Hash{}):
 			if rlp.DecodeBytes(child.Value, new(types.StateAccount)) != nil {
-				return false
+				return nil, false
 			}
 		}
 	}
-	return true
+	return children, true
 }
