@@ -106,12 +106,7 @@ func (s *peerSet) pickSpare(kind string, sample bool, eligible func(peer.Peer) b
 	}
 	best := bestOf(s.peers, func(p *chainPeer) bool { return p.useful && p != fastest && ready(p) })
 	if best == nil && sample && fastest != nil {
-		if s.spare%sampleEvery == 0 {
-			best = bestOf(s.peers, func(p *chainPeer) bool { return !p.useful && !p.sampled && ready(p) })
-		}
-		if s.spare++; best != nil {
-			best.sampled = true
-		}
+		best = s.sampleLocked(ready)
 	}
 	if best == nil {
 		best = bestOf(s.peers, func(p *chainPeer) bool { return p.useful && ready(p) })
@@ -123,6 +118,19 @@ func (s *peerSet) pickSpare(kind string, sample bool, eligible func(peer.Peer) b
 		best.inFlight++
 	}
 	return best, s.change
+}
+
+// sampleLocked returns a peer to be tried in one of sampleEvery calls, nil in the others or if all were tried.
+func (s *peerSet) sampleLocked(ready func(*chainPeer) bool) *chainPeer {
+	s.spare++
+	if s.spare%sampleEvery != 1 {
+		return nil
+	}
+	p := bestOf(s.peers, func(p *chainPeer) bool { return !p.useful && !p.sampled && ready(p) })
+	if p != nil {
+		p.sampled = true
+	}
+	return p
 }
 
 // anyUseful says whether one of these peers is useful.

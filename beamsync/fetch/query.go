@@ -179,10 +179,11 @@ func (q *query[T]) send(ctx context.Context) (change <-chan struct{}) {
 		}
 		now := time.Now()
 		q.inFlight[p.ID()] = true
-		q.hedgeAt = now.Add(q.f.peers.hedgeDelay(p))
-		if q.eligible != nil { // time enough for an honest peer far away to become a useful one
-			q.hedgeAt = now.Add(chainHedge)
+		delay := chainHedge // for old blocks time enough for an honest peer far away to become a useful one
+		if q.eligible == nil {
+			delay = q.f.peers.hedgeDelay(p)
 		}
+		q.hedgeAt = now.Add(delay)
 		go func() { // await waits for it
 			value, err := askOne(ctx, q.f, q.kind, p, q.ask)
 			q.replies <- chainReply[T]{p.ID(), now, value, err}
@@ -198,9 +199,7 @@ func (q *query[T]) due() bool {
 		return true
 	case n >= chainMaxInFlight, q.eligible != nil && q.f.peers.anyUseful(q.inFlight): // no caller waits for old blocks
 		return false
-	case q.eligible != nil:
-		return !time.Now().Before(q.hedgeAt)
-	case n < chainParallel && q.f.peers.bestRTT() == 0:
+	case q.eligible == nil && n < chainParallel && q.f.peers.bestRTT() == 0:
 		return true
 	}
 	return !time.Now().Before(q.hedgeAt)
