@@ -200,9 +200,6 @@ func (d *Draft) Blobs() int { return d.job.MaxBlobs - d.now.blobs }
 // Len returns the number of transactions.
 func (d *Draft) Len() int { return len(d.now.txs) }
 
-// Value returns the tips so far, in wei.
-func (d *Draft) Value() *big.Int { return new(big.Int).Set(d.now.value) }
-
 // Lacks says whether the sender, the recipient or its code are missing, so that [Draft.Add] would fail.
 func (d *Draft) Lacks(tx *types.Transaction) bool {
 	if d.job.Complete {

@@ -106,7 +106,7 @@ func (b *Builder) Start(ctx context.Context, attributes Attributes) (engine.Payl
 	if err != nil {
 		return id, err
 	}
-	if err := b.buildEmpty(ctx, p); err != nil && !isMissing(err) {
+	if err := b.buildEmpty(ctx, p, b.newRound(p)); err != nil && !isMissing(err) {
 		return id, err
 	}
 	if !b.keep(p) {
@@ -192,6 +192,10 @@ func (b *Builder) newPayload(attributes Attributes) (*payload, error) {
 func (b *Builder) lookup(id engine.PayloadID) *payload {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	return b.lookupLocked(id)
+}
+
+func (b *Builder) lookupLocked(id engine.PayloadID) *payload {
 	for _, p := range b.payloads {
 		if p.id == id {
 			return p
@@ -204,7 +208,7 @@ func (b *Builder) lookup(id engine.PayloadID) *payload {
 func (b *Builder) keep(p *payload) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if slices.ContainsFunc(b.payloads, func(other *payload) bool { return other.id == p.id }) {
+	if b.lookupLocked(p.id) != nil {
 		return false
 	}
 	b.payloads = slices.Insert(b.payloads, 0, p)

@@ -41,7 +41,7 @@ func (b *Builder) improve(ctx context.Context, p *payload) {
 	stop := context.AfterFunc(p.wanted, cancel)
 	defer stop()
 	fetch := newFetching(b, p)
-	defer fetch.wait()
+	defer fetch.running.Wait()
 	defer cancel() // before the wait
 	for limit := firstRoundTime; ctx.Err() == nil; limit = roundTime {
 		began := time.Now()
@@ -95,12 +95,8 @@ func (b *Builder) improveOnce(ctx context.Context, p *payload, limit time.Durati
 	return r, nil
 }
 
-// buildEmpty builds and verifies the block without transactions.
-func (b *Builder) buildEmpty(ctx context.Context, p *payload) error {
-	return b.buildEmptyIn(ctx, p, b.newRound(p))
-}
-
-func (b *Builder) buildEmptyIn(ctx context.Context, p *payload, r *round) error {
+// buildEmpty builds and verifies the block without transactions, in a round of its own.
+func (b *Builder) buildEmpty(ctx context.Context, p *payload, r *round) error {
 	built, err := r.exactly(ctx, nil)
 	if err == nil {
 		err = b.verify(ctx, p, built)
@@ -122,7 +118,7 @@ func (b *Builder) awaitEmpty(ctx context.Context, p *payload) bool {
 	_ = b.cfg.Fetcher.Prefetch(ctx, p.block(nil), p.parent) // a hint: what it misses is fetched below
 	for ctx.Err() == nil {
 		r := b.newRound(p)
-		err := b.buildEmptyIn(ctx, p, r)
+		err := b.buildEmpty(ctx, p, r)
 		switch {
 		case err == nil:
 			b.log.Info("Empty payload is ready", "id", p.id, "number", p.header.Number, "elapsed", time.Since(began).Round(time.Millisecond))

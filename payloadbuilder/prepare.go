@@ -150,6 +150,3 @@ func (f *fetching) fetch(ctx context.Context, txs []*types.Transaction, faults [
 		_ = f.b.cfg.Fetcher.Prefetch(ctx, f.p.block(txs), f.p.parent) // likewise
 	}
 }
-
-// wait waits for the prefetch to end. Its context has ended.
-func (f *fetching) wait() { f.running.Wait() }

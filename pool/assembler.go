@@ -240,7 +240,7 @@ func (a *assembler) validate(tx *types.Transaction) error {
 	if at := a.at.Load(); at != nil && at.blob != nil {
 		return at.blob.ValidateTxBasics(tx)
 	}
-	return fmt.Errorf("%w: the blob pool is being opened", ErrUnavailable)
+	return errBlobClosed
 }
 
 // enqueue lets a transaction whose cells are verified wait to be added. It does not block.
@@ -275,7 +275,7 @@ func (a *assembler) add(ctx context.Context, tx *blobpool.BlobTxForPool) (err er
 		case unknown[from] != nil:
 			err = unknown[from]
 		case at.blob == nil:
-			err = fmt.Errorf("%w: the blob pool is being opened", ErrUnavailable)
+			err = errBlobClosed
 		default:
 			if err = at.blob.AddPooledTx(tx); err == nil {
 				a.senders.note(from)

@@ -193,8 +193,7 @@ func (w *walk) handleSwarm(ctx context.Context, r *response) error {
 	if served > 0 {
 		w.sharing.patience.received(r.bytes, true)
 	}
-	switch {
-	case r.need.Kind == trie.NeedCodes:
+	if r.need.Kind == trie.NeedCodes {
 		return w.walker.Found(r.need)
 	}
 	return w.walker.Deliver(r.need, r.delivery)
