@@ -10,7 +10,7 @@ import (
 )
 
 // TestAnnouncementFlood: however many hashes peers announce, the fetcher gets a bounded number of them, and a peer that announces
-// little is heard beside one that floods.
+// little is heard while another one floods.
 func TestAnnouncementFlood(t *testing.T) {
 	t.Parallel()
 	var set peerSet

@@ -7,7 +7,7 @@ import (
 	"net/http"
 )
 
-// Paths of the HTTP endpoint for load balancers and orchestrators, beside JSON-RPC.
+// Paths of the HTTP endpoint for load balancers and orchestrators, on the endpoint of JSON-RPC.
 const (
 	healthPath = "/health" // always 200: the process serves requests
 	readyPath  = "/ready"  // 200 if the node serves the head, as eth_syncing says, else 503

@@ -16,7 +16,7 @@ const (
 	forgetAfter = 5 * time.Minute
 )
 
-// The kinds of trouble, beside the stages of jobs.
+// The kinds of trouble, in addition to the stages of jobs.
 const (
 	troubleUnavailable = "state or ancestors unavailable"
 	troubleUnknownHead = "unknown head"

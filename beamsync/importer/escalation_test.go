@@ -9,7 +9,7 @@ import (
 )
 
 // TestEscalation: what repeats is logged once, then louder at growing intervals; progress begins the time anew, and what
-// occurs beside progress is not logged again.
+// occurs during progress is not logged again.
 func TestEscalation(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var e escalation
@@ -34,14 +34,14 @@ func TestEscalation(t *testing.T) {
 			t.Errorf("it lasted %v", lasted)
 		}
 		louder = nil
-		for range 100 { // a block every slot, beside one that waits
+		for range 100 { // a block every slot, while one waits
 			repeat(16 * time.Second)
 			if lasted := e.end(); lasted != 0 {
 				t.Fatalf("progress after %v", lasted)
 			}
 		}
 		if first != 1 || louder != nil {
-			t.Errorf("beside progress: %d first, louder at %v", first, louder)
+			t.Errorf("during progress: %d first, louder at %v", first, louder)
 		}
 		time.Sleep(forgetAfter + time.Second)
 		repeat(16 * time.Second)

@@ -46,7 +46,7 @@ func (i *Importer) verifyAlone(block *types.Block) error {
 		return errNotGenesis
 	}
 	if i.Phase() == FullNode && i.cfg.Chain.Status(block.ParentHash()) == chain.Executed {
-		return nil // the execution recovers the senders beside its other work, and waits for nothing
+		return nil // the execution recovers the senders concurrently with its other work, and waits for nothing
 	}
 	i.cfg.Executor.Senders(block) // caches them
 	return chain.VerifyTransactions(config, block)

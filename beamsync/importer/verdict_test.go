@@ -112,7 +112,7 @@ func parentCases() []parentCase {
 			}
 			mute(f)
 		}, true, false},
-		{"in work", func(f *fixture) { f.follow(1, 5); mute(f); f.payload(f.at(10), time.Millisecond) }, true, false},
+		{"being imported", func(f *fixture) { f.follow(1, 5); mute(f); f.payload(f.at(10), time.Millisecond) }, true, false},
 		{"fetched", func(f *fixture) { f.follow(1, 5) }, true, false},
 		{"fetched by a fresh node", func(*fixture) {}, true, false},
 		{"never seen", func(f *fixture) { f.follow(1, 5); mute(f) }, false, false},

@@ -22,7 +22,7 @@
 //	         the same over TCP on loopback between devp2p hosts, in real time: see Link
 //	Peers    the same with one good peer among bad ones, 100 blocks in a row, in virtual time
 //	Follow   geth process == simnet.Proxy(delay) == sunbeam process, a consensus client drives both
-//	Propose  the same, and the sunbeam proposes every block; geth judges them and builds its own beside
+//	Propose  the same, and the sunbeam proposes every block; geth judges them and builds its own of the same pool
 //	Backfill several geth processes == simnet.Proxy(delay) == sunbeam process until it is full, then the
 //	         same with a fresh geth instead, on a chain that goes on
 //	BALs     block access list -> keys -> the node's scheduler, in a model

@@ -79,7 +79,7 @@ type ProposeSum struct {
 	Problems []string     `json:"problems,omitempty"`
 }
 
-// Propose lets a validator propose every slot through fresh nodes, with a stock geth beside them that judges each payload
+// Propose lets a validator propose every slot through fresh nodes, with a stock geth that judges each payload
 // and builds its own of the same pool, and prints a [ProposeSum] for each phase. It fails unless every proposal was
 // accepted.
 func Propose(ctx context.Context, opts ProposeOptions, out io.Writer) (sums []*ProposeSum, err error) {

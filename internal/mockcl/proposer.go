@@ -14,7 +14,7 @@ import (
 	"github.com/ethereum/go-ethereum/common/hexutil"
 )
 
-// Proposer is a validator that proposes every block through one node, beside a geth that judges the blocks and builds its
+// Proposer is a validator that proposes every block through one node, with a geth that judges the blocks and builds its
 // own of the same pool, for comparison. A slot whose proposal fails has geth's block.
 type Proposer struct {
 	Node  *Client

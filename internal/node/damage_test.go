@@ -126,7 +126,7 @@ func splitTables(t *testing.T, path string) {
 	check(t, kv.Close())
 }
 
-// openKV opens chaindata beside the node.
+// openKV opens chaindata without a node.
 func openKV(t *testing.T, cfg *config.Config) (kv ethdb.KeyValueStore) {
 	t.Helper()
 	var err error

@@ -16,7 +16,7 @@ import (
 	"github.com/sunbeam-eth/sunbeam/internal/atomicfile"
 )
 
-// lastKnown is what a datadir had when its node ran last. It is in a file beside the databases, so that what they lose
+// lastKnown is what a datadir had when its node ran last. It is in a file outside the databases, so that what they lose
 // is noticed: a database that lost its newest tables looks like an older one, and one that lost its first keys like
 // that of another network.
 type lastKnown struct {
