@@ -18,6 +18,9 @@ import (
 // peer that takes a new block at the right moment each time.
 const maxUnproved = 8
 
+// queueShare is the part of the least time of a request for which one may queue: a quarter.
+const queueShare = 4
+
 // rangePeers are the connected peers that requests of one kind may go to. It is safe for concurrent use.
 type rangePeers struct {
 	mu       sync.Mutex
@@ -126,8 +129,9 @@ func (r *rangePeers) strangers(now time.Time, n int) (idle []*rangePeer, proven 
 }
 
 // window is the number of requests that keeps the peer and us busy. By Little's law these are as many as are handled
-// in the time of one request without queueing, and one more. Further ones would only queue, with the requests of
-// a block behind them, and be lost when the node stops.
+// in the time of one request without queueing, and one more. Without an allowance, a window that is too small would stay so: while
+// requests take a little longer than the least time, which they always do, responses come as seldom as the window is
+// small. More would only queue, with the requests of a block behind them, and be lost when the node stops.
 func (p *rangePeer) window() int {
 	switch {
 	case !p.proven():
@@ -135,7 +139,8 @@ func (p *rangePeer) window() int {
 	case p.interval == 0:
 		return fairWindow
 	}
-	return min(2+int((p.minTime-p.interval)/max(p.interval, time.Millisecond)), rangeWindow)
+	handled := int((p.minTime + p.minTime/queueShare) / max(p.interval, time.Millisecond))
+	return min(1+max(handled, 1), rangeWindow)
 }
 
 // backgroundWindow is the window while a block is being executed. If a peer is far away, the block's requests are on the

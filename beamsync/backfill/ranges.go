@@ -197,7 +197,11 @@ func (w *walk) handleRange(ctx context.Context, r *response) error {
 	}
 	w.b.log.Debug("Range response", "peer", r.peer.ID(), "kind", r.need.Kind.String(), "result", result, "refs", len(r.need.Refs),
 		"origin", r.need.Origin, "bytes", r.bytes, "took", r.took.Round(time.Millisecond), "err", r.err)
-	if result == peer.ResultCancelled {
+	switch result {
+	case peer.ResultUnproved: // the peer is at fault only if it goes on: see maxUnproved
+		w.fallBackToNodes()
+		fallthrough
+	case peer.ResultCancelled:
 		w.b.peers.release(r.peer)
 		w.failed(r.task)
 		return nil
