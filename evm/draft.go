@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math/big"
 	"runtime/debug"
+	"slices"
 	"sync"
 
 	"github.com/ethereum/go-ethereum/common"
@@ -125,7 +126,7 @@ func (e *Executor) NewDraft(ctx context.Context, job DraftJob) (d *Draft, err er
 	}
 	d.now.machine = d.newMachine(statedb)
 	before := core.PreExecution(context.Background(), job.Header.ParentBeaconRoot, job.Parent, e.config, d.now.machine, job.Header.Number, job.Header.Time) //nolint:contextcheck // for tracing only
-	if err := d.checkReads(); err != nil {
+	if err := d.checkReads(statedb); err != nil {
 		d.Close()
 		return nil, err
 	}
@@ -181,8 +182,8 @@ func (d *Draft) recover(err *error) {
 }
 
 // checkReads returns an error if a read was not answered.
-func (d *Draft) checkReads() error {
-	if err := d.now.statedb.Error(); err != nil {
+func (d *Draft) checkReads(statedb *state.StateDB) error {
+	if err := statedb.Error(); err != nil {
 		return fmt.Errorf("read state: %w", err)
 	}
 	if d.job.State.Missed() || d.chain.missed {
@@ -196,9 +197,6 @@ func (d *Draft) Gas() uint64 { return d.now.gas.Available(d.rules.IsAmsterdam) }
 
 // Blobs returns the number of blobs that still fit.
 func (d *Draft) Blobs() int { return d.job.MaxBlobs - d.now.blobs }
-
-// Len returns the number of transactions.
-func (d *Draft) Len() int { return len(d.now.txs) }
 
 // Lacks says whether the sender, the recipient or its code are missing, so that [Draft.Add] would fail.
 func (d *Draft) Lacks(tx *types.Transaction) bool {
@@ -229,7 +227,7 @@ func (d *Draft) Add(tx *types.Transaction) (err error) {
 	}
 	receipt, list, err := d.execute(bare)
 	d.watch(nil)
-	if reads := d.checkReads(); reads != nil {
+	if reads := d.checkReads(d.now.statedb); reads != nil {
 		return d.goBack(reads)
 	}
 	if err != nil {
@@ -284,17 +282,17 @@ func (d *Draft) accept(tx *types.Transaction, sidecar *types.BlobTxSidecar, rece
 	now.value = new(big.Int).Add(now.value, tip.Mul(tip, new(big.Int).SetUint64(receipt.GasUsed)))
 }
 
-// Seal runs the system calls that come after the transactions and computes the roots. It comes last, once. The error
-// is [ErrStateMissing] if that needs state that is not local.
+// Seal returns the block of the transactions so far: it runs the system calls that come after them and computes the roots, on a copy
+// of the state. So the draft may go on. The error is [ErrStateMissing] if that needs state that is not local.
 func (d *Draft) Seal() (built *Built, err error) {
 	if d.broken != nil {
 		return nil, d.broken
 	}
 	defer d.recover(&err)
-	d.broken = fmt.Errorf("%w: the draft is sealed", ErrInternal)
-	now, config := &d.now, d.executor.config
-	now.machine.Release()
+	now, config := d.now, d.executor.config
+	now.statedb = now.statedb.Copy()
 	now.machine = d.newMachine(now.statedb) // one that was not cancelled
+	defer now.machine.Release()
 
 	header := types.CopyHeader(d.job.Header)
 	var logs []*types.Log
@@ -302,8 +300,8 @@ func (d *Draft) Seal() (built *Built, err error) {
 		logs = append(logs, receipt.Logs...)
 	}
 	requests, after, err := core.PostExecution(context.Background(), config, header.Number, header.Time, logs, d.job.Withdrawals, now.machine, uint32(len(now.txs)+1))
-	if reads := d.checkReads(); reads != nil {
-		return nil, reads
+	if reads := d.checkReads(now.statedb); reads != nil {
+		return nil, d.forget(reads)
 	}
 	if err != nil {
 		return nil, err
@@ -319,15 +317,35 @@ func (d *Draft) Seal() (built *Built, err error) {
 	}
 	body := &types.Body{Transactions: now.txs, Withdrawals: d.job.Withdrawals}
 	d.executor.engine.Finalize(d.chain, header, now.statedb, body)
+	block := core.AssembleBlock(d.chain, header, now.statedb, body, now.receipts, d.accessList(after))
+	if reads := d.checkReads(now.statedb); reads != nil {
+		return nil, d.forget(reads)
+	}
+	return &Built{
+		Block: block, Receipts: slices.Clip(now.receipts), Sidecars: slices.Clip(now.sidecars), Requests: requests, Value: now.value,
+	}, nil
+}
+
+// accessList is that of the whole block. Merging changes lists, so those of the draft are copied.
+func (d *Draft) accessList(after *bal.ConstructionBlockAccessList) *bal.ConstructionBlockAccessList {
 	whole := bal.NewConstructionBlockAccessList()
-	for _, list := range append(now.lists, after) {
-		whole.Merge(list)
+	if !d.rules.IsAmsterdam {
+		return whole
 	}
-	block := core.AssembleBlock(d.chain, header, now.statedb, body, now.receipts, whole)
-	if err := d.checkReads(); err != nil {
-		return nil, err
+	for _, list := range d.now.lists {
+		if list != nil {
+			whole.Merge(list.Copy())
+		}
 	}
-	return &Built{Block: block, Receipts: now.receipts, Sidecars: now.sidecars, Requests: requests, Value: now.value}, nil
+	whole.Merge(after)
+	return whole
+}
+
+// forget makes what was missed while sealing not count for the transactions after it.
+func (d *Draft) forget(reason error) error {
+	d.job.State.ForgetMissed()
+	d.chain.missed = false
+	return reason
 }
 
 // draftChain is the chain that BLOCKHASH reads. It remembers that a header was missing.

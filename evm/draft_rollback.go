@@ -32,8 +32,7 @@ func (d *Draft) goBack(reason error) error {
 	again := slices.Clone(d.now.txs[len(d.saved.txs):])
 	sidecars := d.now.sidecars[len(d.saved.sidecars):]
 	d.now.machine.Release()
-	d.job.State.ForgetMissed()
-	d.chain.missed = false
+	_ = d.forget(reason)
 	d.now, d.saved = *d.saved, nil
 	// What is appended from here on must not overwrite the arrays of the state before.
 	d.now.txs, d.now.receipts = slices.Clip(d.now.txs), slices.Clip(d.now.receipts)
@@ -41,7 +40,7 @@ func (d *Draft) goBack(reason error) error {
 	d.now.machine = d.newMachine(d.now.statedb)
 	for _, tx := range again {
 		receipt, list, err := d.execute(tx)
-		if reads := d.checkReads(); err != nil || reads != nil {
+		if reads := d.checkReads(d.now.statedb); err != nil || reads != nil {
 			d.broken = fmt.Errorf("%w: transaction %x fails when it is executed again: %w", ErrInternal, tx.Hash(), cmp.Or(err, reads))
 			return d.broken
 		}

@@ -126,9 +126,10 @@ func (b *Builder) Start(ctx context.Context, attributes Attributes) (engine.Payl
 	}
 }
 
-// Get returns the best block of a payload, which does not improve from then on. It waits a part of a second at most.
+// Get returns the best block of a payload, which does not improve from then on. It waits only for the first round, or for
+// missing state of the empty block, and a part of a second at most.
 // The errors are [ErrUnknownPayload] and [ErrNotReady].
-func (b *Builder) Get(ctx context.Context, id engine.PayloadID) (*engine.ExecutionPayloadEnvelope, error) {
+func (b *Builder) Get(ctx context.Context, id engine.PayloadID) (*Envelope, error) {
 	p := b.lookup(id)
 	if p == nil {
 		b.metrics.delivered.WithLabelValues(deliveredUnknown).Inc()
@@ -147,12 +148,12 @@ func (b *Builder) Get(ctx context.Context, id engine.PayloadID) (*engine.Executi
 	b.metrics.delivered.WithLabelValues(kind).Inc()
 	b.log.Info("Payload delivered", "id", id, "number", p.header.Number, "hash", built.Block.Hash(), "txs", len(built.Block.Transactions()),
 		"mgas", float64(built.Block.GasUsed())/1e6, "blobs", len(built.Sidecars), "value", ether(built.Value))
-	return engine.BlockToExecutableData(built.Block, built.Value, built.Sidecars, built.Requests), nil
+	return built.envelope, nil
 }
 
 // BuildOnce builds one block that nobody asks for later: of exactly these transactions, or of the pool's if txs is nil.
 // Extra data of the block is that given.
-func (b *Builder) BuildOnce(ctx context.Context, attributes Attributes, txs []*types.Transaction, extra []byte) (*engine.ExecutionPayloadEnvelope, error) {
+func (b *Builder) BuildOnce(ctx context.Context, attributes Attributes, txs []*types.Transaction, extra []byte) (*Envelope, error) {
 	p, err := b.newPayload(attributes)
 	if err != nil {
 		return nil, err
@@ -163,17 +164,17 @@ func (b *Builder) BuildOnce(ctx context.Context, attributes Attributes, txs []*t
 	if txs == nil {
 		limited, cancel := context.WithTimeout(ctx, roundTime)
 		defer cancel()
-		built, err = r.fromPool(limited)
+		built, err = r.fromPool(limited, nil)
 	} else {
 		built, err = r.exactly(ctx, txs)
 	}
 	if err == nil {
-		err = b.verify(ctx, p, built)
+		err = b.verify(ctx, p, built, b.cfg.State(p.parent.Root).Store)
 	}
 	if err != nil {
 		return nil, err
 	}
-	return engine.BlockToExecutableData(built.Block, built.Value, built.Sidecars, built.Requests), nil
+	return envelopeOf(built), nil
 }
 
 func (b *Builder) newPayload(attributes Attributes) (*payload, error) {

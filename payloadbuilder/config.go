@@ -39,6 +39,8 @@ type Executor interface {
 type Pool interface {
 	// Pending returns executable transactions by sender, in the order of their nonces.
 	Pending(filter txpool.PendingFilter) map[common.Address][]*txpool.LazyTransaction
+	// Moved returns what is closed when the pool is next on another head.
+	Moved() <-chan struct{}
 }
 
 // State is the local part of the state under one root.

@@ -20,10 +20,13 @@
 //	                             fetch                      round ---> verify (evm.Executor)
 //	                                                          ^  |
 //	                pool ---- candidates, best tip first -----+  +-- missing state --> Prefetch --> next round
+//	                                                          |
+//	                        imports of blocks: reads wait ----+
 //
 //	getPayload --Get--> ends the rounds, returns the best
 //
-// Rounds follow one another in the interval of Settings.Recommit until the payload is asked for, or for 12 s.
+// Rounds follow one another in the interval of Settings.Recommit until the payload is asked for, or for 12 s. A round that takes
+// long offers its block before it ends. Blocks are encoded before they are offered ([Envelope]).
 //
 // # Partial state
 //
@@ -38,8 +41,8 @@
 //
 //   - A payload is a block whose execution had every read answered ([evm.Draft]). The empty block is executed
 //     once more by the rules that validate payloads before it is handed out, a later one as soon as there is time.
-//   - Nothing here delays a payload of the consensus client: fetches have a lower class than those of blocks, and rounds
-//     pause while a block is imported.
-//   - [Builder.Get] waits for neither network nor a round longer than its limits.
+//   - Nothing here delays a payload of the consensus client: fetches have a lower class than those of blocks, and while a
+//     block is imported, rounds and verifications wait at their next read of state, without a lock.
+//   - [Builder.Get] waits for neither network nor a round longer than its limits, and encodes nothing.
 //   - The number of payloads, the size of a prefetch and the time of each round are bounded.
 package payloadbuilder

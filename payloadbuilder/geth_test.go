@@ -15,6 +15,7 @@ import (
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/common/hexutil"
 	"github.com/ethereum/go-ethereum/consensus/misc/eip1559"
+	"github.com/ethereum/go-ethereum/core/txpool"
 	"github.com/ethereum/go-ethereum/core/types"
 	gethrpc "github.com/ethereum/go-ethereum/rpc"
 	"github.com/holiman/uint256"
@@ -187,26 +188,27 @@ func TestRandomPools(t *testing.T) {
 
 func testRandomPools(t *testing.T, c *testChain, blocks int) {
 	geth := newJudge(t, c)
-	txpool := newTestPool(t, c)
-	b := newTestBuilder(t, c, txpool)
+	mine := newTestPool(t, c)
+	b := newTestBuilder(t, c, mine)
 	random := newTraffic(c.config, 7)
-	awaitBlobPool(t, txpool, random)
+	awaitBlobPool(t, mine, random)
 	worst, sum, compared, included, blobs := 1.0, 0.0, 0, 0, 0
 	for i := range blocks {
 		head := c.CurrentHeader()
-		until(t, "pool on the head", func() bool { at := txpool.Head(); return at != nil && at.Hash() == head.Hash() })
-		send(t, txpool, geth, random, random.random.IntN(100), eip1559.CalcBaseFee(c.config, head))
-		same := settle(t, txpool, geth)
+		until(t, "pool on the head", func() bool { return onHead(t, mine, c) })
+		send(t, mine, geth, random, random.random.IntN(100), eip1559.CalcBaseFee(c.config, head))
+		same := settle(t, mine, geth)
 		attributes := attributesOn(c, head)
 		for n := range random.random.IntN(17) {
 			attributes.Withdrawals = append(attributes.Withdrawals, &types.Withdrawal{
 				Index: uint64(n), Validator: uint64(n), Address: testchain.FillerAddress(random.random.IntN(400)), Amount: uint64(random.random.IntN(3)),
 			})
 		}
-		ours, err := b.BuildOnce(t.Context(), attributes, nil, []byte{})
+		built, err := b.BuildOnce(t.Context(), attributes, nil, []byte{})
 		if err != nil {
 			t.Fatalf("pool %d: %v", i, err)
 		}
+		ours := built.ExecutionPayloadEnvelope
 		geth.judges(t, ours, *attributes.BeaconRoot)
 		theirs := geth.build(t, &attributes)
 		share := shareOf(ours.BlockValue, theirs.BlockValue)
@@ -243,16 +245,29 @@ func shareOf(amount, of *big.Int) float64 {
 }
 
 // awaitBlobPool waits until the pool takes blobs: it opens that part by itself.
-func awaitBlobPool(t *testing.T, txpool *pool.Pool, random *traffic) {
+func awaitBlobPool(t *testing.T, ours *pool.Pool, random *traffic) {
 	t.Helper()
 	sidecar := sidecars()[0]
 	tx := types.MustSignNewTx(testchain.Key(users), random.signer, &types.BlobTx{ // too little gas: it is always refused
 		ChainID: uint256.MustFromBig(random.config.ChainID), Gas: 1, BlobHashes: sidecar.BlobHashes(), Sidecar: sidecar,
 	})
 	until(t, "blob pool", func() bool {
-		err := txpool.Send(t.Context(), tx)
+		err := ours.Send(t.Context(), tx)
 		return !errors.Is(err, pool.ErrUnavailable) && !errors.Is(err, pool.ErrNotReady)
 	})
+}
+
+// onHead says whether the executable transactions of a pool are those of the head: each sender's begin with its nonce.
+func onHead(t *testing.T, ours *pool.Pool, c *testChain) bool {
+	t.Helper()
+	for _, filter := range []txpool.PendingFilter{{}, {BlobTxs: true, BlobVersion: types.BlobSidecarVersion1}} {
+		for from, txs := range ours.Pending(filter) {
+			if tx := txs[0].Resolve(); tx == nil || tx.Nonce() != c.account(t, from).Nonce {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // until waits for something that other goroutines do.

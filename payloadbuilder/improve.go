@@ -22,9 +22,9 @@ const fetchingInterval = 500 * time.Millisecond
 const (
 	// roundTime bounds the time in which a round adds transactions: the interval between rounds, as in go-ethereum.
 	roundTime = defaultRecommit
-	// firstRoundTime is that of the first round, so that a slow machine soon has a block with transactions. If it was too
-	// short for a full block, another round follows at once.
-	firstRoundTime = 300 * time.Millisecond
+	// interimTime is when a round that goes on offers its block for the first time; then each time after twice as long. So
+	// a slow machine soon has a block with transactions, and at most half of the time is lost when the payload is asked for.
+	interimTime = 150 * time.Millisecond
 )
 
 // retryDelay is the time until an empty block is built again that missed state which nobody can name.
@@ -43,26 +43,24 @@ func (b *Builder) improve(ctx context.Context, p *payload) {
 	fetch := newFetching(b, p)
 	defer fetch.running.Wait()
 	defer cancel() // before the wait
-	for limit := firstRoundTime; ctx.Err() == nil; limit = roundTime {
-		began := time.Now()
-		r, built := b.improveOnce(ctx, p, limit)
-		if built != nil && p.offer(built) {
-			b.log.Info("Payload improved", "id", p.id, "number", p.header.Number, "hash", built.Block.Hash(), "txs", len(built.Block.Transactions()),
-				"mgas", float64(built.Block.GasUsed())/1e6, "value", ether(built.Value), "left_out", len(r.leftOut), "elapsed", time.Since(began).Round(time.Millisecond))
-			if !r.cut || limit == roundTime { // else the next block comes first
-				b.check(ctx, p, built)
-			}
+	paced := newPacedState(ctx, b)
+	for ctx.Err() == nil {
+		began, moved := time.Now(), b.cfg.Pool.Moved()
+		r := b.newRound(p)
+		r.paced = paced
+		best := b.improveOnce(ctx, r)
+		p.roundEnded()
+		if best != nil {
+			b.check(p, best, paced)
 		}
 		pause := b.settings.Recommit
-		if r.cut && limit < roundTime {
-			pause = 0
-		}
 		if fetch.start(ctx, r) {
 			pause = min(pause, fetchingInterval)
 		}
 		timer := time.NewTimer(max(pause-time.Since(began), 0))
 		select {
 		case <-timer.C:
+		case <-moved: // the pool follows the head, on which the payload is built, after a moment
 		case <-fetch.arrived:
 			fetch.busy = false
 		case <-ctx.Done():
@@ -71,41 +69,48 @@ func (b *Builder) improve(ctx context.Context, p *payload) {
 	}
 }
 
-// improveOnce runs one round. The block is nil if it failed or did not run.
-func (b *Builder) improveOnce(ctx context.Context, p *payload, limit time.Duration) (*round, *evm.Built) {
-	r := b.newRound(p)
+// improveOnce runs one round. It returns its best block if that became the payload's.
+func (b *Builder) improveOnce(ctx context.Context, r *round) (best *offer) {
 	if b.rounds.Acquire(ctx, 1) != nil {
-		return r, nil
+		return nil
 	}
 	defer b.rounds.Release(1)
-	limited, cancel := context.WithTimeout(ctx, limit)
+	limited, cancel := context.WithTimeout(ctx, roundTime)
 	defer cancel()
 	began := time.Now()
-	built, err := r.fromPool(limited)
+	offer := func(built *evm.Built) {
+		better := r.p.offer(built)
+		if better == nil {
+			return
+		}
+		best = better
+		b.log.Info("Payload improved", "id", r.p.id, "number", r.p.header.Number, "hash", built.Block.Hash(), "txs", len(built.Block.Transactions()),
+			"mgas", float64(built.Block.GasUsed())/1e6, "value", ether(built.Value), "left_out", len(r.leftOut), "elapsed", time.Since(began).Round(time.Millisecond))
+	}
+	built, err := r.fromPool(limited, offer)
 	b.metrics.roundSeconds.Observe(time.Since(began).Seconds())
 	b.metrics.leftOut.Add(float64(len(r.leftOut)))
 	switch {
 	case err == nil:
-		return r, built
+		offer(built)
 	case errors.Is(err, evm.ErrStateMissing):
-		b.log.Debug("Payload not improved: state is missing", "id", p.id)
+		b.log.Debug("Payload not improved: state is missing", "id", r.p.id)
 	default:
-		b.log.Error("Failed to build a payload with transactions", "id", p.id, "number", p.header.Number, "err", err)
+		b.log.Error("Failed to build a payload with transactions", "id", r.p.id, "number", r.p.header.Number, "err", err)
 	}
-	return r, nil
+	return best
 }
 
 // buildEmpty builds and verifies the block without transactions, in a round of its own.
 func (b *Builder) buildEmpty(ctx context.Context, p *payload, r *round) error {
 	built, err := r.exactly(ctx, nil)
 	if err == nil {
-		err = b.verify(ctx, p, built)
+		err = b.verify(ctx, p, built, b.cfg.State(p.parent.Root).Store)
 	}
 	if err != nil {
 		return err
 	}
-	p.offer(built)
-	p.confirm(built)
+	p.confirm(p.offer(built))
 	return nil
 }
 
@@ -154,22 +159,19 @@ func sleep(ctx context.Context, duration time.Duration) {
 }
 
 // check verifies a block that is offered already, and withdraws it if it is not valid.
-func (b *Builder) check(ctx context.Context, p *payload, built *evm.Built) {
-	b.yield(ctx)
-	if ctx.Err() != nil {
-		return
-	}
-	switch err := b.verify(ctx, p, built); {
+func (b *Builder) check(p *payload, o *offer, paced *pacedState) {
+	switch err := b.verify(paced.ctx, p, o.Built, paced.forVerification(b.cfg.State(p.parent.Root).Store)); {
+	case paced.ctx.Err() != nil: // it is too late
 	case err == nil:
-		p.confirm(built)
-	case ctx.Err() == nil:
-		p.withdraw(built)
+		p.confirm(o)
+	default:
+		p.withdraw(o)
 		b.log.Error("Built payload is not valid, please report this bug; an earlier one is offered", "id", p.id, "number", p.header.Number, "err", err)
 	}
 }
 
 // verify executes a block as if the consensus client had sent it.
-func (b *Builder) verify(ctx context.Context, p *payload, built *evm.Built) error {
+func (b *Builder) verify(ctx context.Context, p *payload, built *evm.Built, store trie.Store) error {
 	if err := chain.VerifyHeader(b.cfg.Chain.Config(), built.Block.Header(), p.parent); err != nil {
 		return fmt.Errorf("built block has an invalid header: %w", err)
 	}
@@ -180,7 +182,7 @@ func (b *Builder) verify(ctx context.Context, p *payload, built *evm.Built) erro
 	defer func() { b.metrics.verifySeconds.Observe(time.Since(began).Seconds()) }()
 	result := b.cfg.Executor.Execute(ctx, evm.Job{
 		Block: built.Block, Parent: p.parent, Headers: localHeaders{b.cfg.Chain},
-		State: localState{trie.Open(ctx, p.parent.Root, b.cfg.State(p.parent.Root).Store, nil)},
+		State: localState{trie.Open(ctx, p.parent.Root, store, nil)},
 	})
 	if result.Outcome != evm.Valid {
 		return fmt.Errorf("built block is %v: %w", result.Outcome, result.Err)

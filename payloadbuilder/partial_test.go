@@ -202,7 +202,7 @@ func TestEveryHiddenNode(t *testing.T) {
 				for _, failure := range []error{nil, errDisk} {
 					store.hidden = map[common.Hash]error{hash: failure}
 					r := b.newRoundOn(t, a)
-					built, err := r.fromPool(t.Context())
+					built, err := r.fromPool(t.Context(), nil)
 					if err != nil {
 						none++
 						continue
@@ -248,7 +248,7 @@ func TestRandomPartialState(t *testing.T) {
 			part.local[hash] = true
 		}
 		r := newTestBuilder(t, c, txs, on(part, noFetcher{})).newRoundOn(t, a)
-		built, err := r.fromPool(t.Context())
+		built, err := r.fromPool(t.Context(), nil)
 		if err != nil {
 			continue // the root needed what is missing
 		}
@@ -293,7 +293,7 @@ func TestBeaming(t *testing.T) {
 				if got, want := len(payload.ExecutionPayload.Transactions), len(all.ExecutionPayload.Transactions); got < want*9/10 {
 					t.Errorf("%d transactions, %d with complete state", got, want)
 				}
-				c.adopt(t, blockOf(t, payload, attributesOn(c, c.head).BeaconRoot))
+				c.adopt(t, blockOf(t, payload.ExecutionPayloadEnvelope, attributesOn(c, c.head).BeaconRoot))
 			})
 		})
 	}
@@ -317,7 +317,7 @@ func TestEmptyBlockWaits(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		c.adopt(t, blockOf(t, payload, a.BeaconRoot))
+		c.adopt(t, blockOf(t, payload.ExecutionPayloadEnvelope, a.BeaconRoot))
 	})
 }
 
@@ -350,7 +350,7 @@ func TestNoPeers(t *testing.T) {
 		if len(payload.ExecutionPayload.Transactions) == 0 {
 			t.Error("no transactions, although the state of some is local")
 		}
-		c.adopt(t, blockOf(t, payload, a.BeaconRoot))
+		c.adopt(t, blockOf(t, payload.ExecutionPayloadEnvelope, a.BeaconRoot))
 	})
 }
 
@@ -372,7 +372,7 @@ func TestBusy(t *testing.T) {
 			t.Error("no transaction after the import")
 		}
 		time.Sleep(lifetime)
-		if _, improves, _ := b.lookup(id).current(); improves {
+		if b.lookup(id).wanted.Err() == nil {
 			t.Error("the payload improves after its lifetime")
 		}
 	})
@@ -402,7 +402,7 @@ func TestMissingHeader(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			c.adopt(t, blockOf(t, payload, a.BeaconRoot))
+			c.adopt(t, blockOf(t, payload.ExecutionPayloadEnvelope, a.BeaconRoot))
 		}
 		parent := c.Header(c.head.ParentHash) // BLOCKHASH finds the third block before by the header of the second
 		hashes := signed(c, 3, &types.DynamicFeeTx{
@@ -414,7 +414,7 @@ func TestMissingHeader(t *testing.T) {
 				cfg.Chain = withoutHeader{c, missing}
 				cfg.State = func(common.Hash) State { return State{Store: c, Complete: complete} }
 			})
-			built, err := b.newRoundOn(t, attributesOn(c, c.head)).fromPool(t.Context())
+			built, err := b.newRoundOn(t, attributesOn(c, c.head)).fromPool(t.Context(), nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -425,7 +425,7 @@ func TestMissingHeader(t *testing.T) {
 			if got := len(built.Block.Transactions()); got != want {
 				t.Errorf("complete state %t, missing header %x: %d transactions, want %d", complete, missing, got, want)
 			}
-			if err := newTestBuilder(t, c, txs).verify(t.Context(), newPayload(engine.PayloadID{}, c.head, built.Block.Header(), nil), built); err != nil {
+			if err := newTestBuilder(t, c, txs).verify(t.Context(), newPayload(engine.PayloadID{}, c.head, built.Block.Header(), nil), built, c); err != nil {
 				t.Error(err)
 			}
 		}

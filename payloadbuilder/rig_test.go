@@ -100,6 +100,12 @@ func (c *testChain) CurrentHeader() *types.Header {
 	return c.head
 }
 
+func (c *testChain) setHead(head *types.Header) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.head = head
+}
+
 func (c *testChain) Block(hash common.Hash) *types.Block {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -161,8 +167,25 @@ func (c *testChain) adopt(t *testing.T, block *types.Block) {
 
 // listPool is a pool of a fixed list of transactions.
 type listPool struct {
-	mu  sync.Mutex
-	txs []*types.Transaction
+	mu    sync.Mutex
+	txs   []*types.Transaction
+	moved chan struct{} // nil: it never moves
+}
+
+// Moved implements Pool.
+func (p *listPool) Moved() <-chan struct{} {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.moved
+}
+
+// move is what the pool does with a new head.
+func (p *listPool) move(txs ...*types.Transaction) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.txs = txs
+	close(p.moved)
+	p.moved = make(chan struct{})
 }
 
 func (p *listPool) set(txs ...*types.Transaction) {

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/ethereum/go-ethereum/common"
@@ -33,10 +34,10 @@ const (
 type round struct {
 	b       *Builder
 	p       *payload
+	paced   *pacedState // nil: the round does not give way to imports
 	state   *trie.PartialState
 	added   []*types.Transaction // in the draft, with sidecars
 	leftOut []*types.Transaction // missed state
-	cut     bool                 // the time was up before the block was full
 }
 
 // newRound begins on the state that is local now.
@@ -46,6 +47,9 @@ func (b *Builder) newRound(p *payload) *round { return &round{b: b, p: p} }
 func (r *round) draft(ctx context.Context) (*evm.Draft, error) {
 	p, config := r.p, r.b.cfg.Chain.Config()
 	local := r.b.cfg.State(p.parent.Root)
+	if r.paced != nil {
+		local.Store = r.paced.over(local.Store)
+	}
 	r.state = trie.NewLookupCache(p.parent.Root, local.Store).State()
 	return r.b.cfg.Executor.NewDraft(ctx, evm.DraftJob{
 		Header:      p.header,
@@ -86,14 +90,15 @@ func (r *round) exactly(ctx context.Context, txs []*types.Transaction) (*evm.Bui
 }
 
 // fromPool builds a block of the best transactions of the pool. When ctx ends it seals what it has. If the new root needs
-// missing state, it leaves transactions out until it does not.
-func (r *round) fromPool(ctx context.Context) (*evm.Built, error) {
+// missing state, it leaves transactions out until it does not. If it takes long, offer is called with what it has until
+// then; nil: it is not.
+func (r *round) fromPool(ctx context.Context, offer func(*evm.Built)) (*evm.Built, error) {
 	draft, err := r.draft(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer draft.Close()
-	if err := r.fill(ctx, draft); err != nil {
+	if err := r.fill(ctx, draft, offer); err != nil {
 		return nil, err
 	}
 	built, err := draft.Seal()
@@ -113,17 +118,29 @@ func (r *round) again(txs []*types.Transaction) (*evm.Built, error) {
 }
 
 // fill adds the best transactions of the pool until the block is full, or ctx ends.
-func (r *round) fill(ctx context.Context, draft *evm.Draft) error {
+func (r *round) fill(ctx context.Context, draft *evm.Draft, offer func(*evm.Built)) error {
+	interim := interimTime
+	if offer == nil {
+		interim = math.MaxInt64
+	}
+	began, offered := time.Now(), 0
 	queue := r.b.candidates(r.p.header)
 	minGas := params.TxGas
 	if r.b.cfg.Chain.Config().IsAmsterdam(r.p.header.Number, r.p.header.Time) {
 		minGas = params.TxBaseCost2780
 	}
 	for next := queue.best(); next != nil && draft.Gas() >= minGas; next = queue.best() {
-		r.b.yield(ctx)
+		if r.paced != nil {
+			r.b.yield(ctx)
+		}
 		if ctx.Err() != nil {
-			r.cut = true
 			return nil
+		}
+		if time.Since(began) >= interim && len(r.added) > offered {
+			if built, err := draft.Seal(); err == nil { // an error is met again at the end
+				offer(built)
+			}
+			interim, offered = 2*time.Since(began), len(r.added)
 		}
 		if next.tx.Gas > draft.Gas() || int(next.tx.BlobGas/params.BlobTxBlobGasPerBlob) > draft.Blobs() {
 			queue.drop()
@@ -147,7 +164,6 @@ func (r *round) fill(ctx context.Context, draft *evm.Draft) error {
 		case errors.Is(err, evm.ErrInternal):
 			return err
 		case errors.Is(err, evm.ErrTimeUp):
-			r.cut = true
 			return nil
 		case errors.Is(err, evm.ErrStateMissing):
 			r.leaveOut(tx, next.later)

@@ -7,7 +7,6 @@ import (
 
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/core/txpool"
-	"github.com/ethereum/go-ethereum/core/types"
 )
 
 // Pending returns the executable transactions that pass a filter, by sender and in the order of nonces: plain ones, or
@@ -20,12 +19,4 @@ func (p *Pool) Pending(filter txpool.PendingFilter) map[common.Address][]*txpool
 		maps.Copy(pending, txs)
 	}
 	return pending
-}
-
-// Head returns the head that the pool is on, nil before the first one.
-func (p *Pool) Head() *types.Header {
-	if at := p.at.Load(); at != nil {
-		return at.head
-	}
-	return nil
 }

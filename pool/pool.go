@@ -65,7 +65,7 @@ type Pool struct {
 	mu sync.RWMutex
 	at atomic.Pointer[headPools] // nil before the first head
 
-	moved struct { // see nextMove
+	moved struct { // see Moved
 		sync.Mutex
 		ch chan struct{}
 	}
@@ -195,8 +195,8 @@ func (p *Pool) publish(at *headPools) {
 	p.moved.ch = make(chan struct{})
 }
 
-// nextMove returns a channel that is closed when the pools change.
-func (p *Pool) nextMove() <-chan struct{} {
+// Moved returns a channel that is closed when the pool is on its next head, or the blob pool is opened or closed.
+func (p *Pool) Moved() <-chan struct{} {
 	p.moved.Lock()
 	defer p.moved.Unlock()
 	return p.moved.ch
@@ -210,7 +210,7 @@ func (p *Pool) awaitBlob(ctx context.Context, at *headPools, txs []*types.Transa
 	ctx, cancel := context.WithTimeout(ctx, blobTimeout)
 	defer cancel()
 	for {
-		next := p.nextMove()
+		next := p.Moved()
 		if at = p.at.Load(); at.blob != nil {
 			return at
 		}

@@ -21,7 +21,7 @@ import (
 	"github.com/sunbeam-eth/sunbeam/payloadbuilder"
 )
 
-// Backend is the part of the node that requests need. Chain, States and Engine are required. Methods that
+// Backend is the part of the node that requests need. Chain, States, Engine and Blobs are required. Methods that
 // need one of the others return an error if it is nil.
 type Backend struct {
 	Chain     Chain
@@ -32,7 +32,7 @@ type Backend struct {
 	Network   Network
 	Beam      Beam
 	Pool      Pool
-	Blobs     Blobs // nil: no blobs
+	Blobs     Blobs
 	Payloads  Payloads
 
 	Prefetcher Prefetcher
@@ -135,8 +135,8 @@ type Pool interface {
 // Payloads builds blocks; *payloadbuilder.Builder implements it.
 type Payloads interface {
 	Start(ctx context.Context, attributes payloadbuilder.Attributes) (engine.PayloadID, error)
-	Get(ctx context.Context, id engine.PayloadID) (*engine.ExecutionPayloadEnvelope, error)
-	BuildOnce(ctx context.Context, attributes payloadbuilder.Attributes, txs []*types.Transaction, extra []byte) (*engine.ExecutionPayloadEnvelope, error)
+	Get(ctx context.Context, id engine.PayloadID) (*payloadbuilder.Envelope, error)
+	BuildOnce(ctx context.Context, attributes payloadbuilder.Attributes, txs []*types.Transaction, extra []byte) (*payloadbuilder.Envelope, error)
 }
 
 // Beam reports the progress of the sync.

@@ -173,7 +173,7 @@ func checkBlobs(t *testing.T, ours *gethrpc.Client, fork string, tx *types.Trans
 	}
 }
 
-// TestNoBlobs: a node without a pool has no blobs, and says so.
+// TestNoBlobs: a node whose pool is not open yet has no blobs, and says so.
 func TestNoBlobs(t *testing.T) {
 	n := newFakeNode(t)
 	n.chain.w, n.chain.head = genesisOnly("osaka"), 0

@@ -4,6 +4,7 @@ package rpc
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 
 	"github.com/ethereum/go-ethereum/beacon/engine"
@@ -13,42 +14,42 @@ import (
 )
 
 // GetPayloadV1 returns a payload without an envelope.
-func (api *engineAPI) GetPayloadV1(ctx context.Context, id engine.PayloadID) (*engine.ExecutableData, error) {
+func (api *engineAPI) GetPayloadV1(ctx context.Context, id engine.PayloadID) (json.RawMessage, error) {
 	envelope, err := api.getPayload(ctx, id, nil, engine.PayloadV1)
 	if err != nil {
 		return nil, err
 	}
-	return envelope.ExecutionPayload, nil
+	return envelope.PayloadJSON(), nil
 }
 
 // GetPayloadV2 is for Paris and Shanghai: with the value of the block.
-func (api *engineAPI) GetPayloadV2(ctx context.Context, id engine.PayloadID) (*engine.ExecutionPayloadEnvelope, error) {
+func (api *engineAPI) GetPayloadV2(ctx context.Context, id engine.PayloadID) (*payloadbuilder.Envelope, error) {
 	return api.getPayload(ctx, id, forksV1(), engine.PayloadV1, engine.PayloadV2)
 }
 
 // GetPayloadV3 is for Cancun: with blobs.
-func (api *engineAPI) GetPayloadV3(ctx context.Context, id engine.PayloadID) (*engine.ExecutionPayloadEnvelope, error) {
+func (api *engineAPI) GetPayloadV3(ctx context.Context, id engine.PayloadID) (*payloadbuilder.Envelope, error) {
 	return api.getPayload(ctx, id, []forks.Fork{forks.Cancun}, engine.PayloadV3)
 }
 
 // GetPayloadV4 is for Prague: with execution requests.
-func (api *engineAPI) GetPayloadV4(ctx context.Context, id engine.PayloadID) (*engine.ExecutionPayloadEnvelope, error) {
+func (api *engineAPI) GetPayloadV4(ctx context.Context, id engine.PayloadID) (*payloadbuilder.Envelope, error) {
 	return api.getPayload(ctx, id, []forks.Fork{forks.Prague}, engine.PayloadV3)
 }
 
 // GetPayloadV5 is for Osaka: the blobs have cell proofs.
-func (api *engineAPI) GetPayloadV5(ctx context.Context, id engine.PayloadID) (*engine.ExecutionPayloadEnvelope, error) {
+func (api *engineAPI) GetPayloadV5(ctx context.Context, id engine.PayloadID) (*payloadbuilder.Envelope, error) {
 	return api.getPayload(ctx, id, []forks.Fork{forks.Osaka, forks.BPO1, forks.BPO2}, engine.PayloadV3)
 }
 
 // GetPayloadV6 is for Amsterdam: with slot number and block access list.
-func (api *engineAPI) GetPayloadV6(ctx context.Context, id engine.PayloadID) (*engine.ExecutionPayloadEnvelope, error) {
+func (api *engineAPI) GetPayloadV6(ctx context.Context, id engine.PayloadID) (*payloadbuilder.Envelope, error) {
 	return api.getPayload(ctx, id, forksV5(), engine.PayloadV4)
 }
 
 // getPayload returns a payload if its attributes had one of the versions and its timestamp is in one of the forks; nil
 // stands for all forks.
-func (api *engineAPI) getPayload(ctx context.Context, id engine.PayloadID, in []forks.Fork, versions ...engine.PayloadVersion) (*engine.ExecutionPayloadEnvelope, error) {
+func (api *engineAPI) getPayload(ctx context.Context, id engine.PayloadID, in []forks.Fork, versions ...engine.PayloadVersion) (*payloadbuilder.Envelope, error) {
 	if !id.Is(versions...) {
 		return nil, engine.UnsupportedFork
 	}

@@ -27,6 +27,7 @@ import (
 	"github.com/sunbeam-eth/sunbeam/beamsync/importer"
 	"github.com/sunbeam-eth/sunbeam/chain"
 	"github.com/sunbeam-eth/sunbeam/internal/testchain"
+	"github.com/sunbeam-eth/sunbeam/pool"
 	"github.com/sunbeam-eth/sunbeam/trie"
 )
 
@@ -354,7 +355,10 @@ func newFakeNode(t testing.TB, change ...func(*Config, *Backend)) *fakeNode {
 		GasCap: DefaultGasCap, EVMTimeout: DefaultEVMTimeout, Log: slog.New(slog.NewTextHandler(testWriter{t}, nil)),
 		Identity: Identity{Name: "Sunbeam/v1/test", Version: "v1", NetworkID: 7, DataDir: "/data"},
 	}
-	backend := Backend{Chain: n.chain, Heads: n.chain, States: n.states, Engine: n.engine}
+	backend := Backend{
+		Chain: n.chain, Heads: n.chain, States: n.states, Engine: n.engine,
+		Blobs: pool.New(pool.Config{Chain: n.chain}), // not running
+	}
 	for _, f := range change {
 		f(&cfg, &backend)
 	}

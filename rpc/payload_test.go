@@ -24,7 +24,7 @@ var _ Payloads = (*payloadbuilder.Builder)(nil)
 // fakePayloads starts payloads without building them.
 type fakePayloads struct {
 	started []payloadbuilder.Attributes
-	ready   map[engine.PayloadID]*engine.ExecutionPayloadEnvelope
+	ready   map[engine.PayloadID]*payloadbuilder.Envelope
 	once    []int // of each BuildOnce: the number of transactions, -1 for those of the pool
 	err     error
 }
@@ -34,14 +34,14 @@ func (p *fakePayloads) Start(_ context.Context, attributes payloadbuilder.Attrib
 	return attributes.ID(), p.err
 }
 
-func (p *fakePayloads) Get(_ context.Context, id engine.PayloadID) (*engine.ExecutionPayloadEnvelope, error) {
+func (p *fakePayloads) Get(_ context.Context, id engine.PayloadID) (*payloadbuilder.Envelope, error) {
 	if envelope := p.ready[id]; envelope != nil {
 		return envelope, nil
 	}
 	return nil, payloadbuilder.ErrUnknownPayload
 }
 
-func (p *fakePayloads) BuildOnce(_ context.Context, _ payloadbuilder.Attributes, txs []*types.Transaction, _ []byte) (*engine.ExecutionPayloadEnvelope, error) {
+func (p *fakePayloads) BuildOnce(_ context.Context, _ payloadbuilder.Attributes, txs []*types.Transaction, _ []byte) (*payloadbuilder.Envelope, error) {
 	n := len(txs)
 	if txs == nil {
 		n = -1
@@ -50,11 +50,11 @@ func (p *fakePayloads) BuildOnce(_ context.Context, _ payloadbuilder.Attributes,
 	return fakeEnvelope(9012), p.err
 }
 
-func fakeEnvelope(time uint64) *engine.ExecutionPayloadEnvelope {
-	return &engine.ExecutionPayloadEnvelope{
+func fakeEnvelope(time uint64) *payloadbuilder.Envelope {
+	return payloadbuilder.NewEnvelope(&engine.ExecutionPayloadEnvelope{
 		ExecutionPayload: &engine.ExecutableData{Timestamp: time, BaseFeePerGas: common.Big1, LogsBloom: []byte{}, ExtraData: []byte{}, Transactions: [][]byte{}},
 		BlockValue:       big.NewInt(5), BlobsBundle: new(engine.BlobsBundle), Requests: [][]byte{},
-	}
+	})
 }
 
 func codeOf(err error) int {
@@ -67,7 +67,7 @@ func codeOf(err error) int {
 
 func proposer(t *testing.T) (*fakeNode, *fakePayloads, *gethrpc.Client, common.Hash) {
 	t.Helper()
-	payloads := &fakePayloads{ready: make(map[engine.PayloadID]*engine.ExecutionPayloadEnvelope)}
+	payloads := &fakePayloads{ready: make(map[engine.PayloadID]*payloadbuilder.Envelope)}
 	n := newFakeNode(t, func(_ *Config, b *Backend) { b.Payloads = payloads })
 	head := n.chain.CurrentHeader().Hash()
 	n.engine.outcome = importer.Outcome{Status: importer.Valid, LatestValid: &head}

@@ -51,9 +51,6 @@ type Addrs struct {
 func NewServer(cfg Config, nodeBackend Backend) (*Server, error) {
 	cfg = cfg.withDefaults()
 	b := &backend{Backend: nodeBackend, cfg: cfg, log: cfg.Log, metrics: newMetrics(cfg.Registerer)}
-	if b.Blobs == nil {
-		b.Blobs = noBlobs{}
-	}
 	b.stateQueries = newLimiter("state queries", cfg.StateQueries)
 	b.traces = newLimiter("traces", cfg.Traces.Concurrent)
 	s := &Server{

@@ -19,7 +19,7 @@ type testingAPI struct{ b *backend }
 
 // BuildBlockV1 builds a block on the head and returns it without importing it: of exactly these transactions, or of the
 // pool's if they are null. The response has the form of engine_getPayload.
-func (api *testingAPI) BuildBlockV1(ctx context.Context, parent common.Hash, attributes engine.PayloadAttributes, transactions *[]hexutil.Bytes, extraData *hexutil.Bytes) (*engine.ExecutionPayloadEnvelope, error) {
+func (api *testingAPI) BuildBlockV1(ctx context.Context, parent common.Hash, attributes engine.PayloadAttributes, transactions *[]hexutil.Bytes, extraData *hexutil.Bytes) (*payloadbuilder.Envelope, error) {
 	if api.b.Payloads == nil {
 		return nil, errors.New("this node builds no blocks")
 	}

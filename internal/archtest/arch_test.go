@@ -24,13 +24,14 @@ var allowed = map[string][]string{
 	"beamsync/peer":  {},
 
 	"internal/atomicfile": {},
+	"internal/jsonhex":    {},
 
 	"db":   {"chain", "internal/atomicfile", "trie"},
 	"evm":  {"trie"},
-	"rpc":  {"beamsync/importer", "chain", "internal/atomicfile", "payloadbuilder", "trie"},
+	"rpc":  {"beamsync/importer", "chain", "internal/atomicfile", "internal/jsonhex", "payloadbuilder", "trie"},
 	"pool": {"chain", "internal/atomicfile"},
 
-	"payloadbuilder": {"chain", "evm", "trie"},
+	"payloadbuilder": {"chain", "evm", "internal/jsonhex", "trie"},
 
 	// Beam Sync: a package a noun, and the folder's own, which is a table of contents.
 	"beamsync":          {},

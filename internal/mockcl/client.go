@@ -3,9 +3,13 @@
 package mockcl
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
+	"net/http"
 	"os"
 	"strings"
 	"time"
@@ -76,11 +80,36 @@ type Client struct {
 
 // Dial makes a client; the node need not be up yet. The name is for logs and records.
 func Dial(ctx context.Context, name, url string, secret [32]byte) (*Client, error) {
-	rpc, err := gethrpc.DialOptions(ctx, url, gethrpc.WithHTTPAuth(node.NewJWTAuth(secret)))
+	rpc, err := gethrpc.DialOptions(ctx, url, gethrpc.WithHTTPAuth(node.NewJWTAuth(secret)), gethrpc.WithHTTPClient(&http.Client{Transport: timed{}}))
 	if err != nil {
 		return nil, fmt.Errorf("engine API of %s: %w", name, err)
 	}
 	return &Client{name: name, rpc: rpc}, nil
+}
+
+// exchangeKey is that of a context's *time.Duration, see timed.
+type exchangeKey struct{}
+
+// timed reads each response as a whole. It notes the time from the request to the last byte in the context's *time.Duration: go-ethereum's
+// client takes longer to decode a payload with blobs than a node to send it.
+type timed struct{}
+
+// RoundTrip implements http.RoundTripper.
+func (timed) RoundTrip(request *http.Request) (*http.Response, error) {
+	began := time.Now()
+	response, err := http.DefaultTransport.RoundTrip(request)
+	if err != nil {
+		return nil, err
+	}
+	body, err := io.ReadAll(response.Body)
+	if err := errors.Join(err, response.Body.Close()); err != nil {
+		return nil, err
+	}
+	if took, ok := request.Context().Value(exchangeKey{}).(*time.Duration); ok {
+		*took = time.Since(began)
+	}
+	response.Body = io.NopCloser(bytes.NewReader(body))
+	return response, nil
 }
 
 // within is the same client with another time limit for each call.

@@ -4,7 +4,6 @@ package mockcl
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math/big"
@@ -29,7 +28,7 @@ type Proposal struct {
 	Accepted bool          // it is the node's, and geth calls it VALID
 	Problem  string        // why not; empty if accepted
 	Started  time.Duration // of forkchoiceUpdated with the attributes
-	Delivery time.Duration // of getPayload
+	Delivery time.Duration // of getPayload, from the request to the last byte of the response
 	Txs      int           // in the node's payload
 	Blobs    int
 	Value    *big.Int // wei, of the node's payload; nil if there is none
@@ -98,15 +97,8 @@ func (p *Proposer) fetch(ctx context.Context, id *engine.PayloadID, attributes *
 	if f == paris {
 		return nil, errors.New("no proposals before Shanghai")
 	}
-	began := time.Now()
-	var raw json.RawMessage
-	err := p.Node.call(ctx, &raw, f.getPayload(), id)
-	result.Delivery = time.Since(began)
-	if err != nil {
+	if err := p.Node.call(context.WithValue(ctx, exchangeKey{}, &result.Delivery), built, f.getPayload(), id); err != nil {
 		return nil, err
-	}
-	if err := json.Unmarshal(raw, built); err != nil {
-		return nil, fmt.Errorf("decode the payload: %w", err)
 	}
 	result.Txs, result.Value = len(built.ExecutionPayload.Transactions), built.BlockValue
 	if built.BlobsBundle != nil {
