@@ -139,12 +139,23 @@ func (a ancestors) Header(ctx context.Context, hash common.Hash, _ uint64) (*typ
 // LocalHeader finds a header without fetching it.
 func (a ancestors) LocalHeader(hash common.Hash) *types.Header { return a.chain.Header(hash) }
 
-// tracePrefetcher fetches what a block reads, for a trace of it. A full node has it.
-type tracePrefetcher struct {
+// predictor fetches what a block is expected to read, in a class below that of blocks.
+type predictor struct {
 	ancestors
 	prefetcher *prefetch.Prefetcher
-	full       func() *db.Full // nil result: beaming
-	log        *slog.Logger
+	class      sched.Class
+}
+
+// Prefetch returns early, with an error, when ctx ends or a fetch fails.
+func (p predictor) Prefetch(ctx context.Context, block *types.Block, parent *types.Header) error {
+	return p.prefetcher.Prefetch(ctx, block, parent, p.ancestors, p.fetcher.Session(p.class))
+}
+
+// tracePrefetcher fetches what a block reads, for a trace of it. A full node has it.
+type tracePrefetcher struct {
+	predictor
+	full func() *db.Full // nil result: beaming
+	log  *slog.Logger
 }
 
 // Prefetch implements rpc.Prefetcher.
@@ -158,8 +169,7 @@ func (t tracePrefetcher) Prefetch(ctx context.Context, block *types.Block, paren
 			block = block.WithAccessListUnsafe(&list)
 		}
 	}
-	err := t.prefetcher.Prefetch(ctx, block, parent, t.ancestors, t.fetcher.Session(sched.RPC))
-	if err != nil && ctx.Err() == nil {
+	if err := t.predictor.Prefetch(ctx, block, parent); err != nil && ctx.Err() == nil {
 		t.log.Debug("Prefetch for a trace ended early", "number", block.NumberU64(), "err", err)
 	}
 }

@@ -91,11 +91,12 @@ func (n *Node) connect(registerer prometheus.Registerer, gatherer prometheus.Gat
 		return err
 	}
 	n.newPool(registerer)
-	n.newPayloads(executor, registerer)
+	prefetcher := prefetch.New(executor, n.local)
+	n.newPayloads(executor, prefetcher, registerer)
 	if err := n.newHost(registerer); err != nil {
 		return err
 	}
-	if err := n.newRPC(executor, registerer); err != nil {
+	if err := n.newRPC(prefetcher, registerer); err != nil {
 		return err
 	}
 	standard := metrics.EIP2159{
@@ -207,7 +208,7 @@ func (n *Node) networkID() uint64 {
 	return n.chain.Config().ChainID.Uint64()
 }
 
-func (n *Node) newRPC(executor *evm.Executor, registerer prometheus.Registerer) (err error) {
+func (n *Node) newRPC(prefetcher *prefetch.Prefetcher, registerer prometheus.Registerer) (err error) {
 	c := &n.cfg
 	if err := n.removeTornJWTSecret(); err != nil {
 		return err
@@ -260,7 +261,7 @@ func (n *Node) newRPC(executor *evm.Executor, registerer prometheus.Registerer) 
 		Blobs:     n.pool,
 		Payloads:  n.payloads,
 
-		Prefetcher: tracePrefetcher{ancestors{n.chain, n.fetcher}, prefetch.New(executor, n.local), n.full, n.log},
+		Prefetcher: tracePrefetcher{predictor{ancestors{n.chain, n.fetcher}, prefetcher, sched.RPC}, n.full, n.log},
 	})
 	return err
 }

@@ -7,7 +7,6 @@ import (
 	"math/big"
 
 	"github.com/ethereum/go-ethereum/common"
-	"github.com/ethereum/go-ethereum/core/types"
 	"github.com/ethereum/go-ethereum/params"
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -19,7 +18,7 @@ import (
 )
 
 // newPayloads makes the payload builder.
-func (n *Node) newPayloads(executor *evm.Executor, registerer prometheus.Registerer) {
+func (n *Node) newPayloads(executor *evm.Executor, prefetcher *prefetch.Prefetcher, registerer prometheus.Registerer) {
 	cfg := &n.cfg.Miner
 	extra := []byte(cfg.ExtraData)
 	if len(extra) == 0 {
@@ -31,7 +30,7 @@ func (n *Node) newPayloads(executor *evm.Executor, registerer prometheus.Registe
 		Executor: executor,
 		Pool:     n.pool,
 		State:    n.payloadState,
-		Fetcher:  payloadFetcher{ancestors{n.chain, n.fetcher}, prefetch.New(executor, n.local)},
+		Fetcher:  payloadFetcher{predictor{ancestors{n.chain, n.fetcher}, prefetcher, sched.Predictive}},
 		Busy:     n.importer.Working,
 		Settings: payloadbuilder.Settings{
 			GasPrice: new(big.Int).SetUint64(cfg.GasPrice), GasLimit: cfg.GasLimit, ExtraData: extra,
@@ -49,17 +48,9 @@ func (n *Node) payloadState(root common.Hash) payloadbuilder.State {
 }
 
 // payloadFetcher gets state for payloads in the class of predictions: behind blocks and users.
-type payloadFetcher struct {
-	ancestors
-	prefetcher *prefetch.Prefetcher
-}
-
-// Prefetch implements payloadbuilder.Fetcher.
-func (f payloadFetcher) Prefetch(ctx context.Context, block *types.Block, parent *types.Header) error {
-	return f.prefetcher.Prefetch(ctx, block, parent, f.ancestors, f.fetcher.Session(sched.Predictive))
-}
+type payloadFetcher struct{ predictor }
 
 // Fetch implements payloadbuilder.Fetcher.
 func (f payloadFetcher) Fetch(ctx context.Context, faults []trie.Fault, codes []common.Hash) error {
-	return f.fetcher.Session(sched.Predictive).FetchMany(ctx, faults, codes)
+	return f.fetcher.Session(f.class).FetchMany(ctx, faults, codes)
 }
