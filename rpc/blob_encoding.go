@@ -43,9 +43,7 @@ func (l *blobList) MarshalJSON() ([]byte, error) {
 	}
 	out := append(make([]byte, 0, size), '[')
 	for i, blob := range l.blobs {
-		if i > 0 {
-			out = append(out, ',')
-		}
+		out = separate(out, i)
 		switch {
 		case blob == nil:
 			out = append(out, "null"...)
@@ -63,10 +61,7 @@ func (l *blobList) MarshalJSON() ([]byte, error) {
 func appendProofs(out []byte, proofs []kzg4844.Proof) []byte {
 	out = append(out, '[')
 	for i := range proofs {
-		if i > 0 {
-			out = append(out, ',')
-		}
-		out = jsonhex.Append(out, proofs[i][:])
+		out = jsonhex.Append(separate(out, i), proofs[i][:])
 	}
 	return append(out, ']')
 }
@@ -102,10 +97,7 @@ func (l *cellList) MarshalJSON() ([]byte, error) {
 	}
 	out := append(make([]byte, 0, size), '[')
 	for i := range l.cells {
-		if i > 0 {
-			out = append(out, ',')
-		}
-		if !l.has(i) {
+		if out = separate(out, i); !l.has(i) {
 			out = append(out, "null"...)
 			continue
 		}

@@ -96,7 +96,7 @@ func (p *proposer) mustChoose(head common.Hash, attributes *engine.PayloadAttrib
 	return response.PayloadID
 }
 
-// proposal is a block with what newPayload needs beside it.
+// proposal is a block with what newPayload needs in addition.
 type proposal struct {
 	engine.ExecutableData
 	root     common.Hash
