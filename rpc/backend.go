@@ -18,6 +18,7 @@ import (
 
 	"github.com/sunbeam-eth/sunbeam/beamsync/importer"
 	"github.com/sunbeam-eth/sunbeam/chain"
+	"github.com/sunbeam-eth/sunbeam/internal/health"
 	"github.com/sunbeam-eth/sunbeam/payloadbuilder"
 )
 
@@ -145,12 +146,15 @@ type Beam interface {
 	Progress() Progress
 	// Status is the result of beam_status, any value that encodes as a JSON object.
 	Status() any
+	// Health is what /health and /ready say.
+	Health() health.Report
 }
 
 // Progress is how far the sync is. Syncing is false once the head is VALID and its state is served.
 type Progress struct {
 	Syncing bool
 	Reason  string // why it is syncing
+	NoHead  bool   // no block was executed yet, so that the genesis block is no head whose state may be read
 	Start   uint64 // head when the node started
 	Current uint64 // newest executed block
 	Highest uint64 // newest known block

@@ -14,6 +14,8 @@ import (
 
 	"github.com/ethereum/go-ethereum/node" //nolint:depguard // its handler stacks and defaults only
 	gethrpc "github.com/ethereum/go-ethereum/rpc"
+
+	"github.com/sunbeam-eth/sunbeam/internal/health"
 )
 
 // route is one protocol of a web endpoint.
@@ -38,8 +40,8 @@ type webEndpoint struct {
 	log        *slog.Logger
 	timeouts   gethrpc.HTTPTimeouts
 	http1Only  bool
-	http, ws   *route           // nil: not served
-	health     http.HandlerFunc // nil: not served
+	http, ws   *route       // nil: not served
+	health     http.Handler // nil: not served
 	listener   net.Listener
 	websockets sync.WaitGroup // WebSocket connections: after the upgrade net/http does not track them
 }
@@ -56,8 +58,8 @@ func (e *webEndpoint) close() { _ = e.listener.Close() }
 // ServeHTTP passes a request to its protocol.
 func (e *webEndpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
-	case e.health != nil && isHealth(r):
-		e.health(w, r)
+	case e.health != nil && health.Asks(r):
+		e.health.ServeHTTP(w, r)
 	case e.ws != nil && isWebsocket(r):
 		if !e.ws.matches(r) {
 			http.Error(w, "not found", http.StatusNotFound)

@@ -4,9 +4,6 @@ package rpc
 
 import (
 	"context"
-	"encoding/json"
-	"net/http"
-	"net/http/httptest"
 	"strings"
 	"testing"
 
@@ -91,27 +88,6 @@ func TestSuggestedTip(t *testing.T) {
 		}
 		if tip := n.b.suggestTip(); !tip.IsUint64() || tip.Uint64() < least || tip.Sign() == 0 {
 			t.Errorf("suggested %d, the pool accepts %d", tip, least)
-		}
-	}
-}
-
-// TestHealth: /health and /ready say what eth_syncing says.
-func TestHealth(t *testing.T) {
-	for name, test := range map[string]struct {
-		beam   Beam
-		status int
-	}{"ready": {nil, http.StatusOK}, "syncing": {fakeBeam{}, http.StatusServiceUnavailable}} {
-		n := newFakeNode(t, func(_ *Config, b *Backend) { b.Beam = test.beam })
-		for path, want := range map[string]int{healthPath: http.StatusOK, readyPath: test.status} {
-			recorder := httptest.NewRecorder()
-			request := httptest.NewRequest(http.MethodGet, path, nil)
-			if !isHealth(request) {
-				t.Fatal(path)
-			}
-			n.b.serveHealth(recorder, request)
-			if recorder.Code != want || !json.Valid(recorder.Body.Bytes()) {
-				t.Errorf("%s, %s: %d %s", name, path, recorder.Code, recorder.Body)
-			}
 		}
 	}
 }

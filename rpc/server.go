@@ -17,6 +17,8 @@ import (
 	"github.com/ethereum/go-ethereum/node" //nolint:depguard // its handler stacks and defaults only
 	gethrpc "github.com/ethereum/go-ethereum/rpc"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/sunbeam-eth/sunbeam/internal/health"
 )
 
 // shutdownTimeout is how long Run waits for requests in flight.
@@ -240,7 +242,9 @@ func (s *Server) openWeb(ctx context.Context) (opened []*webEndpoint, err error)
 	var web *webEndpoint
 	if cfg := s.cfg.HTTP; cfg.Enabled {
 		web = s.newWeb("HTTP", cfg.Host, cfg.Port)
-		web.health = s.b.serveHealth
+		if s.b.Beam != nil {
+			web.health = health.Handler(s.b.Beam.Health)
+		}
 		srv, err := s.newRPC(cfg.Modules)
 		if err != nil {
 			return nil, err

@@ -22,6 +22,8 @@ import (
 	gethp2p "github.com/ethereum/go-ethereum/p2p"
 	"github.com/ethereum/go-ethereum/p2p/enode"
 	gethrpc "github.com/ethereum/go-ethereum/rpc"
+
+	"github.com/sunbeam-eth/sunbeam/internal/health"
 )
 
 // allEndpoints enables all endpoints on free ports.
@@ -160,6 +162,8 @@ func (fakeNetwork) RemovePeer(*enode.Node) {}
 type fakeBeam struct{}
 
 func (fakeBeam) Progress() Progress { return Progress{Syncing: true, Start: 1, Current: 2, Highest: 3} }
+
+func (fakeBeam) Health() health.Report { return health.Report{} }
 
 func (fakeBeam) Status() any { return map[string]string{"phase": "beaming"} }
 

@@ -48,7 +48,7 @@ type stateLimits struct {
 // read of the state has precedence over both results of read.
 func readStateOf[T any](ctx context.Context, b *backend, header *types.Header, limits stateLimits, read func(context.Context, *stateView) (T, error)) (T, error) {
 	var none T
-	if err := b.checkWindow(header); err != nil {
+	if err := cmp.Or(b.checkHead(), b.checkWindow(header)); err != nil {
 		return none, err
 	}
 	start := time.Now()
@@ -74,6 +74,18 @@ func readStateOf[T any](ctx context.Context, b *backend, header *types.Header, l
 		return none, err
 	}
 	return result, nil
+}
+
+// checkHead refuses queries while the genesis block of a public network stands in for a head: callers would take its
+// balances for those of today.
+func (b *backend) checkHead() error {
+	if b.Beam == nil {
+		return nil
+	}
+	if progress := b.Beam.Progress(); progress.NoHead {
+		return &unavailableError{errors.New(progress.Reason)}
+	}
+	return nil
 }
 
 // checkWindow refuses blocks whose state peers do not serve any more.

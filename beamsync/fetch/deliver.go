@@ -34,6 +34,10 @@ func (l *loop) deliver(ctx context.Context, r *reply) error {
 	l.f.metrics.bytes.WithLabelValues(r.kind.String()).Add(float64(r.bytes))
 	l.f.metrics.unmatched.Add(float64(r.unmatched))
 	l.f.served.Add(uint64(r.proved))
+	if r.proved > 0 && l.peers[r.peer] != nil && !l.proven[r.peer] {
+		l.proven[r.peer] = true
+		l.f.serving.Store(int32(len(l.proven)))
+	}
 	if r.kind == sched.Code {
 		l.f.metrics.codes.Add(float64(r.proved))
 	} else {

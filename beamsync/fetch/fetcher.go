@@ -37,6 +37,7 @@ type Fetcher struct {
 	urgent  urgency
 	waiting atomic.Int32  // waits of blocks and queries, see Waiting
 	served  atomic.Uint64 // see Served
+	serving atomic.Int32  // see Serving
 	waits   *waits
 	started atomic.Bool
 	done    chan struct{} // closed when Run has returned
@@ -52,14 +53,14 @@ func New(cfg Config) *Fetcher {
 		cfg.Book = peer.NewBook(peer.BookConfig{Log: log})
 	}
 	f := &Fetcher{
-		cfg:     cfg,
-		log:     log,
-		metrics: newMetrics(cfg.Registerer),
-		inbox:   newInbox(),
-		peers:   newPeerSet(cfg.Book),
-		waits:   newWaits(),
-		done:    make(chan struct{}),
+		cfg:   cfg,
+		log:   log,
+		inbox: newInbox(),
+		peers: newPeerSet(cfg.Book),
+		waits: newWaits(),
+		done:  make(chan struct{}),
 	}
+	f.metrics = newMetrics(cfg.Registerer, f.Serving)
 	cfg.Book.OnBan(f.Leave)
 	return f
 }

@@ -36,6 +36,7 @@ type loop struct {
 	requests map[sched.RequestID]stateRequest // until their outcome is handled
 	depths   *depthGuess
 	served   map[string]*servedRoots // the roots under which a peer had nodes lately
+	proven   map[string]bool         // connected peers that sent something true
 	wake     *time.Timer
 	invalid  string // what is wrong with the reply being handled; empty: nothing
 	logged   time.Time
@@ -59,6 +60,7 @@ func newLoop(f *Fetcher) *loop {
 		requests: make(map[sched.RequestID]stateRequest),
 		depths:   newDepthGuess(),
 		served:   make(map[string]*servedRoots),
+		proven:   make(map[string]bool),
 	}
 }
 
@@ -112,6 +114,8 @@ func (l *loop) handle(ctx context.Context, messages []any) error {
 		case left:
 			delete(l.peers, m.id)
 			delete(l.served, m.id)
+			delete(l.proven, m.id)
+			l.f.serving.Store(int32(len(l.proven)))
 			l.step(ctx, sched.PeerLeft{ID: m.id})
 		case *reply:
 			if err := l.deliver(ctx, m); err != nil {

@@ -26,7 +26,7 @@ type metrics struct {
 }
 
 // newMetrics registers the metrics, unless reg is nil.
-func newMetrics(reg prometheus.Registerer) *metrics {
+func newMetrics(reg prometheus.Registerer, serving func() int) *metrics {
 	if reg == nil {
 		reg = prometheus.NewRegistry()
 	}
@@ -64,7 +64,9 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		wants:          gauge("beam_wants", "Nodes and codes that callers wait for."),
 		oldest:         gauge("beam_urgent_wait_seconds", "Age of the oldest urgent want, 0 if there is none."),
 	}
-	reg.MustRegister(m.wait)
+	reg.MustRegister(m.wait, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "beam_serving_peers", Help: "Connected peers that have sent verified state.",
+	}, func() float64 { return float64(serving()) }))
 	for _, c := range sched.Classes() { // so that they are seen before the first event
 		m.faults.WithLabelValues(c.String())
 		m.trips.WithLabelValues(c.String())

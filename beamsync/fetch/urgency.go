@@ -38,5 +38,8 @@ func (f *Fetcher) Urgent(inWork bool) bool {
 // Served returns how many trie nodes and codes peers have sent that were proved.
 func (f *Fetcher) Served() uint64 { return f.served.Load() }
 
+// Serving returns how many connected peers have sent trie nodes or codes that were proved.
+func (f *Fetcher) Serving() int { return int(f.serving.Load()) }
+
 // Waiting says whether a block or a query waits for state from the network.
 func (f *Fetcher) Waiting() bool { return f.waiting.Load() > 0 }

@@ -38,9 +38,10 @@ func (i *Importer) Forkchoice(ctx context.Context, update Forkchoice) (Outcome, 
 	if head == (common.Hash{}) {
 		return invalid(nil, errors.New("zero head")), nil
 	}
+	i.hear()
 	i.mu.Lock()
 	choice := choice{update, i.mu.choice.sequence + 1}
-	i.mu.choice, i.mu.heard = choice, time.Now()
+	i.mu.choice = choice
 	i.announceLocked()
 	i.mu.Unlock()
 	outcome := i.known(head, common.Hash{})
@@ -149,9 +150,6 @@ func (i *Importer) choose(choice choice) (Outcome, error) {
 		i.setNewestLocked(header.Number.Uint64())
 	}
 	i.mu.Unlock()
-	i.metrics.head.Set(float64(header.Number.Uint64()))
-	i.metrics.lag.Set(float64(i.lag()))
-
 	return i.mark(choice)
 }
 

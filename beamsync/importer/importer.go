@@ -71,6 +71,7 @@ type Config struct {
 	Session  func() StateSession    // a new urgent session, one per execution
 	Ahead    func() prefetch.Hinter // a new session of lower priority, for blocks that wait for their parent; nil: Session
 	MaxLag   uint64                 // blocks; 0 means DefaultMaxLag
+	Public   bool                   // the genesis block is no head that a node may serve, see Readiness
 
 	// States are what a full node executes on; nil: the importer starts beaming. Lowest is the number that
 	// [LowestState] returns for them.
@@ -106,6 +107,11 @@ type Importer struct {
 	choosing sync.Mutex    // one forkchoice is applied at a time; nothing is fetched under it
 	applied  uint64        // sequence number of the newest applied one, guarded by choosing
 
+	// Metrics and health read these two without the lock.
+	newest atomic.Uint64 // highest block number that a payload or forkchoice named; written under mu
+	heard  atomic.Int64  // when a payload or forkchoice came last, before that the start; Unix nanoseconds
+	called atomic.Bool   // one came
+
 	mu struct {
 		sync.Mutex
 		jobs       map[common.Hash]*importJob
@@ -113,8 +119,6 @@ type Importer struct {
 		arrival    chan struct{} // see nextArrival
 		inHeadSlot *importJob    // the job that had the reserved slot last
 		evicted    int           // jobs, since expire logged them
-		newest     uint64        // highest block number that a payload or forkchoice named
-		heard      time.Time     // when a payload or forkchoice came last
 		executed   uint64        // highest block number executed since the start
 		choice     choice        // the latest forkchoice, executed or not
 		last       BlockReport
@@ -145,13 +149,14 @@ func New(cfg Config) *Importer {
 		catching:  make(chan struct{}, 1),
 		stateLost: make(chan struct{}, 1),
 	}
-	i.metrics = newMetrics(cfg.Registerer, i.Phase)
+	i.metrics = newMetrics(cfg.Registerer, i)
 	if cfg.States != nil {
 		i.states.Store(&fullStates{States: cfg.States, lowest: cfg.Lowest})
 	}
 	i.mu.jobs = make(map[common.Hash]*importJob)
 	i.mu.arrival, i.mu.beaming = make(chan struct{}), make(chan struct{})
-	i.mu.newest, i.mu.heard = cfg.Chain.CurrentHeader().Number.Uint64(), time.Now()
+	i.newest.Store(cfg.Chain.CurrentHeader().Number.Uint64())
+	i.heard.Store(time.Now().UnixNano())
 	return i
 }
 

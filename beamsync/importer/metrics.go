@@ -3,6 +3,8 @@
 package importer
 
 import (
+	"time"
+
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/sunbeam-eth/sunbeam/evm"
@@ -24,12 +26,11 @@ type metrics struct {
 	pivots  *prometheus.CounterVec   // reason
 	reorgs  prometheus.Counter
 	pending prometheus.Gauge
-	head    prometheus.Gauge
-	lag     prometheus.Gauge
 	missed  prometheus.Gauge
 }
 
-func newMetrics(reg prometheus.Registerer, phase func() Phase) *metrics {
+// newMetrics makes the metrics of an importer. What it says at each scrape takes no lock.
+func newMetrics(reg prometheus.Registerer, i *Importer) *metrics {
 	m := &metrics{
 		imports: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "beam_imports_total", Help: "Blocks by the outcome of their import.",
@@ -47,12 +48,6 @@ func newMetrics(reg prometheus.Registerer, phase func() Phase) *metrics {
 		pending: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "beam_pending_blocks", Help: "Blocks that are being imported.",
 		}),
-		head: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "beam_head_block", Help: "Number of the canonical, executed head.",
-		}),
-		lag: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "beam_head_lag_blocks", Help: "Blocks between the newest known block and the executed head.",
-		}),
 		missed: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "beam_catch_up_blocks", Help: "Blocks that a full node executes, or executes again, before it reaches the state that it needs.",
 		}),
@@ -64,10 +59,19 @@ func newMetrics(reg prometheus.Registerer, phase func() Phase) *metrics {
 		m.pivots.WithLabelValues(reason)
 	}
 	if reg != nil {
-		reg.MustRegister(m.imports, m.phases, m.pivots, m.reorgs, m.pending, m.head, m.lag, m.missed,
-			prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-				Name: "beam_full", Help: "1 if blocks are executed on complete state, 0 while beaming.",
-			}, func() float64 { return float64(phase()) }))
+		reg.MustRegister(m.imports, m.phases, m.pivots, m.reorgs, m.pending, m.missed,
+			value("beam_full", "1 if blocks are executed on complete state, 0 while beaming.", func() float64 { return float64(i.Phase()) }),
+			value("beam_head_block", "Number of the canonical, executed head.",
+				func() float64 { return float64(i.cfg.Chain.CurrentHeader().Number.Uint64()) }),
+			value("beam_head_lag_blocks", "Blocks between the newest known block and the executed head.", func() float64 { return float64(i.lag()) }),
+			value("beam_head_age_seconds", "Age of the head by its timestamp.", func() float64 { return i.headAge().Seconds() }),
+			value("beam_engine_silence_seconds", "Time since the consensus client sent a payload or a forkchoice, or since the start if it sent none.",
+				func() float64 { return time.Since(i.lastCall()).Seconds() }))
 	}
 	return m
+}
+
+// value is a gauge that is computed at each scrape.
+func value(name, help string, get func() float64) prometheus.Collector {
+	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, get)
 }

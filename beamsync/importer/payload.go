@@ -37,9 +37,8 @@ func (i *Importer) NewPayload(ctx context.Context, block *types.Block) Outcome {
 
 // hear records that the consensus client called.
 func (i *Importer) hear() {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	i.mu.heard = time.Now()
+	i.heard.Store(time.Now().UnixNano())
+	i.called.Store(true)
 }
 
 // enqueue starts a job, unless its block has one already. It returns the job of the block.
@@ -55,7 +54,7 @@ func (i *Importer) enqueue(ctx context.Context, job *importJob) (*importJob, err
 		return nil, fmt.Errorf("%d blocks are being imported already", maxJobs)
 	}
 	i.mu.jobs[block.Hash()] = job
-	i.mu.newest = max(i.mu.newest, block.NumberU64())
+	i.newest.Store(max(i.newest.Load(), block.NumberU64()))
 	i.announceLocked()
 	i.metrics.pending.Set(float64(len(i.mu.jobs)))
 	i.mu.Unlock()
@@ -75,7 +74,7 @@ func (i *Importer) finish(job *importJob, outcome Outcome) {
 	if i.mu.jobs[job.block.Hash()] == job {
 		delete(i.mu.jobs, job.block.Hash())
 	}
-	if outcome.Status == Invalid && job.number() == i.mu.newest { // an invalid block may have any number
+	if outcome.Status == Invalid && job.number() == i.newest.Load() { // an invalid block may have any number
 		i.setNewestLocked(i.mu.executed)
 	}
 	i.metrics.pending.Set(float64(len(i.mu.jobs)))
@@ -86,12 +85,12 @@ func (i *Importer) finish(job *importJob, outcome Outcome) {
 // setNewestLocked sets the newest block number to this one or the highest of a job. A job that waits for ancestors does
 // not count: its block may belong to no chain at all.
 func (i *Importer) setNewestLocked(number uint64) {
-	i.mu.newest = number
 	for _, job := range i.mu.jobs {
 		if job.fetchingSince().IsZero() {
-			i.mu.newest = max(i.mu.newest, job.number())
+			number = max(number, job.number())
 		}
 	}
+	i.newest.Store(number)
 }
 
 // lookup returns the job of a block, or nil.

@@ -16,12 +16,15 @@ import (
 //
 // A node serves the head that it has, until the consensus client chooses another one that is more than one block above
 // it or not known: the next block may be pending. Before the first forkchoice of a process nobody has chosen another
-// one, so the node serves the head that it stopped at, at first the genesis block, as go-ethereum does.
+// one, so the node serves the head that it stopped at, at first the genesis block, as go-ethereum does. On a public
+// network the genesis block is years old, and a wallet would take its state for that of today: there a node serves
+// nothing before it has executed a block.
 type Readiness struct {
 	Ready  bool
 	Reason string // why it is not
 	Head   uint64 // number of the head
 	Target uint64 // number of the newest block that the node should have executed; that of the head if it is ready
+	NoHead bool   // no block was executed yet, and the genesis block is not served
 	Within bool   // it is ready, or the head is at most MaxLag blocks behind, and not the genesis block
 }
 
@@ -29,10 +32,18 @@ type Readiness struct {
 func (i *Importer) Readiness() Readiness {
 	head := i.cfg.Chain.CurrentHeader()
 	i.mu.Lock()
-	chosen, newest := i.mu.choice.Head, i.mu.newest
+	chosen := i.mu.choice.Head
 	i.mu.Unlock()
+	newest := i.newest.Load()
 	at := head.Number.Uint64()
 	ready := Readiness{Ready: true, Head: at, Target: at, Within: true}
+	if at == 0 && i.cfg.Public {
+		reason := "no block was executed yet: waiting for the consensus client to choose a head"
+		if i.called.Load() {
+			reason = "no block was executed yet: the first one is being imported"
+		}
+		return Readiness{Reason: reason, Target: newest, NoHead: true}
+	}
 	if chosen == (common.Hash{}) || chosen == head.Hash() || i.cfg.Chain.Status(chosen) == chain.Executed {
 		return ready // an executed block that is not the head is a marker's ancestor, or becomes the head now
 	}
@@ -53,6 +64,25 @@ func (i *Importer) Readiness() Readiness {
 		Head:   at, Target: target.Number.Uint64(), Within: at > 0 && behind <= i.cfg.MaxLag,
 	}
 }
+
+// Vitals is what a node's health depends on besides readiness. Reading it takes no lock.
+type Vitals struct {
+	HeadAge time.Duration // by the timestamp of the head
+	Silence time.Duration // since a payload or forkchoice came, or since the start
+	Called  bool          // one came
+}
+
+// Vitals returns what is true now.
+func (i *Importer) Vitals() Vitals {
+	return Vitals{HeadAge: i.headAge(), Silence: time.Since(i.lastCall()), Called: i.called.Load()}
+}
+
+func (i *Importer) headAge() time.Duration {
+	return max(0, time.Since(time.Unix(int64(i.cfg.Chain.CurrentHeader().Time), 0)))
+}
+
+// lastCall is when a payload or forkchoice came last, before that the start.
+func (i *Importer) lastCall() time.Time { return time.Unix(0, i.heard.Load()) }
 
 // Waiting is what the node waits for, in beam_status.
 type Waiting struct {

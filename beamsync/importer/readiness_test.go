@@ -9,7 +9,38 @@ import (
 	"time"
 
 	"github.com/ethereum/go-ethereum/common"
+	"github.com/ethereum/go-ethereum/params"
 )
+
+// TestReadinessOfPublicNetwork: the genesis block of a public network is never served, and what the consensus client
+// names shows in the lag at once, before any block was executed.
+func TestReadinessOfPublicNetwork(t *testing.T) {
+	inBubbleOn(t, newNetwork(t, params.MergedTestChainConfig, 60), 30, func(f *fixture) {
+		check := func(when string, want Readiness, lag uint64) {
+			t.Helper()
+			got := f.importer.Readiness()
+			if want.Reason = got.Reason; got != want || got.Ready == (got.Reason != "") || f.importer.lag() != lag {
+				f.t.Errorf("%s: %+v, lag %d", when, got, f.importer.lag())
+			}
+		}
+		check("at the start", Readiness{NoHead: true}, 0)
+		if vitals := f.importer.Vitals(); vitals.Called {
+			f.t.Errorf("at the start: %+v", vitals)
+		}
+		f.set(100*time.Millisecond, true)
+		f.payload(f.at(50), time.Millisecond)
+		check("after the first payload", Readiness{NoHead: true, Target: 50}, 50)
+		_, _ = f.choose(f.at(50).Hash(), common.Hash{}, common.Hash{}, time.Millisecond)
+		check("after the first forkchoice", Readiness{NoHead: true, Target: 50}, 50)
+		f.set(100*time.Millisecond, false)
+		f.follow(50, 50)
+		check("at the head", Readiness{Ready: true, Within: true, Head: 50, Target: 50}, 0)
+		time.Sleep(time.Hour)
+		if vitals := f.importer.Vitals(); !vitals.Called || vitals.Silence < time.Hour || vitals.HeadAge < time.Hour {
+			f.t.Errorf("after an hour of silence: %+v", vitals)
+		}
+	}, func(cfg *Config) { cfg.Public = true })
+}
 
 // TestReadiness walks a node through its life: it is ready before the first forkchoice, and whenever the chosen head is
 // executed or the next block.

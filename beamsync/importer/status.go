@@ -60,23 +60,24 @@ func (i *Importer) Status() Status {
 	head := i.cfg.Chain.CurrentHeader().Number.Uint64()
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	status := Status{Head: head, Newest: max(i.mu.newest, head), Last: i.mu.last, Totals: i.mu.totals, Pending: []PendingBlock{}, CatchUp: i.mu.catchUp}
+	status := Status{Head: head, Newest: max(i.newest.Load(), head), Last: i.mu.last, Totals: i.mu.totals, Pending: []PendingBlock{}, CatchUp: i.mu.catchUp}
 	status.Lag = status.Newest - head
 	for hash, job := range i.mu.jobs {
 		status.Pending = append(status.Pending, PendingBlock{
 			Number: job.number(), Hash: hash, Stage: job.stage(), Waiting: time.Since(job.since),
 		})
 	}
-	status.Waiting = i.waiting(status.Pending, i.mu.heard)
+	status.Waiting = i.waiting(status.Pending, i.lastCall())
 	return status
 }
+
+// Newest is the highest block number that a payload or forkchoice named. It takes no lock.
+func (i *Importer) Newest() uint64 { return i.newest.Load() }
 
 // lag is how many blocks the head is behind the newest one that a payload or forkchoice named.
 func (i *Importer) lag() uint64 {
 	head := i.cfg.Chain.CurrentHeader().Number.Uint64()
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	return max(i.mu.newest, head) - head
+	return max(i.newest.Load(), head) - head
 }
 
 // report records what an execution took and logs it.
@@ -95,7 +96,6 @@ func (i *Importer) report(job *importJob, result *evm.Result, fetched trie.Fetch
 	i.mu.totals.add(result.Outcome, fetched)
 	i.mu.Unlock()
 
-	i.metrics.lag.Set(float64(i.lag()))
 	if result.Outcome == evm.Invalid {
 		return // counted and logged by reject
 	}

@@ -24,11 +24,12 @@ var allowed = map[string][]string{
 	"beamsync/peer":  {},
 
 	"internal/atomicfile": {},
+	"internal/health":     {},
 	"internal/jsonhex":    {},
 
 	"db":   {"chain", "internal/atomicfile", "trie"},
 	"evm":  {"trie"},
-	"rpc":  {"beamsync/importer", "chain", "internal/atomicfile", "internal/jsonhex", "payloadbuilder", "trie"},
+	"rpc":  {"beamsync/importer", "chain", "internal/atomicfile", "internal/health", "internal/jsonhex", "payloadbuilder", "trie"},
 	"pool": {"chain", "internal/atomicfile"},
 
 	"payloadbuilder": {"chain", "evm", "internal/jsonhex", "trie"},
@@ -45,9 +46,9 @@ var allowed = map[string][]string{
 	// The composition root sees all; the command sees it.
 	"internal/node": {
 		"beamsync/backfill", "beamsync/fetch", "beamsync/history", "beamsync/importer", "beamsync/peer", "beamsync/prefetch",
-		"beamsync/sched", "beamsync/witness", "chain", "config", "db", "evm", "internal/atomicfile", "internal/metrics", "p2p", "payloadbuilder", "pool", "rpc", "trie",
+		"beamsync/sched", "beamsync/witness", "chain", "config", "db", "evm", "internal/atomicfile", "internal/health", "internal/metrics", "p2p", "payloadbuilder", "pool", "rpc", "trie",
 	},
-	"internal/metrics": {},
+	"internal/metrics": {"internal/health"},
 	"cmd/sunbeam":      {"config", "internal/atomicfile", "internal/node"},
 
 	// What measures and shows the node; nothing above imports it.

@@ -51,7 +51,7 @@ func TestPage(t *testing.T) {
 	if err := common().Register(registry); err != nil {
 		t.Fatal(err)
 	}
-	server := NewServer("", false, registry, discard)
+	server := NewServer("", false, registry, http.NotFoundHandler(), discard)
 	timers := map[string]float64{"test_histogram": 3, "test_timer": 1e9}
 	for _, path := range []string{"/metrics", "/debug/metrics/prometheus"} {
 		recorder := httptest.NewRecorder()
@@ -108,7 +108,7 @@ func TestServerStops(t *testing.T) {
 		t.Fatal(err)
 	}
 	addr := probe.Addr().String()
-	if err := NewServer(addr, false, prometheus.NewRegistry(), discard).Run(t.Context()); err == nil || !strings.Contains(err.Error(), addr) {
+	if err := NewServer(addr, false, prometheus.NewRegistry(), http.NotFoundHandler(), discard).Run(t.Context()); err == nil || !strings.Contains(err.Error(), addr) {
 		t.Errorf("taken address: error %v, want one that names it", err)
 	}
 	if err := probe.Close(); err != nil {
@@ -117,7 +117,9 @@ func TestServerStops(t *testing.T) {
 
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
-	go func() { done <- NewServer(addr, false, prometheus.NewRegistry(), discard).Run(ctx) }()
+	go func() {
+		done <- NewServer(addr, false, prometheus.NewRegistry(), http.NotFoundHandler(), discard).Run(ctx)
+	}()
 	var response *http.Response
 	for deadline := time.Now().Add(5 * time.Second); ; {
 		if response, err = http.Get("http://" + addr + "/metrics"); err == nil || time.Now().After(deadline) {
@@ -148,7 +150,7 @@ func TestServerStops(t *testing.T) {
 func TestProfiles(t *testing.T) {
 	for asked, want := range map[bool]int{true: http.StatusOK, false: http.StatusNotFound} {
 		recorder := httptest.NewRecorder()
-		NewServer("", asked, prometheus.NewRegistry(), discard).handler.ServeHTTP(recorder, httptest.NewRequest("GET", "/debug/pprof/heap", nil))
+		NewServer("", asked, prometheus.NewRegistry(), http.NotFoundHandler(), discard).handler.ServeHTTP(recorder, httptest.NewRequest("GET", "/debug/pprof/heap", nil))
 		if recorder.Code != want || asked && recorder.Body.Len() == 0 {
 			t.Errorf("asked for: %v, status %d, %d bytes", asked, recorder.Code, recorder.Body.Len())
 		}

@@ -16,6 +16,8 @@ import (
 	gethmetrics "github.com/ethereum/go-ethereum/metrics"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/sunbeam-eth/sunbeam/internal/health"
 )
 
 // shutdownTimeout is how long a scrape that is running may take when the node stops.
@@ -29,13 +31,15 @@ type Server struct {
 }
 
 // NewServer returns a server for host:port that serves what ours gathers together with
-// go-ethereum's registry; with profiles, Go's profiles too.
-func NewServer(addr string, profiles bool, ours prometheus.Gatherer, log *slog.Logger) *Server {
+// go-ethereum's registry, and the answers about the node's health; with profiles, Go's profiles too.
+func NewServer(addr string, profiles bool, ours prometheus.Gatherer, answers http.Handler, log *slog.Logger) *Server {
 	page := promhttp.HandlerFor(prometheus.Gatherers{ours, GoEthereum(gethmetrics.DefaultRegistry)},
 		promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError, ErrorLog: errorLog{log}})
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", page)
 	mux.Handle("GET /debug/metrics/prometheus", page)
+	mux.Handle("GET "+health.LivePath, answers)
+	mux.Handle("GET "+health.ReadyPath, answers)
 	if profiles {
 		mux.HandleFunc("GET /debug/pprof/", pprof.Index)
 		mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)

@@ -23,6 +23,7 @@ import (
 	"github.com/sunbeam-eth/sunbeam/beamsync/sched"
 	"github.com/sunbeam-eth/sunbeam/chain"
 	"github.com/sunbeam-eth/sunbeam/db"
+	"github.com/sunbeam-eth/sunbeam/internal/health"
 	"github.com/sunbeam-eth/sunbeam/rpc"
 	"github.com/sunbeam-eth/sunbeam/trie"
 )
@@ -181,19 +182,20 @@ type beam struct{ node *Node }
 // a node that is syncing as one that is down.
 func (b beam) Progress() rpc.Progress {
 	ready := b.node.importer.Readiness()
-	return rpc.Progress{Syncing: !ready.Ready, Reason: ready.Reason, Start: b.node.began, Current: ready.Head, Highest: ready.Target}
+	return rpc.Progress{Syncing: !ready.Ready, Reason: ready.Reason, NoHead: ready.NoHead, Start: b.node.began, Current: ready.Head, Highest: ready.Target}
 }
 
 // beamStatus is the answer to beam_status.
 type beamStatus struct {
-	Phase      string `json:"phase"`
-	Network    string `json:"network"`
-	Ready      bool   `json:"ready"`            // whether the head is served, as eth_syncing says
-	Reason     string `json:"reason,omitempty"` // why it is not
-	Peers      int    `json:"peers"`
-	StatePeers int    `json:"statePeers"` // those that serve state
-	HotBytes   uint64 `json:"hotBytes"`   // state held on disk
-	Oldest     uint64 `json:"oldestBlock"`
+	Phase        string `json:"phase"`
+	Network      string `json:"network"`
+	Ready        bool   `json:"ready"`            // whether the head is served, as eth_syncing says
+	Reason       string `json:"reason,omitempty"` // why it is not
+	Peers        int    `json:"peers"`
+	StatePeers   int    `json:"statePeers"`   // those with a protocol for state
+	ServingPeers int    `json:"servingPeers"` // those that have sent verified state
+	HotBytes     uint64 `json:"hotBytes"`     // state held on disk
+	Oldest       uint64 `json:"oldestBlock"`
 
 	Backfill *backfill.Progress `json:"backfill,omitempty"` // state that no block touched; absent if it is not collected
 	Flat     *flatStatus        `json:"flat,omitempty"`     // of a full node
@@ -206,6 +208,9 @@ type flatStatus struct {
 	Share float64 `json:"share"` // of the key space, 0 to 1
 	Done  bool    `json:"done"`
 }
+
+// Health implements rpc.Beam.
+func (b beam) Health() health.Report { return b.node.health() }
 
 func (b beam) Status() any { return b.status() }
 
@@ -223,12 +228,8 @@ func (b beam) status() beamStatus {
 		progress := b.node.backfill.Progress()
 		status.Backfill = &progress
 	}
-	for _, peer := range b.node.host.Peers() {
-		status.Peers++
-		if peer.ServesState() || peer.ServesNodeData() {
-			status.StatePeers++
-		}
-	}
+	status.Peers, status.StatePeers = b.node.countPeers()
+	status.ServingPeers = b.node.fetcher.Serving()
 	return status
 }
 

@@ -25,6 +25,7 @@ import (
 	"github.com/sunbeam-eth/sunbeam/beamsync/witness"
 	"github.com/sunbeam-eth/sunbeam/db"
 	"github.com/sunbeam-eth/sunbeam/evm"
+	"github.com/sunbeam-eth/sunbeam/internal/health"
 	"github.com/sunbeam-eth/sunbeam/internal/metrics"
 	"github.com/sunbeam-eth/sunbeam/p2p"
 	"github.com/sunbeam-eth/sunbeam/rpc"
@@ -80,6 +81,7 @@ func (n *Node) connect(registerer prometheus.Registerer, gatherer prometheus.Gat
 		Session:    func() importer.StateSession { return n.fetcher.Session(sched.Urgent) },
 		Ahead:      func() prefetch.Hinter { return n.fetcher.Session(sched.Predictive) },
 		MaxLag:     uint64(n.cfg.Beam.MaxLag),
+		Public:     n.public(),
 		States:     n.loaded.states,
 		Lowest:     n.loaded.lowest,
 		Hints:      n.hint,
@@ -101,7 +103,7 @@ func (n *Node) connect(registerer prometheus.Registerer, gatherer prometheus.Gat
 	}
 	standard := metrics.EIP2159{
 		Height:    func() uint64 { return n.chain.CurrentHeader().Number.Uint64() },
-		BestKnown: func() uint64 { return n.importer.Status().Newest },
+		BestKnown: n.importer.Newest,
 		Peers:     func() int { return len(n.host.Peers()) },
 		PeerLimit: n.cfg.P2P.MaxPeers,
 	}
@@ -109,7 +111,7 @@ func (n *Node) connect(registerer prometheus.Registerer, gatherer prometheus.Gat
 		return err
 	}
 	if n.cfg.Metrics.Enabled {
-		n.metrics = metrics.NewServer(hostPort(n.cfg.Metrics.Addr, n.cfg.Metrics.Port), n.cfg.Metrics.Pprof, gatherer, n.log)
+		n.metrics = metrics.NewServer(hostPort(n.cfg.Metrics.Addr, n.cfg.Metrics.Port), n.cfg.Metrics.Pprof, gatherer, health.Handler(n.health), n.log)
 	}
 	light, err := n.cfg.LightClient()
 	if err != nil {

@@ -182,7 +182,7 @@ func (n *Node) Run(ctx context.Context) (err error) {
 	if n.light != nil {
 		group.Go(func() error { return n.light.Run(running) })
 	}
-	if knownNetwork(n.network.name) != nil {
+	if n.public() {
 		group.Go(func() error { return loadTrustedSetup(running) })
 	}
 	err = group.Wait()
