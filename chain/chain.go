@@ -52,6 +52,7 @@ type Chain struct {
 	heads    sync.Mutex               // orders SetHead with its event; taken before writing
 	feed     event.Feed
 	invalid  invalidBlocks
+	bad      badBlocks
 }
 
 // snapshot is one version of the canonical chain. It is never modified.

@@ -303,3 +303,6 @@ func (c *Chain) PutCode(hash common.Hash, code []byte) error {
 	rawdb.WriteCode(b, hash, code)
 	return b.Write()
 }
+
+// Property returns the statistics of the engine, as text.
+func (c *Chain) Property() (string, error) { return c.db.Stat() }

@@ -20,6 +20,7 @@ import (
 	"github.com/sunbeam-eth/sunbeam/chain"
 	"github.com/sunbeam-eth/sunbeam/internal/health"
 	"github.com/sunbeam-eth/sunbeam/payloadbuilder"
+	"github.com/sunbeam-eth/sunbeam/trie"
 )
 
 // Backend is the part of the node that requests need. Chain, States, Engine and Blobs are required. Methods that
@@ -37,6 +38,20 @@ type Backend struct {
 	Payloads  Payloads
 
 	Prefetcher Prefetcher
+	LogLevels  LogLevels
+	Database   Database
+}
+
+// LogLevels changes which log lines are written; go-ethereum's GlogHandler implements it.
+type LogLevels interface {
+	Verbosity(level slog.Level)
+	Vmodule(pattern string) error
+}
+
+// Database is what is known about the database of the chain.
+type Database interface {
+	// Property is the engine's own statistics, as text.
+	Property() (string, error)
 }
 
 // Chain reads the local chain; *chain.Chain implements it. What is not stored is nil or zero.
@@ -47,6 +62,8 @@ type Chain interface {
 	Config() *params.ChainConfig
 	Genesis() *types.Block
 	Status(hash common.Hash) chain.Status
+	// BadBlocks are the highest blocks that were rejected since the start, highest first.
+	BadBlocks() []*types.Block
 }
 
 // Bounds are the oldest canonical blocks from which on, up to the head, all are stored.
@@ -83,6 +100,8 @@ type Blocks interface {
 type StateDatabase interface {
 	state.Database
 	Err() error
+	// Touched are the keys that were read.
+	Touched() *trie.Touched
 }
 
 // States opens states. Reads of an opened state may fetch from peers until ctx ends.

@@ -32,7 +32,7 @@ func startGethOn(t testing.TB, w *fixtureChain) *gethrpc.Client {
 	return stack.Attach()
 }
 
-func runGeth(t testing.TB, w *fixtureChain) (*node.Node, *eth.Ethereum) {
+func runGeth(t testing.TB, w *fixtureChain, change ...func(*ethconfig.Config)) (*node.Node, *eth.Ethereum) {
 	t.Helper()
 	stack, err := node.New(&node.Config{})
 	if err != nil {
@@ -40,11 +40,15 @@ func runGeth(t testing.TB, w *fixtureChain) (*node.Node, *eth.Ethereum) {
 	}
 	plain := legacypool.DefaultConfig
 	plain.NoLocals, plain.Journal = true, "" // it returns the error of a transaction, and does not retry
-	backend, err := eth.New(stack, &ethconfig.Config{
+	config := &ethconfig.Config{
 		Genesis: w.genesis, NetworkId: 7, RPCGasCap: DefaultGasCap, RPCEVMTimeout: DefaultEVMTimeout, GPO: ethconfig.FullNodeGPO, StateScheme: "hash",
 		Miner:       miner.Config{Recommit: time.Hour}, // a payload that is still being built when its database closes is a data race in geth
 		RPCTxFeeCap: 1, TxPool: plain,
-	})
+	}
+	for _, f := range change {
+		f(config)
+	}
+	backend, err := eth.New(stack, config)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -69,3 +69,11 @@ func (api *debugAPI) GetRawReceipts(at gethrpc.BlockNumberOrHash) ([]hexutil.Byt
 func (api *debugAPI) GetRawTransaction(hash common.Hash) (hexutil.Bytes, error) {
 	return (&transactionAPI{api.b}).GetRawTransactionByHash(hash)
 }
+
+// ChaindbProperty returns statistics of the database of the chain, as its engine writes them.
+func (api *debugAPI) ChaindbProperty() (string, error) {
+	if api.b.Database == nil {
+		return "", errors.New("the database has no statistics")
+	}
+	return api.b.Database.Property()
+}

@@ -6,9 +6,9 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"regexp"
 	"runtime"
 	"runtime/debug"
@@ -17,15 +17,15 @@ import (
 	"sync"
 	"time"
 
-	gethrpc "github.com/ethereum/go-ethereum/rpc"
+	gethlog "github.com/ethereum/go-ethereum/log"
 )
 
 // maxProfileTime bounds a profile that is taken for a time.
 const maxProfileTime = 10 * time.Minute
 
-// debugRuntimeAPI is the part of the debug namespace about the Go runtime. Methods that write a file are for callers on
-// the IPC socket only: over the network they would let anybody overwrite files of the node's user. A relative name is
-// in the data directory.
+var errNoLogLevels = errors.New("the level of the log cannot be changed")
+
+// debugRuntimeAPI is the part of the debug namespace about the Go runtime and the log.
 type debugRuntimeAPI struct {
 	b *backend
 
@@ -206,13 +206,31 @@ func (api *debugRuntimeAPI) write(ctx context.Context, profile, name string) err
 	return errors.Join(pprof.Lookup(profile).WriteTo(file, 0), file.Close())
 }
 
-// create makes a file for a caller on the IPC socket.
+// create makes a file for a caller, or truncates it.
 func (api *debugRuntimeAPI) create(ctx context.Context, name string) (*os.File, error) {
-	if gethrpc.PeerInfoFromContext(ctx).Transport != "ipc" {
-		return nil, errors.New("this method writes a file, so it is for the IPC socket only; --metrics.pprof serves profiles over HTTP")
+	path, err := api.b.filePath(ctx, name)
+	if errors.Is(err, errNotIPC) {
+		err = fmt.Errorf("%w; --metrics.pprof serves profiles over HTTP", err)
 	}
-	if !filepath.IsAbs(name) {
-		name = filepath.Join(api.b.cfg.Identity.DataDir, name)
+	if err != nil {
+		return nil, err
 	}
-	return os.Create(name)
+	return os.Create(path)
+}
+
+// Verbosity sets which log lines are written: those up to a level, 0 (critical) to 5 (trace).
+func (api *debugRuntimeAPI) Verbosity(level int) error {
+	if api.b.LogLevels == nil {
+		return errNoLogLevels
+	}
+	api.b.LogLevels.Verbosity(gethlog.FromLegacyLevel(level))
+	return nil
+}
+
+// Vmodule sets levels for single packages or files, in go-ethereum's syntax: importer=5,sched/*=4,job.go=5.
+func (api *debugRuntimeAPI) Vmodule(pattern string) error {
+	if api.b.LogLevels == nil {
+		return errNoLogLevels
+	}
+	return api.b.LogLevels.Vmodule(pattern)
 }

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/common/hexutil"
@@ -85,6 +86,19 @@ func (api *debugTraceAPI) TraceBlock(ctx context.Context, encoded hexutil.Bytes,
 	return api.traceBlock(ctx, block, config)
 }
 
+// TraceBlockFromFile is TraceBlock for a block in a file.
+func (api *debugTraceAPI) TraceBlockFromFile(ctx context.Context, name string, config *tracers.TraceConfig) ([]*tracedTransaction, error) {
+	path, err := api.b.filePath(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	encoded, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("could not read file: %w", err)
+	}
+	return api.TraceBlock(ctx, encoded, config)
+}
+
 // traceable returns a valid block.
 func (api *debugTraceAPI) traceable(hash common.Hash) (*types.Block, error) {
 	block, err := api.b.blockByHash(hash)
@@ -150,9 +164,12 @@ func (t *traceRun) traceNextApart(ctx context.Context, r *replay, index int) (*t
 
 // IntermediateRoots returns the state root after each transaction of a block, up to the first that cannot be executed.
 func (api *debugTraceAPI) IntermediateRoots(ctx context.Context, hash common.Hash, _ *tracers.TraceConfig) ([]common.Hash, error) {
-	block, err := api.traceable(hash)
-	if err != nil {
-		return nil, err
+	block := api.b.badBlock(hash)
+	if block == nil {
+		var err error
+		if block, err = api.traceable(hash); err != nil {
+			return nil, err
+		}
 	}
 	return withReplay(ctx, api.b, block, func(ctx context.Context, r *replay) ([]common.Hash, error) {
 		var roots []common.Hash

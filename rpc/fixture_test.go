@@ -156,6 +156,7 @@ type fakeChain struct {
 	final   int           // zero: not set
 	pending *types.Header // stored header of a block that was not executed
 	feed    event.Feed
+	bad     []*types.Block
 }
 
 func newFakeChain() *fakeChain { return &fakeChain{w: mainChain(), head: mainChainBlocks} }
@@ -208,6 +209,8 @@ func (c *fakeChain) Status(hash common.Hash) chain.Status {
 	}
 	return chain.Unknown
 }
+
+func (c *fakeChain) BadBlocks() []*types.Block { return c.bad }
 
 func (c *fakeChain) Block(hash common.Hash) *types.Block { return c.find(hash, c.oldest) }
 

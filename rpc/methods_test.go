@@ -25,7 +25,7 @@ var ofGethsNode = map[string][]string{
 	"debug": {
 		"verbosity", "vmodule", "memStats", "gcStats", "cpuProfile", "startCPUProfile", "stopCPUProfile", "goTrace", "startGoTrace", "stopGoTrace", "blockProfile",
 		"setBlockProfileRate", "writeBlockProfile", "mutexProfile", "setMutexProfileFraction", "writeMutexProfile", "writeMemProfile", "stacks", "freeOSMemory",
-		"setGCPercent", "setMemoryLimit",
+		"setGCPercent", "setMemoryLimit", "discoveryV4Table",
 	},
 	"web3": {"clientVersion", "sha3"},
 	"rpc":  {"modules"},
@@ -39,8 +39,6 @@ var later = map[string]string{
 	"engine_exchangeTransitionConfiguration*": "no consensus client calls it since the merge",
 	"admin_addTrustedPeer":                    "all connections count against --maxpeers",
 	"admin_removeTrustedPeer":                 "all connections count against --maxpeers",
-	"eth_fillTransaction":                     "",
-	"eth_sendRawTransactionSync":              "",
 	"eth_subscribeSyncStatus":                 "it is a part of a subscription in geth, and takes no JSON",
 }
 

@@ -18,7 +18,6 @@ const (
 	itsDatabase = "the database is the node's own; stop the node to look into it"
 	noRewind    = "the consensus client decides the head"
 	noFlush     = "state is written with each block"
-	noBadBlocks = "invalid blocks are not kept: debug_traceBlock traces one from its RLP"
 	noFiles     = "it reads or writes a file of the node's machine"
 	noKeys      = "the node has no keys: sign with a wallet, and send with eth_sendRawTransaction"
 	noEndpoints = "endpoints are opened at the start, by flags"
@@ -27,13 +26,8 @@ const (
 
 // refusals are the refused methods with the reasons.
 var refusals = map[string]string{ //nolint:gochecknoglobals // never written
-	"debug_accountRange":                noPreimages,
-	"debug_dumpBlock":                   noPreimages,
-	"debug_getModifiedAccountsByHash":   noPreimages,
-	"debug_getModifiedAccountsByNumber": noPreimages,
 	"debug_preimage":                    noPreimages,
 	"debug_chaindbCompact":              itsDatabase,
-	"debug_chaindbProperty":             itsDatabase,
 	"debug_dbAncient":                   itsDatabase,
 	"debug_dbAncients":                  itsDatabase,
 	"debug_dbGet":                       itsDatabase,
@@ -42,15 +36,11 @@ var refusals = map[string]string{ //nolint:gochecknoglobals // never written
 	"debug_setHead":                     noRewind,
 	"debug_getTrieFlushInterval":        noFlush,
 	"debug_setTrieFlushInterval":        noFlush,
-	"debug_getBadBlocks":                noBadBlocks,
-	"debug_traceBadBlock":               noBadBlocks,
-	"debug_replayBadBlock":              noBadBlocks,
+	"debug_replayBadBlock":              "it replays a block with the record of its failure, which is not kept: use debug_traceBadBlock",
 	"debug_standardTraceBadBlockToFile": noFiles,
 	"debug_standardTraceBlockToFile":    noFiles,
-	"debug_traceBlockFromFile":          noFiles,
+	"debug_discoveryV4Table":            "the tables of discovery are not shown: admin_peers has the connected nodes",
 	"debug_executionWitness":            "witnesses are not served yet",
-	"debug_verbosity":                   "--verbosity sets it at the start",
-	"debug_vmodule":                     "--verbosity sets the level of all packages",
 	"eth_sign":                          noKeys,
 	"eth_signTransaction":               noKeys,
 	"eth_sendTransaction":               noKeys,
@@ -80,23 +70,9 @@ type (
 	refusedMinerAPI struct{}
 )
 
-func (refusedDebugAPI) AccountRange(_, _, _, _, _, _ anyParam) error {
-	return refuse("debug_accountRange")
-}
-func (refusedDebugAPI) DumpBlock(_, _, _ anyParam) error { return refuse("debug_dumpBlock") }
-func (refusedDebugAPI) GetModifiedAccountsByHash(_, _, _ anyParam) error {
-	return refuse("debug_getModifiedAccountsByHash")
-}
-
-func (refusedDebugAPI) GetModifiedAccountsByNumber(_, _, _ anyParam) error {
-	return refuse("debug_getModifiedAccountsByNumber")
-}
 func (refusedDebugAPI) Preimage(_, _, _ anyParam) error       { return refuse("debug_preimage") }
 func (refusedDebugAPI) ChaindbCompact(_, _, _ anyParam) error { return refuse("debug_chaindbCompact") }
 
-func (refusedDebugAPI) ChaindbProperty(_, _, _ anyParam) error {
-	return refuse("debug_chaindbProperty")
-}
 func (refusedDebugAPI) DbAncient(_, _, _ anyParam) error   { return refuse("debug_dbAncient") }
 func (refusedDebugAPI) DbAncients(_, _, _ anyParam) error  { return refuse("debug_dbAncients") }
 func (refusedDebugAPI) DbGet(_, _, _ anyParam) error       { return refuse("debug_dbGet") }
@@ -111,10 +87,6 @@ func (refusedDebugAPI) SetTrieFlushInterval(_, _, _ anyParam) error {
 	return refuse("debug_setTrieFlushInterval")
 }
 
-func (refusedDebugAPI) GetBadBlocks(_, _, _ anyParam) error { return refuse("debug_getBadBlocks") }
-
-func (refusedDebugAPI) TraceBadBlock(_, _, _ anyParam) error { return refuse("debug_traceBadBlock") }
-
 func (refusedDebugAPI) ReplayBadBlock(_, _, _ anyParam) error { return refuse("debug_replayBadBlock") }
 
 func (refusedDebugAPI) StandardTraceBadBlockToFile(_, _, _ anyParam) error {
@@ -125,15 +97,13 @@ func (refusedDebugAPI) StandardTraceBlockToFile(_, _, _ anyParam) error {
 	return refuse("debug_standardTraceBlockToFile")
 }
 
-func (refusedDebugAPI) TraceBlockFromFile(_, _, _ anyParam) error {
-	return refuse("debug_traceBlockFromFile")
+func (refusedDebugAPI) DiscoveryV4Table(_, _, _ anyParam) error {
+	return refuse("debug_discoveryV4Table")
 }
 
 func (refusedDebugAPI) ExecutionWitness(_, _, _ anyParam) error {
 	return refuse("debug_executionWitness")
 }
-func (refusedDebugAPI) Verbosity(_, _, _ anyParam) error     { return refuse("debug_verbosity") }
-func (refusedDebugAPI) Vmodule(_, _, _ anyParam) error       { return refuse("debug_vmodule") }
 func (refusedEthAPI) Sign(_, _, _ anyParam) error            { return refuse("eth_sign") }
 func (refusedEthAPI) SignTransaction(_, _, _ anyParam) error { return refuse("eth_signTransaction") }
 

@@ -285,7 +285,7 @@ func (i *Importer) replay(ctx context.Context, states *fullStates, block *types.
 		case errors.Is(err, chain.ErrBodyMismatch):
 			return syncing(err) // not recorded: the hash may be valid
 		case err != nil:
-			return ofDescendant(block.Hash(), i.reject(block.Header(), err))
+			return ofDescendant(block.Hash(), i.reject(block, err))
 		}
 	}
 	result := i.cfg.Executor.Execute(ctx, evm.Job{
@@ -297,7 +297,7 @@ func (i *Importer) replay(ctx context.Context, states *fullStates, block *types.
 	case result.Outcome == evm.Invalid && before:
 		return syncing(fmt.Errorf("block %d %x was valid when it was executed first: %w", block.Number(), block.Hash(), result.Err))
 	case result.Outcome == evm.Invalid:
-		return ofDescendant(block.Hash(), i.reject(block.Header(), result.Err))
+		return ofDescendant(block.Hash(), i.reject(block, result.Err))
 	case before:
 		return valid(block.Hash())
 	}

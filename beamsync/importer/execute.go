@@ -44,7 +44,7 @@ func (i *Importer) execute(ctx context.Context, job *importJob, base *basis) Out
 		i.report(job, result, fetched, took)
 		return syncing(result.Err)
 	case evm.Invalid:
-		outcome = i.reject(job.block.Header(), result.Err)
+		outcome = i.reject(job.block, result.Err)
 	case evm.Valid:
 		if base.beamed { // its parent may have been rejected meanwhile
 			if outcome := i.known(job.block.Hash(), job.block.ParentHash()); outcome.final() {

@@ -170,10 +170,10 @@ func (i *Importer) process(ctx context.Context, job *importJob) Outcome {
 	}
 	// Rules that need no state come before any state is fetched.
 	if err := chain.VerifyHeader(i.cfg.Chain.Config(), job.block.Header(), base.parent); err != nil {
-		return i.reject(job.block.Header(), err)
+		return i.reject(job.block, err)
 	}
 	if err := i.cfg.Chain.VerifyUncles(job.block); err != nil {
-		return i.reject(job.block.Header(), err)
+		return i.reject(job.block, err)
 	}
 	if base.beamed {
 		if err := i.beginBeaming(job, base.parent); err != nil {

@@ -142,6 +142,9 @@ func TestInvalid(t *testing.T) {
 				t.Errorf("%s: latestValidHash %v, want block 11", what, status.LatestValid)
 			}
 		}
+		if kept := f.chain.BadBlocks(); len(kept) != 1 || kept[0].Hash() != bad.Hash() {
+			t.Errorf("%d bad blocks are kept", len(kept))
+		}
 		status, err := f.choose(bad.Hash(), common.Hash{}, common.Hash{}, time.Minute)
 		if err != nil {
 			t.Fatal(err)

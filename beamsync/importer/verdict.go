@@ -28,7 +28,7 @@ func (i *Importer) verdict(block *types.Block) Outcome {
 	case errors.Is(err, chain.ErrBodyMismatch): // not recorded: the hash may be valid
 		return invalid(i.cfg.Chain.LatestValid(block.ParentHash()), err)
 	case err != nil:
-		return i.reject(block.Header(), err)
+		return i.reject(block, err)
 	}
 	return i.verifyParent(block)
 }
@@ -59,7 +59,7 @@ func (i *Importer) verifyParent(block *types.Block) Outcome {
 		return Outcome{}
 	}
 	if err := chain.VerifyHeader(i.cfg.Chain.Config(), block.Header(), parent); err != nil {
-		return i.reject(block.Header(), err)
+		return i.reject(block, err)
 	}
 	return Outcome{}
 }
@@ -83,7 +83,8 @@ func (i *Importer) verifyLinked(headers []*types.Header) Outcome {
 		if err == nil {
 			continue
 		}
-		outcome := i.reject(headers[at], err)
+		i.cfg.Chain.Reject(headers[at], err)
+		outcome := i.rejected(headers[at], err)
 		if at > 0 {
 			outcome = ofDescendant(headers[at].Hash(), outcome)
 			i.rejectDescendants(headers[:at])
@@ -101,8 +102,13 @@ func (i *Importer) rejectDescendants(headers []*types.Header) {
 }
 
 // reject records that a block is invalid, and wakes the jobs that wait for it from peers.
-func (i *Importer) reject(header *types.Header, reason error) Outcome {
-	i.cfg.Chain.Reject(header, reason)
+func (i *Importer) reject(block *types.Block, reason error) Outcome {
+	i.cfg.Chain.RejectBlock(block, reason)
+	return i.rejected(block.Header(), reason)
+}
+
+// rejected reports a block that was recorded as invalid, and wakes the jobs that wait for it from peers.
+func (i *Importer) rejected(header *types.Header, reason error) Outcome {
 	i.metrics.imports.WithLabelValues(evm.Invalid.String()).Inc()
 	i.cfg.Log.Warn("Invalid block", "number", header.Number, "hash", header.Hash(), "err", reason)
 	i.mu.Lock()

@@ -14,7 +14,7 @@ import (
 )
 
 // newLogger makes the node's logger, in geth's formats, and sends go-ethereum's own log
-// the same way. The function that it returns closes the log file.
+// the same way. Its handler is a GlogHandler, whose levels can be changed later. The function that it returns closes the log file.
 func newLogger(cfg config.Log, stderr io.Writer) (*slog.Logger, func() error, error) {
 	out, closeFile := stderr, func() error { return nil }
 	if cfg.File != "" {
@@ -24,18 +24,19 @@ func newLogger(cfg config.Log, stderr io.Writer) (*slog.Logger, func() error, er
 		}
 		out, closeFile = io.MultiWriter(stderr, file), file.Close
 	}
-	level := gethlog.FromLegacyLevel(cfg.Verbosity)
 	var handler slog.Handler
 	switch cfg.Format {
 	case "json":
-		handler = gethlog.JSONHandlerWithLevel(out, level)
+		handler = gethlog.JSONHandlerWithLevel(out, gethlog.LevelTrace)
 	case "logfmt":
-		handler = gethlog.LogfmtHandlerWithLevel(out, level)
+		handler = gethlog.LogfmtHandlerWithLevel(out, gethlog.LevelTrace)
 	default:
-		handler = gethlog.NewTerminalHandlerWithLevel(out, level, cfg.File == "" && isTerminal(stderr))
+		handler = gethlog.NewTerminalHandlerWithLevel(out, gethlog.LevelTrace, cfg.File == "" && isTerminal(stderr))
 	}
-	gethlog.SetDefault(gethlog.NewLogger(handler))
-	return slog.New(handler), closeFile, nil
+	levels := gethlog.NewGlogHandler(handler)
+	levels.Verbosity(gethlog.FromLegacyLevel(cfg.Verbosity))
+	gethlog.SetDefault(gethlog.NewLogger(levels))
+	return slog.New(levels), closeFile, nil
 }
 
 // isTerminal says whether colours make sense.

@@ -215,6 +215,7 @@ func (n *Node) newRPC(prefetcher *prefetch.Prefetcher, registerer prometheus.Reg
 	if err := n.removeTornJWTSecret(); err != nil {
 		return err
 	}
+	levels, _ := n.log.Handler().(rpc.LogLevels)
 	n.rpc, err = rpc.NewServer(rpc.Config{
 		HTTP: rpc.HTTP{
 			Enabled: c.HTTP.Enabled, Host: c.HTTP.Addr, Port: int(c.HTTP.Port), Modules: c.HTTP.API,
@@ -264,6 +265,8 @@ func (n *Node) newRPC(prefetcher *prefetch.Prefetcher, registerer prometheus.Reg
 		Payloads:  n.payloads,
 
 		Prefetcher: tracePrefetcher{predictor{ancestors{n.chain, n.fetcher}, prefetcher, sched.RPC}, n.full, n.log},
+		LogLevels:  levels,
+		Database:   n.store.Chain(),
 	})
 	return err
 }
