@@ -35,7 +35,7 @@ func TestBadValues(t *testing.T) {
 		{"http.addr", "localhost:8545", "without a port"},
 		{"http.addr", "1.2.3", "IP address"},
 		{"authrpc.addr", "a b", "IP address"},
-		{"http.api", "eth,personal", "want one of"},
+		{"http.api", "eth,[net]", "name of a namespace"},
 		{"http.rpcprefix", "rpc", "starts with /"},
 		{"rpc.evmtimeout", "5", "duration"},
 		{"rpc.evmtimeout", "-5s", "duration"},

@@ -72,7 +72,13 @@ func ether(s string) error {
 	return nil
 }
 
-func namespace(s string) error { return oneOf(namespaces...)(s) }
+// namespace checks the form only: see servedNamespaces.
+func namespace(s string) error {
+	if strings.ContainsFunc(s, func(r rune) bool { return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9') }) {
+		return errors.New("want the name of a namespace, such as eth")
+	}
+	return nil
+}
 
 func host(s string) error {
 	if _, err := netip.ParseAddr(s); err == nil {

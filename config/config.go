@@ -37,18 +37,21 @@ type Config struct {
 
 // P2P is the devp2p side.
 type P2P struct {
-	Port          uint16   // TCP
-	DiscoveryPort uint16   // UDP; zero: the same as Port
-	NoDiscovery   bool     // neither v4, v5 nor DNS lists
-	Bootnodes     []string // enode or enr URLs; nil: the network's, empty: none
-	StaticNodes   []string // enode URLs to keep a connection to
-	DNS           []string // enrtree URLs; nil: the network's, empty: none
-	NodeKey       string   // file; empty: NodeKeyHex, or <datadir>/geth/nodekey
-	NodeKeyHex    string
-	NAT           string
-	NetRestrict   []string // CIDR masks; empty: everybody
-	MaxPeers      int
-	Identity      string // goes into the client name
+	Port            uint16 // TCP
+	DiscoveryPort   uint16 // UDP; zero: the same as Port
+	NoDiscovery     bool   // neither v4, v5 nor DNS lists
+	DiscoveryV4     bool
+	DiscoveryV5     bool
+	Bootnodes       []string // enode or enr URLs; nil: the network's, empty: none
+	StaticNodes     []string // enode URLs to keep a connection to
+	DNS             []string // enrtree URLs; nil: the network's, empty: none
+	NodeKey         string   // file; empty: NodeKeyHex, or <datadir>/geth/nodekey
+	NodeKeyHex      string
+	NAT             string
+	NetRestrict     []string // CIDR masks; empty: everybody
+	MaxPeers        int
+	MaxPendingPeers int    // handshakes at once, in each direction; zero: go-ethereum's default
+	Identity        string // goes into the client name
 }
 
 // HTTP is the plain JSON-RPC server.
@@ -171,6 +174,9 @@ type Miner struct {
 type Store struct {
 	Engine  string // leveldb or pebble; empty: that of the datadir, else leveldb
 	CacheMB int    // memory of all caches together
+
+	MemoryLimitMB int // that the garbage collector keeps to; zero: it follows from CacheMB
+	GOGC          int // percent, negative for off; zero: Go's default
 }
 
 // Metrics is the Prometheus endpoint.
@@ -194,7 +200,7 @@ type Log struct {
 func Default() *Config {
 	return &Config{
 		DataDir: defaultDataDir(),
-		P2P:     P2P{Port: 30303, NAT: "any", MaxPeers: 50},
+		P2P:     P2P{Port: 30303, DiscoveryV4: true, DiscoveryV5: true, NAT: "any", MaxPeers: 50},
 		HTTP: HTTP{
 			Addr: "localhost", Port: 8545, API: []string{"net", "web3", "eth"},
 			VHosts: []string{"localhost"},

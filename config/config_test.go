@@ -17,6 +17,13 @@ import (
 // parse loads a configuration as the command does. Environment entries are NAME=value.
 func parse(t *testing.T, env []string, args ...string) (*Config, error) {
 	t.Helper()
+	cfg, _, err := parseNotes(t, env, args...)
+	return cfg, err
+}
+
+// parseNotes is parse with the notes.
+func parseNotes(t *testing.T, env []string, args ...string) (*Config, []Note, error) {
+	t.Helper()
 	flags := NewFlags()
 	set := flag.NewFlagSet("sunbeam", flag.ContinueOnError)
 	set.SetOutput(io.Discard)

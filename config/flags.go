@@ -38,7 +38,7 @@ func (f *Flags) CLI() []cli.Flag {
 		o := &options[i]
 		field := defaults.field(o)
 		list = append(list, &cliFlag{
-			name: o.flag, usage: o.usage, category: o.category, env: o.env(), set: record(o.flag),
+			name: o.flag, alias: o.alias, usage: o.usage, category: o.category, env: o.env(), set: record(o.flag),
 			toggle:   field.Kind() == reflect.Bool,
 			fallback: defaultText(field),
 		})
@@ -50,6 +50,10 @@ func (f *Flags) CLI() []cli.Flag {
 				})
 			}
 		}
+	}
+	for i := range gethFlags {
+		g := &gethFlags[i]
+		list = append(list, &cliFlag{name: g.name, alias: g.alias, usage: g.instead + g.refused, set: record(g.name), toggle: g.toggle, hidden: true})
 	}
 	return list
 }
@@ -66,10 +70,11 @@ func defaultText(field reflect.Value) string {
 
 // cliFlag is one flag for urfave/cli; it hands the text on and never fails.
 type cliFlag struct {
-	name, usage, category, env, fallback string
-	toggle                               bool // may stand without a value
-	set                                  func(string)
-	isSet                                bool
+	name, alias, usage, category, env, fallback string
+	toggle                                      bool // may stand without a value
+	hidden                                      bool // not in the help
+	set                                         func(string)
+	isSet                                       bool
 }
 
 // Set records a value (flag.Value).
@@ -92,15 +97,22 @@ func (f *cliFlag) IsBoolFlag() bool { return f.toggle }
 
 // Apply registers the flag.
 func (f *cliFlag) Apply(set *flag.FlagSet) error {
-	set.Var(f, f.name, f.usage)
+	for _, name := range f.Names() {
+		set.Var(f, name, f.usage)
+	}
 	return nil
 }
 
 // The rest describes the flag to the help text.
 
-func (f *cliFlag) Names() []string        { return []string{f.name} }
+func (f *cliFlag) Names() []string {
+	if f.alias == "" {
+		return []string{f.name}
+	}
+	return []string{f.name, f.alias}
+}
 func (f *cliFlag) IsSet() bool            { return f.isSet }
-func (f *cliFlag) IsVisible() bool        { return true }
+func (f *cliFlag) IsVisible() bool        { return !f.hidden }
 func (f *cliFlag) TakesValue() bool       { return !f.toggle }
 func (f *cliFlag) GetUsage() string       { return f.usage }
 func (f *cliFlag) GetValue() string       { return f.fallback }

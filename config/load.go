@@ -42,6 +42,7 @@ func (e *ValueError) Unwrap() error { return e.Err }
 type setting struct {
 	texts  []string
 	origin string
+	dumped bool // one of all settings that geth's dumpconfig writes, so it may well be its default
 }
 
 // source is the settings of flags, environment or file, by flag name.
@@ -49,8 +50,8 @@ type source map[string]setting
 
 // Load combines the settings of the command line, of the environment (lookup is
 // os.LookupEnv) and of the file that --config names into a checked configuration.
-// It creates nothing. Errors are one line each.
-func Load(flags *Flags, lookup func(string) (string, bool)) (*Config, error) {
+// It creates nothing. Errors are one line each. The notes say which settings have another effect than they ask for.
+func Load(flags *Flags, lookup func(string) (string, bool)) (*Config, []Note, error) {
 	env := fromEnv(lookup)
 	path, origin := flags.file, "flag"
 	if path == "" {
@@ -59,30 +60,34 @@ func Load(flags *Flags, lookup func(string) (string, bool)) (*Config, error) {
 	}
 	file, err := fromFile(path, origin)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	values := make(source)
 	for _, src := range []source{file, env, flags.values} { // later ones win
 		if err := src.foldNetworks(); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		for flag, g := range src {
 			values[flag] = g
 		}
+	}
+	notes, err := values.translate()
+	if err != nil {
+		return nil, nil, err
 	}
 	cfg := Default()
 	for i := range options {
 		o := &options[i]
 		if g, ok := values[o.flag]; ok {
 			if err := cfg.apply(o, g); err != nil {
-				return nil, err
+				return nil, nil, err
 			}
 		}
 	}
 	if err := cfg.finish(values); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return cfg, nil
+	return cfg, append(notes, cfg.servedNamespaces()...), nil
 }
 
 // fromEnv reads the variables of all options. An empty one counts as unset.
@@ -98,6 +103,9 @@ func fromEnv(lookup func(string) (string, bool)) source {
 	}
 	for _, name := range networks {
 		add(&option{flag: name})
+	}
+	for i := range gethFlags {
+		add(&option{flag: gethFlags[i].name})
 	}
 	return src
 }

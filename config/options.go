@@ -10,6 +10,7 @@ import (
 // option is one setting.
 type option struct {
 	flag     string             // command line name; the environment's name follows from it
+	alias    string             // second name, empty for none
 	key      string             // field of Config, which is also the key in the TOML file
 	usage    string             // help text
 	check    func(string) error // of the text, or of each element of a list; nil: the type says it all
@@ -44,11 +45,15 @@ var options = []option{ //nolint:gochecknoglobals // never written
 	{flag: "override.genesis", key: "Genesis", usage: "Load the genesis block and chain configuration from this JSON file", check: genesisFile, category: catNode},
 	{flag: "networkid", key: "NetworkID", usage: "Network ID of the handshake (default: the chain ID)", category: catNode},
 	{flag: "cache", key: "Store.CacheMB", usage: "Megabytes of memory for all caches together", check: between(16, 1<<20), category: catNode},
+	{flag: "memorylimit", key: "Store.MemoryLimitMB", usage: "Megabytes that the garbage collector keeps the process below (0 is one and a half times --cache and 768)", check: between(0, 1<<30), category: catNode},
+	{flag: "gogc", key: "Store.GOGC", usage: "Percent by which the heap grows before garbage is collected (0 is as GOGC says, or 100; negative is off)", category: catNode},
 	{flag: "db.engine", key: "Store.Engine", usage: "Database engine of a new datadir: leveldb or pebble (default: what the datadir holds, or leveldb)", check: oneOf("leveldb", "pebble", ""), category: catNode},
 
 	{flag: "port", key: "P2P.Port", usage: "TCP port for devp2p", category: catNet},
 	{flag: "discovery.port", key: "P2P.DiscoveryPort", usage: "UDP port for discovery (default: the TCP port)", category: catNet},
 	{flag: "nodiscover", key: "P2P.NoDiscovery", usage: "Look for no peers: only static and incoming ones", category: catNet},
+	{flag: "discovery.v4", alias: "discv4", key: "P2P.DiscoveryV4", usage: "Look for peers by discovery v4", category: catNet},
+	{flag: "discovery.v5", alias: "discv5", key: "P2P.DiscoveryV5", usage: "Look for peers by discovery v5", category: catNet},
 	{flag: "discovery.dns", key: "P2P.DNS", usage: `DNS discovery lists ("" for none; default: the network's)`, check: enrtreeURL, category: catNet},
 	{flag: "bootnodes", key: "P2P.Bootnodes", usage: `Enode or ENR URLs to start discovery from ("" for none; default: the network's)`, check: nodeURL, category: catNet},
 	{flag: "peers", key: "P2P.StaticNodes", usage: "Enode URLs of peers to stay connected to", check: staticURL, category: catNet},
@@ -57,6 +62,7 @@ var options = []option{ //nolint:gochecknoglobals // never written
 	{flag: "nat", key: "P2P.NAT", usage: "NAT port mapping (any|none|upnp|pmp|pmp:<IP>|extip:<IP>|stun:<IP:PORT>)", check: natSpec, category: catNet},
 	{flag: "netrestrict", key: "P2P.NetRestrict", usage: "Talk only to these IP networks (CIDR masks)", check: cidr, category: catNet},
 	{flag: "maxpeers", key: "P2P.MaxPeers", usage: "Maximum number of peers", check: between(0, 10_000), category: catNet},
+	{flag: "maxpendpeers", key: "P2P.MaxPendingPeers", usage: "Handshakes at once, in each direction (0 is 50)", check: between(0, 10_000), category: catNet},
 	{flag: "identity", key: "P2P.Identity", usage: "Custom part of the client name", check: identity, category: catNet},
 
 	{flag: "http", key: "HTTP.Enabled", usage: "Enable the HTTP-RPC server", category: catAPI},

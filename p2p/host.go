@@ -33,6 +33,7 @@ type Config struct {
 	Name        string           // client name sent to peers
 	ListenAddr  string           // host:port for TCP, and UDP unless DiscoveryAddr is set; empty: do not listen
 	MaxPeers    int              // connections in total; 0 refuses all peers
+	MaxPending  int              // handshakes at once, in each direction; 0 is go-ethereum's default
 	NAT         nat.Interface    // nil: none
 	NetRestrict *netutil.Netlist // nil: all networks
 	StaticNodes []*enode.Node    // always connected
@@ -58,6 +59,7 @@ type Config struct {
 // Discovery says how a host finds nodes to connect to.
 type Discovery struct {
 	NoDiscovery   bool          // neither v4, v5 nor DNS
+	NoV4, NoV5    bool          // not this protocol
 	DiscoveryAddr string        // host:port for UDP; empty: as for TCP
 	Bootnodes     []*enode.Node // for v4 and v5
 	DNS           []string      // enrtree:// URLs of node lists
@@ -122,9 +124,9 @@ func (h *Host) Run(ctx context.Context) error {
 	}
 	mix := enode.NewFairMix(mixTimeout)
 	server := &gethp2p.Server{Config: gethp2p.Config{
-		PrivateKey: h.cfg.PrivateKey, Name: h.cfg.Name, MaxPeers: h.cfg.MaxPeers, DialRatio: dialShare,
+		PrivateKey: h.cfg.PrivateKey, Name: h.cfg.Name, MaxPeers: h.cfg.MaxPeers, MaxPendingPeers: h.cfg.MaxPending, DialRatio: dialShare,
 		ListenAddr: h.cfg.ListenAddr, DiscAddr: h.cfg.DiscoveryAddr, NAT: h.cfg.NAT, NetRestrict: h.cfg.NetRestrict,
-		NoDiscovery: h.cfg.NoDiscovery, DiscoveryV4: !h.cfg.NoDiscovery, DiscoveryV5: !h.cfg.NoDiscovery,
+		NoDiscovery: h.cfg.NoDiscovery, DiscoveryV4: !h.cfg.NoDiscovery && !h.cfg.NoV4, DiscoveryV5: !h.cfg.NoDiscovery && !h.cfg.NoV5,
 		BootstrapNodes: h.cfg.Bootnodes, BootstrapNodesV5: h.cfg.Bootnodes, StaticNodes: h.cfg.StaticNodes,
 		NodeDatabase: h.cfg.NodeDatabase, Protocols: h.protocols(ctx, mix),
 		Logger: gethlog.NewLogger(h.log.Handler()),

@@ -21,14 +21,15 @@ import (
 
 // app is the command line. Flags may stand before or after a subcommand.
 type app struct {
+	args   []string // the command line, with the name of the program
 	flags  *config.Flags
 	lookup func(string) (string, bool) // environment
 	stdout io.Writer
 	stderr io.Writer
 }
 
-func newApp(lookup func(string) (string, bool), stdout, stderr io.Writer) *cli.App {
-	a := &app{flags: config.NewFlags(), lookup: lookup, stdout: stdout, stderr: stderr}
+func newApp(args []string, lookup func(string) (string, bool), stdout, stderr io.Writer) *cli.App {
+	a := &app{args: args, flags: config.NewFlags(), lookup: lookup, stdout: stdout, stderr: stderr}
 	return &cli.App{
 		Name:            "sunbeam",
 		Usage:           "an Ethereum execution client that is usable in minutes",
@@ -40,7 +41,7 @@ func newApp(lookup func(string) (string, bool), stdout, stderr io.Writer) *cli.A
 		ErrWriter:       stderr,
 		HideHelpCommand: true,
 		ExitErrHandler:  func(*cli.Context, error) {}, // main prints it
-		OnUsageError:    usageError,
+		OnUsageError:    a.usageError,
 	}
 }
 
@@ -48,7 +49,7 @@ func (a *app) commands() []*cli.Command {
 	command := func(name, usage, args string, action cli.ActionFunc) *cli.Command {
 		return &cli.Command{
 			Name: name, Usage: usage, ArgsUsage: args, Action: action, Flags: a.flags.CLI(),
-			OnUsageError: usageError, HideHelpCommand: true,
+			OnUsageError: a.usageError, HideHelpCommand: true,
 		}
 	}
 	return []*cli.Command{
@@ -57,7 +58,7 @@ func (a *app) commands() []*cli.Command {
 		command("import", "Execute blocks from RLP files (.gz too) on the stored state", "FILE...", a.importBlocks),
 		command("dumpconfig", "Print the configuration as TOML, as --config reads it, or write it to a file", "[FILE]", a.dumpConfig),
 		{
-			Name: "version", Usage: "Print the version", OnUsageError: usageError, HideHelpCommand: true,
+			Name: "version", Usage: "Print the version", OnUsageError: a.usageError, HideHelpCommand: true,
 			Action: func(c *cli.Context) error {
 				if err := arguments(c, 0, 0); err != nil {
 					return err
@@ -67,7 +68,7 @@ func (a *app) commands() []*cli.Command {
 			},
 		},
 		{
-			Name: "db", Usage: "Look into the databases", OnUsageError: usageError, HideHelpCommand: true,
+			Name: "db", Usage: "Look into the databases", OnUsageError: a.usageError, HideHelpCommand: true,
 			Subcommands: []*cli.Command{
 				command("stats", "Print the size of each kind of data in the databases", " ", a.stats),
 				command("verify", "Read the whole state of a full node and compare every trie node with its hash", " ", a.verify),
@@ -78,9 +79,6 @@ func (a *app) commands() []*cli.Command {
 		},
 	}
 }
-
-// usageError keeps a wrong flag to one line; without it the whole help text is printed.
-func usageError(_ *cli.Context, err error, _ bool) error { return err }
 
 // arguments checks their number.
 func arguments(c *cli.Context, low, high int) error {
@@ -97,7 +95,7 @@ func arguments(c *cli.Context, low, high int) error {
 
 // configured calls do with the configuration and a logger, which it closes afterwards.
 func (a *app) configured(do func(*config.Config, *slog.Logger) error) error {
-	cfg, err := config.Load(a.flags, a.lookup)
+	cfg, notes, err := config.Load(a.flags, a.lookup)
 	if err != nil {
 		return err
 	}
@@ -105,7 +103,15 @@ func (a *app) configured(do func(*config.Config, *slog.Logger) error) error {
 	if err != nil {
 		return err
 	}
+	logNotes(log, notes)
 	return errors.Join(do(cfg, log), closeLog())
+}
+
+// logNotes warns of settings that have another effect than they ask for.
+func logNotes(log *slog.Logger, notes []config.Note) {
+	for _, note := range notes {
+		log.Warn("Setting does not do what it does in geth", "flag", "--"+note.Flag, "value", note.Value, "instead", note.Instead)
+	}
 }
 
 func (a *app) run(c *cli.Context) error {
@@ -116,9 +122,7 @@ func (a *app) run(c *cli.Context) error {
 		if cfg.Metrics.Enabled {
 			gethmetrics.Enable() // once per process, before anything counts
 		}
-		if _, given := a.lookup("GOMEMLIMIT"); !given {
-			limitMemory(cfg.Store.CacheMB)
-		}
+		a.limitMemory(cfg.Store)
 		n, err := node.New(cfg, log)
 		if err != nil {
 			return err
@@ -133,7 +137,18 @@ const beyondCaches = 768
 
 // limitMemory sets the memory limit of the garbage collector: one and a half times the caches, and memory outside of
 // them. Without a limit it lets the heap double: with 670 MB in use the process took 2 GB.
-func limitMemory(cacheMB int) { debug.SetMemoryLimit(int64(cacheMB*3/2+beyondCaches) << 20) }
+func (a *app) limitMemory(cfg config.Store) {
+	_, given := a.lookup("GOMEMLIMIT")
+	switch {
+	case cfg.MemoryLimitMB > 0:
+		debug.SetMemoryLimit(int64(cfg.MemoryLimitMB) << 20)
+	case !given:
+		debug.SetMemoryLimit(int64(cfg.CacheMB*3/2+beyondCaches) << 20)
+	}
+	if cfg.GOGC != 0 {
+		debug.SetGCPercent(cfg.GOGC)
+	}
+}
 
 func (a *app) init(c *cli.Context) error {
 	if err := arguments(c, 1, 1); err != nil {
@@ -159,10 +174,15 @@ func (a *app) dumpConfig(c *cli.Context) error {
 	if err := arguments(c, 0, 1); err != nil {
 		return err
 	}
-	cfg, err := config.Load(a.flags, a.lookup)
+	cfg, notes, err := config.Load(a.flags, a.lookup)
 	if err != nil {
 		return err
 	}
+	log, _, err := newLogger(config.Log{Verbosity: cfg.Log.Verbosity, Format: cfg.Log.Format}, a.stderr)
+	if err != nil {
+		return err
+	}
+	logNotes(log, notes)
 	if file := c.Args().First(); file != "" {
 		return atomicfile.Write(file, cfg.TOML())
 	}

@@ -16,7 +16,7 @@ func main() {
 	// second one ends the process.
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop)
-	if err := newApp(os.LookupEnv, os.Stdout, os.Stderr).RunContext(ctx, os.Args); err != nil {
+	if err := newApp(os.Args, os.LookupEnv, os.Stdout, os.Stderr).RunContext(ctx, os.Args); err != nil {
 		fmt.Fprintln(os.Stderr, "sunbeam:", oneLine(err))
 		os.Exit(1)
 	}

@@ -81,6 +81,8 @@ func TestErrorsAreOneLine(t *testing.T) {
 		{[]string{"run", "--port", "99999"}, []string{"--port", `"99999"`}},
 		{[]string{"--nosuchflag"}, []string{"nosuchflag"}},
 		{[]string{"run", "--nosuchflag=3"}, []string{"nosuchflag"}},
+		{[]string{"--htp", "--http.prt", "8545", "run", "-cash=5", "--port", "1", "--maxper", "3"}, []string{"--htp (is it --http?)", "--http.prt (is it --http.port?)", "--cash (is it --cache?)", "--maxper (is it --maxpeers?)"}},
+		{[]string{"--gcmode=archive", "--dev"}, []string{"--gcmode archive", "--dev"}},
 		{[]string{"--port"}, []string{"port"}},
 		{[]string{"fly"}, []string{`"fly"`}},
 		{[]string{"run", "fast"}, []string{`"fast"`}},

@@ -165,11 +165,12 @@ func (n *Node) newHost(registerer prometheus.Registerer) error {
 		Name:        clientName(cfg.Identity),
 		ListenAddr:  hostPort("", cfg.Port),
 		MaxPeers:    cfg.MaxPeers,
+		MaxPending:  cfg.MaxPendingPeers,
 		NAT:         mapping,
 		NetRestrict: restrict,
 		StaticNodes: static,
 		Discovery: p2p.Discovery{
-			NoDiscovery: cfg.NoDiscovery, DiscoveryAddr: discovery, Bootnodes: bootnodes, DNS: dns,
+			NoDiscovery: cfg.NoDiscovery, NoV4: !cfg.DiscoveryV4, NoV5: !cfg.DiscoveryV5, DiscoveryAddr: discovery, Bootnodes: bootnodes, DNS: dns,
 			NodeDatabase: seen,
 		},
 		NetworkID:    n.networkID(),
