@@ -14,6 +14,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/ethereum/go-ethereum/event"
 	gethlog "github.com/ethereum/go-ethereum/log"
 	gethp2p "github.com/ethereum/go-ethereum/p2p"
 	"github.com/ethereum/go-ethereum/p2p/dnsdisc"
@@ -75,10 +76,11 @@ type Host struct {
 	headMoved    chan struct{} // capacity 1
 	started      chan struct{} // closed once the server listens
 
-	mu     sync.Mutex
-	server *gethp2p.Server  // nil until started
-	static []*enode.Node    // added before the start
-	peers  map[string]*Peer // between join and leave
+	mu      sync.Mutex
+	server  *gethp2p.Server  // nil until started
+	static  []*enode.Node    // added before the start
+	trusted []*enode.Node    // the same
+	peers   map[string]*Peer // between join and leave
 }
 
 // New checks the configuration and makes a host. It starts nothing.
@@ -145,6 +147,9 @@ func (h *Host) Run(ctx context.Context) error {
 	for _, n := range h.static {
 		server.AddPeer(n)
 	}
+	for _, n := range h.trusted {
+		server.AddTrustedPeer(n)
+	}
 	h.mu.Unlock()
 	close(h.started)
 	h.log.Info("P2P server started", "enode", server.Self().URLv4(), "discovery", !h.cfg.NoDiscovery, "max_peers", h.cfg.MaxPeers)
@@ -207,6 +212,58 @@ func (h *Host) RemovePeer(node *enode.Node) {
 	if server != nil {
 		server.RemovePeer(node)
 	}
+}
+
+// AddTrustedPeer lets a node connect when all slots are taken.
+func (h *Host) AddTrustedPeer(node *enode.Node) {
+	h.mu.Lock()
+	if h.server == nil {
+		h.trusted = append(h.trusted, node)
+	}
+	server := h.server
+	h.mu.Unlock()
+	if server != nil {
+		server.AddTrustedPeer(node)
+	}
+}
+
+// RemoveTrustedPeer undoes AddTrustedPeer. It does not disconnect.
+func (h *Host) RemoveTrustedPeer(node *enode.Node) {
+	h.mu.Lock()
+	server := h.server
+	h.trusted = slices.DeleteFunc(h.trusted, func(n *enode.Node) bool { return n.ID() == node.ID() })
+	h.mu.Unlock()
+	if server != nil {
+		server.RemoveTrustedPeer(node)
+	}
+}
+
+// SubscribeEvents sends what happens to connections, once the host has started.
+func (h *Host) SubscribeEvents(ch chan<- *gethp2p.PeerEvent) event.Subscription {
+	return event.NewSubscription(func(quit <-chan struct{}) error {
+		select {
+		case <-h.started:
+		case <-quit:
+			return nil
+		}
+		events := make(chan *gethp2p.PeerEvent)
+		sub := h.running().SubscribeEvents(events)
+		defer sub.Unsubscribe()
+		for {
+			select {
+			case ev := <-events:
+				select {
+				case ch <- ev:
+				case <-quit:
+					return nil
+				}
+			case err := <-sub.Err():
+				return err
+			case <-quit:
+				return nil
+			}
+		}
+	})
 }
 
 // Drop disconnects the peer with an id, if there is one, because of the data that it sent.

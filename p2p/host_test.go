@@ -21,6 +21,7 @@ import (
 	"github.com/ethereum/go-ethereum/core/forkid"
 	"github.com/ethereum/go-ethereum/core/types"
 	"github.com/ethereum/go-ethereum/crypto"
+	gethp2p "github.com/ethereum/go-ethereum/p2p"
 	"github.com/ethereum/go-ethereum/p2p/enode"
 	"github.com/ethereum/go-ethereum/p2p/enr"
 	"github.com/ethereum/go-ethereum/params"
@@ -184,12 +185,20 @@ func TestAddDropRemove(t *testing.T) {
 	}
 	equal(t, "peers before the start", len(client.PeersInfo()), 0)
 	client.AddPeer(server.Self()) // before the start
+	client.AddTrustedPeer(server.Self())
+	events := make(chan *gethp2p.PeerEvent, 8)
+	sub := client.SubscribeEvents(events)
+	defer sub.Unsubscribe()
 	ctx, cancel := context.WithCancel(t.Context())
 	over := make(chan error, 1)
 	go func() { over <- client.Run(ctx) }()
 
-	receive(t, "join", joined)
+	joinedPeer := receive(t, "join", joined)
+	equal(t, "trusted", joinedPeer.link.Pinned, true)
+	equal(t, "event", receive(t, "event", events).Type, gethp2p.PeerEventTypeAdd)
+	client.RemoveTrustedPeer(server.Self())
 	client.RemovePeer(server.Self())
+	equal(t, "event", receive(t, "event", events).Type, gethp2p.PeerEventTypeDrop)
 	receive(t, "leave after RemovePeer", left)
 	receive(t, "leave at the server", serverLeft)
 

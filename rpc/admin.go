@@ -40,6 +40,16 @@ func (api *adminAPI) RemovePeer(url string) (bool, error) {
 	return api.peer(url, func(node *enode.Node) { api.b.Network.RemovePeer(node) })
 }
 
+// AddTrustedPeer lets a node connect when all slots are taken.
+func (api *adminAPI) AddTrustedPeer(url string) (bool, error) {
+	return api.peer(url, func(node *enode.Node) { api.b.Network.AddTrustedPeer(node) })
+}
+
+// RemoveTrustedPeer undoes AddTrustedPeer. It does not disconnect.
+func (api *adminAPI) RemoveTrustedPeer(url string) (bool, error) {
+	return api.peer(url, func(node *enode.Node) { api.b.Network.RemoveTrustedPeer(node) })
+}
+
 func (api *adminAPI) peer(url string, do func(*enode.Node)) (bool, error) {
 	if api.b.Network == nil {
 		return false, errNetworkDisabled

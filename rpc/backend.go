@@ -136,6 +136,11 @@ type Network interface {
 	NodeInfo() *gethp2p.NodeInfo
 	AddPeer(node *enode.Node)
 	RemovePeer(node *enode.Node)
+	// A trusted peer may connect when all slots are taken.
+	AddTrustedPeer(node *enode.Node)
+	RemoveTrustedPeer(node *enode.Node)
+	// SubscribeEvents sends what happens to connections.
+	SubscribeEvents(ch chan<- *gethp2p.PeerEvent) event.Subscription
 }
 
 // Pool is the transaction pool; *pool.Pool implements it. Send returns go-ethereum's errors for invalid

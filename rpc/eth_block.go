@@ -3,9 +3,12 @@
 package rpc
 
 import (
+	"fmt"
+
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/common/hexutil"
 	"github.com/ethereum/go-ethereum/core/types"
+	"github.com/ethereum/go-ethereum/core/types/bal"
 	gethrpc "github.com/ethereum/go-ethereum/rpc"
 )
 
@@ -108,6 +111,20 @@ func uncleAt(block *types.Block, index hexutil.Uint) jsonObject {
 		return nil
 	}
 	return uncleObject(block.Uncles()[index])
+}
+
+// GetBlockAccessList returns the access list of a block (EIP-7928), null for an unknown block.
+func (api *blockAPI) GetBlockAccessList(at gethrpc.BlockNumberOrHash) (*bal.BlockAccessList, error) {
+	block, err := api.b.blockAt(at)
+	switch {
+	case block == nil || err != nil:
+		return nil, err
+	case block.Header().BlockAccessListHash == nil:
+		return nil, &codedError{codeServer, fmt.Sprintf("block %d has no access list: it is from before Amsterdam", block.NumberU64())}
+	case block.AccessList() == nil:
+		return nil, errPruned()
+	}
+	return block.AccessList(), nil
 }
 
 // GetBlockReceipts returns the receipts of all transactions of a block.

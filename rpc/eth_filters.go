@@ -63,7 +63,7 @@ func (api *filterAPI) add(feed *eventFeed, what interest) (gethrpc.ID, error) {
 	api.mu.Lock()
 	defer api.mu.Unlock()
 	limit, metrics := api.logs.b.cfg.Subscriptions.Filters, api.logs.b.metrics
-	if api.slots+slots(what.query) > limit {
+	if api.slots+what.slots() > limit {
 		metrics.limitExceeded.WithLabelValues(limitFilters).Inc()
 		return "", errTooMany("filters on this node", limit, "rpc.max-filters")
 	}
@@ -73,7 +73,7 @@ func (api *filterAPI) add(feed *eventFeed, what interest) (gethrpc.ID, error) {
 		reader:   feed.open(),
 		expiry:   time.AfterFunc(filterExpiry, func() { api.UninstallFilter(id) }),
 	}
-	api.slots += slots(what.query)
+	api.slots += what.slots()
 	metrics.filters.Set(float64(api.slots))
 	return id, nil
 }
@@ -93,7 +93,7 @@ func (api *filterAPI) removeLocked(id gethrpc.ID) bool {
 	f.expiry.Stop()
 	f.reader.close()
 	delete(api.open, id)
-	api.slots -= slots(f.query)
+	api.slots -= f.interest.slots()
 	api.logs.b.metrics.filters.Set(float64(api.slots))
 	return true
 }

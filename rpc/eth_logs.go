@@ -33,6 +33,7 @@ type logAPI struct {
 	searches      *limiter
 	heads         *eventFeed
 	pending       *eventFeed // of transactions
+	syncs         *eventFeed
 	subscriptions *subscriptions
 }
 

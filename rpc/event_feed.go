@@ -26,10 +26,15 @@ const (
 	maxPendingEvents = 1 << 15
 	maxPendingBytes  = 16 << 20
 
+	// A reader of states of the sync, or of events of peers, may be this far behind.
+	maxValueEvents = 1 << 12
+	maxValueBytes  = 4 << 20
+
 	// Estimates of what an event holds, in bytes, without the data of its logs and transactions.
 	headerBytes = 1024
 	logBytes    = 256
 	txBytes     = 512
+	valueBytes  = 256
 )
 
 var (
@@ -42,6 +47,7 @@ type feedEvent struct {
 	headers []*types.Header // of blocks that became canonical, at most maxHeads
 	logs    []*types.Log    // of blocks that left, with removed set, then of blocks that became canonical
 	txs     []*types.Transaction
+	value   any // announced as it is: a state of the sync, or an event of a peer
 }
 
 func newHeadEvent(ev chain.HeadEvent) feedEvent {
@@ -56,6 +62,9 @@ func (ev feedEvent) bytes() int {
 	}
 	for _, tx := range ev.txs {
 		size += txBytes + int(tx.Size())
+	}
+	if ev.value != nil {
+		size += valueBytes
 	}
 	return size
 }

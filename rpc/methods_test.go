@@ -37,8 +37,6 @@ var later = map[string]string{
 	"engine_forkchoiceUpdatedWithWitness*":    "witnesses are not made",
 	"engine_executeStatelessPayload*":         "witnesses are not made",
 	"engine_exchangeTransitionConfiguration*": "no consensus client calls it since the merge",
-	"admin_addTrustedPeer":                    "all connections count against --maxpeers",
-	"admin_removeTrustedPeer":                 "all connections count against --maxpeers",
 	"eth_subscribeSyncStatus":                 "it is a part of a subscription in geth, and takes no JSON",
 }
 

@@ -31,6 +31,8 @@ type Server struct {
 	b             *backend
 	heads         *eventFeed
 	pending       *eventFeed // of transactions
+	syncs         *eventFeed
+	peers         *eventFeed
 	subscriptions *subscriptions
 	logSearches   *limiter
 	engineCalls   *limiter
@@ -61,6 +63,8 @@ func NewServer(cfg Config, nodeBackend Backend) (*Server, error) {
 		b:            b,
 		heads:        newEventFeed(maxFeedEvents, maxFeedBytes),
 		pending:      newEventFeed(maxPendingEvents, maxPendingBytes),
+		syncs:        newEventFeed(maxValueEvents, maxValueBytes),
+		peers:        newEventFeed(maxValueEvents, maxValueBytes),
 		logSearches:  newLimiter("log searches", maxLogSearches),
 		engineCalls:  newLimiter("Engine API calls", maxEngineCalls),
 		chainTraces:  newLimiter("chain traces", maxChainTraces),
@@ -85,7 +89,7 @@ func NewServer(cfg Config, nodeBackend Backend) (*Server, error) {
 // services are the methods of all namespaces but engine.
 func (s *Server) services() []gethrpc.API {
 	b := s.b
-	logs := &logAPI{b, s.logSearches, s.heads, s.pending, s.subscriptions}
+	logs := &logAPI{b, s.logSearches, s.heads, s.pending, s.syncs, s.subscriptions}
 	return []gethrpc.API{
 		{Namespace: "eth", Service: &clientAPI{b}},
 		{Namespace: "eth", Service: &blockAPI{b}},
@@ -101,6 +105,7 @@ func (s *Server) services() []gethrpc.API {
 		{Namespace: "net", Service: &netAPI{b}},
 		{Namespace: "web3", Service: &web3API{b}},
 		{Namespace: "admin", Service: &adminAPI{b}},
+		{Namespace: "admin", Service: &peerEventsAPI{logs, s.peers}},
 		{Namespace: "txpool", Service: &txpoolAPI{b}},
 		{Namespace: "debug", Service: &debugAPI{b}},
 		{Namespace: "debug", Service: &traceChainAPI{debugTraceAPI{b}, s.chainTraces}},
@@ -180,6 +185,12 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 	if s.b.Pool != nil {
 		group.Go(func() error { return s.pending.runPending(ctx, s.b.Pool) })
+	}
+	if s.b.Beam != nil {
+		group.Go(func() error { return s.syncs.runSyncing(ctx, s.b.Beam) })
+	}
+	if s.b.Network != nil {
+		group.Go(func() error { return s.peers.runPeers(ctx, s.b.Network) })
 	}
 	for _, e := range endpoints {
 		group.Go(func() error { return e.run(ctx) })

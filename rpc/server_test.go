@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/ethereum/go-ethereum/common"
+	"github.com/ethereum/go-ethereum/event"
 	"github.com/ethereum/go-ethereum/node"
 	gethp2p "github.com/ethereum/go-ethereum/p2p"
 	"github.com/ethereum/go-ethereum/p2p/enode"
@@ -149,7 +150,9 @@ func TestAttach(t *testing.T) {
 	}
 }
 
-type fakeNetwork struct{}
+type fakeNetwork struct {
+	events *event.FeedOf[*gethp2p.PeerEvent]
+}
 
 func (fakeNetwork) PeersInfo() []*gethp2p.PeerInfo { return nil }
 
@@ -158,6 +161,17 @@ func (fakeNetwork) NodeInfo() *gethp2p.NodeInfo { return &gethp2p.NodeInfo{ID: "
 func (fakeNetwork) AddPeer(*enode.Node) {}
 
 func (fakeNetwork) RemovePeer(*enode.Node) {}
+
+func (fakeNetwork) AddTrustedPeer(*enode.Node) {}
+
+func (fakeNetwork) RemoveTrustedPeer(*enode.Node) {}
+
+func (n fakeNetwork) SubscribeEvents(ch chan<- *gethp2p.PeerEvent) event.Subscription {
+	if n.events == nil {
+		n.events = new(event.FeedOf[*gethp2p.PeerEvent])
+	}
+	return n.events.Subscribe(ch)
+}
 
 type fakeBeam struct{}
 

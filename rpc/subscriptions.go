@@ -19,14 +19,17 @@ import (
 // several against its limits. It makes the limits bound memory too.
 const selectorsPerSlot = 100
 
-// slots is how much a subscription or filter counts against its limits. A nil query is for new heads.
-func slots(query *filters.FilterCriteria) int {
-	if query == nil {
-		return 1
+// slots is how much a subscription or filter counts against its limits.
+func (i interest) slots() int {
+	selectors := 0
+	if i.query != nil {
+		selectors = len(i.query.Addresses)
+		for _, topics := range i.query.Topics {
+			selectors += len(topics)
+		}
 	}
-	selectors := len(query.Addresses)
-	for _, topics := range query.Topics {
-		selectors += len(topics)
+	if i.receipts != nil {
+		selectors = len(i.receipts.hashes)
 	}
 	return 1 + selectors/selectorsPerSlot
 }
@@ -37,10 +40,12 @@ func errTooMany(what string, limit int, flag string) error {
 		"too many %s (limit %d, set by --%s; each %d addresses and topics count as one more)", what, limit, flag, selectorsPerSlot)}
 }
 
-// interest is what a subscription announces: new heads, if it has neither a query nor an encoding.
+// interest is what a subscription announces: new heads, if nothing of it is set. The values of a feed are for all of its
+// subscriptions.
 type interest struct {
-	query  *filters.FilterCriteria      // of logs
-	encode func(*types.Transaction) any // of pending transactions
+	query    *filters.FilterCriteria      // of logs
+	encode   func(*types.Transaction) any // of pending transactions
+	receipts *receiptQuery
 }
 
 // subscriptions are the subscriptions of all connections.
@@ -96,23 +101,37 @@ func (sub *subscription) ended() bool {
 	}
 }
 
-// notify announces an event. An error means that the connection does not work any more.
+// notify announces an event. An error means that the connection does not work any more, or that the event cannot be read.
 func (sub *subscription) notify(ev *feedEvent) error {
-	for _, tx := range ev.txs {
-		if err := sub.notifier.Notify(sub.ID, sub.encode(tx)); err != nil {
-			return err
+	var values []any
+	switch {
+	case ev.value != nil:
+		values = []any{ev.value}
+	case sub.encode != nil:
+		for _, tx := range ev.txs {
+			values = append(values, sub.encode(tx))
 		}
-	}
-	if sub.query == nil {
+	case sub.query != nil:
+		for _, log := range ev.matching(*sub.query) {
+			values = append(values, log)
+		}
+	case sub.receipts != nil:
 		for _, header := range ev.headers {
-			if err := sub.notifier.Notify(sub.ID, header); err != nil {
+			receipts, err := sub.receipts.of(header)
+			if err != nil {
 				return err
 			}
+			if len(receipts) > 0 {
+				values = append(values, receipts)
+			}
 		}
-		return nil
+	default:
+		for _, header := range ev.headers {
+			values = append(values, header)
+		}
 	}
-	for _, log := range ev.matching(*sub.query) {
-		if err := sub.notifier.Notify(sub.ID, log); err != nil {
+	for _, value := range values {
+		if err := sub.notifier.Notify(sub.ID, value); err != nil {
 			return err
 		}
 	}
@@ -123,7 +142,7 @@ func (sub *subscription) notify(ev *feedEvent) error {
 func (s *subscriptions) add(key subscriberKey, remote gethrpc.PeerInfo, notifier *gethrpc.Notifier, what interest) (*gethrpc.Subscription, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	want := slots(what.query)
+	want := what.slots()
 	c := s.mu.conns[key]
 	if err := s.roomLocked(key.conn, want); err != nil {
 		return nil, err
@@ -177,7 +196,7 @@ func (s *subscriptions) removeEndedLocked(c *subscriber) {
 	c.open = slices.DeleteFunc(c.open, func(sub *subscription) bool {
 		ended := sub.ended()
 		if ended {
-			s.countLocked(c, -slots(sub.query))
+			s.countLocked(c, -sub.slots())
 		}
 		return ended
 	})
