@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -199,7 +200,7 @@ type Log struct {
 // node does not have while it is beaming.
 func Default() *Config {
 	return &Config{
-		DataDir: defaultDataDir(),
+		DataDir: defaultDataDir("sunbeam"),
 		P2P:     P2P{Port: 30303, DiscoveryV4: true, DiscoveryV5: true, NAT: "any", MaxPeers: 50},
 		HTTP: HTTP{
 			Addr: "localhost", Port: 8545, API: []string{"net", "web3", "eth"},
@@ -227,18 +228,19 @@ func Default() *Config {
 }
 
 // defaultDataDir follows each platform's habit, as geth does.
-func defaultDataDir() string {
+func defaultDataDir(name string) string {
 	home, err := os.UserHomeDir()
 	if err != nil {
 		return "" // --datadir is then required; its check says so
 	}
+	title := strings.ToUpper(name[:1]) + name[1:]
 	switch runtime.GOOS {
 	case "darwin":
-		return filepath.Join(home, "Library", "Sunbeam")
+		return filepath.Join(home, "Library", title)
 	case "windows":
-		return filepath.Join(home, "AppData", "Local", "Sunbeam")
+		return filepath.Join(home, "AppData", "Local", title)
 	}
-	return filepath.Join(home, ".sunbeam")
+	return filepath.Join(home, "."+name)
 }
 
 // InstanceDir is where keys, databases and the lock are: geth's layout.

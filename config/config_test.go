@@ -24,7 +24,11 @@ func parse(t *testing.T, env []string, args ...string) (*Config, error) {
 // parseNotes is parse with the notes.
 func parseNotes(t *testing.T, env []string, args ...string) (*Config, []Note, error) {
 	t.Helper()
-	flags := NewFlags()
+	return parseWith(t, NewFlags(false), env, args...)
+}
+
+func parseWith(t *testing.T, flags *Flags, env []string, args ...string) (*Config, []Note, error) {
+	t.Helper()
 	set := flag.NewFlagSet("sunbeam", flag.ContinueOnError)
 	set.SetOutput(io.Discard)
 	for _, f := range flags.CLI() {

@@ -15,10 +15,29 @@ import (
 type Flags struct {
 	file   string
 	values source
+	asGeth bool
 }
 
-// NewFlags returns an empty collection.
-func NewFlags() *Flags { return &Flags{values: make(source)} }
+// NewFlags returns an empty collection. A program that is called geth also reads geth's environment variables, and has
+// geth's data directory and socket by default.
+func NewFlags(asGeth bool) *Flags { return &Flags{values: make(source), asGeth: asGeth} }
+
+// prefixes are those of the environment variables to read.
+func (f *Flags) prefixes() []string {
+	if f.asGeth {
+		return []string{gethPrefix, ownPrefix}
+	}
+	return []string{ownPrefix}
+}
+
+// defaults are the settings without any configuration.
+func (f *Flags) defaults() *Config {
+	c := Default()
+	if f.asGeth {
+		c.DataDir, c.IPC.Path = defaultDataDir("ethereum"), "geth.ipc"
+	}
+	return c
+}
 
 // CLI returns the flags for an app or one of its commands. Their values are
 // recorded in f.
@@ -33,7 +52,7 @@ func (f *Flags) CLI() []cli.Flag {
 			f.values[name] = setting{texts: append(g.texts, text), origin: "flag"}
 		}
 	}
-	defaults := Default()
+	defaults := f.defaults()
 	for i := range options {
 		o := &options[i]
 		field := defaults.field(o)

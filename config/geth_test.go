@@ -24,19 +24,25 @@ type flagInHelp struct {
 	toggle             bool
 }
 
-// flagsOfGeth asks the geth binary for the flags of the node, or of one of its commands.
-func flagsOfGeth(t *testing.T, command ...string) []flagInHelp {
+// runGeth returns what a command of geth prints.
+func runGeth(t *testing.T, args ...string) string {
 	t.Helper()
 	binary, err := gethpeer.Binary(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	help, err := exec.CommandContext(t.Context(), binary, command...).Output()
+	out, err := exec.CommandContext(t.Context(), binary, args...).Output()
 	if err != nil {
 		t.Fatal(err)
 	}
+	return string(out)
+}
+
+// flagsOfGeth asks the geth binary for the flags of the node, or of one of its commands.
+func flagsOfGeth(t *testing.T, command ...string) []flagInHelp {
+	t.Helper()
 	var flags []flagInHelp
-	for _, m := range helpFlag.FindAllStringSubmatch(string(help), -1) {
+	for _, m := range helpFlag.FindAllStringSubmatch(runGeth(t, command...), -1) {
 		if m[1] == "help" || m[1] == "version" || m[1] == "cache.gc" && m[3] == "" { // the last is a word of another one's text
 			continue
 		}
@@ -60,7 +66,7 @@ func TestFlagsOfGeth(t *testing.T) {
 		flags = append(flags, flagsOfGeth(t, args...)...)
 	}
 	ours := make(map[string]*cliFlag)
-	for _, f := range NewFlags().CLI() {
+	for _, f := range NewFlags(false).CLI() {
 		ours[f.Names()[0]] = f.(*cliFlag)
 	}
 	inGeth := make(map[string]bool)
@@ -193,6 +199,8 @@ func TestPageOfGethFlags(t *testing.T) {
 		"* **no effect**: taken, and a WARN says what happens instead.\n" +
 		"* **becomes**: another flag, which does the same.\n" +
 		"* **refused**: the node does not start, and says why. All refused flags are named at once, and all unknown ones, each with the known one that is most like it.\n\n" +
+		"A binary that is called `geth`, as a copy or by a link, also reads `GETH_*` environment variables (`SUNBEAM_*` win), and has geth's default datadir\n" +
+		"(`~/.ethereum`) and socket (`geth.ipc`). `--config` takes files of geth's `dumpconfig` under any name; in them a key with geth's default counts as not set.\n\n" +
 		"| flag | | |\n|---|---|---|\n")
 	flags := flagsOfGeth(t, "--help")
 	slices.SortFunc(flags, func(a, b flagInHelp) int { return strings.Compare(a.name, b.name) })
@@ -201,13 +209,13 @@ func TestPageOfGethFlags(t *testing.T) {
 		if g := findGethFlag(f.name); g != nil {
 			fate, says = g.fate()
 		}
-		fmt.Fprintf(&out, "| `--%s` | %s | %s |\n", f.name, fate, says)
+		fmt.Fprintf(&out, "| `--%s` | %s | %s |\n", f.name, fate, strings.ReplaceAll(says, "<", "&lt;"))
 	}
 	out.WriteString("\n## Flags that geth does not have any more, and those of its commands\n\nLaunchers still use some.\n\n| flag | | |\n|---|---|---|\n")
 	for i := range gethFlags {
 		if f := &gethFlags[i]; f.former || f.command {
 			fate, says := f.fate()
-			fmt.Fprintf(&out, "| `--%s` | %s | %s |\n", f.name, fate, says)
+			fmt.Fprintf(&out, "| `--%s` | %s | %s |\n", f.name, fate, strings.ReplaceAll(says, "<", "&lt;"))
 		}
 	}
 	if os.Getenv("UPDATE_DOCS") != "" {

@@ -5,6 +5,8 @@ package config
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"os"
 	"path/filepath"
 	"reflect"
 	"strconv"
@@ -52,13 +54,15 @@ type source map[string]setting
 // os.LookupEnv) and of the file that --config names into a checked configuration.
 // It creates nothing. Errors are one line each. The notes say which settings have another effect than they ask for.
 func Load(flags *Flags, lookup func(string) (string, bool)) (*Config, []Note, error) {
-	env := fromEnv(lookup)
+	env := make(source)
 	path, origin := flags.file, "flag"
-	if path == "" {
-		path, _ = lookup("SUNBEAM_CONFIG")
-		origin = "SUNBEAM_CONFIG in the environment"
+	for _, prefix := range flags.prefixes() { // later ones win
+		maps.Copy(env, fromEnv(prefix, lookup))
+		if text, _ := lookup(prefix + "CONFIG"); text != "" && flags.file == "" {
+			path, origin = text, prefix+"CONFIG in the environment"
+		}
 	}
-	file, err := fromFile(path, origin)
+	file, notes, err := fromFile(path, origin)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -71,11 +75,13 @@ func Load(flags *Flags, lookup func(string) (string, bool)) (*Config, []Note, er
 			values[flag] = g
 		}
 	}
-	notes, err := values.translate()
+	values.settleNetwork()
+	more, err := values.translate()
 	if err != nil {
 		return nil, nil, err
 	}
-	cfg := Default()
+	notes = append(notes, more...)
+	cfg := flags.defaults()
 	for i := range options {
 		o := &options[i]
 		if g, ok := values[o.flag]; ok {
@@ -90,22 +96,23 @@ func Load(flags *Flags, lookup func(string) (string, bool)) (*Config, []Note, er
 	return cfg, append(notes, cfg.servedNamespaces()...), nil
 }
 
-// fromEnv reads the variables of all options. An empty one counts as unset.
-func fromEnv(lookup func(string) (string, bool)) source {
+// fromEnv reads the variables of all flags. An empty one counts as unset.
+func fromEnv(prefix string, lookup func(string) (string, bool)) source {
 	src := make(source)
-	add := func(o *option) {
-		if text, ok := lookup(o.env()); ok && text != "" {
-			src[o.flag] = setting{texts: []string{text}, origin: o.env() + " in the environment"}
+	add := func(flag string) {
+		name := variable(prefix, flag)
+		if text, ok := lookup(name); ok && text != "" {
+			src[flag] = setting{texts: []string{text}, origin: name + " in the environment"}
 		}
 	}
 	for i := range options {
-		add(&options[i])
+		add(options[i].flag)
 	}
 	for _, name := range networks {
-		add(&option{flag: name})
+		add(name)
 	}
 	for i := range gethFlags {
-		add(&option{flag: gethFlags[i].name})
+		add(gethFlags[i].name)
 	}
 	return src
 }
@@ -139,7 +146,20 @@ func (src source) foldNetworks() error {
 	return nil
 }
 
-func (g setting) last() string { return g.texts[len(g.texts)-1] }
+// settleNetwork leaves out the network that the ID in geth's file means if a genesis file is named as well.
+func (src source) settleNetwork() {
+	if _, own := src["override.genesis"]; own && src["network"].dumped {
+		delete(src, "network")
+	}
+}
+
+// last is the text that counts, empty if there is none.
+func (g setting) last() string {
+	if len(g.texts) == 0 {
+		return ""
+	}
+	return g.texts[len(g.texts)-1]
+}
 
 // list splits at commas; what remains empty is left out.
 func (g setting) list() []string {
@@ -242,7 +262,7 @@ func setScalar(field reflect.Value, text string) error {
 
 func expandHome(path string) string {
 	if rest, ok := strings.CutPrefix(path, "~/"); ok {
-		if home := filepath.Dir(defaultDataDir()); home != "." {
+		if home, err := os.UserHomeDir(); err == nil {
 			return filepath.Join(home, rest)
 		}
 	}

@@ -19,8 +19,17 @@ type option struct {
 }
 
 // env is the name of the option's environment variable.
-func (o *option) env() string {
-	return "SUNBEAM_" + strings.ToUpper(strings.NewReplacer(".", "_", "-", "_").Replace(o.flag))
+func (o *option) env() string { return variable(ownPrefix, o.flag) }
+
+// Prefixes of environment variables.
+const (
+	ownPrefix  = "SUNBEAM_"
+	gethPrefix = "GETH_"
+)
+
+// variable is the name of a flag's environment variable.
+func variable(prefix, flag string) string {
+	return prefix + strings.ToUpper(strings.NewReplacer(".", "_", "-", "_").Replace(flag))
 }
 
 // networks are the chains with a flag of their own: --sepolia is --network sepolia.

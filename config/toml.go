@@ -17,15 +17,15 @@ import (
 	"github.com/naoina/toml"
 )
 
-// fromFile reads a TOML file: keys are those of Config, sections its structs. An
+// fromFile reads a TOML file: keys are those of Config, sections its structs, or it is a file of geth. An
 // unknown key is an error that names it. No path: no settings.
-func fromFile(path, chosenBy string) (source, error) {
+func fromFile(path, chosenBy string) (source, []Note, error) {
 	src := make(source)
 	if path == "" {
-		return src, nil
+		return src, nil, nil
 	}
-	bad := func(err error) (source, error) {
-		return nil, &ValueError{Flag: "config", Value: path, Origin: chosenBy, Err: err}
+	bad := func(err error) (source, []Note, error) {
+		return nil, nil, &ValueError{Flag: "config", Value: path, Origin: chosenBy, Err: err}
 	}
 	file, err := os.ReadFile(path)
 	if err != nil {
@@ -41,6 +41,9 @@ func fromFile(path, chosenBy string) (source, error) {
 	}
 	flat := make(map[string]any)
 	flatten(flat, "", tree)
+	if isGethFile(flat) {
+		return fromGethFile(flat, path)
+	}
 	var unknown []string
 	for key, value := range flat {
 		o, ok := byKey[key]
@@ -51,7 +54,7 @@ func fromFile(path, chosenBy string) (source, error) {
 		origin := fmt.Sprintf("%s in %s", key, path)
 		texts, err := tomlTexts(value, new(Config).field(o).Kind() == reflect.Slice)
 		if err != nil {
-			return nil, &ValueError{Flag: o.flag, Value: fmt.Sprint(value), Origin: origin, Err: err, secret: o.secret}
+			return nil, nil, &ValueError{Flag: o.flag, Value: fmt.Sprint(value), Origin: origin, Err: err, secret: o.secret}
 		}
 		src[o.flag] = setting{texts: texts, origin: origin}
 	}
@@ -59,7 +62,7 @@ func fromFile(path, chosenBy string) (source, error) {
 		slices.Sort(unknown)
 		return bad(fmt.Errorf("unknown field %s", strings.Join(unknown, ", ")))
 	}
-	return src, nil
+	return src, nil, nil
 }
 
 // flatten turns sections into dotted keys.

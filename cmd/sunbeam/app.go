@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"path/filepath"
 	"runtime/debug"
 	"strings"
 
@@ -29,7 +30,7 @@ type app struct {
 }
 
 func newApp(args []string, lookup func(string) (string, bool), stdout, stderr io.Writer) *cli.App {
-	a := &app{args: args, flags: config.NewFlags(), lookup: lookup, stdout: stdout, stderr: stderr}
+	a := &app{args: args, flags: config.NewFlags(calledAsGeth(args)), lookup: lookup, stdout: stdout, stderr: stderr}
 	return &cli.App{
 		Name:            "sunbeam",
 		Usage:           "an Ethereum execution client that is usable in minutes",
@@ -78,6 +79,11 @@ func (a *app) commands() []*cli.Command {
 			},
 		},
 	}
+}
+
+// calledAsGeth says whether the program has the name geth, as a copy or by a link.
+func calledAsGeth(args []string) bool {
+	return len(args) > 0 && strings.TrimSuffix(filepath.Base(args[0]), ".exe") == "geth"
 }
 
 // arguments checks their number.
