@@ -13,14 +13,19 @@ import (
 
 // Flags collects the settings of the command line, before and after a subcommand. It parses nothing: [Load] does.
 type Flags struct {
-	file   string
-	values source
-	asGeth bool
+	file    string
+	values  source
+	asGeth  bool
+	imports bool // see ForImport
 }
 
 // NewFlags returns an empty collection. A program that is called geth also reads geth's environment variables, and has
 // geth's data directory and socket by default.
 func NewFlags(asGeth bool) *Flags { return &Flags{values: make(source), asGeth: asGeth} }
+
+// ForImport says that blocks are imported from files. geth's scripts do that as an archive node, to keep all states; here the
+// newest ones are kept, and that is no reason to refuse it.
+func (f *Flags) ForImport() { f.imports = true }
 
 // prefixes are those of the environment variables to read.
 func (f *Flags) prefixes() []string {

@@ -63,8 +63,8 @@ func (f *gethFlag) refuses(value string) bool {
 }
 
 // translate takes the flags of geth out of src: what they become is added where nothing else has set it. It returns
-// what has another effect than it has in geth. Flags that are refused are named in one error.
-func (src source) translate() ([]Note, error) {
+// what has another effect than it has in geth. Flags that are refused are named in one error; an import is less strict.
+func (src source) translate(imports bool) ([]Note, error) {
 	var notes []Note
 	var refused []string
 	for i := range gethFlags {
@@ -78,7 +78,7 @@ func (src source) translate() ([]Note, error) {
 			return nil, &ValueError{Flag: f.name, Value: value, Origin: g.origin, Err: err, secret: f.secret}
 		}
 		switch {
-		case f.refuses(value):
+		case f.refuses(value) && !(imports && f.only != ""):
 			refused = append(refused, f.shown(value)+": "+f.refused)
 		case f.becomes != nil:
 			if note := f.becomes(src, value); note != nil {

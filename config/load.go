@@ -76,7 +76,7 @@ func Load(flags *Flags, lookup func(string) (string, bool)) (*Config, []Note, er
 		}
 	}
 	values.settleNetwork()
-	more, err := values.translate()
+	more, err := values.translate(flags.imports)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -171,6 +171,7 @@ func (a *app) importBlocks(c *cli.Context) error {
 	if err := arguments(c, 1, 1<<30); err != nil {
 		return err
 	}
+	a.flags.ForImport()
 	return a.configured(func(cfg *config.Config, log *slog.Logger) error {
 		return node.Import(c.Context, cfg, c.Args().Slice(), log)
 	})

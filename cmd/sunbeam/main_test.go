@@ -152,66 +152,20 @@ func TestDumpConfig(t *testing.T) {
 	}
 }
 
-// run starts a node of a small network and waits until it says that it runs.
-func run(t *testing.T, args ...string) (*exec.Cmd, *bytes.Buffer) {
-	t.Helper()
-	log := new(bytes.Buffer)
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	t.Cleanup(cancel)
-	cmd := command(ctx, t, append([]string{
-		"--port", "0", "--nodiscover", "--nat", "none", "--authrpc.addr", "127.0.0.1",
-		"--authrpc.port", "0", "--log.format", "logfmt",
-	}, args...)...)
-	reader, writer, err := os.Pipe()
-	check(t, err)
-	cmd.Stderr = writer
-	check(t, cmd.Start())
-	check(t, writer.Close())
-	up, ended := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(ended)
-		started := false
-		buffer := make([]byte, 4096)
-		for {
-			n, err := reader.Read(buffer)
-			log.Write(buffer[:n])
-			if !started && strings.Contains(log.String(), "Sunbeam is running") {
-				started = true
-				close(up)
-			}
-			if err != nil {
-				return
-			}
-		}
-	}()
-	t.Cleanup(func() { reader.Close() })
-	select {
-	case <-up:
-	case <-ended:
-		t.Fatalf("node ended: %s", log)
-	case <-time.After(30 * time.Second):
-		t.Fatal("node does not start")
-	}
-	return cmd, log
-}
-
 func TestSignalsStopTheNode(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "d")
 	if _, stderr, code := sunbeam(t, "init", "--datadir", dir, genesisFile(t)); code != 0 {
 		t.Fatal(stderr)
 	}
 	for _, signal := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM} {
-		cmd, _ := run(t, "--datadir", dir)
+		n := run(t, "--datadir", dir)
 		// Another one on the same datadir gets an error.
 		_, stderr, code := sunbeam(t, "--datadir", dir)
 		if code != 1 || !strings.Contains(stderr, "in use") || !strings.Contains(stderr, dir) || strings.Contains(stderr, "goroutine") {
 			t.Errorf("second instance: exit %d, %s", code, stderr)
 		}
 		begin := time.Now()
-		check(t, cmd.Process.Signal(signal))
-		if err := cmd.Wait(); err != nil {
-			t.Errorf("%s: %v", signal, err)
-		}
+		n.stop(t, signal)
 		if took := time.Since(begin); took > 5*time.Second {
 			t.Errorf("%s: stopped after %s", signal, took)
 		}
