@@ -196,6 +196,7 @@ type Walker struct {
 	division division
 	done     bool
 	progress WalkProgress
+	extent   extent
 }
 
 // WalkProgress counts the work of a walk.
@@ -220,6 +221,7 @@ func NewWalker(cfg WalkerConfig) *Walker {
 		cfg.MaxBuffered = 256 << 20
 	}
 	w := &Walker{cfg: cfg, waiting: make(map[common.Hash][]*unit), known: make(map[common.Hash]bool), division: newDivision()}
+	w.extent.open = make(map[common.Hash]*Tract)
 	heap.Push(&w.queue, w.newItem(item{NodeRef: NodeRef{Hash: cfg.Root}}))
 	return w
 }

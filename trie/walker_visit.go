@@ -71,6 +71,7 @@ func (w *Walker) keep(it *item) error {
 		w.progress.Share += shareOf(it.Path)
 		w.progress.Kept += shareOf(it.Path)
 	}
+	w.extent.learn(it, 0, 0, shareOf(it.Path))
 	return w.settleAbove(it.parent, it)
 }
 
@@ -85,6 +86,7 @@ func (w *Walker) open(it *item, blob []byte, below []*Piece) error {
 	if err != nil {
 		return err
 	}
+	w.extent.opened(it, children)
 	u := w.newUnit(it, []Node{{Owner: it.Owner, Path: it.Path, Hash: it.Hash, Blob: blob}})
 	if err := w.clear(it, children, old); err != nil {
 		return err
@@ -250,6 +252,7 @@ func (w *Walker) value(u *unit, it *item, path, value, old []byte) error {
 func (w *Walker) account(u *unit, a Account, noStorage bool) error {
 	delete(w.division.hinted, a.Key)
 	if a.Storage != (common.Hash{}) {
+		w.extent.whole.Tries++
 		u.pending++
 		heap.Push(&w.queue, w.newItem(item{NodeRef: NodeRef{Owner: a.Key, Hash: a.Storage}, parent: u, index: -1, empty: noStorage}))
 	}
@@ -289,6 +292,7 @@ func (w *Walker) apply(it *item, p *Piece) error {
 	if p.Nodes == nil {
 		return w.open(it, p.Blob, p.Below)
 	}
+	w.extent.learn(it, p.Leaves, shareOf(it.Path), 0)
 	u := w.newUnit(it, p.Nodes)
 	if !it.account() {
 		w.progress.Slots += uint64(p.Leaves)

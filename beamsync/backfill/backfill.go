@@ -34,6 +34,7 @@ type Config struct {
 	Canonical func(Target) bool     // says whether the target's block is canonical still; nil: always
 	Busy      func() bool           // something more important needs network and processors
 	Rate      uint64                // bytes per second of ranges; 0: no limit
+	Share     float64               // that an earlier process had reached: see Progress; 0: none
 
 	Self     string                          // our ID, as swarm peers see it
 	Announce func()                          // called when Have has changed
@@ -150,7 +151,7 @@ func (b *Backfill) Run(ctx context.Context) error {
 		return errors.New("the backfill runs already")
 	}
 	defer b.running.Store(false)
-	meter := newMeter()
+	meter := newMeter(b.cfg.Share)
 	for restarts := 0; ctx.Err() == nil; restarts++ {
 		target, ok := b.await(ctx, meter)
 		if !ok {

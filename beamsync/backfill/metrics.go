@@ -28,7 +28,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		return c
 	}
 	m := &metrics{
-		share:      gauge("share", "Part of the account trie's key space that is complete in the current walk, 0 to 1."),
+		share:      gauge("share", "Part of the state that is there, estimated by its leaves, 0 to 1. It does not fall."),
 		inflight:   gauge("inflight_requests", "Requests of the backfill in flight."),
 		peers:      gauge("peers", "Peers that may serve ranges."),
 		swarmPeers: gauge("swarm_peers", "Other Sunbeam nodes that have some of the state or collect it."),

@@ -7,8 +7,6 @@ import (
 	"time"
 
 	"github.com/ethereum/go-ethereum/common"
-
-	"github.com/sunbeam-eth/sunbeam/trie"
 )
 
 // The scan of the Beam Sync specification: all nodes take the seed from the same blocks and restart
@@ -51,7 +49,7 @@ func (b *Backfill) await(ctx context.Context, meter *meter) (Target, bool) {
 			b.swarm.begin(time.Now())
 			return b.adopt(target), true
 		}
-		b.publish(meter.progress(Target{}, trie.WalkProgress{}, "for the first executed block"))
+		b.publish(meter.progress(Target{}, nil, "for the first executed block"))
 		select {
 		case <-ctx.Done():
 			return Target{}, false
@@ -98,6 +96,6 @@ func (w *walk) outdated() bool {
 	default:
 		return false
 	}
-	w.b.log.Info("Restarting state backfill", "reason", reason, "share", w.walker.Progress().Share, "number", w.target.Number, "newest", recent.Number)
+	w.b.log.Info("Restarting state backfill", "reason", reason, "number", w.target.Number, "newest", recent.Number)
 	return true
 }

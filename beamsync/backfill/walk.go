@@ -58,7 +58,7 @@ func (b *Backfill) walk(ctx context.Context, target Target, meter *meter) (compl
 	err = w.run(ctx)
 	cancel()
 	w.drop()
-	meter.end(w.walker.Progress())
+	meter.end(w.walker)
 	if err != nil {
 		return false, err
 	}

@@ -37,6 +37,7 @@ func (n *Node) newBackfill(registerer prometheus.Registerer) error {
 		},
 		Busy:       func() bool { return n.fetcher.Urgent(n.importer.Working()) },
 		Rate:       uint64(n.cfg.Beam.BackfillRate) * 1000,
+		Share:      n.share,
 		Self:       self,
 		Announce:   func() { n.host.SwarmChanged() },
 		StateOf:    n.usableRoot,

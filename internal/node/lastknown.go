@@ -24,6 +24,7 @@ type lastKnown struct {
 	Network  string      `json:"network"`
 	Head     uint64      `json:"head"`
 	HeadHash common.Hash `json:"headHash"`
+	Share    float64     `json:"stateShare,omitempty"` // of the state that the backfill had collected
 }
 
 // lastKnownInterval bounds how often the file is written while many blocks are executed.
@@ -47,11 +48,24 @@ func (n *Node) keepLastKnown() error {
 	head := n.chain.CurrentHeader()
 	raw, err := json.Marshal(lastKnown{
 		Genesis: n.chain.Genesis().Hash(), Network: n.network.name, Head: head.Number.Uint64(), HeadHash: head.Hash(),
+		Share: n.stateShare(),
 	})
 	if err != nil {
 		return err
 	}
 	return atomicfile.Write(lastKnownPath(&n.cfg), raw)
+}
+
+// stateShare is how much of the state the backfill has, for the next process to go on at; 0 if it has nothing to collect.
+func (n *Node) stateShare() float64 {
+	if n.full() != nil {
+		return 0
+	}
+	share := n.share
+	if n.backfill != nil {
+		share = max(share, n.backfill.Progress().Share)
+	}
+	return share
 }
 
 // announceHeads tells peers about new heads, and keeps the newest one in mind.

@@ -66,6 +66,7 @@ type Node struct {
 	metrics  *metrics.Server // nil if not enabled
 	light    *lightClient    // nil if a consensus client drives the node
 	began    uint64          // number of the head at the start
+	share    float64         // of the state that an earlier process had collected
 
 	repairTimeout time.Duration // see there
 	closed        atomic.Bool
@@ -114,7 +115,9 @@ func (n *Node) open(registerer prometheus.Registerer, given *network) (err error
 // openOn is open on a store that is open.
 func (n *Node) openOn(given *network) error {
 	n.reportDamage()
-	if err := n.openChain(given, readLastKnown(&n.cfg)); err != nil {
+	known := readLastKnown(&n.cfg)
+	n.share = known.Share
+	if err := n.openChain(given, known); err != nil {
 		// What a disk that fails could not read looks as if it were not there.
 		return errors.Join(cmp.Or(n.store.Err(), err), n.store.Close())
 	}
