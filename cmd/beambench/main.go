@@ -110,6 +110,7 @@ func follow() *cli.Command {
 			&cli.Float64Flag{Name: "mgas", Usage: "gas that each block uses, about, in millions", Value: 60},
 			&cli.StringFlag{Name: "mix", Usage: "cold (transfers and cold storage reads) or mixed (a bit of everything)", Value: "cold"},
 			&cli.DurationFlag{Name: "stall", Usage: "how long the link stands still in the middle of the run"},
+			&cli.BoolFlag{Name: "build", Usage: "have the node build a block on every second one, of the next block's transactions"},
 			&cli.BoolFlag{Name: "backfill", Value: true, Usage: "let the node collect the rest of the state too; false keeps it beaming to the end"},
 			&cli.IntFlag{Name: "accounts", Usage: "accounts in the state; it is made once", Value: 1_000_000},
 			&cli.StringFlag{Name: "sunbeam", Usage: "node binary (built from the module here if empty)"},
@@ -127,6 +128,7 @@ func follow() *cli.Command {
 				Blocks:         c.Int("blocks"),
 				Mix:            mix,
 				Stall:          c.Duration("stall"),
+				Build:          c.Bool("build"),
 				Backfill:       c.Bool("backfill"),
 			}, os.Stdout)
 		}),

@@ -38,6 +38,7 @@ type FollowOptions struct {
 	Blocks   int
 	Mix      stategen.Mix
 	Stall    time.Duration // how long the link stands still in the middle of the run
+	Build    bool          // have the node build on every second block, with the next block's transactions in its pool
 	Backfill bool          // fetch the rest of the state as well: the node is soon full, and blocks need no network
 }
 
@@ -131,15 +132,24 @@ func (f *following) drive(ctx context.Context) error {
 	defer unwatch()
 	group.Go(func() error { f.watch(watched); return nil })
 	built := 0
+	follower := mockcl.NewFollower(f.node.Engine, f.opts.Slot, func(r mockcl.Record) { f.report(ctx, r) }, slog.New(slog.DiscardHandler))
+	follower.Builds = func(p *mockcl.Payload) bool { return f.building(p.Data.Number) }
 	chain := mockcl.Chain{
-		Builder: f.testbed.Builder,
-		Followers: []*mockcl.Follower{
-			mockcl.NewFollower(f.node.Engine, f.opts.Slot, func(r mockcl.Record) { f.report(ctx, r) }, slog.New(slog.DiscardHandler)),
-		},
-		Slot:   f.opts.Slot,
-		Blocks: f.opts.Blocks,
+		Builder:   f.testbed.Builder,
+		Followers: []*mockcl.Follower{follower},
+		Slot:      f.opts.Slot,
+		Blocks:    f.opts.Blocks,
 		Transactions: func(uint64, *big.Int) []*types.Transaction {
-			return f.testbed.Traffic.Block(f.opts.Gas, f.opts.Mix)
+			txs := f.testbed.Traffic.Block(f.opts.Gas, f.opts.Mix)
+			if f.opts.Build {
+				group.Go(func() error {
+					if err := f.opts.send(watched, txs, f.node.RPC); watched.Err() == nil {
+						return err
+					}
+					return nil // the run is over
+				})
+			}
+			return txs
 		},
 		Built: func(*mockcl.Payload) {
 			if built++; f.opts.Stall > 0 && built == (f.opts.Blocks+1)/2 {
@@ -156,6 +166,9 @@ func (f *following) drive(ctx context.Context) error {
 	})
 	return group.Wait()
 }
+
+// building says whether the node is to build a block on the one of a number.
+func (f *following) building(number uint64) bool { return f.opts.Build && number%2 == 0 }
 
 // stall stops the link for a while.
 func (f *following) stall(ctx context.Context) {

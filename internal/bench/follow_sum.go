@@ -30,11 +30,13 @@ type FollowSum struct {
 	Pivots       int           `json:"pivots"`
 	Seconds      FollowSpread  `json:"seconds"`
 	FirstSeconds float64       `json:"firstSeconds"`
-	Trips        FollowSpread  `json:"trips"`        // of the blocks that the node told about
-	NodesFetched FollowSpread  `json:"nodesFetched"` // of the same
-	NodesNeeded  FollowSpread  `json:"nodesNeeded"`  // in geth's own witnesses of the last blocks
-	CPUSeconds   float64       `json:"cpuSeconds"`   // of the node, over the whole run
-	MemoryBytes  uint64        `json:"memoryBytes"`  // of the node, at most
+	Building     *FollowSpread `json:"secondsBuilding,omitempty"` // of blocks that came while the node built one; with [FollowOptions.Build]
+	Idle         *FollowSpread `json:"secondsIdle,omitempty"`     // of the others
+	Trips        FollowSpread  `json:"trips"`                     // of the blocks that the node told about
+	NodesFetched FollowSpread  `json:"nodesFetched"`              // of the same
+	NodesNeeded  FollowSpread  `json:"nodesNeeded"`               // in geth's own witnesses of the last blocks
+	CPUSeconds   float64       `json:"cpuSeconds"`                // of the node, over the whole run
+	MemoryBytes  uint64        `json:"memoryBytes"`               // of the node, at most
 	Slot         time.Duration `json:"slotNanoseconds"`
 	RTT          time.Duration `json:"rttNanoseconds"`
 	Stall        time.Duration `json:"stallNanoseconds"`
@@ -45,6 +47,7 @@ type FollowSum struct {
 type FollowSpread struct {
 	Least float64 `json:"least"`
 	P50   float64 `json:"p50"`
+	P95   float64 `json:"p95"`
 	P99   float64 `json:"p99"`
 	Most  float64 `json:"most"`
 }
@@ -53,7 +56,7 @@ func spreadOf(values []float64) FollowSpread {
 	if len(values) == 0 {
 		return FollowSpread{}
 	}
-	return FollowSpread{quantile(values, 0), quantile(values, 0.5), quantile(values, 0.99), quantile(values, 1)}
+	return FollowSpread{quantile(values, 0), quantile(values, 0.5), quantile(values, 0.95), quantile(values, 0.99), quantile(values, 1)}
 }
 
 // sum prints the summary: as the last line of JSON, or below the table.
@@ -63,8 +66,14 @@ func (f *following) sum(ctx context.Context) error {
 		Slot: f.opts.Slot, RTT: f.opts.RTT, Stall: f.opts.Stall, Backfill: f.opts.Backfill,
 	}
 	var seconds, trips, nodes []float64
+	var building, idle []float64
 	for _, r := range f.results {
 		seconds = append(seconds, r.Seconds)
+		if f.building(r.Number - 1) {
+			building = append(building, r.Seconds)
+		} else {
+			idle = append(idle, r.Seconds)
+		}
 		if r.Right() {
 			s.Valid++
 		}
@@ -77,6 +86,10 @@ func (f *following) sum(ctx context.Context) error {
 		}
 	}
 	s.Seconds, s.Trips, s.NodesFetched = spreadOf(seconds), spreadOf(trips), spreadOf(nodes)
+	if f.opts.Build {
+		first, second := spreadOf(building), spreadOf(idle)
+		s.Building, s.Idle = &first, &second
+	}
 	if len(seconds) > 0 {
 		s.FirstSeconds = seconds[0]
 	}
@@ -97,6 +110,10 @@ func (s *FollowSum) print(f *following, witnessed int) error {
 		s.Blocks, s.Slot, s.RTT, s.Seconds.P50, s.Seconds.P99, s.Seconds.Most, s.FirstSeconds, s.Late, s.Pivots,
 		s.Trips.P50, s.Trips.P99, s.NodesFetched.P50, s.NodesFetched.Least,
 		s.NodesNeeded.P50, s.NodesNeeded.Least, witnessed, s.CPUSeconds, s.MemoryBytes/1_000_000)
+	if s.Building != nil {
+		text += fmt.Sprintf("while it built a block: p50 %.3f s, p95 %.3f s; the other blocks: p50 %.3f s, p95 %.3f s\n",
+			s.Building.P50, s.Building.P95, s.Idle.P50, s.Idle.P95)
+	}
 	if f.opts.JSON {
 		if err := json.NewEncoder(f.out).Encode(s); err != nil {
 			return err

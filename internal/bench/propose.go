@@ -10,15 +10,10 @@ import (
 	"io"
 	"math/big"
 	"math/rand/v2"
-	"sync"
 	"time"
 
 	"github.com/ethereum/go-ethereum/beacon/engine"
-	"github.com/ethereum/go-ethereum/common"
-	"github.com/ethereum/go-ethereum/common/hexutil"
 	"github.com/ethereum/go-ethereum/core/types"
-	gethrpc "github.com/ethereum/go-ethereum/rpc"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/sunbeam-eth/sunbeam/internal/demo"
 	"github.com/sunbeam-eth/sunbeam/internal/mockcl"
@@ -33,8 +28,6 @@ const (
 )
 
 const (
-	// proposeSenders is how many transactions are sent to the node at the same time.
-	proposeSenders = 16
 	// warmUpSlots is how many proposals of a beaming node do not count for its fees.
 	warmUpSlots = 4
 	// phaseTimeout is how long the node may take to become full.
@@ -225,7 +218,7 @@ func (s *slots) propose(ctx context.Context, phase string, blocks int, done func
 	next := time.Now()
 	for last := false; sum.Blocks < blocks && !last; {
 		last = done != nil && done(ctx)
-		if err := s.send(ctx, s.traffic.Pool(s.opts.Gas, s.opts.Mix)); err != nil {
+		if err := s.opts.send(ctx, s.traffic.Pool(s.opts.Gas, s.opts.Mix), s.testbed.Geth.RPC(), s.node.RPC); err != nil {
 			return err
 		}
 		if err := sleepUntil(ctx, next); err != nil {
@@ -250,45 +243,6 @@ func (s *slots) propose(ctx context.Context, phase string, blocks int, done func
 	}
 	s.sums = append(s.sums, sum.done())
 	return nil
-}
-
-// send gives transactions to both pools. The node's may have them from geth already.
-func (s *slots) send(ctx context.Context, txs []*types.Transaction) error {
-	var group errgroup.Group
-	group.SetLimit(proposeSenders)
-	bySender := make(map[common.Address][]*types.Transaction)
-	for _, tx := range txs {
-		from, err := types.Sender(types.LatestSigner(s.opts.State.Config()), tx)
-		if err != nil {
-			return err
-		}
-		bySender[from] = append(bySender[from], tx)
-	}
-	var refused sync.Map
-	for _, list := range bySender {
-		group.Go(func() error {
-			for _, tx := range list {
-				raw, err := tx.MarshalBinary()
-				if err != nil {
-					return err
-				}
-				for _, to := range []*gethrpc.Client{s.testbed.Geth.RPC(), s.node.RPC} {
-					if err := to.CallContext(ctx, new(common.Hash), "eth_sendRawTransaction", hexutil.Bytes(raw)); err != nil && ctx.Err() == nil {
-						refused.Store(err.Error(), tx.Hash())
-					}
-				}
-			}
-			return nil
-		})
-	}
-	err := group.Wait()
-	refused.Range(func(reason, hash any) bool {
-		if reason != "already known" {
-			s.opts.report("transaction %x refused: %v", hash, reason)
-		}
-		return true
-	})
-	return errors.Join(err, ctx.Err())
 }
 
 func sleepUntil(ctx context.Context, at time.Time) error {

@@ -29,6 +29,9 @@ const (
 // subject: on a slow machine the chain grows slowly instead of ending.
 const buildTimeout = 2 * time.Minute
 
+// secondsPerSlot is mainnet's.
+const secondsPerSlot = 12
+
 // feeRecipients is how many builders share the blocks.
 const feeRecipients = 5
 
@@ -224,6 +227,7 @@ func (b *Builder) adopt(ctx context.Context, built *engine.ExecutionPayloadEnvel
 		return nil, fmt.Errorf("geth calls its own block %d %s", block.NumberU64(), status.Status)
 	}
 	b.head = block.Header()
+	p.Next = b.attributes(b.head.Time + secondsPerSlot)
 	return p, nil
 }
 

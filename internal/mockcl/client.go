@@ -35,6 +35,7 @@ type Payload struct {
 	BeaconRoot      common.Hash     // parent beacon block root
 	Requests        []hexutil.Bytes // execution requests
 	Forkchoice      engine.ForkchoiceStateV1
+	Next            *engine.PayloadAttributes // with which a validator has the block after it built, a slot later
 }
 
 // fork is one that blocks are made for. It decides which versions of the methods are called.
@@ -147,6 +148,16 @@ func (c *Client) NewPayload(ctx context.Context, p *Payload) (engine.PayloadStat
 // V4 from Amsterdam on.
 func (c *Client) Forkchoice(ctx context.Context, p *Payload) (engine.PayloadStatusV1, error) {
 	response, err := c.forkchoice(ctx, p.fork(), p.Forkchoice, nil)
+	return response.PayloadStatus, err
+}
+
+// ForkchoiceAndBuild is Forkchoice, and has the node build the block after it.
+func (c *Client) ForkchoiceAndBuild(ctx context.Context, p *Payload) (engine.PayloadStatusV1, error) {
+	f := p.fork()
+	if p.Next.SlotNumber != nil {
+		f = amsterdam
+	}
+	response, err := c.forkchoice(ctx, f, p.Forkchoice, p.Next)
 	return response.PayloadStatus, err
 }
 

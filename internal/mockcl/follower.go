@@ -29,6 +29,9 @@ type Record struct {
 // Follower delivers blocks to one node and records its verdicts. Publish may be called
 // from any goroutine.
 type Follower struct {
+	// Builds says on which blocks the node is to build the next one, as that of a validator whose turn it is; nil: on none.
+	Builds func(*Payload) bool
+
 	client *Client
 	slot   time.Duration
 	report func(Record)
@@ -164,7 +167,11 @@ func (f *Follower) deliver(ctx context.Context, open []*openBlock) []*openBlock 
 			newest.record.Syncing++
 		}
 		var choice engine.PayloadStatusV1
-		if choice, err = f.client.Forkchoice(ctx, newest.payload); err == nil && status.Status != engine.VALID {
+		choose := f.client.Forkchoice
+		if f.Builds != nil && f.Builds(newest.payload) {
+			choose = f.client.ForkchoiceAndBuild
+		}
+		if choice, err = choose(ctx, newest.payload); err == nil && status.Status != engine.VALID {
 			status = choice
 		}
 	}
