@@ -65,8 +65,8 @@ type Built struct {
 // is in it was executed with every read answered: a transaction that misses state leaves no trace, and a block whose
 // root or system calls miss state is not returned.
 //
-// A missed read stays in the caches of StateDB, so the draft then goes back to a copy of the state from before, and
-// executes the transactions since the copy again.
+// A read of missing state fails, so StateDB caches no result of it, and going back to the state before the transaction is a revert. That a
+// read failed is known from the State: StateDB itself remembers its first error for good.
 //
 // A Draft is not safe for concurrent use.
 type Draft struct {
@@ -77,8 +77,7 @@ type Draft struct {
 	chain    *draftChain
 	broken   error // the draft cannot be used any more
 
-	now   draftState
-	saved *draftState // to go back to
+	now draftState
 
 	cancel struct {
 		sync.Mutex
@@ -91,7 +90,7 @@ type Draft struct {
 // draftState is what a transaction changes.
 type draftState struct {
 	statedb  *state.StateDB
-	machine  *vm.EVM // nil in a saved one
+	machine  *vm.EVM
 	gas      *core.GasPool
 	size     uint64 // bytes of the encoded block
 	blobs    int
@@ -126,12 +125,11 @@ func (e *Executor) NewDraft(ctx context.Context, job DraftJob) (d *Draft, err er
 	}
 	d.now.machine = d.newMachine(statedb)
 	before := core.PreExecution(context.Background(), job.Header.ParentBeaconRoot, job.Parent, e.config, d.now.machine, job.Header.Number, job.Header.Time) //nolint:contextcheck // for tracing only
-	if err := d.checkReads(statedb); err != nil {
+	if err := d.checkReads(); err != nil {
 		d.Close()
 		return nil, err
 	}
 	d.now.lists = append(d.now.lists, before)
-	d.save()
 	stop := context.AfterFunc(ctx, func() {
 		d.cancel.Lock()
 		defer d.cancel.Unlock()
@@ -182,8 +180,8 @@ func (d *Draft) recover(err *error) {
 }
 
 // checkReads returns an error if a read was not answered.
-func (d *Draft) checkReads(statedb *state.StateDB) error {
-	if err := statedb.Error(); err != nil {
+func (d *Draft) checkReads() error {
+	if err := d.job.State.Failed(); err != nil {
 		return fmt.Errorf("read state: %w", err)
 	}
 	if d.job.State.Missed() || d.chain.missed {
@@ -227,20 +225,14 @@ func (d *Draft) Add(tx *types.Transaction) (err error) {
 	}
 	receipt, list, err := d.execute(bare)
 	d.watch(nil)
-	if reads := d.checkReads(d.now.statedb); reads != nil {
-		return d.goBack(reads)
-	}
 	if err != nil {
 		return err
 	}
 	d.accept(bare, sidecar, receipt, list)
-	if !d.job.Complete && len(d.now.txs)-len(d.saved.txs) >= saveInterval {
-		d.save()
-	}
 	return nil
 }
 
-// execute runs a transaction. With an error, state and gas pool are as before, but for what was read.
+// execute runs a transaction. With an error, state and gas pool are as before, but for what was read and answered.
 func (d *Draft) execute(tx *types.Transaction) (*types.Receipt, *bal.ConstructionBlockAccessList, error) {
 	header, now := d.job.Header, &d.now
 	msg, err := core.TransactionToMessage(tx, d.signer, header.BaseFee)
@@ -254,6 +246,9 @@ func (d *Draft) execute(tx *types.Transaction) (*types.Receipt, *bal.Constructio
 	if now.machine.Cancelled() { // the interpreter stopped anywhere
 		err = ErrTimeUp
 	}
+	if reads := d.checkReads(); reads != nil {
+		err = d.unanswered(reads)
+	}
 	if err != nil {
 		now.statedb.RevertToSnapshot(revision)
 		now.gas.Set(gas)
@@ -262,7 +257,7 @@ func (d *Draft) execute(tx *types.Transaction) (*types.Receipt, *bal.Constructio
 		}
 		return nil, nil, err
 	}
-	list := now.statedb.Finalise(d.rules)
+	list := now.statedb.Finalise(d.rules) // reads nothing
 	receipt := core.MakeReceipt(now.machine, result, now.statedb, header.Number, common.Hash{}, header.Time, tx, now.gas.CumulativeUsed(), nil)
 	return receipt, list, nil
 }
@@ -300,7 +295,7 @@ func (d *Draft) Seal() (built *Built, err error) {
 		logs = append(logs, receipt.Logs...)
 	}
 	requests, after, err := core.PostExecution(context.Background(), config, header.Number, header.Time, logs, d.job.Withdrawals, now.machine, uint32(len(now.txs)+1))
-	if reads := d.checkReads(now.statedb); reads != nil {
+	if reads := d.checkReads(); reads != nil {
 		return nil, d.forget(reads)
 	}
 	if err != nil {
@@ -318,7 +313,7 @@ func (d *Draft) Seal() (built *Built, err error) {
 	body := &types.Body{Transactions: now.txs, Withdrawals: d.job.Withdrawals}
 	d.executor.engine.Finalize(d.chain, header, now.statedb, body)
 	block := core.AssembleBlock(d.chain, header, now.statedb, body, now.receipts, d.accessList(after))
-	if reads := d.checkReads(now.statedb); reads != nil {
+	if reads := d.checkReads(); reads != nil {
 		return nil, d.forget(reads)
 	}
 	return &Built{
@@ -341,7 +336,17 @@ func (d *Draft) accessList(after *bal.ConstructionBlockAccessList) *bal.Construc
 	return whole
 }
 
-// forget makes what was missed while sealing not count for the transactions after it.
+// unanswered returns the reason why a transaction is left out. If the state is complete, only a header may be missing: anything else ends
+// the draft.
+func (d *Draft) unanswered(reason error) error {
+	if d.job.Complete && !d.chain.missed {
+		d.broken = fmt.Errorf("%w: complete state: %w", ErrInternal, reason)
+		return d.broken
+	}
+	return d.forget(reason)
+}
+
+// forget makes a read that was not answered not count for what comes after it, and returns the reason.
 func (d *Draft) forget(reason error) error {
 	d.job.State.ForgetMissed()
 	d.chain.missed = false

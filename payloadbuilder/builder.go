@@ -162,9 +162,7 @@ func (b *Builder) BuildOnce(ctx context.Context, attributes Attributes, txs []*t
 	r := b.newRound(p)
 	var built *evm.Built
 	if txs == nil {
-		limited, cancel := context.WithTimeout(ctx, roundTime)
-		defer cancel()
-		built, err = r.fromPool(limited, nil)
+		built, err = r.fromPool(ctx, nil)
 	} else {
 		built, err = r.exactly(ctx, txs)
 	}

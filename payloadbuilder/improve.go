@@ -75,8 +75,6 @@ func (b *Builder) improveOnce(ctx context.Context, r *round) (best *offer) {
 		return nil
 	}
 	defer b.rounds.Release(1)
-	limited, cancel := context.WithTimeout(ctx, roundTime)
-	defer cancel()
 	began := time.Now()
 	offer := func(built *evm.Built) {
 		better := r.p.offer(built)
@@ -85,11 +83,11 @@ func (b *Builder) improveOnce(ctx context.Context, r *round) (best *offer) {
 		}
 		best = better
 		b.log.Info("Payload improved", "id", r.p.id, "number", r.p.header.Number, "hash", built.Block.Hash(), "txs", len(built.Block.Transactions()),
-			"mgas", float64(built.Block.GasUsed())/1e6, "value", ether(built.Value), "left_out", len(r.leftOut), "elapsed", time.Since(began).Round(time.Millisecond))
+			"mgas", float64(built.Block.GasUsed())/1e6, "value", ether(built.Value), "left_out", r.missed, "elapsed", time.Since(began).Round(time.Millisecond))
 	}
-	built, err := r.fromPool(limited, offer)
+	built, err := r.fromPool(ctx, offer)
 	b.metrics.roundSeconds.Observe(time.Since(began).Seconds())
-	b.metrics.leftOut.Add(float64(len(r.leftOut)))
+	b.metrics.leftOut.Add(float64(r.missed))
 	switch {
 	case err == nil:
 		offer(built)

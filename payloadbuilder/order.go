@@ -15,6 +15,7 @@ type candidate struct {
 	tx    *txpool.LazyTransaction
 	tip   uint256.Int // wei per gas that it pays to the fee recipient
 	later []*txpool.LazyTransaction
+	waits bool // for a transaction of the sender that was left out
 }
 
 // candidates is a heap of the next transaction of each sender: the highest tip first. Of equal tips, those without blobs come
@@ -61,13 +62,20 @@ func (c *candidates) best() *candidate {
 }
 
 // shift replaces the best candidate by the next transaction of its sender.
-func (c *candidates) shift() {
-	if next := c.next(c.queue[0].later); next != nil {
-		c.queue[0] = next
-		heap.Fix(&c.queue, 0)
+func (c *candidates) shift() { c.replace(false) }
+
+// leaveOut is shift for a candidate that is left out: those after it wait for it.
+func (c *candidates) leaveOut() { c.replace(true) }
+
+func (c *candidates) replace(waits bool) {
+	next := c.next(c.queue[0].later)
+	if next == nil {
+		c.drop()
 		return
 	}
-	c.drop()
+	next.waits = waits
+	c.queue[0] = next
+	heap.Fix(&c.queue, 0)
 }
 
 // drop removes the best candidate and all other transactions of its sender.

@@ -22,22 +22,28 @@ import (
 )
 
 const (
-	// maxLeftOut bounds the transactions of one prefetch: about two full blocks of mainnet.
-	maxLeftOut = 400
-	// maxFollowers bounds how many transactions of a sender follow one that misses state into the prefetch.
-	maxFollowers = 16
+	// maxLeftOut and maxLeftOutBlocks bound the transactions of one prefetch, in number and in blocks full of gas limits: what is left out now
+	// must be there in the next round, or nearly. Mainnet's blocks have some 200.
+	maxLeftOut       = 400
+	maxLeftOutBlocks = 2
+	// sealTrips and sealFetchTime bound what a round fetches to compute its root. Most need one trip, or none.
+	sealTrips     = 3
+	sealFetchTime = 500 * time.Millisecond
 	// busyPoll is how often a paused round looks whether the import has ended.
 	busyPoll = 2 * time.Millisecond
 )
 
 // round builds one block for a payload.
 type round struct {
-	b       *Builder
-	p       *payload
-	paced   *pacedState // nil: the round does not give way to imports
-	state   *trie.PartialState
-	added   []*types.Transaction // in the draft, with sidecars
-	leftOut []*types.Transaction // missed state
+	b      *Builder
+	p      *payload
+	paced  *pacedState // nil: the round does not give way to imports
+	state  *trie.PartialState
+	added  []*types.Transaction // in the draft, with sidecars
+	missed int                  // transactions that missed state
+
+	leftOut    []*types.Transaction // the best of those and of what waits for them, to be prefetched
+	leftOutGas uint64               // sum of their limits
 }
 
 // newRound begins on the state that is local now.
@@ -89,22 +95,39 @@ func (r *round) exactly(ctx context.Context, txs []*types.Transaction) (*evm.Bui
 	return draft.Seal()
 }
 
-// fromPool builds a block of the best transactions of the pool. When ctx ends it seals what it has. If the new root needs
-// missing state, it leaves transactions out until it does not. If it takes long, offer is called with what it has until
+// fromPool builds a block of the best transactions of the pool. When its time is up or ctx ends, it seals what it has. If the new root
+// needs missing state which does not arrive soon, it leaves transactions out until it does not. If it takes long, offer is called with what it has until
 // then; nil: it is not.
 func (r *round) fromPool(ctx context.Context, offer func(*evm.Built)) (*evm.Built, error) {
-	draft, err := r.draft(ctx)
+	limited, cancel := context.WithTimeout(ctx, roundTime)
+	defer cancel()
+	draft, err := r.draft(limited)
 	if err != nil {
 		return nil, err
 	}
 	defer draft.Close()
-	if err := r.fill(ctx, draft, offer); err != nil {
+	if err := r.fill(limited, draft, offer); err != nil {
 		return nil, err
 	}
-	built, err := draft.Seal()
+	built, err := r.seal(ctx, draft)
 	for n := len(r.added); errors.Is(err, evm.ErrStateMissing) && n > 1; {
 		n /= 2
 		built, err = r.again(r.added[:n])
+	}
+	return built, err
+}
+
+// seal seals a draft. The root may need nodes that no transaction read: they are fetched, until ctx ends.
+func (r *round) seal(ctx context.Context, draft *evm.Draft) (*evm.Built, error) {
+	ctx, cancel := context.WithTimeout(ctx, sealFetchTime)
+	defer cancel()
+	built, err := draft.Seal()
+	for trip := 0; errors.Is(err, evm.ErrStateMissing) && trip < sealTrips; trip++ {
+		nodes := r.state.MissingNodes()
+		if len(nodes) == 0 || r.b.cfg.Fetcher.Fetch(ctx, nodes, nil) != nil || ctx.Err() != nil {
+			break
+		}
+		built, err = draft.Seal()
 	}
 	return built, err
 }
@@ -137,10 +160,14 @@ func (r *round) fill(ctx context.Context, draft *evm.Draft, offer func(*evm.Buil
 			return nil
 		}
 		if time.Since(began) >= interim && len(r.added) > offered {
-			if built, err := draft.Seal(); err == nil { // an error is met again at the end
+			if built, err := r.seal(ctx, draft); err == nil { // an error is met again at the end
 				offer(built)
 			}
 			interim, offered = 2*time.Since(began), len(r.added)
+		}
+		if next.waits {
+			r.leaveOut(queue, next.tx.Tx)
+			continue
 		}
 		if next.tx.Gas > draft.Gas() || int(next.tx.BlobGas/params.BlobTxBlobGasPerBlob) > draft.Blobs() {
 			queue.drop()
@@ -166,8 +193,8 @@ func (r *round) fill(ctx context.Context, draft *evm.Draft, offer func(*evm.Buil
 		case errors.Is(err, evm.ErrTimeUp):
 			return nil
 		case errors.Is(err, evm.ErrStateMissing):
-			r.leaveOut(tx, next.later)
-			queue.drop()
+			r.missed++
+			r.leaveOut(queue, tx)
 		default:
 			r.b.log.Debug("Transaction not added to the payload", "hash", tx.Hash(), "err", err)
 			queue.drop()
@@ -176,17 +203,16 @@ func (r *round) fill(ctx context.Context, draft *evm.Draft, offer func(*evm.Buil
 	return nil
 }
 
-// leaveOut notes a transaction that missed state and those that follow it.
-func (r *round) leaveOut(tx *types.Transaction, later []*txpool.LazyTransaction) {
-	r.leftOut = append(r.leftOut, tx)
-	for _, lazy := range later[:min(len(later), maxFollowers)] {
-		if len(r.leftOut) >= maxLeftOut {
-			return
-		}
-		if lazy.Tx != nil { // blobs are not read from disk for that
-			r.leftOut = append(r.leftOut, lazy.Tx)
-		}
+// leaveOut notes a transaction that waits for state, for the prefetch. Those of its sender after it follow when it is their turn, so what is
+// prefetched is what the block would have next. Tx is nil if its blobs are on disk.
+func (r *round) leaveOut(queue *candidates, tx *types.Transaction) {
+	if tx == nil || len(r.leftOut) == maxLeftOut || r.leftOutGas+tx.Gas() > maxLeftOutBlocks*r.p.header.GasLimit {
+		queue.drop()
+		return
 	}
+	r.leftOut = append(r.leftOut, tx)
+	r.leftOutGas += tx.Gas()
+	queue.leaveOut()
 }
 
 // candidates returns the executable transactions of the pool that may be in a block.

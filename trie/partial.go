@@ -16,20 +16,21 @@ import (
 	"github.com/ethereum/go-ethereum/triedb"
 )
 
-// errMissing says that a node is not in the store. It was recorded.
+// errMissing says that state is not in the store. It was recorded.
 var errMissing = errors.New("trie node is not in the local store")
 
-// PartialState is the state under one root as far as the local store has it. A read of missing state
-// neither blocks nor fails: it is recorded and answered by the fallback. The result of an execution on
-// a PartialState is meaningless; its use is the record of what it read. It is safe for concurrent use.
+// PartialState is the state under one root as far as the local store has it. A read of missing state does not block: it is
+// recorded, and it is answered by the fallback or fails. An execution with such a read is meaningless; its use is the record of what
+// it read. It is safe for concurrent use.
 type PartialState struct {
 	*LookupCache
 
-	// Fallback answers reads of missing state; nil: no account, a zero slot, no code.
+	// Fallback answers reads of missing state; nil: they fail, and StateDB keeps no result of them.
 	Fallback Fallback
 
 	mu          sync.Mutex
 	missed      bool                    // something was missing, recorded or not
+	failed      error                   // the first read of the store that failed
 	faults      map[common.Hash]*Fault  // read and missing, by node, owner and key; without a key by the hash of the node
 	wanted      map[common.Hash]*Fault  // wanted and missing, but not read; keys as in faults
 	storageKeys map[[2]common.Hash]bool // account and slot hashes that are in StorageKeys of a fault
@@ -75,12 +76,19 @@ func (g *PartialState) Missed() bool {
 	return g.missed
 }
 
-// ForgetMissed makes Missed false until the next read of missing state. What was recorded stays. It is for executions
+// Failed returns the first error of the store. Missing state is none.
+func (g *PartialState) Failed() error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.failed
+}
+
+// ForgetMissed makes Missed false and Failed nil until the next read of missing state. What was recorded stays. It is for executions
 // that go on without the results of the reads before.
 func (g *PartialState) ForgetMissed() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.missed = false
+	g.missed, g.failed = false, nil
 }
 
 // Missing returns what was read, is missing and is worth fetching. Slots of a missing account are
@@ -89,6 +97,21 @@ func (g *PartialState) Missing() (faults []Fault, codes []common.Hash) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return collect(g.faults), slices.Collect(maps.Keys(g.codes))
+}
+
+// MissingNodes returns the nodes that a new root needed and that are still missing: the siblings of deleted keys.
+func (g *PartialState) MissingNodes() (nodes []Fault) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, fault := range g.faults {
+		if fault.Key != nil {
+			continue
+		}
+		if blob, err := g.store.Node(fault.Owner, fault.Path, fault.Hash); err == nil && len(blob) == 0 {
+			nodes = append(nodes, *fault)
+		}
+	}
+	return nodes
 }
 
 // Wanted returns what is wanted and missing, but was not read.
@@ -218,6 +241,16 @@ func (g *PartialState) noteStorage(account *Fault, key common.Hash, read bool) {
 		g.storageKeys[id] = true
 		noted.StorageKeys = append(noted.StorageKeys, key)
 	}
+}
+
+// fail records an error of the store.
+func (g *PartialState) fail(err error) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.failed == nil {
+		g.failed = err
+	}
+	return err
 }
 
 func (g *PartialState) miss() {

@@ -39,12 +39,12 @@ func (r partialReader) Account(addr common.Address) (*types.StateAccount, error)
 	account, missing, err := r.account(crypto.Keccak256Hash(addr[:]))
 	switch {
 	case err != nil:
-		return nil, err
+		return nil, r.fail(err)
 	case missing != nil:
 		r.miss()
 		if r.Fallback == nil {
 			r.note(missing, true)
-			return nil, nil
+			return nil, errMissing
 		}
 		var worth bool
 		if account, worth = r.Fallback.Account(addr); worth {
@@ -68,18 +68,18 @@ func (r partialReader) Storage(addr common.Address, slot common.Hash) (common.Ha
 	account, missing, err := r.account(owner)
 	switch {
 	case err != nil:
-		return common.Hash{}, err
+		return common.Hash{}, r.fail(err)
 	case missing != nil:
-		return r.fallbackSlot(addr, slot, func() { r.noteStorage(missing, key, true) }), nil
+		return r.fallbackSlot(addr, slot, func() { r.noteStorage(missing, key, true) })
 	case account == nil:
 		return common.Hash{}, nil
 	}
 	value, missing, err := r.slot(owner, account.Root, key)
 	switch {
 	case err != nil:
-		return common.Hash{}, err
+		return common.Hash{}, r.fail(err)
 	case missing != nil:
-		return r.fallbackSlot(addr, slot, func() { r.note(missing, true) }), nil
+		return r.fallbackSlot(addr, slot, func() { r.note(missing, true) })
 	case r.Fallback != nil:
 		r.Fallback.Hit(addr)
 	}
@@ -87,17 +87,17 @@ func (r partialReader) Storage(addr common.Address, slot common.Hash) (common.Ha
 }
 
 // fallbackSlot returns a placeholder for a missing slot, and records the slot if it is worth fetching.
-func (r partialReader) fallbackSlot(addr common.Address, slot common.Hash, note func()) common.Hash {
+func (r partialReader) fallbackSlot(addr common.Address, slot common.Hash, note func()) (common.Hash, error) {
 	r.miss()
 	if r.Fallback == nil {
 		note()
-		return common.Hash{}
+		return common.Hash{}, errMissing
 	}
 	value, worth := r.Fallback.Slot(addr, slot)
 	if worth {
 		note()
 	}
-	return value
+	return value, nil
 }
 
 // Code implements state.ContractCodeReader.
@@ -114,6 +114,7 @@ func (r partialReader) Code(_ common.Address, hash common.Hash) []byte {
 	switch {
 	case err != nil: // the interface returns no error
 		r.miss()
+		_ = r.fail(err)
 		return nil
 	case len(code) > 0:
 		return code
@@ -147,7 +148,7 @@ func (n partialNodes) Node(owner common.Hash, path []byte, hash common.Hash) ([]
 	blob, err := n.store.Node(owner, path, hash)
 	if err != nil {
 		n.miss() // a storage trie ignores errors, see partialTrie
-		return nil, err
+		return nil, n.fail(err)
 	}
 	if len(blob) == 0 {
 		n.miss()
@@ -157,7 +158,7 @@ func (n partialNodes) Node(owner common.Hash, path []byte, hash common.Hash) ([]
 	var decoded element
 	if err := decoded.decode(blob); err != nil {
 		n.miss()
-		return nil, fmt.Errorf("trie node %x at %x of %x: %w", hash, path, owner, err)
+		return nil, n.fail(fmt.Errorf("trie node %x at %x of %x: %w", hash, path, owner, err))
 	}
 	return blob, nil
 }

@@ -126,11 +126,17 @@ func TestPartialFailures(t *testing.T) {
 		if err := read(partial, reader); err == nil && !partial.Missed() {
 			t.Errorf("%s: the failure went unnoticed", name)
 		}
+		if err := partial.Failed(); !errors.Is(err, errStore) {
+			t.Errorf("%s: failed with %v", name, err)
+		}
+		if partial.ForgetMissed(); partial.Failed() != nil {
+			t.Errorf("%s: still failed", name)
+		}
 	}
 	partial := NewLookupCache(common.Hash{1}, nothing{}).State()
 	reader, _ := partial.Reader(common.Hash{1})
 	for range 2 { // each time anew
-		if _, err := reader.Account(common.Address{1}); err != nil || !partial.Missed() {
+		if _, err := reader.Account(common.Address{1}); !errors.Is(err, errMissing) || !partial.Missed() || partial.Failed() != nil {
 			t.Errorf("missed %t, %v", partial.Missed(), err)
 		}
 		if partial.ForgetMissed(); partial.Missed() {
