@@ -63,6 +63,11 @@ func TestBadValues(t *testing.T) {
 		{"history.chain", "some", "want all, postmerge or a number of blocks"},
 		{"history.chain", "-1", "want all, postmerge or a number of blocks"},
 		{"log.file", "/nowhere/at/all/log", "no such file"},
+		{"log.vmodule", "rpc=5,beamsync", "pattern=level"},
+		{"log.vmodule", "rpc=9", "from 0 to 5"},
+		{"log.maxsize", "0", "from 1"},
+		{"gogc", "some", "want a number"},
+		{"memorylimit", "-1", "from 0"},
 		{"ipcpath", "/tmp/" + strings.Repeat("x", 110), "characters"},
 		{"identity", "a/b", "slashes"},
 	}

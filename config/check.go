@@ -118,6 +118,15 @@ func positiveDuration(s string) error {
 	return nil
 }
 
+// vmodule checks one rule of go-ethereum's log filter.
+func vmodule(s string) error {
+	pattern, level, _ := strings.Cut(s, "=")
+	if n, err := strconv.Atoi(level); strings.TrimSpace(pattern) == "" || err != nil || n < 0 || n > 5 {
+		return errors.New("want pattern=level, with a level from 0 to 5")
+	}
+	return nil
+}
+
 func identity(s string) error {
 	if strings.ContainsAny(s, "/\n\r\t") {
 		return errors.New("want a name without slashes and line breaks")

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -193,6 +194,13 @@ type Log struct {
 	Verbosity int    // 0 silent, 1 error, 2 warn, 3 info, 4 debug, 5 trace
 	Format    string // terminal, logfmt or json
 	File      string // also write there
+
+	Rotate     bool     // rename File when it is full, and begin another one
+	MaxSizeMB  int      // of File
+	MaxBackups int      // renamed files that are kept; zero: all
+	MaxAgeDays int      // of renamed files; zero: no limit
+	Compress   bool     // renamed files
+	VModule    []string // pattern=level, for parts of the source
 }
 
 // Default returns the settings of a node without any configuration. They are geth's where
@@ -223,7 +231,7 @@ func Default() *Config {
 		Miner:   Miner{GasPrice: 1_000_000, GasLimit: 60_000_000, Recommit: 2 * time.Second},
 		Store:   Store{CacheMB: 512},
 		Metrics: Metrics{Addr: "127.0.0.1", Port: 6060},
-		Log:     Log{Verbosity: 3, Format: "terminal"},
+		Log:     Log{Verbosity: 3, Format: "terminal", MaxSizeMB: 100, MaxBackups: 10, MaxAgeDays: 30},
 	}
 }
 
@@ -279,4 +287,15 @@ func (c *Config) IPCEndpoint() string {
 		return filepath.Join(c.DataDir, c.IPC.Path)
 	}
 	return c.IPC.Path
+}
+
+// Sockets are the paths at which the socket of a node on this datadir may be, whatever its program is called.
+func (c *Config) Sockets() []string {
+	var paths []string
+	for _, path := range []string{c.IPCEndpoint(), filepath.Join(c.DataDir, "sunbeam.ipc"), filepath.Join(c.DataDir, "geth.ipc")} {
+		if path != "" && !slices.Contains(paths, path) {
+			paths = append(paths, path)
+		}
+	}
+	return paths
 }

@@ -3,6 +3,7 @@
 package config
 
 import (
+	"cmp"
 	"flag"
 	"fmt"
 	"reflect"
@@ -26,6 +27,27 @@ func NewFlags(asGeth bool) *Flags { return &Flags{values: make(source), asGeth: 
 // ForImport says that blocks are imported from files. geth's scripts do that as an archive node, to keep all states; here the
 // newest ones are kept, and that is no reason to refuse it.
 func (f *Flags) ForImport() { f.imports = true }
+
+// Console is what geth's flags for its console say.
+type Console struct {
+	Exec    string   // one statement
+	JSPath  string   // where scripts are
+	Preload []string // scripts
+	Headers []string // "key: value", of requests over HTTP and WebSocket
+}
+
+// Console takes the flags of the console out of the settings: no other command has a use for them.
+func (f *Flags) Console() Console {
+	take := func(flag string) setting {
+		g := f.values[flag]
+		delete(f.values, flag)
+		return g
+	}
+	return Console{
+		Exec: take("exec").last(), JSPath: cmp.Or(take("jspath").last(), "."), Preload: take("preload").list(),
+		Headers: append(take("header").texts, take("H").texts...),
+	}
+}
 
 // prefixes are those of the environment variables to read.
 func (f *Flags) prefixes() []string {

@@ -12,7 +12,7 @@ const (
 	noDev       = "a chain needs a consensus client, or --beacon.api: use geth --dev"
 	noOracle    = "tips are suggested by the rules of a geth with its default settings"
 	oneCache    = "--cache is for all caches together, and the node divides it"
-	noConsole   = "for geth's console: use geth attach"
+	noConsole   = "it is for the command attach"
 	noArchive   = "states of the newest 128 blocks are kept"
 	noOverride  = "forks are those of the network: put other times into a genesis file, see --override.genesis"
 	ownMiner    = "the consensus client decides when a block is built, and for whom"
@@ -72,12 +72,6 @@ var gethFlags = []gethFlag{ //nolint:gochecknoglobals // never written
 
 	{name: "debug.logslowblock", usual: "-1ns", check: anyDuration, instead: "the line of each block has its times"},
 	{name: "go-execution-trace", instead: "no trace is written: debug_goTrace writes one"},
-	{name: "log.compress", toggle: true, instead: "log files are not compressed"},
-	{name: "log.maxage", usual: "30", check: wholeNumber, instead: "log files are not rotated"},
-	{name: "log.maxbackups", usual: "10", check: wholeNumber, instead: "log files are not rotated"},
-	{name: "log.maxsize", usual: "100", check: wholeNumber, instead: "log files are not rotated"},
-	{name: "log.rotate", toggle: true, instead: "log files are not rotated: use logrotate with copytruncate"},
-	{name: "log.vmodule", instead: "--verbosity sets the level of all packages"},
 	{name: "pprof", toggle: true, becomes: profiles, instead: "`--metrics.pprof`: profiles are served by the metrics server, also without `--metrics`; its address is that of `--pprof.addr` and `--pprof.port` unless `--metrics.addr` and `--metrics.port` name another"},
 	{name: "pprof.addr", usual: "127.0.0.1", check: host, becomes: becomesNothing, instead: "see `--pprof`"},
 	{name: "pprof.blockprofilerate", usual: "0", check: wholeNumber, instead: "the rate is not set: debug_setBlockProfileRate sets it"},

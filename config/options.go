@@ -148,4 +148,10 @@ var options = []option{ //nolint:gochecknoglobals // never written
 	{flag: "verbosity", key: "Log.Verbosity", usage: "0 silent, 1 error, 2 warn, 3 info, 4 debug, 5 trace", check: between(0, 5), category: catMetrics},
 	{flag: "log.format", key: "Log.Format", usage: "terminal, logfmt or json", check: oneOf("terminal", "logfmt", "json"), category: catMetrics},
 	{flag: "log.file", key: "Log.File", usage: "Write the log to this file as well", check: parentExists, category: catMetrics},
+	{flag: "log.rotate", key: "Log.Rotate", usage: "Rename the log file when it is full, and begin another one", category: catMetrics},
+	{flag: "log.maxsize", key: "Log.MaxSizeMB", usage: "Megabytes of a log file that is rotated", check: between(1, 1<<20), category: catMetrics},
+	{flag: "log.maxbackups", key: "Log.MaxBackups", usage: "Rotated log files to keep (0 is all)", check: between(0, 1<<20), category: catMetrics},
+	{flag: "log.maxage", key: "Log.MaxAgeDays", usage: "Days to keep rotated log files (0 is no limit)", check: between(0, 1<<20), category: catMetrics},
+	{flag: "log.compress", key: "Log.Compress", usage: "Compress rotated log files", category: catMetrics},
+	{flag: "log.vmodule", key: "Log.VModule", usage: "Verbosity of parts of the source, as pattern=level (beamsync/*=5,rpc=4)", check: vmodule, category: catMetrics},
 }

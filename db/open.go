@@ -91,12 +91,9 @@ func Open(dir string, opts Options) (*DB, error) {
 	if err := os.MkdirAll(root, 0o700); err != nil {
 		return nil, fmt.Errorf("create data directory: %w", err)
 	}
-	lock := flock.New(filepath.Join(root, "LOCK"))
-	switch locked, err := lock.TryLock(); {
-	case err != nil:
-		return nil, fmt.Errorf("lock %s: %w", lock.Path(), err)
-	case !locked:
-		return nil, fmt.Errorf("%s: %w by another process", dir, ErrInUse)
+	lock, err := lockRoot(dir, root)
+	if err != nil {
+		return nil, err
 	}
 	damage, err := newDamageLog(damagePath(root), opts.Registerer)
 	if err != nil {

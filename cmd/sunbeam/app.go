@@ -3,11 +3,11 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"runtime/debug"
 	"strings"
@@ -25,59 +25,29 @@ type app struct {
 	args   []string // the command line, with the name of the program
 	flags  *config.Flags
 	lookup func(string) (string, bool) // environment
+	stdin  io.Reader
 	stdout io.Writer
 	stderr io.Writer
 }
 
 func newApp(args []string, lookup func(string) (string, bool), stdout, stderr io.Writer) *cli.App {
-	a := &app{args: args, flags: config.NewFlags(calledAsGeth(args)), lookup: lookup, stdout: stdout, stderr: stderr}
+	name := "sunbeam"
+	if calledAsGeth(args) {
+		name = "geth"
+	}
+	a := &app{args: args, flags: config.NewFlags(calledAsGeth(args)), lookup: lookup, stdin: os.Stdin, stdout: stdout, stderr: stderr}
 	return &cli.App{
-		Name:            "sunbeam",
-		Usage:           "an Ethereum execution client that is usable in minutes",
-		Version:         node.Version(),
-		Flags:           a.flags.CLI(),
-		Action:          a.run,
-		Commands:        a.commands(),
-		Writer:          stdout,
-		ErrWriter:       stderr,
-		HideHelpCommand: true,
-		ExitErrHandler:  func(*cli.Context, error) {}, // main prints it
-		OnUsageError:    a.usageError,
-	}
-}
-
-func (a *app) commands() []*cli.Command {
-	command := func(name, usage, args string, action cli.ActionFunc) *cli.Command {
-		return &cli.Command{
-			Name: name, Usage: usage, ArgsUsage: args, Action: action, Flags: a.flags.CLI(),
-			OnUsageError: a.usageError, HideHelpCommand: true,
-		}
-	}
-	return []*cli.Command{
-		command("run", "Run the node (the default)", " ", a.run),
-		command("init", "Make the datadir that of the network in a genesis JSON file", "GENESIS", a.init),
-		command("import", "Execute blocks from RLP files (.gz too) on the stored state", "FILE...", a.importBlocks),
-		command("dumpconfig", "Print the configuration as TOML, as --config reads it, or write it to a file", "[FILE]", a.dumpConfig),
-		{
-			Name: "version", Usage: "Print the version", OnUsageError: a.usageError, HideHelpCommand: true,
-			Action: func(c *cli.Context) error {
-				if err := arguments(c, 0, 0); err != nil {
-					return err
-				}
-				_, err := fmt.Fprint(a.stdout, node.VersionText())
-				return err
-			},
-		},
-		{
-			Name: "db", Usage: "Look into the databases", OnUsageError: a.usageError, HideHelpCommand: true,
-			Subcommands: []*cli.Command{
-				command("stats", "Print the size of each kind of data in the databases", " ", a.stats),
-				command("verify", "Read the whole state of a full node and compare every trie node with its hash", " ", a.verify),
-			},
-			Action: func(c *cli.Context) error {
-				return fmt.Errorf("unknown command %q: db has stats and verify", strings.Join(append([]string{"db"}, c.Args().Slice()...), " "))
-			},
-		},
+		Name:                 name,
+		Usage:                "an Ethereum execution client that is usable in minutes",
+		Version:              node.Version(),
+		Flags:                a.flags.CLI(),
+		Action:               a.run,
+		Commands:             a.commands(),
+		Writer:               stdout,
+		ErrWriter:            stderr,
+		EnableBashCompletion: true,
+		ExitErrHandler:       func(*cli.Context, error) {}, // main prints it
+		OnUsageError:         a.usageError,
 	}
 }
 
@@ -89,7 +59,7 @@ func calledAsGeth(args []string) bool {
 // arguments checks their number.
 func arguments(c *cli.Context, low, high int) error {
 	switch n := c.NArg(); {
-	case n > high && high == 0 && c.Command.Name == "sunbeam":
+	case n > high && high == 0 && c.Command.Name == c.App.Name:
 		return fmt.Errorf("unknown command %q", c.Args().First())
 	case n > high:
 		return fmt.Errorf("unexpected argument %q", c.Args().Get(high))
@@ -156,27 +126,6 @@ func (a *app) limitMemory(cfg config.Store) {
 	}
 }
 
-func (a *app) init(c *cli.Context) error {
-	if err := arguments(c, 1, 1); err != nil {
-		return err
-	}
-	genesis, err := config.ReadGenesis(c.Args().First())
-	if err != nil {
-		return fmt.Errorf("bad genesis %q: %w", c.Args().First(), err)
-	}
-	return a.configured(func(cfg *config.Config, log *slog.Logger) error { return node.Init(cfg, genesis, log) })
-}
-
-func (a *app) importBlocks(c *cli.Context) error {
-	if err := arguments(c, 1, 1<<30); err != nil {
-		return err
-	}
-	a.flags.ForImport()
-	return a.configured(func(cfg *config.Config, log *slog.Logger) error {
-		return node.Import(c.Context, cfg, c.Args().Slice(), log)
-	})
-}
-
 func (a *app) dumpConfig(c *cli.Context) error {
 	if err := arguments(c, 0, 1); err != nil {
 		return err
@@ -195,18 +144,6 @@ func (a *app) dumpConfig(c *cli.Context) error {
 	}
 	_, err = a.stdout.Write(cfg.TOML())
 	return err
-}
-
-func (a *app) stats(c *cli.Context) error { return a.inspect(c, node.Stats) }
-
-func (a *app) verify(c *cli.Context) error { return a.inspect(c, node.Verify) }
-
-// look prints something about the databases.
-func (a *app) inspect(c *cli.Context, print func(context.Context, *config.Config, io.Writer) error) error {
-	if err := arguments(c, 0, 0); err != nil {
-		return err
-	}
-	return a.configured(func(cfg *config.Config, _ *slog.Logger) error { return print(c.Context, cfg, a.stdout) })
 }
 
 // oneLine keeps a message to one line.

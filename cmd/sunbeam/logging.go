@@ -3,22 +3,25 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"os"
+	"strings"
 
 	gethlog "github.com/ethereum/go-ethereum/log"
+	"gopkg.in/natefinch/lumberjack.v2"
 
 	"github.com/sunbeam-eth/sunbeam/config"
 )
 
 // newLogger makes the node's logger, in geth's formats, and sends go-ethereum's own log
-// the same way. Its handler is a GlogHandler, whose levels can be changed later. The function that it returns closes the log file.
+// the same way. The function that it returns closes the log file.
 func newLogger(cfg config.Log, stderr io.Writer) (*slog.Logger, func() error, error) {
 	out, closeFile := stderr, func() error { return nil }
 	if cfg.File != "" {
-		file, err := os.OpenFile(cfg.File, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+		file, err := openLog(cfg)
 		if err != nil {
 			return nil, nil, fmt.Errorf("bad value %q for --log.file: %w", cfg.File, err)
 		}
@@ -27,16 +30,30 @@ func newLogger(cfg config.Log, stderr io.Writer) (*slog.Logger, func() error, er
 	var handler slog.Handler
 	switch cfg.Format {
 	case "json":
-		handler = gethlog.JSONHandlerWithLevel(out, gethlog.LevelTrace)
+		handler = gethlog.JSONHandler(out)
 	case "logfmt":
-		handler = gethlog.LogfmtHandlerWithLevel(out, gethlog.LevelTrace)
+		handler = gethlog.LogfmtHandler(out)
 	default:
-		handler = gethlog.NewTerminalHandlerWithLevel(out, gethlog.LevelTrace, cfg.File == "" && isTerminal(stderr))
+		handler = gethlog.NewTerminalHandler(out, cfg.File == "" && isTerminal(stderr))
 	}
-	levels := gethlog.NewGlogHandler(handler)
-	levels.Verbosity(gethlog.FromLegacyLevel(cfg.Verbosity))
-	gethlog.SetDefault(gethlog.NewLogger(levels))
-	return slog.New(levels), closeFile, nil
+	filter := gethlog.NewGlogHandler(handler)
+	filter.Verbosity(gethlog.FromLegacyLevel(cfg.Verbosity))
+	if err := filter.Vmodule(strings.Join(cfg.VModule, ",")); err != nil {
+		return nil, nil, errors.Join(fmt.Errorf("bad value %q for --log.vmodule: %w", strings.Join(cfg.VModule, ","), err), closeFile())
+	}
+	gethlog.SetDefault(gethlog.NewLogger(filter))
+	return slog.New(filter), closeFile, nil
+}
+
+// openLog opens the log file to append to it. One that is rotated is renamed when it is full, and a new one is made.
+func openLog(cfg config.Log) (io.WriteCloser, error) {
+	file, err := os.OpenFile(cfg.File, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err != nil || !cfg.Rotate {
+		return file, err
+	}
+	return &lumberjack.Logger{
+		Filename: cfg.File, MaxSize: cfg.MaxSizeMB, MaxBackups: cfg.MaxBackups, MaxAge: cfg.MaxAgeDays, Compress: cfg.Compress,
+	}, file.Close()
 }
 
 // isTerminal says whether colours make sense.
