@@ -5,10 +5,12 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime/pprof"
 	"syscall"
 	"time"
 
@@ -64,6 +66,8 @@ func blocks(bubble bench.Bubble) *cli.Command {
 			&cli.IntFlag{Name: "peers", Usage: "how many peers serve the block", Value: 1},
 			&cli.StringFlag{Name: "link", Usage: "virtual (in memory, virtual time) or loopback (TCP, real time)", Value: string(bench.Virtual)},
 			&cli.BoolFlag{Name: "explain", Usage: "say what each trip waited for"},
+			&cli.BoolFlag{Name: "cpu", Usage: "print the processor time of each block"},
+			&cli.StringFlag{Name: "cpuprofile", Usage: "file to write a profile of the processor time to, for go tool pprof"},
 			&cli.BoolFlag{Name: "json", Usage: "print one JSON object per block, strategy and round-trip time"},
 		},
 		Action: noArguments(func(c *cli.Context) error {
@@ -83,6 +87,11 @@ func blocks(bubble bench.Bubble) *cli.Command {
 			if err != nil {
 				return fmt.Errorf("--stored-state: %w", err)
 			}
+			stop, err := profileCPU(c.String("cpuprofile"))
+			if err != nil {
+				return fmt.Errorf("--cpuprofile: %w", err)
+			}
+			defer stop()
 			return bench.Blocks(c.Context, bench.BlocksOptions{
 				Dir:         c.String("dir"),
 				Warm:        c.StringSlice("warm"),
@@ -94,9 +103,28 @@ func blocks(bubble bench.Bubble) *cli.Command {
 				Link:        bench.Link(c.String("link")),
 				JSON:        c.Bool("json"),
 				Explain:     c.Bool("explain"),
+				CPU:         c.Bool("cpu"),
 			}, bubble, os.Stdout)
 		}),
 	}
+}
+
+// profileCPU writes a profile to a file until stop is called; without a name it does nothing.
+func profileCPU(name string) (stop func(), err error) {
+	if name == "" {
+		return func() {}, nil
+	}
+	file, err := os.Create(name)
+	if err != nil {
+		return nil, err
+	}
+	if err := pprof.StartCPUProfile(file); err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
+	return func() {
+		pprof.StopCPUProfile()
+		_ = file.Close()
+	}, nil
 }
 
 func follow() *cli.Command {

@@ -46,9 +46,10 @@ type BlockResult struct {
 	Trips        float64 `json:"trips"` // sequential round trips: virtual time / round-trip time; counted by the session if that is 0
 	Requests     uint64  `json:"requests"`
 	Seconds      float64 `json:"seconds"`
-	KeysNeeded   int     `json:"keysNeeded"`        // accounts and slots that the block reads
-	KeysAsked    int     `json:"keysAsked"`         // different ones
-	KeysVain     int     `json:"keysVain"`          // of these, not read by the block: here they cost requests, on a whole state nodes too
+	KeysNeeded   int     `json:"keysNeeded"` // accounts and slots that the block reads
+	KeysAsked    int     `json:"keysAsked"`  // different ones
+	KeysVain     int     `json:"keysVain"`   // of these, not read by the block: here they cost requests, on a whole state nodes too
+	CPU          CPU     `json:"cpu"`
 	Explain      []Trip  `json:"explain,omitempty"` // what each trip waited for, if that was asked for
 
 	hole bool // incomplete because the witness lacks something: the only right answer to that
@@ -128,13 +129,15 @@ func (t Trial) block(ctx context.Context, c *client) (*BlockResult, error) {
 			a.source.trips = newTripLog(begin, t.RTT)
 			a.headers.trips = a.source.trips
 		}
+		a.cpu = watchCPU()
 		executed := a.run(ctx, t.Strategy)
-		took := time.Since(begin)
+		used, took := a.cpu.stop(), time.Since(begin)
 		if err = c.keep(executed); err == nil {
 			result = t.result(executed, session.Stats(), took)
 			result.hole = a.source.hole.Load() && executed.Outcome == evm.Incomplete
 			result.KeysNeeded = len(a.listing.keys)
 			result.KeysAsked, result.KeysVain = a.source.keys(a.listing.keys)
+			result.CPU = used
 			result.Explain = a.source.trips.trips()
 		}
 	}

@@ -136,7 +136,7 @@ func TestJSON(t *testing.T) {
 		for name := range object {
 			names = append(names, name)
 		}
-		want := []string{"chainId", "number", "strategy", "rtt", "outcome", "error", "txs", "gas", "nodesNeeded", "nodesFetched", "codes", "bytes", "trips", "requests", "seconds", "keysNeeded", "keysAsked", "keysVain"}
+		want := []string{"chainId", "number", "strategy", "rtt", "outcome", "error", "txs", "gas", "nodesNeeded", "nodesFetched", "codes", "bytes", "trips", "requests", "seconds", "keysNeeded", "keysAsked", "keysVain", "cpu"}
 		slices.Sort(names)
 		slices.Sort(want)
 		if !slices.Equal(names, want) {
@@ -150,13 +150,13 @@ func TestJSON(t *testing.T) {
 
 func TestTable(t *testing.T) {
 	out, err := run(t, bench.BlocksOptions{
-		Dir: dirOf(t, "1-1150000"), Strategies: []bench.Strategy{bench.Paths, bench.Beam}, Explain: true,
+		Dir: dirOf(t, "1-1150000"), Strategies: []bench.Strategy{bench.Paths, bench.Beam}, Explain: true, CPU: true,
 		RTTs: []time.Duration{50 * time.Millisecond, 200 * time.Millisecond},
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"s@50ms", "s@200ms", "1150000 paths    valid", "1150000 beam     valid", "trip   0  prefetch", "median trips"} {
+	for _, want := range []string{"s@50ms", "s@200ms", "1150000 paths    valid", "1150000 beam     valid", "trip   0  prefetch", "median trips", "prefetch  execute", "median CPU s"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("no %q in\n%s", want, out)
 		}

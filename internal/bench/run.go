@@ -10,6 +10,8 @@ import (
 	"io"
 	"time"
 
+	"github.com/ethereum/go-ethereum/crypto/kzg4844"
+
 	"github.com/sunbeam-eth/sunbeam/internal/witnessfile"
 )
 
@@ -39,6 +41,7 @@ type BlocksOptions struct {
 	Link        Link
 	JSON        bool // one object per block, strategy and round trip instead of a table
 	Explain     bool // say what each trip waited for
+	CPU         bool // the table has the processor time of each block
 }
 
 func (o *BlocksOptions) check() error {
@@ -89,6 +92,9 @@ func Blocks(ctx context.Context, opts BlocksOptions, bubble Bubble, out io.Write
 			return err
 		}
 		warm = append(warm, file)
+	}
+	if opts.CPU {
+		_ = kzg4844.UseCKZG(false) // prepares the setup, seconds that the first block with blobs would pay
 	}
 	var show printer = &table{out: out, opts: opts}
 	if opts.JSON {

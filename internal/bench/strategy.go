@@ -63,6 +63,7 @@ type attempt struct {
 	headers *ancestors
 	source  *source
 	listing *listing // of BAL
+	cpu     *cpuWatch
 }
 
 // run judges the block.
@@ -74,6 +75,7 @@ func (a *attempt) run(ctx context.Context, strategy Strategy) *evm.Result {
 		a.source.trips.stage("prefetch")
 		// An error of a prefetch tells nothing about the block.
 		_ = a.prefetcher.Prefetch(ctx, a.file.Block, a.file.Parent, a.headers, a.source)
+		a.cpu.prefetchDone()
 	case BAL:
 		a.source.trips.stage("prefetch")
 		if err := a.fetchListed(ctx); err != nil {

@@ -32,6 +32,9 @@ func (t *table) print(results []*BlockResult) error {
 	for _, at := range results {
 		fmt.Fprintf(&text, " %8.3f", at.Seconds)
 	}
+	if t.opts.CPU {
+		fmt.Fprintf(&text, "  %8.2f %8.2f", r.CPU.Prefetch, r.CPU.Execute)
+	}
 	text.WriteString("\n")
 	if r.Error != "" {
 		fmt.Fprintf(&text, "          %s\n", r.Error)
@@ -67,10 +70,16 @@ func (t *table) header(text *strings.Builder) {
 	if t.opts.Link == Virtual {
 		text.WriteString("\nseconds: virtual, of round trips alone; at 0s: real, of computing alone")
 	}
+	if t.opts.CPU {
+		text.WriteString("\nprefetch, execute: seconds of processor time, of the node, the peers and the collection of garbage")
+	}
 	fmt.Fprintf(text, "\n%9s %9s %-8s %-10s %5s %6s %7s %8s %5s %5s %5s %9s %7s %8s ", "chain", "block", "strategy", "outcome", "txs", "Mgas",
 		"needed", "fetched", "keys", "vain", "codes", "bytes", "trips", "requests")
 	for _, rtt := range t.opts.RTTs {
 		fmt.Fprintf(text, " %8s", "s@"+rtt.String())
+	}
+	if t.opts.CPU {
+		fmt.Fprintf(text, "  %8s %8s", "prefetch", "execute")
 	}
 	text.WriteString("\n")
 }
@@ -78,14 +87,19 @@ func (t *table) header(text *strings.Builder) {
 // sum compares the strategies: medians and worst cases over the blocks that are valid.
 func (t *table) sum() error {
 	var text strings.Builder
-	fmt.Fprintf(&text, "\n%-8s %-22s %6s %12s %9s %12s %9s\n", "strategy", "blocks", "number", "median trips", "worst", "median over", "worst")
+	fmt.Fprintf(&text, "\n%-8s %-22s %6s %12s %9s %12s %9s", "strategy", "blocks", "number", "median trips", "worst", "median over", "worst")
+	if t.opts.CPU {
+		fmt.Fprintf(&text, " %12s %9s", "median CPU s", "worst")
+	}
+	text.WriteString("\n")
 	for _, strategy := range t.opts.Strategies {
 		for _, least := range []uint64{largeGas, 0} {
-			var trips, ratios []float64
+			var trips, ratios, cpu []float64
 			for _, r := range t.rows {
 				if r.Strategy == string(strategy) && r.Gas >= least && r.Outcome == "valid" {
 					trips = append(trips, r.Trips)
 					ratios = append(ratios, r.overfetch())
+					cpu = append(cpu, r.CPU.Prefetch+r.CPU.Execute)
 				}
 			}
 			if len(trips) == 0 {
@@ -95,8 +109,12 @@ func (t *table) sum() error {
 			if least > 0 {
 				which = fmt.Sprintf("of at least %d Mgas", least/1_000_000)
 			}
-			fmt.Fprintf(&text, "%-8s %-22s %6d %12.1f %9.1f %12.2f %9.2f\n", strategy, which, len(trips),
+			fmt.Fprintf(&text, "%-8s %-22s %6d %12.1f %9.1f %12.2f %9.2f", strategy, which, len(trips),
 				quantile(trips, 0.5), slices.Max(trips), quantile(ratios, 0.5), slices.Max(ratios))
+			if t.opts.CPU {
+				fmt.Fprintf(&text, " %12.2f %9.2f", quantile(cpu, 0.5), slices.Max(cpu))
+			}
+			text.WriteString("\n")
 		}
 	}
 	text.WriteString("over: nodes fetched / needed, and as many more as there are vain keys for each needed one: what it would be on a whole state\n")
