@@ -38,8 +38,15 @@ type Backend struct {
 	Payloads  Payloads
 
 	Prefetcher Prefetcher
+	History    History
 	LogLevels  LogLevels
 	Database   Database
+}
+
+// History is the collection of old blocks.
+type History interface {
+	// Collecting says whether it goes on, so that a transaction that is not found may be in a block that will come.
+	Collecting() bool
 }
 
 // LogLevels changes which log lines are written; go-ethereum's GlogHandler implements it.

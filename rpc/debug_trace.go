@@ -3,6 +3,7 @@
 package rpc
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -33,7 +34,7 @@ type tracedTransaction struct {
 func (api *debugTraceAPI) TraceTransaction(ctx context.Context, hash common.Hash, config *tracers.TraceConfig) (json.RawMessage, error) {
 	tx, blockHash, _, index := api.b.Chain.Transaction(hash)
 	if tx == nil {
-		return nil, errors.New("transaction not found")
+		return nil, cmp.Or(api.b.whyNotFound(hash), errors.New("transaction not found"))
 	}
 	block, err := api.traceable(blockHash)
 	if err != nil {

@@ -41,7 +41,7 @@
 //   - A missing trie node is an error, never a zero. No result of a state query is returned unless the
 //     error latch of its view is unset after the last read.
 //   - Missing history is error 4444, never null and never a shorter list. The exception is a lookup by
-//     transaction hash: an unknown hash is null.
+//     transaction hash: an unknown hash is null, or an error while old blocks are being collected.
 //   - newPayload and forkchoiceUpdated respond before the consensus client times out.
 //   - No lock is held across a call that may fetch.
 //   - What clients keep open and what one response holds is bounded (Logs, Subscriptions in Config). A request

@@ -3,12 +3,15 @@
 package rpc
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/ethereum/go-ethereum/accounts/abi"
 	"github.com/ethereum/go-ethereum/common/hexutil"
 	"github.com/ethereum/go-ethereum/core/history"
 	"github.com/ethereum/go-ethereum/core/vm"
+
+	"github.com/sunbeam-eth/sunbeam/trie"
 )
 
 // Error codes of JSON-RPC, of EIP-1474 and of execution-apis.
@@ -19,6 +22,7 @@ const (
 	codeClientLimit   = -38026
 	codeReverted      = 3
 	codePruned        = 4444
+	codeUnavailable   = -32002 // EIP-1474: the resource exists, and cannot be had now
 	codeInternal      = -32603
 
 	codeReceiptTimeout = 4 // EIP-7966
@@ -59,13 +63,31 @@ func errOutsideWindow(number, head, window uint64) error {
 		"state unavailable: block %d is outside the %d newest blocks (head %d) whose state peers serve", number, window, head)}
 }
 
+// ErrNotKept is wrapped by failed reads of a state that this node has dropped and that no peer has: it will not come back.
+var ErrNotKept = errors.New("the state is not kept, and no peer has it")
+
+// indexingError is go-ethereum's error for a transaction that is not found while old blocks are still missing.
+type indexingError struct{}
+
+func (indexingError) Error() string    { return "transaction indexing is in progress" }
+func (indexingError) ErrorCode() int   { return codeServer }
+func (e indexingError) ErrorData() any { return e.Error() }
+
 // unavailableError is a state query that failed because state could not be fetched. The same query may
-// succeed later.
+// succeed later, unless the state is not kept.
 type unavailableError struct{ err error }
 
-func (e *unavailableError) Error() string  { return "state unavailable: " + e.err.Error() }
-func (e *unavailableError) Unwrap() error  { return e.err }
-func (e *unavailableError) ErrorCode() int { return codeServer }
+func (e *unavailableError) Error() string { return "state unavailable: " + e.err.Error() }
+func (e *unavailableError) Unwrap() error { return e.err }
+func (e *unavailableError) ErrorCode() int {
+	switch {
+	case errors.Is(e.err, ErrNotKept):
+		return codePruned
+	case errors.Is(e.err, trie.ErrUnavailable):
+		return codeUnavailable
+	}
+	return codeServer
+}
 
 // revertError is an execution that ended in REVERT, with the data that it returned.
 type revertError struct {

@@ -22,7 +22,7 @@ func (api *transactionAPI) GetTransactionByHash(hash common.Hash) (*transactionO
 		if tx = api.b.pooled(hash); tx != nil {
 			return pooledTransaction(tx, api.b.Chain.CurrentHeader(), api.b.Chain.Config()), nil
 		}
-		return nil, nil
+		return nil, api.b.whyNotFound(hash)
 	}
 	header := api.b.Chain.Header(blockHash)
 	if header == nil {
@@ -56,7 +56,7 @@ func (api *transactionAPI) GetRawTransactionByHash(hash common.Hash) (hexutil.By
 		tx = api.b.pooled(hash)
 	}
 	if tx == nil {
-		return nil, nil
+		return nil, api.b.whyNotFound(hash)
 	}
 	return tx.MarshalBinary()
 }
@@ -84,7 +84,7 @@ func rawAt(block *types.Block, index hexutil.Uint, err error) (hexutil.Bytes, er
 func (api *transactionAPI) GetTransactionReceipt(hash common.Hash) (jsonObject, error) {
 	tx, blockHash, _, index := api.b.Chain.Transaction(hash)
 	if tx == nil {
-		return nil, nil
+		return nil, api.b.whyNotFound(hash)
 	}
 	block := api.b.Chain.Block(blockHash)
 	if block == nil {
@@ -99,4 +99,13 @@ func (api *transactionAPI) GetTransactionReceipt(hash common.Hash) (jsonObject, 
 	}
 	signer := types.LatestSigner(api.b.Chain.Config())
 	return receiptObject(receipts[index], tx, block.Header(), index, signer), nil
+}
+
+// whyNotFound is the error for a transaction that is in no stored block: nil if it is in none at all, as far as is known. A
+// pooled one is in none.
+func (b *backend) whyNotFound(hash common.Hash) error {
+	if b.History == nil || !b.History.Collecting() || b.pooled(hash) != nil {
+		return nil
+	}
+	return indexingError{}
 }

@@ -135,7 +135,7 @@ func (api *traceAPI) replayBlock(ctx context.Context, block *types.Block, kinds 
 func (api *traceAPI) replayCanonical(ctx context.Context, hash common.Hash, kinds traceKinds) (*replayResult, *types.Block, int, error) {
 	tx, blockHash, _, position := api.b.Chain.Transaction(hash)
 	if tx == nil {
-		return nil, nil, 0, nil
+		return nil, nil, 0, api.b.whyNotFound(hash)
 	}
 	index := int(position)
 	block, err := api.b.blockByHash(blockHash)

@@ -204,7 +204,7 @@ func TestTraceOfHole(t *testing.T) {
 		{"trace_block", []any{hash}},
 		{"trace_replayBlockTransactions", []any{hash, []string{"stateDiff"}}},
 	} {
-		if got := response(client, c); !strings.HasPrefix(got, "error -32000 <nil>: state unavailable: fetch trie node 8a3d287b") {
+		if got := response(client, c); !strings.HasPrefix(got, "error -32002 <nil>: state unavailable: fetch trie node 8a3d287b") {
 			t.Errorf("%s: %.300s", c, got)
 		}
 	}

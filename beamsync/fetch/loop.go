@@ -84,6 +84,7 @@ func (l *loop) run(ctx context.Context) error {
 		case <-look.C:
 			l.checkPeersAndWaits(ctx)
 		}
+		l.giveUp(ctx)
 		l.f.metrics.inflight.Set(float64(len(l.requests)))
 		l.f.metrics.wants.Set(float64(len(l.wants)))
 	}

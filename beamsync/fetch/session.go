@@ -31,6 +31,7 @@ var _ trie.Source = (*Session)(nil)
 type Session struct {
 	f     *Fetcher
 	class sched.Class
+	query bool // see Query
 
 	mu struct {
 		sync.Mutex
@@ -43,6 +44,12 @@ type Session struct {
 // Session returns a new session whose wants have that class.
 func (f *Fetcher) Session(class sched.Class) *Session {
 	return &Session{f: f, class: class}
+}
+
+// Query returns a session that does not wait for peers that may come: what no connected peer can serve
+// is [trie.ErrUnavailable], after half a second in which none of them had it.
+func (f *Fetcher) Query(class sched.Class) *Session {
+	return &Session{f: f, class: class, query: true}
 }
 
 // Stats returns what the session took until now.
@@ -58,7 +65,7 @@ func (s *Session) Stats() trie.FetchStats {
 
 // FetchNode implements [trie.Source]. It asks for the missing node and, in the same round
 // trip, for what lies below it on the way to Key. It waits for peers as long as ctx
-// allows; [trie.ErrUnavailable] comes only from a fetcher that has stopped.
+// allows, unless it is a query; otherwise [trie.ErrUnavailable] comes only from a fetcher that has stopped.
 func (s *Session) FetchNode(ctx context.Context, fault trie.Fault) ([]byte, error) {
 	// Another call may have brought it since the caller missed it.
 	blob, err := s.f.cfg.Local.Node(fault.Owner, fault.Path, fault.Hash)
@@ -153,6 +160,7 @@ func (s *Session) wait(ctx context.Context, c *call) error {
 	var err error
 	select {
 	case <-c.done:
+		err = c.err
 	case <-ctx.Done():
 		s.f.inbox.post(abandoned{c})
 		err = context.Cause(ctx)

@@ -4,9 +4,12 @@ package fetch
 
 import (
 	"context"
+	"fmt"
 	"slices"
+	"time"
 
 	"github.com/sunbeam-eth/sunbeam/beamsync/sched"
+	"github.com/sunbeam-eth/sunbeam/trie"
 )
 
 // want is what the loop knows about one want of the scheduler.
@@ -41,8 +44,9 @@ type call struct {
 
 	// Of the loop until done is closed, then of the caller.
 	wants  []*want
-	open   int // wants that it waits for
-	rounds int // requests in a row that the slowest want took
+	err    error // why it ended without them
+	open   int   // wants that it waits for
+	rounds int   // requests in a row that the slowest want took
 }
 
 // notify lets the caller know that something came or was dropped.
@@ -122,6 +126,23 @@ func (l *loop) abandon(ctx context.Context, c *call) {
 	}
 	if len(cancelled.IDs) > 0 {
 		l.step(ctx, cancelled)
+	}
+}
+
+// giveUp ends the queries that wait for what no peer can serve.
+func (l *loop) giveUp(ctx context.Context) {
+	var ended []*call
+	for _, id := range l.sched.Unserved(time.Now(), sched.RPC) {
+		for _, waiter := range l.wants[id].waiters {
+			if c := waiter.call; c.session.query && !slices.Contains(ended, c) {
+				ended = append(ended, c)
+			}
+		}
+	}
+	for _, c := range ended {
+		c.err = fmt.Errorf("none of %d connected peers has it: %w", len(l.peers), trie.ErrUnavailable)
+		l.abandon(ctx, c)
+		close(c.done)
 	}
 }
 

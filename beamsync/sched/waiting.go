@@ -2,7 +2,11 @@
 
 package sched
 
-import "time"
+import (
+	"math"
+	"slices"
+	"time"
+)
 
 // Waiting says what the oldest want of a class or a higher one waits for.
 type Waiting struct {
@@ -30,6 +34,40 @@ func (w Waiting) Reason() string {
 		return "peers that were asked do not have it"
 	}
 	return "peers are slow"
+}
+
+// unservedAfter is how old a want is that counts as unserved after one empty answer of each peer: a peer may be a block
+// behind, and has it a moment later.
+const unservedAfter = 500 * time.Millisecond
+
+// Unserved lists the queued wants of a class that no peer can serve now: no connected peer serves their kind, or each has
+// answered empty, or failed, under their root since it served something there. For a new want that must be so twice.
+func (s *Scheduler) Unserved(now time.Time, class Class) (ids []WantID) {
+	for _, q := range s.queues[class] {
+		times := s.refusals(q)
+		for _, w := range q.wants {
+			if times > 1 || times > 0 && now.Sub(w.added) >= unservedAfter {
+				ids = append(ids, w.ID)
+			}
+		}
+	}
+	return ids
+}
+
+// refusals is how often in a row each peer, at least, failed to serve the root of a queue.
+func (s *Scheduler) refusals(q *queue) int {
+	least := math.MaxInt
+	for _, p := range s.peers {
+		if p.disconnected || p.unsupported[q.kind] {
+			continue
+		}
+		at := slices.IndexFunc(p.backoffs, func(b backoff) bool { return b.root == q.root })
+		if at < 0 {
+			return 0
+		}
+		least = min(least, p.backoffs[at].count)
+	}
+	return least
 }
 
 // Waiting describes the oldest want of that class or a higher one; false if there is none.

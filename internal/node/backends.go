@@ -34,13 +34,17 @@ import (
 type states struct {
 	node  *Node
 	class sched.Class
+	query bool // do not wait for peers that may come
 }
 
 func (s states) Open(ctx context.Context, root common.Hash) (rpc.StateDatabase, error) {
 	session := s.node.fetcher.Session(s.class)
+	if s.query {
+		session = s.node.fetcher.Query(s.class)
+	}
 	if full := s.node.full(); full != nil && !full.Has(root) {
 		local := rebuiltState{full, root, s.node.local}
-		return trie.Open(ctx, root, local, rebuiltSource{local, session}), nil
+		return trie.Open(ctx, root, local, rebuiltSource{local, session, func() bool { return !s.node.importer.Readiness().Ready }}), nil
 	}
 	return trie.Open(ctx, root, s.node.stateAt(root), session), nil
 }
@@ -75,8 +79,9 @@ const rebuiltPoll = 50 * time.Millisecond
 
 // rebuiltSource fetches from peers, or reads the state as soon as it is rebuilt, whichever comes first.
 type rebuiltSource struct {
-	local   rebuiltState
-	session trie.Source
+	local      rebuiltState
+	session    trie.Source
+	rebuilding func() bool // whether the state may come; otherwise it was dropped
 }
 
 // FetchNode implements trie.Source.
@@ -108,7 +113,13 @@ func (r rebuiltSource) first(ctx context.Context, fetch func(context.Context) ([
 	for {
 		select {
 		case got := <-fetched:
-			return got.blob, got.err
+			if !errors.Is(got.err, trie.ErrUnavailable) {
+				return got.blob, got.err
+			}
+			if !r.rebuilding() && !r.local.full.Has(r.local.root) {
+				return nil, fmt.Errorf("%w: %w", rpc.ErrNotKept, got.err)
+			}
+			fetched = nil // it is here, or will be
 		case <-tick.C:
 			if !r.local.full.Has(r.local.root) {
 				continue

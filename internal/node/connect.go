@@ -256,7 +256,7 @@ func (n *Node) newRPC(prefetcher *prefetch.Prefetcher, registerer prometheus.Reg
 	}, rpc.Backend{
 		Chain:     n.chain,
 		Heads:     n.chain,
-		States:    states{n, sched.RPC},
+		States:    states{node: n, class: sched.RPC, query: true},
 		Ancestors: ancestors{n.chain, n.fetcher},
 		Engine:    n.importer,
 		Network:   n.host,
@@ -266,6 +266,7 @@ func (n *Node) newRPC(prefetcher *prefetch.Prefetcher, registerer prometheus.Reg
 		Payloads:  n.payloads,
 
 		Prefetcher: tracePrefetcher{predictor{ancestors{n.chain, n.fetcher}, prefetcher, sched.RPC}, n.full, n.log},
+		History:    collecting{n.history},
 		LogLevels:  levels,
 		Database:   n.store.Chain(),
 	})

@@ -238,7 +238,7 @@ func TestReadsDuringRebuild(t *testing.T) {
 	go func() { ended <- n.fetcher.Run(ctx) }()
 	nonce := make(chan uint64, 1)
 	go func() {
-		state, err := accounts{states{n, sched.RPC}}.Open(ctx, head.Root())
+		state, err := accounts{states{node: n, class: sched.RPC}}.Open(ctx, head.Root())
 		if err == nil {
 			var reader interface {
 				Account(common.Address) (*types.StateAccount, error)

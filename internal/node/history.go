@@ -22,6 +22,12 @@ func (n *Node) newHistory(registerer prometheus.Registerer) {
 	n.history = history.New(cfg)
 }
 
+// collecting says whether blocks are still missing that the node is to have.
+type collecting struct{ *history.History }
+
+// Collecting implements rpc.History.
+func (c collecting) Collecting() bool { return c.Progress().Remaining > 0 }
+
 // historySlots is how many requests the chain backfill may have in flight: none while a block is pending.
 func (n *Node) historySlots() int {
 	if len(n.importer.Status().Pending) > 0 {

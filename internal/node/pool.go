@@ -25,8 +25,8 @@ func (n *Node) newPool(registerer prometheus.Registerer) {
 	cfg := &n.cfg.Pool
 	n.pool = pool.New(pool.Config{
 		Chain:   n.chain,
-		Users:   accounts{states{n, sched.RPC}},
-		Peers:   accounts{states{n, sched.Predictive}},
+		Users:   accounts{states{node: n, class: sched.RPC}},
+		Peers:   accounts{states{node: n, class: sched.Predictive}},
 		Ready:   n.poolReady,
 		BlobDir: filepath.Join(n.cfg.InstanceDir(), "blobpool"), SetAside: db.SetAside,
 		Limits: pool.Limits{
