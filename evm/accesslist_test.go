@@ -26,9 +26,9 @@ import (
 	"github.com/sunbeam-eth/sunbeam/trie"
 )
 
-// amsterdam is one generated block with an access list, its parent, and the database
+// storedBlock is one block, its parent, and the database
 // that holds the parent's state by hash.
-type amsterdam struct {
+type storedBlock struct {
 	config *params.ChainConfig
 	db     ethdb.Database
 	parent *types.Header
@@ -37,7 +37,7 @@ type amsterdam struct {
 
 // newAmsterdam makes a block of transfers and of calls to a contract that counts in
 // storage and another that asks for a block hash.
-func newAmsterdam(t *testing.T) *amsterdam {
+func newAmsterdam(t *testing.T) *storedBlock {
 	t.Helper()
 	config := *params.MergedTestChainConfig
 	config.AmsterdamTime = new(uint64)
@@ -78,22 +78,22 @@ func newAmsterdam(t *testing.T) *amsterdam {
 	for _, block := range blocks[:last] {
 		rawdb.WriteHeader(db, block.Header())
 	}
-	return &amsterdam{&config, db, blocks[last-1].Header(), blocks[last]}
+	return &storedBlock{&config, db, blocks[last-1].Header(), blocks[last]}
 }
 
-func (a *amsterdam) FetchNode(_ context.Context, f trie.Fault) ([]byte, error) {
+func (a *storedBlock) FetchNode(_ context.Context, f trie.Fault) ([]byte, error) {
 	return a.db.Get(f.Hash[:])
 }
 
-func (a *amsterdam) FetchCode(_ context.Context, hash common.Hash) ([]byte, error) {
+func (a *storedBlock) FetchCode(_ context.Context, hash common.Hash) ([]byte, error) {
 	return rawdb.ReadCode(a.db, hash), nil
 }
 
-func (a *amsterdam) Header(_ context.Context, hash common.Hash, number uint64) (*types.Header, error) {
+func (a *storedBlock) Header(_ context.Context, hash common.Hash, number uint64) (*types.Header, error) {
 	return rawdb.ReadHeader(a.db, hash, number), nil
 }
 
-func (a *amsterdam) execute(ctx context.Context, block *types.Block, source trie.Source) *evm.Result {
+func (a *storedBlock) execute(ctx context.Context, block *types.Block, source trie.Source) *evm.Result {
 	return evm.NewExecutor(a.config).Execute(ctx, evm.Job{
 		Block: block, Parent: a.parent, State: trie.Open(ctx, a.parent.Root, nil, source), Headers: a,
 	})
@@ -101,7 +101,7 @@ func (a *amsterdam) execute(ctx context.Context, block *types.Block, source trie
 
 // failing fails the k-th fetch of a concurrent execution.
 type failing struct {
-	*amsterdam
+	*storedBlock
 	mu    sync.Mutex
 	count int
 	at    int
@@ -118,14 +118,14 @@ func (f *failing) FetchNode(ctx context.Context, fault trie.Fault) ([]byte, erro
 	if f.fails() {
 		return nil, errFailed
 	}
-	return f.amsterdam.FetchNode(ctx, fault)
+	return f.storedBlock.FetchNode(ctx, fault)
 }
 
 func (f *failing) FetchCode(ctx context.Context, hash common.Hash) ([]byte, error) {
 	if f.fails() {
 		return nil, errFailed
 	}
-	return f.amsterdam.FetchCode(ctx, hash)
+	return f.storedBlock.FetchCode(ctx, hash)
 }
 
 // TestAccessList executes with an access list (in parallel) and without.
@@ -174,12 +174,12 @@ func TestAccessList(t *testing.T) {
 // TestAccessListFailedFetch fails every k-th fetch of the parallel execution.
 func TestAccessListFailedFetch(t *testing.T) {
 	a := newAmsterdam(t)
-	whole := &failing{amsterdam: a}
+	whole := &failing{storedBlock: a}
 	if result := a.execute(t.Context(), a.block, whole); result.Outcome != evm.Valid {
 		t.Fatalf("%v: %v", result.Outcome, result.Err)
 	}
 	for k := 1; k <= whole.count; k++ {
-		result := a.execute(t.Context(), a.block, &failing{amsterdam: a, at: k})
+		result := a.execute(t.Context(), a.block, &failing{storedBlock: a, at: k})
 		// Which reads there are varies a little: two goroutines may fault on one node.
 		if result.Outcome == evm.Invalid || result.Outcome == evm.Incomplete && !errors.Is(result.Err, errFailed) {
 			t.Fatalf("fetch %d of %d: %v: %v", k, whole.count, result.Outcome, result.Err)

@@ -32,18 +32,24 @@ func fresh(file *witnessfile.File) *types.Block {
 	return types.NewBlockWithHeader(file.Block.Header()).WithBody(body)
 }
 
+// cacheOf is a memory cache with the state of a file.
+func cacheOf(file *witnessfile.File) *trie.Cache {
+	cache := trie.NewCache(256<<20, nil)
+	for hash, blob := range file.Nodes {
+		_ = cache.PutNodes([]trie.Node{{Hash: hash, Blob: blob}})
+	}
+	for hash, code := range file.Codes {
+		_ = cache.PutCode(hash, code)
+	}
+	return cache
+}
+
 // BenchmarkExecute executes real blocks with all they need in the memory cache.
 func BenchmarkExecute(b *testing.B) {
 	for _, name := range benchBlocks {
 		b.Run(name, func(b *testing.B) {
 			file := load(b, name)
-			cache := trie.NewCache(256<<20, nil)
-			for hash, blob := range file.Nodes {
-				_ = cache.PutNodes([]trie.Node{{Hash: hash, Blob: blob}})
-			}
-			for hash, code := range file.Codes {
-				_ = cache.PutCode(hash, code)
-			}
+			cache := cacheOf(file)
 			for b.Loop() {
 				b.StopTimer()
 				block := fresh(file)

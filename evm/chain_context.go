@@ -34,6 +34,8 @@ type chainContext struct {
 
 	mu      sync.Mutex // never held across a fetch
 	headers map[common.Hash]*types.Header
+	began   bool   // the processor has asked for the parent, which it does first
+	oldest  uint64 // of the numbers of headers that were asked for since, and of the block itself
 	failed  error
 }
 
@@ -46,6 +48,7 @@ func newChainContext(ctx context.Context, e *Executor, job Job) *chainContext {
 		source:  job.Headers,
 		state:   job.State,
 		headers: map[common.Hash]*types.Header{job.Block.ParentHash(): job.Parent},
+		oldest:  job.Block.NumberU64(),
 	}
 }
 
@@ -54,6 +57,14 @@ func (c *chainContext) err() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.failed
+}
+
+// oldestHash is the number of the oldest ancestor whose hash was read, at least that of the parent. The hash of an ancestor is
+// in the header of its child, which is the oldest header that go-ethereum asks for.
+func (c *chainContext) oldestHash() uint64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.oldest - 1
 }
 
 // fail latches the failure, also in the state, so that the execution ends early.
@@ -71,6 +82,10 @@ func (c *chainContext) fail(err error) {
 func (c *chainContext) GetHeader(hash common.Hash, number uint64) *types.Header {
 	c.mu.Lock()
 	header, failed := c.headers[hash], c.failed != nil
+	if c.began {
+		c.oldest = min(c.oldest, number)
+	}
+	c.began = true
 	c.mu.Unlock()
 	if header != nil || failed {
 		return header

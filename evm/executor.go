@@ -82,6 +82,7 @@ type Result struct {
 	Requests   [][]byte // EIP-7685, nil before Prague
 	Logs       []*types.Log
 	GasUsed    uint64
+	OldestHash uint64                 // number of the oldest ancestor whose hash BLOCKHASH read; the parent's if it read none
 	AccessList rlp.RawValue           // the block's access list, nil if it carries none
 	Nodes      []trie.Node            // new trie nodes of the post-state, unless the state stores them itself
 	Codes      map[common.Hash][]byte // new codes of the post-state, likewise
@@ -134,6 +135,7 @@ func (e *Executor) Execute(ctx context.Context, job Job) (result *Result) {
 		return &Result{Outcome: Invalid, Err: rejection}
 	}
 	result = e.accept(block, job.State, statedb, processed)
+	result.OldestHash = chain.oldestHash()
 	if db, ok := job.State.(*trie.StateDatabase); ok && result.Outcome == Valid && block.AccessList() == nil {
 		e.lastSeen.record(db.Touched(), statedb) // the block read all of it, so nothing is fetched
 	}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/ethereum/go-ethereum/beacon/engine"
 	"github.com/ethereum/go-ethereum/common/hexutil"
+	"github.com/ethereum/go-ethereum/core/types"
 
 	"github.com/sunbeam-eth/sunbeam/evm"
 	"github.com/sunbeam-eth/sunbeam/internal/jsonhex"
@@ -17,6 +18,7 @@ import (
 type Envelope struct {
 	*engine.ExecutionPayloadEnvelope
 
+	block   *types.Block
 	encoded []byte
 	payload []byte // the part of encoded that is the execution payload
 }
@@ -53,7 +55,23 @@ func NewEnvelope(envelope *engine.ExecutionPayloadEnvelope) *Envelope {
 }
 
 func envelopeOf(built *evm.Built) *Envelope {
-	return NewEnvelope(engine.BlockToExecutableData(built.Block, built.Value, built.Sidecars, built.Requests))
+	envelope := NewEnvelope(engine.BlockToExecutableData(built.Block, built.Value, built.Sidecars, built.Requests))
+	envelope.block = built.Block
+	return envelope
+}
+
+// Block is the block that was built, nil for an envelope of NewEnvelope.
+func (e *Envelope) Block() *types.Block { return e.block }
+
+// WithWitness returns the envelope with an execution witness in RLP, which go-ethereum puts into the member witness.
+func (e *Envelope) WithWitness(witness []byte) *Envelope {
+	const name = `,"witness":`
+	end := len(e.encoded) - len("}")
+	encoded := append(make([]byte, 0, len(e.encoded)+len(name)+jsonhex.Size(len(witness))), e.encoded[:end]...)
+	encoded = append(jsonhex.Append(append(encoded, name...), witness), '}')
+	envelope := *e.ExecutionPayloadEnvelope
+	envelope.Witness = (*hexutil.Bytes)(&witness)
+	return &Envelope{ExecutionPayloadEnvelope: &envelope, block: e.block, encoded: encoded, payload: e.payload}
 }
 
 // MarshalJSON implements json.Marshaler. The result must not be modified.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/ethereum/go-ethereum/beacon/engine"
 	"github.com/ethereum/go-ethereum/common"
+	"github.com/ethereum/go-ethereum/common/lru"
 	"github.com/ethereum/go-ethereum/core/state"
 	"github.com/ethereum/go-ethereum/core/types"
 	"github.com/ethereum/go-ethereum/event"
@@ -39,6 +40,7 @@ type Backend struct {
 
 	Prefetcher Prefetcher
 	History    History
+	Witnesses  Witnesses
 	LogLevels  LogLevels
 	Database   Database
 }
@@ -200,4 +202,5 @@ type backend struct {
 	traces       *limiter
 	metrics      *metrics
 	suggestion   suggestion
+	witnessed    *lru.Cache[engine.PayloadID, struct{}] // payloads that are returned with their witness
 }

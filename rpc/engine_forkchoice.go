@@ -18,7 +18,11 @@ import (
 
 // ForkchoiceUpdatedV1 is for Paris (execution-apis, src/engine/paris.md).
 func (api *engineAPI) ForkchoiceUpdatedV1(ctx context.Context, update engine.ForkchoiceStateV1, attributes *engine.PayloadAttributes) (engine.ForkChoiceResponse, error) {
-	return api.forkchoiceUpdated(ctx, forkchoiceCall{"forkchoiceUpdatedV1", responseTimeout, engine.PayloadV1, func(attributes *engine.PayloadAttributes) error {
+	return api.forkchoiceUpdated(ctx, api.forkchoiceV1(), update, attributes)
+}
+
+func (api *engineAPI) forkchoiceV1() forkchoiceCall {
+	return forkchoiceCall{"forkchoiceUpdatedV1", responseTimeout, engine.PayloadV1, func(attributes *engine.PayloadAttributes) error {
 		switch {
 		case attributes.Withdrawals != nil || attributes.BeaconRoot != nil:
 			return paramsErr("withdrawals and beacon root not supported in V1")
@@ -26,12 +30,16 @@ func (api *engineAPI) ForkchoiceUpdatedV1(ctx context.Context, update engine.For
 			return paramsErr("fcuV1 called post-shanghai")
 		}
 		return nil
-	}}, update, attributes)
+	}}
 }
 
 // ForkchoiceUpdatedV2 is for Shanghai: withdrawals in the attributes.
 func (api *engineAPI) ForkchoiceUpdatedV2(ctx context.Context, update engine.ForkchoiceStateV1, attributes *engine.PayloadAttributes) (engine.ForkChoiceResponse, error) {
-	return api.forkchoiceUpdated(ctx, forkchoiceCall{"forkchoiceUpdatedV2", responseTimeout, engine.PayloadV2, func(attributes *engine.PayloadAttributes) error {
+	return api.forkchoiceUpdated(ctx, api.forkchoiceV2(), update, attributes)
+}
+
+func (api *engineAPI) forkchoiceV2() forkchoiceCall {
+	return forkchoiceCall{"forkchoiceUpdatedV2", responseTimeout, engine.PayloadV2, func(attributes *engine.PayloadAttributes) error {
 		switch {
 		case attributes.BeaconRoot != nil:
 			return attributesErr("unexpected beacon root")
@@ -43,12 +51,16 @@ func (api *engineAPI) ForkchoiceUpdatedV2(ctx context.Context, update engine.For
 			return forkErr("fcuV2 must only be called with paris or shanghai payloads")
 		}
 		return nil
-	}}, update, attributes)
+	}}
 }
 
 // ForkchoiceUpdatedV3 is for Cancun to Osaka: the parent beacon block root in the attributes.
 func (api *engineAPI) ForkchoiceUpdatedV3(ctx context.Context, update engine.ForkchoiceStateV1, attributes *engine.PayloadAttributes) (engine.ForkChoiceResponse, error) {
-	return api.forkchoiceUpdated(ctx, forkchoiceCall{"forkchoiceUpdatedV3", responseTimeout, engine.PayloadV3, func(attributes *engine.PayloadAttributes) error {
+	return api.forkchoiceUpdated(ctx, api.forkchoiceV3(), update, attributes)
+}
+
+func (api *engineAPI) forkchoiceV3() forkchoiceCall {
+	return forkchoiceCall{"forkchoiceUpdatedV3", responseTimeout, engine.PayloadV3, func(attributes *engine.PayloadAttributes) error {
 		switch {
 		case attributes.Withdrawals == nil:
 			return attributesErr("missing withdrawals")
@@ -58,7 +70,7 @@ func (api *engineAPI) ForkchoiceUpdatedV3(ctx context.Context, update engine.For
 			return forkErr("fcuV3 must only be called for cancun/prague/osaka payloads")
 		}
 		return nil
-	}}, update, attributes)
+	}}
 }
 
 // ForkchoiceUpdatedV4 is for Amsterdam: the slot number in the attributes, and the columns of blobs that the
@@ -67,7 +79,11 @@ func (api *engineAPI) ForkchoiceUpdatedV4(ctx context.Context, update engine.For
 	if custody != nil {
 		api.b.Blobs.SetCustody(*custody)
 	}
-	return api.forkchoiceUpdated(ctx, forkchoiceCall{"forkchoiceUpdatedV4", responseTimeoutAmsterdam, engine.PayloadV4, func(attributes *engine.PayloadAttributes) error {
+	return api.forkchoiceUpdated(ctx, api.forkchoiceV4(), update, attributes)
+}
+
+func (api *engineAPI) forkchoiceV4() forkchoiceCall {
+	return forkchoiceCall{"forkchoiceUpdatedV4", responseTimeoutAmsterdam, engine.PayloadV4, func(attributes *engine.PayloadAttributes) error {
 		switch {
 		case attributes.Withdrawals == nil:
 			return attributesErr("missing withdrawals")
@@ -79,7 +95,7 @@ func (api *engineAPI) ForkchoiceUpdatedV4(ctx context.Context, update engine.For
 			return forkErr("fcuV4 must only be called for amsterdam payloads")
 		}
 		return nil
-	}}, update, attributes)
+	}}
 }
 
 // forkchoiceCall is what distinguishes the versions of forkchoiceUpdated.

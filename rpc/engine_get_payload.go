@@ -65,6 +65,9 @@ func (api *engineAPI) getPayload(ctx context.Context, id engine.PayloadID, in []
 	case in != nil && !api.checkFork(envelope.ExecutionPayload.Timestamp, in...):
 		return nil, engine.UnsupportedFork
 	}
+	if envelope, err = api.withWitness(ctx, id, envelope); err != nil {
+		return nil, engine.GenericServerError.With(err)
+	}
 	return envelope, nil
 }
 

@@ -33,9 +33,6 @@ var ofGethsNode = map[string][]string{
 
 // later are methods of go-ethereum that are neither answered nor refused yet. Names end with * for all that begin so.
 var later = map[string]string{
-	"engine_newPayloadWithWitness*":           "witnesses are not made",
-	"engine_forkchoiceUpdatedWithWitness*":    "witnesses are not made",
-	"engine_executeStatelessPayload*":         "witnesses are not made",
 	"engine_exchangeTransitionConfiguration*": "no consensus client calls it since the merge",
 	"eth_subscribeSyncStatus":                 "it is a part of a subscription in geth, and takes no JSON",
 }

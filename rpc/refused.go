@@ -40,7 +40,6 @@ var refusals = map[string]string{ //nolint:gochecknoglobals // never written
 	"debug_standardTraceBadBlockToFile": noFiles,
 	"debug_standardTraceBlockToFile":    noFiles,
 	"debug_discoveryV4Table":            "the tables of discovery are not shown: admin_peers has the connected nodes",
-	"debug_executionWitness":            "witnesses are not served yet",
 	"eth_sign":                          noKeys,
 	"eth_signTransaction":               noKeys,
 	"eth_sendTransaction":               noKeys,
@@ -101,9 +100,6 @@ func (refusedDebugAPI) DiscoveryV4Table(_, _, _ anyParam) error {
 	return refuse("debug_discoveryV4Table")
 }
 
-func (refusedDebugAPI) ExecutionWitness(_, _, _ anyParam) error {
-	return refuse("debug_executionWitness")
-}
 func (refusedEthAPI) Sign(_, _, _ anyParam) error            { return refuse("eth_sign") }
 func (refusedEthAPI) SignTransaction(_, _, _ anyParam) error { return refuse("eth_signTransaction") }
 

@@ -14,6 +14,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/ethereum/go-ethereum/beacon/engine"
+	"github.com/ethereum/go-ethereum/common/lru"
 	"github.com/ethereum/go-ethereum/node" //nolint:depguard // its handler stacks and defaults only
 	gethrpc "github.com/ethereum/go-ethereum/rpc"
 	"golang.org/x/sync/errgroup"
@@ -57,6 +59,7 @@ func NewServer(cfg Config, nodeBackend Backend) (*Server, error) {
 	b := &backend{Backend: nodeBackend, cfg: cfg, log: cfg.Log, metrics: newMetrics(cfg.Registerer)}
 	b.stateQueries = newLimiter("state queries", cfg.StateQueries)
 	b.traces = newLimiter("traces", cfg.Traces.Concurrent)
+	b.witnessed = lru.NewCache[engine.PayloadID, struct{}](maxWitnessed)
 	s := &Server{
 		cfg:          cfg,
 		log:          cfg.Log,
@@ -110,6 +113,7 @@ func (s *Server) services() []gethrpc.API {
 		{Namespace: "debug", Service: &debugAPI{b}},
 		{Namespace: "debug", Service: &traceChainAPI{debugTraceAPI{b}, s.chainTraces}},
 		{Namespace: "debug", Service: &badBlocksAPI{debugTraceAPI{b}}},
+		{Namespace: "debug", Service: &witnessAPI{b}},
 		{Namespace: "debug", Service: &debugStateAPI{b}},
 		{Namespace: "debug", Service: &debugRuntimeAPI{b: b}},
 		{Namespace: "debug", Service: refusedDebugAPI{}},

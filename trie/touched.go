@@ -5,6 +5,7 @@ package trie
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/ethereum/go-ethereum/common"
@@ -185,6 +186,59 @@ func (t *Touched) Hashes(store Store, root common.Hash) (hashes []common.Hash, e
 		code:    func(hash common.Hash) error { add(hash); return nil },
 	})
 	return hashes, err
+}
+
+// Blobs returns the trie nodes on the paths to what was touched under a state root, and the codes, each once and in no
+// order. If the store lacks one, the error wraps [ErrUnavailable].
+func (t *Touched) Blobs(store Store, root common.Hash) (nodes, codes [][]byte, err error) {
+	var (
+		once   = readOnce{store, make(map[common.Hash][]byte, 2*t.Keys())}
+		known  = make(map[common.Hash]bool) // codes
+		lacked *Fault
+	)
+	err = t.walk(once, root, touchedVisitor{
+		missing: func(f *Fault) { lacked = f },
+		code: func(hash common.Hash) error {
+			if known[hash] {
+				return nil
+			}
+			known[hash] = true
+			code, err := store.Code(hash)
+			if err == nil && len(code) == 0 {
+				err = ErrUnavailable
+			}
+			if err != nil {
+				return fmt.Errorf("code %x: %w", hash, err)
+			}
+			codes = append(codes, code)
+			return nil
+		},
+	})
+	if err == nil && lacked != nil {
+		err = fmt.Errorf("trie node %x at %x of %x: %w", lacked.Hash, lacked.Path, lacked.Owner, ErrUnavailable)
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	return slices.Collect(maps.Values(once.nodes)), codes, nil
+}
+
+// readOnce is a store that keeps the nodes that it has read.
+type readOnce struct {
+	Store
+	nodes map[common.Hash][]byte
+}
+
+// Node implements [Store].
+func (r readOnce) Node(owner common.Hash, path []byte, hash common.Hash) ([]byte, error) {
+	if blob, ok := r.nodes[hash]; ok {
+		return blob, nil
+	}
+	blob, err := r.Store.Node(owner, path, hash)
+	if err == nil && len(blob) > 0 {
+		r.nodes[hash] = blob
+	}
+	return blob, err
 }
 
 // touchedVisitor is called with what is on the paths to the touched keys.

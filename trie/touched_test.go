@@ -3,6 +3,7 @@
 package trie
 
 import (
+	"errors"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -12,6 +13,7 @@ import (
 	"github.com/ethereum/go-ethereum/core/state"
 	"github.com/ethereum/go-ethereum/core/tracing"
 	"github.com/ethereum/go-ethereum/core/types"
+	"github.com/ethereum/go-ethereum/crypto"
 	"github.com/holiman/uint256"
 )
 
@@ -142,9 +144,27 @@ func TestTouched(t *testing.T) {
 		if len(hashes) != len(store.hashes) {
 			t.Errorf("%d hashes, %d were read", len(hashes), len(store.hashes))
 		}
+		checkBlobs(t, touched, cache, w.root, store.hashes)
 	}
 	if siblings == 0 {
 		t.Error("no deletion pulled a sibling up: the test shows less than it says")
+	}
+}
+
+// checkBlobs: the blobs are those that were read, each once, and of an empty store there are none.
+func checkBlobs(t *testing.T, touched *Touched, store Store, root common.Hash, read map[common.Hash]bool) {
+	t.Helper()
+	nodes, codes, err := touched.Blobs(store, root)
+	if err != nil || len(nodes)+len(codes) != len(read) {
+		t.Errorf("%d nodes and %d codes, %d were read: %v", len(nodes), len(codes), len(read), err)
+	}
+	for _, blob := range append(nodes, codes...) {
+		if !read[crypto.Keccak256Hash(blob)] {
+			t.Errorf("%x was not read", blob)
+		}
+	}
+	if _, _, err := touched.Blobs(NewCache(1<<20, nil), root); !errors.Is(err, ErrUnavailable) {
+		t.Errorf("of an empty store: %v", err)
 	}
 }
 

@@ -31,8 +31,8 @@ var errTooManyKeys = errors.New("too many keys")
 //
 // Slots are big-endian numbers without leading zeros, paths are in compact encoding. All
 // lists increase, slots as numbers and paths as nibbles. What does not fit maxKeysBytes is
-// left out.
-func encodeTouched(touched *trie.Touched) rlp.RawValue {
+// left out, and whole is false.
+func encodeTouched(touched *trie.Touched) (keys rlp.RawValue, whole bool) {
 	e := touchedEncoder{rlp.NewEncoderBuffer(nil), maxKeysBytes - keysOverhead}
 	for _, path := range touched.Paths {
 		e.room -= 1 + len(path)/2 + 1 // they come last
@@ -56,10 +56,11 @@ func encodeTouched(touched *trie.Touched) rlp.RawValue {
 		e.ListEnd(entry)
 	}
 	e.ListEnd(accounts)
+	whole = e.room >= 0
 	e.room = maxKeysBytes - keysOverhead // was kept for them
 	e.paths(touched.Paths)
 	e.ListEnd(outer)
-	return e.ToBytes()
+	return e.ToBytes(), whole && e.room >= 0
 }
 
 // touchedEncoder counts the bytes that may still be written.

@@ -48,7 +48,7 @@ func touchedAtRandom(seed uint64, accounts int) *trie.Touched {
 func TestTouchedCodec(t *testing.T) {
 	for seed := range uint64(50) {
 		touched := touchedAtRandom(seed, int(seed))
-		encoded := encodeTouched(touched)
+		encoded := encode(touched)
 		decoded, err := decodeTouched(encoded, touched.Keys())
 		if err != nil {
 			t.Fatal(err)
@@ -78,7 +78,7 @@ func TestTouchedEncoding(t *testing.T) {
 		"d8" + "940100000000000000000000000000000000000000" + "80" + "c0" + "c0" +
 		"e1" + "940200000000000000000000000000000000000000" + "01" + "c5" + "80" + "05" + "820100" + "c4" + "00" + "821abc" +
 		"c3" + "820012"
-	if got := fmt.Sprintf("%x", encodeTouched(touched)); got != want {
+	if got := fmt.Sprintf("%x", encode(touched)); got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
 }
@@ -100,7 +100,7 @@ func TestTouchedIsCut(t *testing.T) {
 		{Accounts: []trie.TouchedAccount{{Slots: many(63_000), Paths: deep}, {Address: common.Address{1}, Slots: many(1000), Paths: deep}}, Paths: deep},
 		touchedAtRandom(1, 100_000),
 	} {
-		encoded := encodeTouched(touched)
+		encoded := encode(touched)
 		if len(encoded) > maxKeysBytes || len(encoded) < maxKeysBytes*3/4 {
 			t.Errorf("%d: %d bytes", i, len(encoded))
 		}
@@ -151,7 +151,7 @@ func TestMalformedKeys(t *testing.T) {
 			t.Errorf("%s: taken as %+v", name, touched)
 		}
 	}
-	if _, err := decodeTouched(append(encodeTouched(&trie.Touched{}), 0), 1000); err == nil {
+	if _, err := decodeTouched(append(encode(&trie.Touched{}), 0), 1000); err == nil {
 		t.Error("a byte more")
 	}
 }
@@ -159,7 +159,7 @@ func TestMalformedKeys(t *testing.T) {
 // FuzzDecodeTouched: anything decodes to what encodes to the same again, or not at all.
 func FuzzDecodeTouched(f *testing.F) {
 	for seed := range uint64(5) {
-		f.Add([]byte(encodeTouched(touchedAtRandom(seed, int(seed)))))
+		f.Add([]byte(encode(touchedAtRandom(seed, int(seed)))))
 	}
 	f.Fuzz(func(t *testing.T, encoded []byte) {
 		touched, err := decodeTouched(encoded, 1000)
@@ -169,7 +169,7 @@ func FuzzDecodeTouched(f *testing.F) {
 		if touched.Keys() > 1000 {
 			t.Fatalf("%d keys", touched.Keys())
 		}
-		if again := encodeTouched(touched); string(again) != string(encoded) {
+		if again := encode(touched); string(again) != string(encoded) {
 			t.Fatalf("%x, then %x", encoded, again)
 		}
 		_, _, _ = touched.Missing(trie.NewCache(1<<20, nil), common.Hash{1})

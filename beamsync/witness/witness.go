@@ -10,6 +10,7 @@ import (
 
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/common/lru"
+	"github.com/ethereum/go-ethereum/core/types"
 	"github.com/ethereum/go-ethereum/rlp"
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -48,7 +49,10 @@ type Exchange struct {
 
 // touchedBlock is what one block touched, as peers get it.
 type touchedBlock struct {
+	parent *types.Header
+	oldest uint64 // see evm.Reads
 	keys   rlp.RawValue
+	whole  bool                 // keys has all
 	hashes func() []common.Hash // computed at the first request
 }
 
@@ -71,16 +75,33 @@ func New(cfg Config) *Exchange {
 	return w
 }
 
-// Record keeps what the execution of a valid block touched of its parent's state.
-func (w *Exchange) Record(block, parentRoot common.Hash, touched *trie.Touched) {
-	keys := encodeTouched(touched)
+// Record keeps what the execution of a valid block read.
+func (w *Exchange) Record(block common.Hash, reads evm.Reads) {
+	keys, whole := encodeTouched(reads.Touched)
 	w.blocks.Add(block, &touchedBlock{
-		keys: keys,
+		parent: reads.Parent,
+		oldest: reads.Oldest,
+		keys:   keys,
+		whole:  whole,
 		hashes: sync.OnceValue(func() []common.Hash {
-			return w.hashes(keys, parentRoot)
+			return w.hashes(keys, reads.Parent.Root)
 		}),
 	})
-	w.rateHint(block, touched)
+	w.rateHint(block, reads.Touched)
+}
+
+// Reads returns what the execution of a block read, nil if that is not known, or not all of it.
+func (w *Exchange) Reads(block common.Hash) *evm.Reads {
+	held, ok := w.blocks.Get(block)
+	if !ok || !held.whole {
+		return nil
+	}
+	touched, err := decodeTouched(held.keys, math.MaxInt)
+	if err != nil {
+		w.log.Error("Own witness keys do not decode", "err", err)
+		return nil
+	}
+	return &evm.Reads{Parent: held.parent, Touched: touched, Oldest: held.oldest}
 }
 
 // hashes finds the nodes that keys lead to, as far as they are held: all of them, unless the
@@ -133,7 +154,7 @@ type recorder struct {
 func (r recorder) Execute(ctx context.Context, job evm.Job) *evm.Result {
 	result := r.BlockExecutor.Execute(ctx, job)
 	if result.Outcome == evm.Valid {
-		r.exchange.Record(job.Block.Hash(), job.Parent.Root, job.State.Touched())
+		r.exchange.Record(job.Block.Hash(), evm.Reads{Parent: job.Parent, Touched: job.State.Touched(), Oldest: result.OldestHash})
 	}
 	return result
 }

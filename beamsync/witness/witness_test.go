@@ -19,6 +19,7 @@ import (
 
 	"github.com/sunbeam-eth/sunbeam/beamsync/internal/beamtest"
 	"github.com/sunbeam-eth/sunbeam/beamsync/peer"
+	"github.com/sunbeam-eth/sunbeam/evm"
 	"github.com/sunbeam-eth/sunbeam/trie"
 )
 
@@ -32,8 +33,19 @@ type hintingPeer struct {
 	mute  bool // never answers
 }
 
+// encode is encodeTouched of what fits.
+func encode(touched *trie.Touched) rlp.RawValue {
+	keys, _ := encodeTouched(touched)
+	return keys
+}
+
+// readsOf is what a block on an empty state read.
+func readsOf(touched *trie.Touched) evm.Reads {
+	return evm.Reads{Parent: &types.Header{Number: new(big.Int), Root: types.EmptyRootHash}, Touched: touched}
+}
+
 func newHintingPeer(id string, after time.Duration, touched *trie.Touched) *hintingPeer {
-	return &hintingPeer{id: id, after: after, born: time.Now(), reply: func() (rlp.RawValue, error) { return encodeTouched(touched), nil }}
+	return &hintingPeer{id: id, after: after, born: time.Now(), reply: func() (rlp.RawValue, error) { return encode(touched), nil }}
 }
 
 func (p *hintingPeer) ID() string { return p.id }
@@ -135,19 +147,19 @@ func TestHintsAreRated(t *testing.T) {
 		wrong := newHintingPeer("wrong", 0, other)
 		h.Join(wrong)
 		h.hint(1, true, beamtest.RTT)
-		h.Record(hintBlock(1).Hash(), types.EmptyRootHash, read)
+		h.Record(hintBlock(1).Hash(), readsOf(read))
 		h.hint(2, false, 0)
 		idle := []*hintingPeer{newHintingPeer("a", time.Hour, nil), newHintingPeer("b", time.Hour, nil), newHintingPeer("c", time.Hour, nil)}
 		for i, p := range []*hintingPeer{idle[0], newHintingPeer("right", 0, read), idle[1], idle[2]} {
 			h.Join(p)
 			if i == 1 {
 				h.hint(2, true, beamtest.RTT)
-				h.Record(hintBlock(2).Hash(), types.EmptyRootHash, read)
+				h.Record(hintBlock(2).Hash(), readsOf(read))
 			}
 		}
 		h.hint(3, true, beamtest.RTT)
-		h.Record(hintBlock(3).Hash(), types.EmptyRootHash, read)
-		h.Record(hintBlock(3).Hash(), types.EmptyRootHash, read) // executed again: rated once
+		h.Record(hintBlock(3).Hash(), readsOf(read))
+		h.Record(hintBlock(3).Hash(), readsOf(read)) // executed again: rated once
 		if h.peers[0].ID() != "right" || idle[2].asked > 0 || wrong.asked != 1 {
 			t.Errorf("%s comes first, the fifth peer was asked %d times, the wrong one %d times", h.peers[0].ID(), idle[2].asked, wrong.asked)
 		}
@@ -199,7 +211,7 @@ func TestBannedPeerIsNotAskedForHints(t *testing.T) {
 
 		h.Join(wrong)
 		h.hint(4, true, beamtest.RTT)
-		h.Record(hintBlock(4).Hash(), types.EmptyRootHash, read)
+		h.Record(hintBlock(4).Hash(), readsOf(read))
 		h.Leave("wrong")
 		h.Join(wrong)
 		h.hint(5, false, 0)
@@ -231,7 +243,7 @@ func TestWitnessesAreBounded(t *testing.T) {
 	touched := touchedAtRandom(1, 20)
 	hash := func(i int) common.Hash { return common.BigToHash(big.NewInt(int64(i))) }
 	for i := range maxBlocks + 3 {
-		w.Record(hash(i), types.EmptyRootHash, touched)
+		w.Record(hash(i), readsOf(touched))
 	}
 	if w.blocks.Len() != maxBlocks {
 		t.Errorf("%d blocks", w.blocks.Len())
@@ -239,7 +251,7 @@ func TestWitnessesAreBounded(t *testing.T) {
 	if w.WitnessKeys(hash(2)) != nil || w.WitnessHashes(hash(2)) != nil {
 		t.Error("an old block is kept")
 	}
-	if keys := w.WitnessKeys(hash(3)); string(keys) != string(encodeTouched(touched)) {
+	if keys := w.WitnessKeys(hash(3)); string(keys) != string(encode(touched)) {
 		t.Errorf("%x", keys)
 	}
 }

@@ -98,7 +98,7 @@ func (n *Node) connect(registerer prometheus.Registerer, gatherer prometheus.Gat
 	if err := n.newHost(registerer); err != nil {
 		return err
 	}
-	if err := n.newRPC(prefetcher, registerer); err != nil {
+	if err := n.newRPC(executor, prefetcher, registerer); err != nil {
 		return err
 	}
 	standard := metrics.EIP2159{
@@ -211,7 +211,7 @@ func (n *Node) networkID() uint64 {
 	return n.chain.Config().ChainID.Uint64()
 }
 
-func (n *Node) newRPC(prefetcher *prefetch.Prefetcher, registerer prometheus.Registerer) (err error) {
+func (n *Node) newRPC(executor *evm.Executor, prefetcher *prefetch.Prefetcher, registerer prometheus.Registerer) (err error) {
 	c := &n.cfg
 	if err := n.removeTornJWTSecret(); err != nil {
 		return err
@@ -267,6 +267,7 @@ func (n *Node) newRPC(prefetcher *prefetch.Prefetcher, registerer prometheus.Reg
 
 		Prefetcher: tracePrefetcher{predictor{ancestors{n.chain, n.fetcher}, prefetcher, sched.RPC}, n.full, n.log},
 		History:    collecting{n.history},
+		Witnesses:  witnesses{n, executor, ancestors{n.chain, n.fetcher}},
 		LogLevels:  levels,
 		Database:   n.store.Chain(),
 	})
