@@ -170,6 +170,15 @@ func (c *Chain) Receipts(hash common.Hash) types.Receipts {
 	return receipts
 }
 
+// RawReceipts returns a block's receipts as they are stored, without derived fields; nil if they are not stored.
+func (c *Chain) RawReceipts(hash common.Hash) types.Receipts {
+	number, ok := c.store.Number(hash)
+	if !ok {
+		return nil
+	}
+	return c.store.Receipts(hash, number)
+}
+
 // AccessList returns the RLP of a block's access list (EIP-7928), nil if it is not stored.
 func (c *Chain) AccessList(hash common.Hash) rlp.RawValue {
 	header := c.Header(hash)

@@ -3,7 +3,7 @@
 package chain_test
 
 import (
-	"archive/tar"
+	"bytes"
 	"compress/gzip"
 	"encoding/json"
 	"errors"
@@ -122,46 +122,9 @@ func TestGeneratedChains(t *testing.T) {
 		importChain(t, genesis, blocks, 600)
 	})
 	t.Run("osaka", func(t *testing.T) {
-		genesis, blocks := openOsaka(t)
-		importChain(t, genesis, blocks, 3000)
+		files := realdata.Files(t, "osaka3000.tar.gz", "genesis.json", "chain.rlp")
+		importChain(t, files["genesis.json"], bytes.NewReader(files["chain.rlp"]), 3000)
 	})
-}
-
-// openOsaka reads genesis and stands at the blocks of the archive.
-func openOsaka(t *testing.T) (genesis []byte, blocks io.Reader) {
-	t.Helper()
-	for range 2 { // the genesis may come after the chain
-		file, err := os.Open(filepath.Join(realdata.Dir(t), "osaka3000.tar.gz"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { file.Close() })
-		raw, err := gzip.NewReader(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for archive := tar.NewReader(raw); ; {
-			entry, err := archive.Next()
-			if errors.Is(err, io.EOF) {
-				break
-			}
-			if err != nil {
-				t.Fatal(err)
-			}
-			switch filepath.Base(entry.Name) {
-			case "genesis.json":
-				if genesis, err = io.ReadAll(archive); err != nil {
-					t.Fatal(err)
-				}
-			case "chain.rlp":
-				if genesis != nil {
-					return genesis, archive
-				}
-			}
-		}
-	}
-	t.Fatal("no chain in the archive")
-	return nil, nil
 }
 
 // importChain checks every block against its parent and keeps it, then lets the headers

@@ -137,7 +137,9 @@ type Beam struct {
 
 // History is how much of the past is collected.
 type History struct {
-	Chain string // all, postmerge, or a number of blocks counted from the head
+	Chain        string // all, postmerge, or a number of blocks counted from the head
+	Logs         uint64 // newest blocks in the log index; zero: all
+	LogsDisabled bool   // there is no log index
 }
 
 // Wanted is History.Chain of a checked configuration: how many blocks, and whether
@@ -226,7 +228,7 @@ func Default() *Config {
 		},
 		Beacon:  Beacon{Threshold: 342}, // two thirds of 512
 		Beam:    Beam{MaxLag: 30, HotSizeMB: 4096, Backfill: true},
-		History: History{Chain: "90000"},
+		History: History{Chain: "90000", Logs: 2_350_000},
 		Pool:    Pool{PriceLimit: 1, PriceBump: 10, GlobalSlots: 5120, GlobalQueue: 1024, BlobDataCap: 2560 << 20, Journal: "transactions.rlp", Rejournal: time.Hour},
 		Miner:   Miner{GasPrice: 1_000_000, GasLimit: 60_000_000, Recommit: 2 * time.Second},
 		Store:   Store{CacheMB: 512},

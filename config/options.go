@@ -125,6 +125,8 @@ var options = []option{ //nolint:gochecknoglobals // never written
 	{flag: "beam.backfill", key: "Beam.Backfill", usage: "Collect the rest of the state in the background, to become a full node", category: catBeam},
 	{flag: "beam.backfill.rate", key: "Beam.BackfillRate", usage: "Kilobytes per second that the backfill may receive (0 is no limit)", check: between(0, 1<<30), category: catBeam},
 	{flag: "history.chain", key: "History.Chain", usage: "Blocks and receipts to collect behind the head: all, postmerge or a number of blocks", check: historySpan, category: catBeam},
+	{flag: "history.logs", key: "History.Logs", usage: "Blocks behind the head that the log index covers, if they are stored (0 is all)", category: catBeam},
+	{flag: "history.logs.disable", key: "History.LogsDisabled", usage: "Keep no log index: queries for logs read all headers of their range", category: catBeam},
 
 	{flag: "txpool.nolocals", key: "Pool.NoLocals", usage: "Do not keep transactions sent over JSON-RPC when the pool drops them or the node restarts", category: catPool},
 	{flag: "txpool.journal", key: "Pool.Journal", usage: "File of the transactions sent over JSON-RPC, inside <datadir>/geth unless it is a path (\"\" for none)", check: parentExists, category: catPool},

@@ -118,6 +118,9 @@ func (c *Chain) close() error {
 	return errors.Join(append(errs, c.db.Close())...)
 }
 
+// KeyValue is chaindata for what keeps keys of go-ethereum's schema there by itself.
+func (c *Chain) KeyValue() ethdb.KeyValueStore { return c.disk }
+
 // Number implements chain.Blocks.
 func (c *Chain) Number(hash common.Hash) (uint64, bool) {
 	return rawdb.ReadHeaderNumber(c.db, hash)

@@ -175,6 +175,20 @@ func (d *disk) guardLocked(do func() error) (err error) {
 	return do()
 }
 
+// DeleteRange implements ethdb.KeyValueRangeDeleter.
+func (d *disk) DeleteRange(start, end []byte) error {
+	d.writing.Lock()
+	defer d.writing.Unlock()
+	if err := d.health.check(); err != nil {
+		return err
+	}
+	err := d.guardLocked(func() error { return d.KeyValueStore.DeleteRange(start, end) })
+	if err != nil && !errors.Is(err, ethdb.ErrTooManyKeys) { // that asks to be called again
+		return d.health.report(d.path, err)
+	}
+	return err
+}
+
 // SyncKeyValue implements ethdb.KeyValueSyncer. An error is a failure of the disk.
 func (d *disk) SyncKeyValue() error {
 	d.writing.Lock()

@@ -20,6 +20,7 @@ import (
 	"github.com/sunbeam-eth/sunbeam/beamsync/importer"
 	"github.com/sunbeam-eth/sunbeam/chain"
 	"github.com/sunbeam-eth/sunbeam/internal/health"
+	"github.com/sunbeam-eth/sunbeam/logindex"
 	"github.com/sunbeam-eth/sunbeam/payloadbuilder"
 	"github.com/sunbeam-eth/sunbeam/trie"
 )
@@ -41,6 +42,7 @@ type Backend struct {
 	Prefetcher Prefetcher
 	History    History
 	Witnesses  Witnesses
+	LogIndex   LogIndex
 	LogLevels  LogLevels
 	Database   Database
 }
@@ -130,6 +132,11 @@ type Ancestors interface {
 // reports nothing: what it does not fetch, the trace does.
 type Prefetcher interface {
 	Prefetch(ctx context.Context, block *types.Block, parent *types.Header)
+}
+
+// LogIndex finds logs without reading all blocks; *logindex.Index implements it.
+type LogIndex interface {
+	Search(ctx context.Context, head *types.Header, q logindex.Query) (logindex.Result, error)
 }
 
 // Engine imports blocks and fork choices from the consensus client. Both methods return Syncing as soon as

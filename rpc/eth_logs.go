@@ -8,13 +8,13 @@ import (
 	"fmt"
 	"math"
 	"math/big"
-	"slices"
 	"time"
 
-	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/core/types"
 	"github.com/ethereum/go-ethereum/eth/filters"
 	gethrpc "github.com/ethereum/go-ethereum/rpc"
+
+	"github.com/sunbeam-eth/sunbeam/logindex"
 )
 
 const (
@@ -26,8 +26,6 @@ const (
 )
 
 // logAPI is the part of the eth namespace about logs and subscriptions. Searches read stored blocks only.
-// There is no log index: a search reads every header in its range, and the receipts where the bloom filter
-// of the header matches.
 type logAPI struct {
 	b             *backend
 	searches      *limiter
@@ -52,30 +50,7 @@ func (api *logAPI) GetLogs(ctx context.Context, query filters.FilterCriteria) ([
 	if query.BlockHash != nil {
 		return api.blockLogs(query)
 	}
-	first, last, err := api.resolve(query)
-	if err != nil {
-		return nil, err
-	}
-	result := newLogResult(api.b.cfg.Logs)
-	for number := first; number <= last; number++ {
-		if err := ctx.Err(); err != nil {
-			return nil, err
-		}
-		header := api.b.Chain.HeaderByNumber(number)
-		if header == nil {
-			return nil, errPruned()
-		}
-		found, err := api.search(header, query)
-		if err != nil {
-			return nil, err
-		}
-		result.add(found)
-		if err := result.check(first, number); err != nil {
-			api.b.metrics.limitExceeded.WithLabelValues(limitLogs).Inc()
-			return nil, err
-		}
-	}
-	return result.logs, nil
+	return api.rangeLogs(ctx, query)
 }
 
 func (api *logAPI) checkSelectors(query filters.FilterCriteria) error {
@@ -103,23 +78,26 @@ func (api *logAPI) blockLogs(query filters.FilterCriteria) ([]*types.Log, error)
 	if block == nil {
 		return nil, errors.New("unknown block")
 	}
-	logs, err := api.search(block.Header(), query)
+	logs, err := api.b.matchingLogs(block.Header(), &logindex.Criteria{Addresses: query.Addresses, Topics: query.Topics})
 	if logs == nil && err == nil {
 		logs = []*types.Log{}
 	}
 	return logs, err
 }
 
-// resolve returns the block numbers of a range, all of them of stored blocks.
-func (api *logAPI) resolve(query filters.FilterCriteria) (first, last uint64, err error) {
+// resolve returns the block numbers of a range, all of them of stored blocks of the chain of a head.
+func (api *logAPI) resolve(query filters.FilterCriteria, head uint64) (first, last uint64, err error) {
 	if first, err = api.rangeEnd(query.FromBlock); err != nil {
 		return 0, 0, err
 	}
 	if last, err = api.rangeEnd(query.ToBlock); err != nil {
 		return 0, 0, err
 	}
-	head := api.b.Chain.CurrentHeader().Number.Uint64()
-	inOrder := first <= last
+	numbers := query.FromBlock != nil && query.FromBlock.Sign() > 0 && query.ToBlock != nil && query.ToBlock.Sign() > 0
+	inOrder, distance := first <= last, last-first // which wraps around if they are not in order, as in go-ethereum
+	if last == latestBlock && first != latestBlock {
+		distance = head - min(first, head)
+	}
 	if first == latestBlock {
 		first = head
 	}
@@ -127,14 +105,16 @@ func (api *logAPI) resolve(query filters.FilterCriteria) (first, last uint64, er
 		last = head
 	}
 	switch {
+	case numbers && !inOrder:
+		return 0, 0, invalidParams("invalid block range params")
+	case api.b.cfg.Logs.Range > 0 && distance > api.b.cfg.Logs.Range:
+		return 0, 0, invalidParams("exceed maximum block range %d", api.b.cfg.Logs.Range)
 	case !inOrder || first > last:
 		return 0, 0, invalidParams("invalid block range params")
 	case last > head:
 		return 0, 0, invalidParams("block range extends beyond current head block")
 	case first < api.b.Chain.Oldest():
 		return 0, 0, errPruned()
-	case api.b.cfg.Logs.Range > 0 && last-first > api.b.cfg.Logs.Range:
-		return 0, 0, invalidParams("exceed maximum block range %d", api.b.cfg.Logs.Range)
 	}
 	return first, last, nil
 }
@@ -161,61 +141,4 @@ func (api *logAPI) rangeEnd(n *big.Int) (uint64, error) {
 		return number, nil
 	}
 	return api.b.number(tag)
-}
-
-// search returns the matching logs of one block.
-func (api *logAPI) search(header *types.Header, query filters.FilterCriteria) ([]*types.Log, error) {
-	if !bloomMatches(header.Bloom, query) {
-		return nil, nil
-	}
-	block := api.b.Chain.Block(header.Hash())
-	if block == nil {
-		return nil, errPruned()
-	}
-	receipts, err := api.b.receipts(block)
-	if err != nil {
-		return nil, err
-	}
-	var logs []*types.Log
-	for _, receipt := range receipts {
-		for _, log := range receipt.Logs {
-			if logMatches(log, query) {
-				logs = append(logs, log)
-			}
-		}
-	}
-	return logs, nil
-}
-
-func bloomMatches(bloom types.Bloom, query filters.FilterCriteria) bool {
-	if len(query.Addresses) > 0 && !slices.ContainsFunc(query.Addresses, func(a common.Address) bool {
-		return types.BloomLookup(bloom, a)
-	}) {
-		return false
-	}
-	for _, topics := range query.Topics {
-		if len(topics) > 0 && !slices.ContainsFunc(topics, func(t common.Hash) bool {
-			return types.BloomLookup(bloom, t)
-		}) {
-			return false
-		}
-	}
-	return true
-}
-
-// logMatches reports whether a log has one of the addresses, and at each position one of the topics. An empty
-// position matches every topic, but the log must have one there.
-func logMatches(log *types.Log, query filters.FilterCriteria) bool {
-	if len(query.Addresses) > 0 && !slices.Contains(query.Addresses, log.Address) {
-		return false
-	}
-	if len(query.Topics) > len(log.Topics) {
-		return false
-	}
-	for i, topics := range query.Topics {
-		if len(topics) > 0 && !slices.Contains(topics, log.Topics[i]) {
-			return false
-		}
-	}
-	return true
 }

@@ -9,6 +9,8 @@ import (
 	"github.com/ethereum/go-ethereum/core/types"
 	"github.com/ethereum/go-ethereum/eth/filters"
 	gethrpc "github.com/ethereum/go-ethereum/rpc"
+
+	"github.com/sunbeam-eth/sunbeam/logindex"
 )
 
 // NewHeads announces every block that becomes canonical (eth_subscribe). If one change of head makes more than
@@ -61,8 +63,9 @@ func (api *logAPI) checkSubscription(query filters.FilterCriteria) error {
 
 // matching are the logs of an event that a subscription or filter announces.
 func (ev *feedEvent) matching(query filters.FilterCriteria) (logs []*types.Log) {
+	criteria := logindex.Criteria{Addresses: query.Addresses, Topics: query.Topics}
 	for _, log := range ev.logs {
-		if logMatches(log, query) && inRange(log, query) {
+		if criteria.Match(log) && inRange(log, query) {
 			logs = append(logs, log)
 		}
 	}

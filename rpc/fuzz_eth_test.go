@@ -171,7 +171,7 @@ func checkSearch(t *testing.T, logs *logAPI, query filters.FilterCriteria) {
 	if err != nil || logs.checkSubscription(query) != nil {
 		return
 	}
-	first, last, err := logs.resolve(query)
+	first, last, err := logs.resolve(query, logs.b.Chain.CurrentHeader().Number.Uint64())
 	if err != nil {
 		t.Fatal(err)
 	}

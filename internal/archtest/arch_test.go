@@ -29,9 +29,10 @@ var allowed = map[string][]string{
 
 	"db":   {"chain", "internal/atomicfile", "trie"},
 	"evm":  {"trie"},
-	"rpc":  {"beamsync/importer", "chain", "internal/atomicfile", "internal/health", "internal/jsonhex", "payloadbuilder", "trie"},
+	"rpc":  {"beamsync/importer", "chain", "internal/atomicfile", "internal/health", "internal/jsonhex", "logindex", "payloadbuilder", "trie"},
 	"pool": {"chain", "internal/atomicfile"},
 
+	"logindex":       {"chain"},
 	"payloadbuilder": {"chain", "evm", "internal/jsonhex", "trie"},
 
 	// Beam Sync: a package a noun, and the folder's own, which is a table of contents.
@@ -46,7 +47,7 @@ var allowed = map[string][]string{
 	// The composition root sees all; the command sees it.
 	"internal/node": {
 		"beamsync/backfill", "beamsync/fetch", "beamsync/history", "beamsync/importer", "beamsync/peer", "beamsync/prefetch",
-		"beamsync/sched", "beamsync/witness", "chain", "config", "db", "evm", "internal/atomicfile", "internal/health", "internal/metrics", "p2p", "payloadbuilder", "pool", "rpc", "trie",
+		"beamsync/sched", "beamsync/witness", "chain", "config", "db", "evm", "internal/atomicfile", "internal/health", "internal/metrics", "logindex", "p2p", "payloadbuilder", "pool", "rpc", "trie",
 	},
 	"internal/metrics": {"internal/health"},
 	"cmd/sunbeam":      {"config", "internal/atomicfile", "internal/node"},

@@ -74,7 +74,7 @@ func TestTroubleshooting(t *testing.T) {
 func inNode(folder string) bool {
 	top, rest, _ := strings.Cut(folder, "/")
 	switch top {
-	case "beamsync", "chain", "config", "db", "evm", "p2p", "payloadbuilder", "pool", "rpc", "trie":
+	case "beamsync", "chain", "config", "db", "evm", "logindex", "p2p", "payloadbuilder", "pool", "rpc", "trie":
 		return rest != "internal"
 	case "internal":
 		return rest == "" || rest == "node" || rest == "metrics" || rest == "atomicfile"

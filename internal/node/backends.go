@@ -24,6 +24,7 @@ import (
 	"github.com/sunbeam-eth/sunbeam/chain"
 	"github.com/sunbeam-eth/sunbeam/db"
 	"github.com/sunbeam-eth/sunbeam/internal/health"
+	"github.com/sunbeam-eth/sunbeam/logindex"
 	"github.com/sunbeam-eth/sunbeam/rpc"
 	"github.com/sunbeam-eth/sunbeam/trie"
 )
@@ -211,6 +212,7 @@ type beamStatus struct {
 	Backfill *backfill.Progress `json:"backfill,omitempty"` // state that no block touched; absent if it is not collected
 	Flat     *flatStatus        `json:"flat,omitempty"`     // of a full node
 	History  history.Progress   `json:"history"`            // blocks and receipts behind the head
+	LogIndex logindex.Progress  `json:"logIndex"`
 	importer.Status
 }
 
@@ -228,7 +230,7 @@ func (b beam) Status() any { return b.status() }
 func (b beam) status() beamStatus {
 	status := beamStatus{
 		Phase: b.node.importer.Phase().String(), Network: b.node.network.name, HotBytes: b.node.store.Hot().Bytes(), Oldest: b.node.chain.Oldest(), Status: b.node.importer.Status(),
-		History: b.node.history.Progress(),
+		History: b.node.history.Progress(), LogIndex: b.node.logs.Progress(),
 	}
 	ready := b.node.importer.Readiness()
 	status.Ready, status.Reason = ready.Ready, ready.Reason

@@ -89,6 +89,7 @@ func (n *Node) connect(registerer prometheus.Registerer, gatherer prometheus.Gat
 		Registerer: registerer,
 	})
 	n.newHistory(registerer)
+	n.newLogIndex(registerer)
 	if err := n.newBackfill(registerer); err != nil {
 		return err
 	}
@@ -268,6 +269,7 @@ func (n *Node) newRPC(executor *evm.Executor, prefetcher *prefetch.Prefetcher, r
 		Prefetcher: tracePrefetcher{predictor{ancestors{n.chain, n.fetcher}, prefetcher, sched.RPC}, n.full, n.log},
 		History:    collecting{n.history},
 		Witnesses:  witnesses{n, executor, ancestors{n.chain, n.fetcher}},
+		LogIndex:   n.logs,
 		LogLevels:  levels,
 		Database:   n.store.Chain(),
 	})

@@ -28,6 +28,7 @@ func (n *Node) reportDamage() {
 		n.logSetAside(path, nil)
 	}
 	if damage, known := n.store.Damage(); known {
+		n.lost = damage.Tables || damage.Repair
 		n.log.Warn("Database is damaged: beaming on what is intact, and fetching the rest from peers", "found", damage.What,
 			"since", damage.Found.Format(time.DateTime))
 	}

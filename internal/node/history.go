@@ -7,6 +7,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/sunbeam-eth/sunbeam/beamsync/history"
+	"github.com/sunbeam-eth/sunbeam/logindex"
 )
 
 // newHistory makes the chain backfill, which fetches the blocks below the first executed one.
@@ -34,4 +35,14 @@ func (n *Node) historySlots() int {
 		return 0
 	}
 	return history.Slots
+}
+
+// newLogIndex makes the log index.
+func (n *Node) newLogIndex(registerer prometheus.Registerer) {
+	n.logs = logindex.New(logindex.Config{
+		Chain: n.chain, Store: n.store.Chain().KeyValue(), Blocks: n.cfg.History.Logs, Disabled: n.cfg.History.LogsDisabled, Distrust: n.lost,
+		Busy:    n.importer.Working,
+		Settled: func() bool { return n.history.Progress().Remaining == 0 },
+		Log:     n.log, Registerer: registerer,
+	})
 }

@@ -27,6 +27,7 @@ import (
 	"github.com/sunbeam-eth/sunbeam/config"
 	"github.com/sunbeam-eth/sunbeam/db"
 	"github.com/sunbeam-eth/sunbeam/internal/metrics"
+	"github.com/sunbeam-eth/sunbeam/logindex"
 	"github.com/sunbeam-eth/sunbeam/p2p"
 	"github.com/sunbeam-eth/sunbeam/payloadbuilder"
 	"github.com/sunbeam-eth/sunbeam/pool"
@@ -58,6 +59,7 @@ type Node struct {
 	importer *importer.Importer
 	backfill *backfill.Backfill // nil if it is not wanted
 	history  *history.History
+	logs     *logindex.Index
 	witness  *witness.Exchange
 	pool     *pool.Pool
 	payloads *payloadbuilder.Builder
@@ -80,6 +82,7 @@ type stores struct {
 	local   trie.Local      // the cache, then Hot, then Complete
 	places  *trie.PathIndex // of nodes that peers may ask for by hash
 	loaded  loadedStates
+	lost    bool                    // the database was opened without some of its tables
 	genesis atomic.Pointer[db.Full] // the states of a node at genesis that is still beaming, see leaveGenesis
 }
 
@@ -175,7 +178,7 @@ func (n *Node) Run(ctx context.Context) (err error) {
 	}
 	group, running := errgroup.WithContext(ctx)
 	for _, part := range []func(context.Context) error{
-		n.store.Run, n.fetcher.Run, n.importer.Run, n.history.Run, n.pool.Run, n.payloads.Run, n.host.Run, n.rpc.Run, n.runPhases, n.watchDamage, n.announceHeads, n.announceStart, n.announceIdle,
+		n.store.Run, n.fetcher.Run, n.importer.Run, n.history.Run, n.logs.Run, n.pool.Run, n.payloads.Run, n.host.Run, n.rpc.Run, n.runPhases, n.watchDamage, n.announceHeads, n.announceStart, n.announceIdle,
 	} {
 		group.Go(func() error { return part(running) })
 	}
