@@ -16,7 +16,7 @@ const (
 	noArchive   = "states of the newest 128 blocks are kept"
 	noOverride  = "forks are those of the network: put other times into a genesis file, see --override.genesis"
 	ownMiner    = "the consensus client decides when a block is built, and for whom"
-	ownLogs     = "logs are found by the blooms of the blocks that are stored"
+	ownLogIndex = "the log index is built here, and checked by nobody else"
 	gone        = "geth does not have it any more either"
 )
 
@@ -115,9 +115,7 @@ var gethFlags = []gethFlag{ //nolint:gochecknoglobals // never written
 
 	{name: "bintrie.groupdepth", usual: "5", check: wholeNumber, instead: "there is no binary trie"},
 	{name: "gcmode", usual: "full", check: oneOf("full", "archive"), instead: noArchive, only: "archive", refused: "old states are not kept: run geth with --gcmode archive for them, or leave it out"},
-	{name: "history.logs", usual: "2350000", check: wholeNumber, instead: ownLogs},
-	{name: "history.logs.disable", toggle: true, instead: ownLogs},
-	{name: "history.logs.export", instead: ownLogs},
+	{name: "history.logs.export", instead: ownLogIndex},
 	{name: "history.state", usual: "90000", check: wholeNumber, instead: noArchive},
 	{name: "history.transactions", usual: "2350000", check: wholeNumber, instead: "transactions of all blocks that are stored are found by hash: see --history.chain"},
 	{name: "history.trienode", usual: "-1", check: wholeNumber, instead: noArchive},
