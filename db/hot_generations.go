@@ -17,8 +17,9 @@ import (
 
 // directories is a generationStore on disk: each generation is in a directory named by its number.
 type directories struct {
-	root string
-	opts Options
+	root   string
+	opts   Options
+	health *failure
 }
 
 func (d directories) path(number uint64) string {
@@ -49,7 +50,7 @@ func (d directories) open(number uint64) (ethdb.KeyValueStore, string, error) {
 	} else if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
 		return memorydb.New(), path, nil // never written
 	}
-	kv, err := openEngine(path, "eth/db/beam-hot/", d.opts, d.opts.CacheMB/4, d.opts.Handles/4)
+	kv, err := openEngine(path, "eth/db/beam-hot/", d.opts, 4, d.health)
 	return kv, path, err
 }
 

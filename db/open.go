@@ -48,7 +48,8 @@ type Options struct {
 	Registerer prometheus.Registerer // for the metrics; nil: not registered
 
 	// OpenKeyValue opens or creates each key-value database at its path. nil: as Engine says, on the system's files.
-	OpenKeyValue func(path string, readOnly bool) (ethdb.KeyValueStore, error)
+	// It calls failed as PebbleOptions.Failed is called.
+	OpenKeyValue func(path string, readOnly bool, failed func(error)) (ethdb.KeyValueStore, error)
 }
 
 // DB is an open data directory.
@@ -107,13 +108,16 @@ func Open(dir string, opts Options) (*DB, error) {
 	return d, nil
 }
 
-// engineOf returns the engine of an existing database, also if its entry point is lost; empty if there is none.
+// engineOf returns the engine of an existing database, also if its entry point is lost; empty if there is none. A MANIFEST or a log
+// alone is of either engine: the power failed while it created the database, and nothing is lost when it is created again.
 func engineOf(path string) string {
 	engine := rawdb.PreexistingDatabase(path)
 	if engine != "" {
 		return engine
 	}
-	for _, of := range []struct{ engine, pattern string }{{Pebble, "OPTIONS-*"}, {Pebble, "*.sst"}, {LevelDB, "MANIFEST-*"}, {LevelDB, "*.ldb"}} {
+	for _, of := range []struct{ engine, pattern string }{
+		{Pebble, "marker.*"}, {Pebble, "OPTIONS-*"}, {Pebble, "*.sst"}, {LevelDB, "LOG"}, {LevelDB, "*.ldb"},
+	} {
 		if found, err := filepath.Glob(filepath.Join(path, of.pattern)); err == nil && len(found) > 0 {
 			return of.engine
 		}
@@ -146,7 +150,7 @@ func open(chaindata, hotdir string, damage *damageLog, opts Options) (*DB, error
 			_ = damage.record(&Damage{Found: time.Now(), What: fmt.Sprintf("database %s: %v", path, err), Tables: true, Repair: true}) // the node ends in any case
 		}
 	}
-	kv, err := openEngine(chaindata, "eth/db/chaindata/", opts, opts.CacheMB/2, opts.Handles/2)
+	kv, err := openEngine(chaindata, "eth/db/chaindata/", opts, 2, health)
 	if err != nil {
 		return nil, err
 	}
@@ -168,12 +172,12 @@ func open(chaindata, hotdir string, damage *damageLog, opts Options) (*DB, error
 	}
 	full = full && damage.recorded == nil
 	var aside []string
-	hot, err := openHot(directories{root: hotdir, opts: opts}, chain, health, full, opts)
+	hot, err := openHot(directories{root: hotdir, opts: opts, health: health}, chain, health, full, opts)
 	if err != nil && !opts.ReadOnly && !errors.Is(err, fs.ErrPermission) { // a cache: it is made anew
 		var moved string
 		if moved, err = SetAside(hotdir); err == nil {
 			aside = append(aside, moved)
-			hot, err = openHot(directories{root: hotdir, opts: opts}, chain, health, full, opts)
+			hot, err = openHot(directories{root: hotdir, opts: opts, health: health}, chain, health, full, opts)
 		}
 	}
 	if err != nil {
@@ -240,7 +244,10 @@ func OpenMemory(opts Options) (*DB, error) {
 
 // openEngine opens one key-value database. An engine may panic if a power cut took a part of a database that was just being
 // created: Pebble takes one without the file of its format version for that of an older version.
-func openEngine(path, namespace string, opts Options, cacheMB, handles int) (kv ethdb.KeyValueStore, err error) {
+// The database gets a share, one part of so many, of memory and files.
+func openEngine(path, namespace string, opts Options, share int, health *failure) (kv ethdb.KeyValueStore, err error) {
+	cacheMB, handles := opts.CacheMB/share, opts.Handles/share
+	failed := func(err error) { _ = health.report(path, err) } // ends Run
 	defer func() {
 		if cause := recover(); cause != nil {
 			kv, err = nil, fmt.Errorf("open %s database %s: it is damaged (%v): remove %s, its content is fetched again", opts.Engine, path, cause, path)
@@ -251,14 +258,14 @@ func openEngine(path, namespace string, opts Options, cacheMB, handles int) (kv 
 	}
 	switch {
 	case opts.OpenKeyValue != nil:
-		kv, err = opts.OpenKeyValue(path, opts.ReadOnly)
+		kv, err = opts.OpenKeyValue(path, opts.ReadOnly, failed)
 	case opts.Engine == LevelDB:
 		kv, err = leveldb.New(path, cacheMB, handles, namespace, opts.ReadOnly)
 		kv = syncedLevelDB{kv, path}
 	case pebble.NeedsV1(path):
 		kv, err = pebble.NewV1(path, cacheMB, handles, namespace, opts.ReadOnly)
 	default:
-		kv, err = pebble.New(path, cacheMB, handles, namespace, opts.ReadOnly)
+		kv, err = OpenPebble(path, PebbleOptions{CacheMB: cacheMB, Handles: handles, ReadOnly: opts.ReadOnly, Namespace: namespace, Failed: failed})
 	}
 	if levelerrors.IsCorrupted(err) {
 		return nil, fmt.Errorf("open %s database %s: it is damaged (%w): remove %s, its content is fetched again", opts.Engine, path, err, path)

@@ -13,7 +13,7 @@ import (
 // TestSyncLevelDB: what is to be durable is in the files that are synced, before the directory is.
 func TestSyncLevelDB(t *testing.T) {
 	path := t.TempDir()
-	kv, err := openEngine(path, "", Options{Engine: LevelDB}, 16, 16)
+	kv, err := openEngine(path, "", Options{Engine: LevelDB}, 1, newFailure())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -55,7 +55,7 @@ var allowed = map[string][]string{
 	// What measures and shows the node; nothing above imports it.
 	"internal/archtest":    {},
 	"internal/realdata":    {},
-	"internal/powercut":    {},
+	"internal/powercut":    {"db"},
 	"internal/simnet":      {},
 	"internal/mockcl":      {},
 	"internal/stategen":    {},

@@ -28,7 +28,12 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 	"github.com/ethereum/go-ethereum/ethdb"
+
+	"github.com/sunbeam-eth/sunbeam/db"
 )
+
+// pebbleBuffer is the size of Pebble's memory table, in bytes.
+const pebbleBuffer = 256 << 10
 
 // Disk is a file system that forgets. Its databases are below a directory of the real file system, where they leave
 // empty directories.
@@ -71,7 +76,7 @@ func (d *Disk) operation(op errorfs.Op) error {
 }
 
 // Open opens or creates the database at a path below root.
-func (d *Disk) Open(path string, readOnly bool) (ethdb.KeyValueStore, error) {
+func (d *Disk) Open(path string, readOnly bool, failed func(error)) (ethdb.KeyValueStore, error) {
 	name, err := filepath.Rel(d.root, path)
 	if err != nil {
 		return nil, err
@@ -84,7 +89,7 @@ func (d *Disk) Open(path string, readOnly bool) (ethdb.KeyValueStore, error) {
 		return nil, fmt.Errorf("create %s: %w", path, err)
 	}
 	if d.pebble {
-		return openPebble(d.fs, name, readOnly)
+		return db.OpenPebble(name, db.PebbleOptions{FS: d.fs, MemTable: pebbleBuffer, ReadOnly: readOnly, Failed: failed})
 	}
 	return openLevelDB(d, name, readOnly)
 }

@@ -11,15 +11,6 @@ import (
 
 var errAbsent = errors.New("not found")
 
-// engine is what the two databases do differently.
-type engine interface {
-	get(key []byte) (value []byte, err error) // a copy; errAbsent
-	apply(changes []change) error             // at once, not synced
-	iterate(lower, upper []byte) ethdb.Iterator
-	sync() error
-	Close() error
-}
-
 // change is a value to set, a key to delete, or a range to delete.
 type change struct {
 	key, value, end []byte
@@ -34,8 +25,8 @@ const (
 	removeRange
 )
 
-// store is an ethdb.KeyValueStore on an engine.
-type store struct{ engine }
+// store is LevelDB as an ethdb.KeyValueStore.
+type store struct{ levelEngine }
 
 func (s store) Has(key []byte) (bool, error) {
 	_, err := s.get(key)
