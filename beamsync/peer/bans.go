@@ -13,9 +13,13 @@ import (
 
 const (
 	// BanTime is how long a ban lasts. Everything that a peer sends is verified, so a banned peer
-	// that returns costs one request an hour; and a peer that was repaired under its old id, the
-	// only one of a private network perhaps, is of use again without a restart of this node.
+	// that returns costs one request an hour; and a peer that was repaired under its old id is of
+	// use again without a restart of this node.
 	BanTime = time.Hour
+
+	// firstBan is how long the first ban lasts of a peer that is needed, see needed. Each one that
+	// follows within BanTime lasts twice as long, until it is BanTime.
+	firstBan = time.Minute
 
 	maxBans    = 4096 // the oldest one goes first
 	maxRecords = 4096 // the least recently changed one goes first
@@ -26,6 +30,8 @@ type BookConfig struct {
 	Blamer     Blamer                // is told of every penalty; disconnects banned peers
 	Log        *slog.Logger          // nil: silent
 	Registerer prometheus.Registerer // nil: the metrics are not registered
+
+	Static func(id string) bool // whether the operator named the peer; it must not call the book
 }
 
 // Book is what is known of how peers behaved, by peer id. All packages that send requests to
@@ -33,18 +39,27 @@ type BookConfig struct {
 // reconnect. The package documentation has the rules. It is safe for concurrent use.
 type Book struct {
 	blamer    Blamer
+	static    func(id string) bool // nil: none is
 	log       *slog.Logger
 	penalties *prometheus.CounterVec // reason
 
 	mu      sync.Mutex
-	bans    lru.BasicLRU[string, time.Time] // when each ban ends
+	bans    lru.BasicLRU[string, ban] // the newest of each peer, also when it ended
 	records lru.BasicLRU[string, *record]
+	served  map[string]time.Time // newest useful reply of each kind, of any peer that was not banned
 	onBan   []func(id string)
+}
+
+// ban is the newest ban of a peer.
+type ban struct {
+	since time.Time
+	least time.Duration // how long it lasts if the peer is needed; otherwise BanTime
 }
 
 // record is how a peer served lately.
 type record struct {
 	served time.Time           // newest useful reply, of any kind
+	useful map[string]bool     // kinds of which a reply was useful
 	kinds  map[string]*Backoff // failures by kind of request, as far as none was useful since
 	silent Backoff             // requests that timed out while the peer sent nothing useful at all
 }
@@ -55,11 +70,12 @@ func NewBook(cfg BookConfig) *Book {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	b := &Book{
-		blamer: cfg.Blamer, log: cfg.Log,
+		blamer: cfg.Blamer, static: cfg.Static, log: cfg.Log,
 		penalties: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "beam_peer_penalties_total", Help: "Penalties of peers, by reason: invalid data (a ban), useless, timeout.",
 		}, []string{"reason"}),
-		bans: lru.NewBasicLRU[string, time.Time](maxBans), records: lru.NewBasicLRU[string, *record](maxRecords),
+		bans: lru.NewBasicLRU[string, ban](maxBans), records: lru.NewBasicLRU[string, *record](maxRecords),
+		served: make(map[string]time.Time),
 	}
 	for _, reason := range []Blame{BlameInvalid, BlameUseless, BlameTimeout} { // visible before the first one
 		b.penalties.WithLabelValues(reason.String())
@@ -89,15 +105,19 @@ func (b *Book) Blame(id string, reason Blame, detail string) {
 		return
 	}
 	var onBan []func(string)
+	next := ban{now, firstBan}
 	if reason == BlameInvalid {
-		b.bans.Add(id, now.Add(BanTime))
+		if last, ok := b.bans.Peek(id); ok && now.Before(last.since.Add(last.least+BanTime)) {
+			next.least = min(2*last.least, BanTime)
+		}
+		b.bans.Add(id, next)
 		onBan = b.onBan
 	}
 	b.mu.Unlock()
 
 	b.penalties.WithLabelValues(reason.String()).Inc()
 	if reason == BlameInvalid {
-		b.log.Warn("Peer sent invalid data, disconnecting", "peer", id, "detail", detail, "banned_for", BanTime)
+		b.log.Warn("Peer sent invalid data, disconnecting", "peer", id, "detail", detail, "banned_for", BanTime, "if_needed", next.least)
 	} else {
 		b.log.Debug("Peer penalized", "peer", id, "reason", reason.String(), "detail", detail)
 	}
@@ -117,8 +137,40 @@ func (b *Book) Banned(id string) bool {
 }
 
 func (b *Book) bannedLocked(id string, now time.Time) bool {
-	until, ok := b.bans.Peek(id)
-	return ok && now.Before(until)
+	last, ok := b.bans.Peek(id)
+	if !ok {
+		return false
+	}
+	length := BanTime
+	if b.neededLocked(id, last.since) {
+		length = last.least
+	}
+	return now.Before(last.since.Add(length))
+}
+
+// neededLocked says whether a peer that was banned then may be asked again soon: the operator named it, or nobody has served since
+// then what it served before, or nobody has served anything. It may be the only one that has that, and the fault may be ours.
+func (b *Book) neededLocked(id string, since time.Time) bool {
+	if b.static != nil && b.static(id) {
+		return true
+	}
+	anybody := false
+	for _, at := range b.served {
+		anybody = anybody || at.After(since)
+	}
+	if !anybody {
+		return true
+	}
+	r, ok := b.records.Peek(id)
+	if !ok {
+		return false
+	}
+	for kind := range r.useful {
+		if !b.served[kind].After(since) {
+			return true
+		}
+	}
+	return false
 }
 
 // Served notes a useful reply to a request of a kind. It ends the back-offs for that kind and for
@@ -126,8 +178,11 @@ func (b *Book) bannedLocked(id string, now time.Time) bool {
 func (b *Book) Served(id, kind string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	r := b.recordLocked(id)
-	r.served = time.Now()
+	r, now := b.recordLocked(id), time.Now()
+	if !b.bannedLocked(id, now) {
+		b.served[kind] = now
+	}
+	r.served, r.useful[kind] = now, true
 	r.silent = Backoff{}
 	if own := r.kinds[kind]; own != nil && !own.excluded {
 		delete(r.kinds, kind)
@@ -191,7 +246,7 @@ func (b *Book) RetryAt(id, kind string) time.Time {
 func (b *Book) recordLocked(id string) *record {
 	r, ok := b.records.Get(id)
 	if !ok {
-		r = &record{kinds: make(map[string]*Backoff)}
+		r = &record{useful: make(map[string]bool), kinds: make(map[string]*Backoff)}
 		b.records.Add(id, r)
 	}
 	return r

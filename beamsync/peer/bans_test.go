@@ -55,7 +55,9 @@ func TestBanEndsAndIsReportedOnce(t *testing.T) {
 		if got := testutil.ToFloat64(b.penalties.WithLabelValues("invalid")); got != 1 {
 			t.Errorf("%v penalties for invalid data", got)
 		}
-		time.Sleep(BanTime - time.Nanosecond)
+		time.Sleep(1)
+		b.Served("b", KindState) // so a is not needed
+		time.Sleep(BanTime - 2*time.Nanosecond)
 		if !b.Banned("a") {
 			t.Error("the ban ended early")
 		}
@@ -68,6 +70,61 @@ func TestBanEndsAndIsReportedOnce(t *testing.T) {
 			t.Error("a peer whose ban ended was not banned again")
 		}
 	})
+}
+
+// TestBansOfNeededPeers: a peer that may be the only one, or that the operator named, comes back after a minute, then two, at last an hour.
+func TestBansOfNeededPeers(t *testing.T) {
+	serve := func(id, kind string) func(*Book) {
+		return func(b *Book) { b.Served(id, kind) }
+	}
+	nothing := func(*Book) {}
+	for _, c := range []struct {
+		name          string
+		before, after func(*Book) // the first ban
+		needed        bool
+	}{
+		{"nobody serves", nothing, nothing, true},
+		{"another served before", serve("other", KindState), nothing, true},
+		{"another serves", nothing, serve("other", KindState), false},
+		{"another serves the same", serve("banned", KindState), serve("other", KindState), false},
+		{"another serves something else", serve("banned", KindState), serve("other", KindBodies), true},
+		{"its own late replies", serve("banned", KindState), serve("banned", KindState), true},
+	} {
+		for _, static := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, static %v", c.name, static), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					b := NewBook(BookConfig{Static: func(id string) bool { return static && id == "banned" }})
+					c.before(b)
+					for n := range 8 {
+						time.Sleep(1)
+						b.Blame("banned", BlameInvalid, "wrong hash")
+						time.Sleep(1)
+						c.after(b)
+						want := BanTime
+						if c.needed || static {
+							want = min(time.Minute<<n, BanTime)
+						}
+						time.Sleep(want - 2)
+						if !b.Banned("banned") {
+							t.Fatalf("ban %d ended before %v", n+1, want)
+						}
+						time.Sleep(1)
+						if b.Banned("banned") {
+							t.Fatalf("ban %d lasts longer than %v", n+1, want)
+						}
+					}
+					time.Sleep(3 * BanTime)
+					b.Blame("banned", BlameInvalid, "wrong hash")
+					time.Sleep(1)
+					c.after(b)
+					time.Sleep(time.Minute)
+					if b.Banned("banned") != (!c.needed && !static) {
+						t.Error("a ban long after the others is not the first one again")
+					}
+				})
+			})
+		}
+	}
 }
 
 // TestFailuresNeverBan: whatever an honest peer does not do, it is not banned.

@@ -15,7 +15,8 @@
 //     the node's public key. It is the same after a reconnect.
 //   - A penalty ([Blame]) is a record of misbehaviour with a reason. Only [BlameInvalid], which
 //     takes a proof, has a ban as its consequence.
-//   - A ban keeps a peer from all users for [BanTime].
+//   - A ban keeps a peer from all users for [BanTime]. If the operator named the peer, or nobody else serves what it
+//     served, it begins with a minute and doubles.
 //   - A back-off ([Backoff]) keeps a peer for a short time from requests that can wait. It is not
 //     a penalty: honest peers are busy, prune, restart, and lose packets.
 //   - An exclusion keeps a peer from one kind of request for as long as a ban lasts, because what

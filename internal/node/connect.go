@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"path/filepath"
+	"slices"
 	"strconv"
 
 	"github.com/ethereum/go-ethereum/common"
@@ -69,7 +70,13 @@ func (n *Node) connect(registerer prometheus.Registerer, gatherer prometheus.Gat
 	if n.cfg.NetworkID == 0 && n.chain.Config().ChainID == nil {
 		return errors.New("the genesis has no chainId: set the network ID with --networkid")
 	}
-	n.book = peer.NewBook(peer.BookConfig{Blamer: blamer{n}, Log: n.log, Registerer: registerer})
+	named, err := parseNodes(n.cfg.P2P.StaticNodes)
+	if err != nil {
+		return err
+	}
+	n.book = peer.NewBook(peer.BookConfig{Blamer: blamer{n}, Log: n.log, Registerer: registerer, Static: func(id string) bool {
+		return slices.ContainsFunc(named, func(node *enode.Node) bool { return node.ID().String() == id })
+	}})
 	n.fetcher = fetch.New(fetch.Config{Local: n.local, Book: n.book, Log: n.log, Registerer: registerer})
 	n.witness = witness.New(witness.Config{Store: n.stateAt, Book: n.book, Log: n.log, Registerer: registerer})
 	executor := evm.NewExecutor(n.chain.Config(), evm.ReportPanics(n.log, registerer))
