@@ -49,18 +49,22 @@ func between(low, high int64) func(string) error {
 	}
 }
 
-// Words for History.Chain, as in geth.
+// Words for History.Chain: as in geth, and the rolling window.
 const (
-	historyAll       = "all"
-	historyPostMerge = "postmerge"
+	HistoryAll        = "all"
+	HistoryPostMerge  = "postmerge"
+	HistoryPostPrague = "postprague"
+	HistoryPostOsaka  = "postosaka"
+	HistoryRolling    = "rolling"
 )
 
 func historySpan(s string) error {
-	if s == historyAll || s == historyPostMerge {
+	words := []string{HistoryAll, HistoryPostMerge, HistoryPostPrague, HistoryPostOsaka, HistoryRolling}
+	if slices.Contains(words, s) {
 		return nil
 	}
 	if _, err := strconv.ParseUint(s, 10, 64); err != nil {
-		return fmt.Errorf("want %s, %s or a number of blocks", historyAll, historyPostMerge)
+		return fmt.Errorf("want %s or a number of blocks", strings.Join(words, ", "))
 	}
 	return nil
 }

@@ -137,19 +137,28 @@ type Beam struct {
 
 // History is how much of the past is collected.
 type History struct {
-	Chain        string // all, postmerge, or a number of blocks counted from the head
+	Chain        string // all, postmerge, postprague, postosaka, rolling, or a number of blocks counted from the head
 	Logs         uint64 // newest blocks in the log index; zero: all
 	LogsDisabled bool   // there is no log index
 }
 
-// Wanted is History.Chain of a checked configuration: how many blocks, and whether
-// proof-of-work blocks are left out.
-func (h History) Wanted() (blocks uint64, postMerge bool) {
-	blocks, err := strconv.ParseUint(h.Chain, 10, 64)
-	if err != nil {
-		return math.MaxUint64, h.Chain == historyPostMerge
+// rollingBlocks is the window of blocks that all clients are going to keep: 33,024 epochs, which is
+// MIN_EPOCHS_FOR_BLOCK_REQUESTS of the consensus specification.
+const rollingBlocks = 33_024 * 32
+
+// Wanted is History.Chain of a checked configuration: how many blocks, and the name of the fork from which on they are
+// wanted, empty for none.
+func (h History) Wanted() (blocks uint64, fork string) {
+	switch h.Chain {
+	case HistoryAll:
+		return math.MaxUint64, ""
+	case HistoryPostMerge, HistoryPostPrague, HistoryPostOsaka:
+		return math.MaxUint64, h.Chain
+	case HistoryRolling:
+		return rollingBlocks, ""
 	}
-	return blocks, false
+	blocks, _ = strconv.ParseUint(h.Chain, 10, 64)
+	return blocks, ""
 }
 
 // Pool configures the transaction pool.

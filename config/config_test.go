@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -236,5 +237,29 @@ func TestFileNames(t *testing.T) {
 	}
 	if c, err = parse(t, nil, "--datadir", dir, "--ipcdisable"); err != nil || c.IPCEndpoint() != "" {
 		t.Errorf("ipcdisable: %v", err)
+	}
+}
+
+// TestHistoryWanted: geth's words for how much history is kept, and ours for the rolling window.
+func TestHistoryWanted(t *testing.T) {
+	for _, test := range []struct {
+		text   string
+		blocks uint64
+		fork   string
+	}{
+		{"all", math.MaxUint64, ""},
+		{"postmerge", math.MaxUint64, "postmerge"},
+		{"postprague", math.MaxUint64, "postprague"},
+		{"postosaka", math.MaxUint64, "postosaka"},
+		{"rolling", 1_056_768, ""},
+		{"0", 0, ""},
+		{"90000", 90_000, ""},
+	} {
+		if err := historySpan(test.text); err != nil {
+			t.Errorf("%s: %v", test.text, err)
+		}
+		if blocks, fork := (History{Chain: test.text}).Wanted(); blocks != test.blocks || fork != test.fork {
+			t.Errorf("%s: %d blocks, from fork %q on; want %d, %q", test.text, blocks, fork, test.blocks, test.fork)
+		}
 	}
 }

@@ -35,6 +35,7 @@ import (
 // osakaChain is the recorded chain of 3,000 blocks, in go-ethereum and in ours.
 type osakaChain struct {
 	geth     *gethrpc.Client
+	gethNode *eth.Ethereum
 	chain    *chain.Chain
 	store    *db.DB
 	receipts []types.Receipts // by number
@@ -61,7 +62,7 @@ func newOsakaChain(t testing.TB, blocks int) *osakaChain {
 		}
 	}
 	client, backend := runGethForLogs(t, w)
-	o := &osakaChain{geth: client}
+	o := &osakaChain{geth: client, gethNode: backend}
 	var err error
 	if o.store, err = db.Open(t.TempDir(), db.Options{}); err != nil {
 		t.Fatal(err)

@@ -51,14 +51,14 @@ type OldChain interface {
 	OldBlockPeers(number uint64) int
 }
 
-// Config is what a [History] works with. Merge and Registerer may be left out.
+// Config is what a [History] works with. TooOld, First and Registerer may be left out.
 type Config struct {
 	Chain    *chain.Chain
 	OldChain OldChain
 
-	Blocks    uint64 // how many blocks are wanted, counted from the head downward
-	PostMerge bool   // no proof-of-work blocks
-	Merge     uint64 // the first proof-of-stake block, if known: makes the progress true from the start
+	Blocks uint64                   // how many blocks are wanted, counted from the head downward
+	TooOld func(*types.Header) bool // says which blocks are not wanted: one, and all below it; nil: none
+	First  uint64                   // the lowest block that is not too old, if known: makes the progress true from the start
 
 	Slots      func() int // how many batches may be in flight now: 0 while a block waits
 	Log        *slog.Logger
@@ -76,7 +76,7 @@ type History struct {
 	// Of Run's goroutine.
 	inFlight        []*batch // in the order of the chain, downward from Oldest
 	batchSize       int      // blocks in the next batch
-	merge           uint64   // first proof-of-stake block, as far as known
+	first           uint64   // lowest block that is not too old, as far as known
 	fetched         chan *batch
 	headers         chan []*types.Header
 	fetchingHeaders bool // headers are being fetched
@@ -90,7 +90,7 @@ func New(cfg Config) *History {
 		cfg:       cfg,
 		metrics:   newMetrics(cfg.Registerer),
 		batchSize: firstBatch,
-		merge:     cfg.Merge,
+		first:     cfg.First,
 		fetched:   make(chan *batch),
 		headers:   make(chan []*types.Header),
 	}
@@ -150,10 +150,7 @@ func (h *History) cutoff() (low uint64) {
 	if head := h.cfg.Chain.CurrentHeader().Number.Uint64(); h.cfg.Blocks <= head {
 		low = head + 1 - h.cfg.Blocks
 	}
-	if h.cfg.PostMerge {
-		low = max(low, h.merge)
-	}
-	return low
+	return max(low, h.first)
 }
 
 // commit writes fetched batches to the chain, in order. Batches that the chain has moved away
@@ -237,8 +234,8 @@ func (h *History) wanted(below, cutoff uint64) (headers []*types.Header) {
 		if header == nil || h.cfg.Chain.Complete(header.Hash()) {
 			break
 		}
-		if h.cfg.PostMerge && header.Difficulty.Sign() > 0 {
-			h.merge = number
+		if h.cfg.TooOld != nil && h.cfg.TooOld(header) {
+			h.first = number
 			break
 		}
 		headers = append(headers, header)

@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ethereum/go-ethereum/core/types"
+
 	"github.com/sunbeam-eth/sunbeam/beamsync/fetch"
 	"github.com/sunbeam-eth/sunbeam/beamsync/internal/beamtest"
 	"github.com/sunbeam-eth/sunbeam/chain"
@@ -63,8 +65,8 @@ func TestHistoryCutoff(t *testing.T) {
 	}{
 		{"number", Config{Blocks: 100}, pastLength - 99, 1},
 		{"more than there are", Config{Blocks: 10_000}, 0, 1},
-		{"postmerge", Config{Blocks: math.MaxUint64, PostMerge: true}, pastMerge, 1},
-		{"postmerge, known", Config{Blocks: math.MaxUint64, PostMerge: true, Merge: pastMerge}, pastMerge, 1},
+		{"postmerge", Config{Blocks: math.MaxUint64, TooOld: proofOfWork}, pastMerge, 1},
+		{"postmerge, known", Config{Blocks: math.MaxUint64, TooOld: proofOfWork, First: pastMerge}, pastMerge, 1},
 		{"one", Config{Blocks: 1}, pastLength, 1},
 		{"none", Config{}, pastLength, 1},
 	} {
@@ -185,3 +187,5 @@ func TestHistoryEndsWithTheDisk(t *testing.T) {
 		}
 	})
 }
+
+func proofOfWork(header *types.Header) bool { return header.Difficulty.Sign() > 0 }

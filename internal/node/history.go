@@ -4,9 +4,11 @@ package node
 
 import (
 	gethhistory "github.com/ethereum/go-ethereum/core/history"
+	"github.com/ethereum/go-ethereum/core/types"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/sunbeam-eth/sunbeam/beamsync/history"
+	"github.com/sunbeam-eth/sunbeam/config"
 	"github.com/sunbeam-eth/sunbeam/logindex"
 )
 
@@ -15,10 +17,14 @@ func (n *Node) newHistory(registerer prometheus.Registerer) {
 	cfg := history.Config{
 		Chain: n.chain, OldChain: n.fetcher, Slots: n.historySlots, Log: n.log, Registerer: registerer,
 	}
-	cfg.Blocks, cfg.PostMerge = n.cfg.History.Wanted()
-	policy := gethhistory.HistoryPolicy{Mode: gethhistory.KeepPostMerge}
-	if known, err := policy.Resolve(n.chain.Genesis().Hash()); err == nil && known.Target != nil {
-		cfg.Merge = known.Target.BlockNumber
+	var fork string
+	cfg.Blocks, fork = n.cfg.History.Wanted()
+	cfg.TooOld = n.beforeFork(fork)
+	var policy gethhistory.HistoryPolicy
+	if fork != "" && policy.UnmarshalText([]byte(fork)) == nil {
+		if known, err := policy.Resolve(n.chain.Genesis().Hash()); err == nil && known.Target != nil {
+			cfg.First = known.Target.BlockNumber
+		}
 	}
 	n.history = history.New(cfg)
 }
@@ -28,6 +34,20 @@ type collecting struct{ *history.History }
 
 // Collecting implements rpc.History.
 func (c collecting) Collecting() bool { return c.Progress().Remaining > 0 }
+
+// beforeFork says which blocks are older than a fork of config.History; nil: none.
+func (n *Node) beforeFork(fork string) func(*types.Header) bool {
+	rules := n.chain.Config()
+	switch fork {
+	case config.HistoryPostMerge:
+		return func(header *types.Header) bool { return header.Difficulty.Sign() > 0 }
+	case config.HistoryPostPrague:
+		return func(header *types.Header) bool { return !rules.IsPrague(header.Number, header.Time) }
+	case config.HistoryPostOsaka:
+		return func(header *types.Header) bool { return !rules.IsOsaka(header.Number, header.Time) }
+	}
+	return nil
+}
 
 // historySlots is how many requests the chain backfill may have in flight: none while a block is pending.
 func (n *Node) historySlots() int {
