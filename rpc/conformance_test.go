@@ -71,14 +71,20 @@ func runGeth(t testing.TB, w *fixtureChain, change ...func(*ethconfig.Config)) (
 	if len(w.blocks) == 1 {
 		return stack, backend
 	}
-	for range 1000 { // until transactions are indexed
+	awaitIndex(t, backend)
+	return stack, backend
+}
+
+// awaitIndex waits until go-ethereum has indexed its transactions.
+func awaitIndex(t testing.TB, backend *eth.Ethereum) {
+	t.Helper()
+	for range 1000 {
 		if progress, err := backend.BlockChain().TxIndexProgress(); err == nil && progress.Done() {
-			return stack, backend
+			return
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
 	t.Fatal("go-ethereum did not index its transactions")
-	return nil, nil
 }
 
 type rpcCall struct {

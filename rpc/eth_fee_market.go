@@ -167,6 +167,9 @@ type quantities []*hexutil.Big
 // FeeHistory returns the fees of up to 1024 blocks, newest last. If one of them is not stored the result is
 // error 4444, because the caller could not tell a shorter list from a complete one.
 func (api *feeAPI) FeeHistory(ctx context.Context, blocks math.HexOrDecimal64, newest gethrpc.BlockNumber, percentiles []float64) (*feeHistory, error) {
+	if blocks == 0 { // before anything is checked, as in go-ethereum
+		return &feeHistory{Oldest: new(hexutil.Big)}, nil
+	}
 	if err := checkPercentiles(percentiles); err != nil {
 		return nil, err
 	}

@@ -56,6 +56,7 @@ var allowed = map[string][]string{
 	"internal/archtest":    {},
 	"internal/realdata":    {},
 	"internal/powercut":    {"db"},
+	"internal/rpcdiff":     {},
 	"internal/simnet":      {},
 	"internal/mockcl":      {},
 	"internal/stategen":    {},
