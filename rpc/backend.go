@@ -111,6 +111,8 @@ type Blocks interface {
 type StateDatabase interface {
 	state.Database
 	Err() error
+	// Faulted is closed at the first read that needs a fetch.
+	Faulted() <-chan struct{}
 	// Touched are the keys that were read.
 	Touched() *trie.Touched
 }

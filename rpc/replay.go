@@ -29,7 +29,7 @@ type replay struct {
 }
 
 // withReplay opens the state before a block, makes the system calls with which the block begins, and runs read. What the
-// block is going to read is prefetched meanwhile.
+// block is going to read is prefetched meanwhile, from the first read on that is not answered here.
 func withReplay[T any](ctx context.Context, b *backend, block *types.Block, read func(context.Context, *replay) (T, error)) (T, error) {
 	var none T
 	if block.NumberU64() == 0 {
@@ -43,7 +43,7 @@ func withReplay[T any](ctx context.Context, b *backend, block *types.Block, read
 		return none, fmt.Errorf("block %s not found", block.ParentHash().Hex())
 	}
 	return readStateOf(ctx, b, parent, b.traceLimits(), func(ctx context.Context, v *stateView) (T, error) {
-		defer b.prefetch(ctx, block, parent)()
+		defer b.prefetch(ctx, v.db.Faulted(), block, parent)()
 		r := newReplay(ctx, b.Chain.Config(), v, block)
 		defer r.plain.Release()
 		return read(ctx, r)
@@ -52,8 +52,9 @@ func withReplay[T any](ctx context.Context, b *backend, block *types.Block, read
 
 func (b *backend) traceLimits() stateLimits { return stateLimits{b.traces, b.cfg.Traces.Timeout} }
 
-// prefetch starts to fetch what a block is going to read. The function that it returns ends that, and waits.
-func (b *backend) prefetch(ctx context.Context, block *types.Block, parent *types.Header) (end func()) {
+// prefetch fetches what a block is going to read, once the channel is closed: as long as all is here, speculation would only
+// take time from the execution. The function that it returns ends that, and waits.
+func (b *backend) prefetch(ctx context.Context, needed <-chan struct{}, block *types.Block, parent *types.Header) (end func()) {
 	if b.Prefetcher == nil {
 		return func() {}
 	}
@@ -61,6 +62,15 @@ func (b *backend) prefetch(ctx context.Context, block *types.Block, parent *type
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
+		select {
+		case <-needed:
+		case <-ctx.Done():
+			select {
+			case <-needed:
+			default:
+				return
+			}
+		}
 		b.Prefetcher.Prefetch(ctx, block, parent)
 	}()
 	return func() { cancel(); <-done }

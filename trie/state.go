@@ -38,7 +38,9 @@ type StateDatabase struct {
 	store  Store
 	source Source
 
-	latch atomic.Pointer[error] // set once
+	latch   atomic.Pointer[error] // set once
+	faulted chan struct{}         // closed at the first fault
+	first   sync.Once
 
 	mu       sync.RWMutex // guards what follows; never held across a read
 	accounts map[common.Address]*account
@@ -66,8 +68,14 @@ func Open(ctx context.Context, root common.Hash, store Store, source Source) *St
 		source:   source,
 		accounts: make(map[common.Address]*account),
 		codes:    make(map[common.Hash][]byte),
+		faulted:  make(chan struct{}),
 	}
 }
+
+// Faulted is closed at the first read that the store cannot answer.
+func (d *StateDatabase) Faulted() <-chan struct{} { return d.faulted }
+
+func (d *StateDatabase) noteFault() { d.first.Do(func() { close(d.faulted) }) }
 
 // Root returns the state root.
 func (d *StateDatabase) Root() common.Hash { return d.root }
@@ -120,6 +128,7 @@ func (d *StateDatabase) node(owner common.Hash, path []byte, hash common.Hash, k
 	if d.source == nil {
 		return nil, d.fail(fmt.Errorf("trie node %x at %x of %x: %w", hash, path, owner, ErrUnavailable))
 	}
+	d.noteFault()
 	blob, err := d.source.FetchNode(d.ctx, Fault{Root: d.root, Owner: owner, Path: bytes.Clone(path), Hash: hash, Key: key})
 	if err == nil && crypto.Keccak256Hash(blob) != hash {
 		err = ErrWrongBlob
@@ -150,6 +159,7 @@ func (d *StateDatabase) code(hash common.Hash) ([]byte, error) {
 	if d.source == nil {
 		return nil, d.fail(fmt.Errorf("code %x: %w", hash, ErrUnavailable))
 	}
+	d.noteFault()
 	code, err := d.source.FetchCode(d.ctx, hash)
 	if err == nil && crypto.Keccak256Hash(code) != hash {
 		err = ErrWrongBlob

@@ -37,7 +37,7 @@ func app(bubble bench.Bubble) *cli.App {
 		Name:            "beambench",
 		Usage:           "measure beam sync on real blocks and against a real geth",
 		HideHelpCommand: true,
-		Commands:        []*cli.Command{blocks(bubble), follow(), propose(), backfill(), swarm(), peers(bubble), bals()},
+		Commands:        []*cli.Command{blocks(bubble), trace(), follow(), propose(), backfill(), swarm(), peers(bubble), bals()},
 		ExitErrHandler:  func(*cli.Context, error) {}, // main prints it, once
 	}
 }
@@ -125,6 +125,25 @@ func profileCPU(name string) (stop func(), err error) {
 		pprof.StopCPUProfile()
 		_ = file.Close()
 	}, nil
+}
+
+func trace() *cli.Command {
+	return &cli.Command{
+		Name:  "trace",
+		Usage: "trace the blocks of witness files from an empty store, and compare with go-ethereum's tracers",
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "dir", Usage: "directory of witness files", Required: true},
+			&cli.DurationFlag{Name: "rtt", Usage: "round-trip time of the link", Value: 100 * time.Millisecond},
+			&cli.Uint64Flag{Name: "maxgas", Usage: "leave out blocks that use more gas", Value: 12_000_000},
+			&cli.IntFlag{Name: "repeats", Usage: "warm traces; the fastest counts", Value: 3},
+			&cli.BoolFlag{Name: "json", Usage: "print one JSON object per block and tracer"},
+		},
+		Action: noArguments(func(c *cli.Context) error {
+			return bench.Traces(c.Context, bench.TracesOptions{
+				Dir: c.String("dir"), RTT: c.Duration("rtt"), MaxGas: c.Uint64("maxgas"), Repeats: c.Int("repeats"), JSON: c.Bool("json"),
+			}, os.Stdout)
+		}),
+	}
 }
 
 func follow() *cli.Command {

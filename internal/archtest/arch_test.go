@@ -67,7 +67,7 @@ var allowed = map[string][]string{
 	"internal/bench": {
 		"beamsync/backfill", "beamsync/fetch", "beamsync/importer", "beamsync/peer", "beamsync/prefetch", "beamsync/sched",
 		"beamsync/witness", "chain", "db", "evm", "internal/demo", "internal/gethpeer", "internal/mockcl",
-		"internal/simnet", "internal/stategen", "internal/witnessfile", "p2p", "trie",
+		"internal/simnet", "internal/stategen", "internal/witnessfile", "p2p", "rpc", "trie",
 	},
 	"internal/e2e":               {}, // tests only
 	"beamsync/internal/beamtest": {"beamsync/fetch", "beamsync/peer", "internal/realdata", "internal/witnessfile", "trie"},

@@ -20,6 +20,7 @@
 //
 //	Blocks   witness file -> p2p.Peer == simnet.Pipe(delay) == p2p.Peer -> Fetcher -> Prefetcher, Executor
 //	         the same over TCP on loopback between devp2p hosts, in real time: see Link
+//	Traces   the same blocks traced over JSON-RPC on loopback, from an empty store, and by go-ethereum's tracers on the witness
 //	Peers    the same with one good peer among bad ones, 100 blocks in a row, in virtual time
 //	Follow   geth process == simnet.Proxy(delay) == sunbeam process, a consensus client drives both
 //	Propose  the same, and the sunbeam proposes every block; geth judges them and builds its own of the same pool
