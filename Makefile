@@ -11,13 +11,49 @@ LINT     := $(GO) tool -modfile=tools/lint/go.mod
 GROUPING := -local github.com/sunbeam-eth/sunbeam
 GOFILES   = $(shell find . -name '*.go' -not -path './$(BUILD)/*')
 
-.PHONY: all build demo test e2e bench check format-check staticcheck lint fmt fuzz clean
+.PHONY: all help build install cross release ops demo test e2e bench check format-check staticcheck lint fmt fuzz clean
 
 all: build
 
 ## build: the node as build/sunbeam, the measuring tool as build/beambench
 build:
 	$(GO) build -o $(BUILD)/ ./cmd/...
+
+## help: what make does
+help:
+	@sed -n 's/^## \([a-z0-9-]*\): /  \1\t/p' $(MAKEFILE_LIST) | expand -t 12
+
+## install: the node that was built, its documentation and its systemd unit below PREFIX (/usr/local)
+PREFIX ?= /usr/local
+install:
+	install -D -m 755 $(BUILD)/sunbeam $(DESTDIR)$(PREFIX)/bin/sunbeam
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/sunbeam README.md COPYING LICENSE NOTICE
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/sunbeam/docs docs/*.md
+	install -D -m 644 deploy/systemd/sunbeam.service $(DESTDIR)$(PREFIX)/lib/systemd/system/sunbeam.service
+	test -e $(DESTDIR)/etc/default/sunbeam || install -D -m 644 deploy/systemd/sunbeam.default $(DESTDIR)/etc/default/sunbeam
+
+## cross: the node for all systems as build/release, without cgo
+PLATFORMS := linux-amd64 linux-arm64 darwin-amd64 darwin-arm64 windows-amd64 windows-arm64
+RELEASE   := $(BUILD)/release
+cross: $(PLATFORMS:%=cross-%)
+cross-%:
+	GOOS=$(word 1,$(subst -, ,$*)) GOARCH=$(word 2,$(subst -, ,$*)) CGO_ENABLED=0 \
+		$(GO) build -trimpath -ldflags='-s -w' -o $(RELEASE)/sunbeam-$*$(if $(findstring windows,$*),.exe) ./cmd/sunbeam
+
+## release: the same with licences, as archives with checksums
+release: cross
+	@cd $(RELEASE) && rm -f *.tar.gz SHA256SUMS && for binary in sunbeam-*; do \
+		mkdir -p sunbeam && cp $$binary sunbeam/sunbeam$$(case $$binary in *.exe) echo .exe;; esac) && \
+		cp ../../README.md ../../COPYING ../../LICENSE ../../NOTICE sunbeam/ && \
+		tar --sort=name --owner=0 --group=0 --mtime=@0 -czf $${binary%.exe}.tar.gz sunbeam && rm -r sunbeam || exit 1; \
+	done && sha256sum *.tar.gz > SHA256SUMS && cat SHA256SUMS
+
+## ops: check what is in deploy with the programs that are there
+ops:
+	@check() { if command -v $$1 >/dev/null; then echo "$$*"; "$$@" >/dev/null; else echo "not checked: $$1 is not installed"; fi; }; \
+	check systemd-analyze security --offline=true --threshold=30 deploy/systemd/sunbeam.service && \
+	check hadolint deploy/Dockerfile deploy/hive/Dockerfile && \
+	check helm lint deploy/helm/sunbeam && check helm template sunbeam deploy/helm/sunbeam --set jwtSecretName=jwt,serviceMonitor=true
 
 ## demo: a real geth with a large state, a consensus client, and a fresh node that beams
 demo:
