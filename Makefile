@@ -11,7 +11,7 @@ LINT     := $(GO) tool -modfile=tools/lint/go.mod
 GROUPING := -local github.com/sunbeam-eth/sunbeam
 GOFILES   = $(shell find . -name '*.go' -not -path './$(BUILD)/*')
 
-.PHONY: all help build install cross release ops demo test e2e bench check format-check staticcheck lint fmt fuzz clean
+.PHONY: all help build install cross release ops demo test page-test e2e bench check format-check staticcheck lint fmt fuzz clean
 
 all: build
 
@@ -71,6 +71,10 @@ test:
 		echo "Not run for lack of third-party data, which internal/realdata/README.md tells how to get:"; \
 		sed 's/^/  /' $(BUILD)/not-run/*; \
 	fi
+
+## page-test: the status page in a real browser, headless Chromium; PAGE_SHOTS=DIR keeps pictures
+page-test:
+	$(GO) test -tags browser -count 1 -run TestBrowser ./internal/page
 
 ## e2e: the same in full size, and the long runs against real geth processes
 e2e:

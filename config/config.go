@@ -34,6 +34,7 @@ type Config struct {
 	Miner   Miner
 	Store   Store
 	Metrics Metrics
+	Page    Page
 	Log     Log
 }
 
@@ -200,6 +201,14 @@ type Metrics struct {
 	Pprof   bool // also serve Go's profiles
 }
 
+// Page is the status page.
+type Page struct {
+	Enabled bool
+	Addr    string
+	Port    uint16
+	VHosts  []string
+}
+
 // Log is what the node says about itself.
 type Log struct {
 	Verbosity int    // 0 silent, 1 error, 2 warn, 3 info, 4 debug, 5 trace
@@ -243,6 +252,7 @@ func Default() *Config {
 		Store:   Store{CacheMB: 512},
 		Metrics: Metrics{Addr: "127.0.0.1", Port: 6060},
 		Log:     Log{Verbosity: 3, Format: "terminal", MaxSizeMB: 100, MaxBackups: 10, MaxAgeDays: 30},
+		Page:    Page{Addr: "localhost", Port: 8580, VHosts: []string{"localhost"}},
 	}
 }
 

@@ -101,6 +101,9 @@ func (c *Config) checkPorts() error {
 	if c.Metrics.Enabled {
 		servers = append(servers, endpoint{"metrics.port", c.Metrics.Addr, c.Metrics.Port})
 	}
+	if c.Page.Enabled {
+		servers = append(servers, endpoint{"page.port", c.Page.Addr, c.Page.Port})
+	}
 	if c.HTTP.Enabled && c.WS.Enabled && c.HTTP.Port == c.WS.Port && c.HTTP.Port != 0 && c.HTTP.Addr != c.WS.Addr {
 		return fmt.Errorf("bad value %q for --ws.addr: --http.addr is %q, but both have port %d", c.WS.Addr, c.HTTP.Addr, c.WS.Port)
 	}

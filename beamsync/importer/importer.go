@@ -122,6 +122,7 @@ type Importer struct {
 		executed   uint64        // highest block number executed since the start
 		choice     choice        // the latest forkchoice, executed or not
 		last       BlockReport
+		recent     []BlockReport // the newest ones, the last one last
 		totals     Totals
 		catchUp    *CatchUp // nil: no missed blocks
 	}

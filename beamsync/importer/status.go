@@ -71,6 +71,16 @@ func (i *Importer) Status() Status {
 	return status
 }
 
+// maxRecent is how many reports are kept for [Importer.Recent].
+const maxRecent = 32
+
+// Recent returns what the newest executions took, the last one last.
+func (i *Importer) Recent() []BlockReport {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return slices.Clone(i.mu.recent)
+}
+
 // Newest is the highest block number that a payload or forkchoice named. It takes no lock.
 func (i *Importer) Newest() uint64 { return i.newest.Load() }
 
@@ -93,6 +103,7 @@ func (i *Importer) report(job *importJob, result *evm.Result, fetched trie.Fetch
 	}
 	i.mu.Lock()
 	i.mu.last = report
+	i.mu.recent = append(i.mu.recent[max(0, len(i.mu.recent)+1-maxRecent):], report)
 	i.mu.totals.add(result.Outcome, fetched)
 	i.mu.Unlock()
 

@@ -47,9 +47,10 @@ var allowed = map[string][]string{
 	// The composition root sees all; the command sees it.
 	"internal/node": {
 		"beamsync/backfill", "beamsync/fetch", "beamsync/history", "beamsync/importer", "beamsync/peer", "beamsync/prefetch",
-		"beamsync/sched", "beamsync/witness", "chain", "config", "db", "evm", "internal/atomicfile", "internal/health", "internal/metrics", "logindex", "p2p", "payloadbuilder", "pool", "rpc", "trie",
+		"beamsync/sched", "beamsync/witness", "chain", "config", "db", "evm", "internal/atomicfile", "internal/health", "internal/metrics", "internal/page", "logindex", "p2p", "payloadbuilder", "pool", "rpc", "trie",
 	},
 	"internal/metrics": {"internal/health"},
+	"internal/page":    {},
 	"cmd/sunbeam":      {"config", "internal/atomicfile", "internal/node"},
 
 	// What measures and shows the node; nothing above imports it.

@@ -121,6 +121,7 @@ func (n *Node) connect(registerer prometheus.Registerer, gatherer prometheus.Gat
 	if n.cfg.Metrics.Enabled {
 		n.metrics = metrics.NewServer(hostPort(n.cfg.Metrics.Addr, n.cfg.Metrics.Port), n.cfg.Metrics.Pprof, gatherer, health.Handler(n.health), n.log)
 	}
+	n.newPage()
 	light, err := n.cfg.LightClient()
 	if err != nil {
 		return err

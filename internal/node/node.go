@@ -28,6 +28,7 @@ import (
 	"github.com/sunbeam-eth/sunbeam/db"
 	"github.com/sunbeam-eth/sunbeam/internal/metrics"
 	"github.com/sunbeam-eth/sunbeam/logindex"
+	"github.com/sunbeam-eth/sunbeam/internal/page"
 	"github.com/sunbeam-eth/sunbeam/p2p"
 	"github.com/sunbeam-eth/sunbeam/payloadbuilder"
 	"github.com/sunbeam-eth/sunbeam/pool"
@@ -66,6 +67,7 @@ type Node struct {
 	host     *p2p.Host
 	rpc      *rpc.Server
 	metrics  *metrics.Server // nil if not enabled
+	page     *page.Server    // likewise
 	light    *lightClient    // nil if a consensus client drives the node
 	began    uint64          // number of the head at the start
 	share    float64         // of the state that an earlier process had collected
@@ -184,6 +186,9 @@ func (n *Node) Run(ctx context.Context) (err error) {
 	}
 	if n.metrics != nil {
 		group.Go(func() error { return n.metrics.Run(running) })
+	}
+	if n.page != nil {
+		group.Go(func() error { return n.page.Run(running) })
 	}
 	if n.light != nil {
 		group.Go(func() error { return n.light.Run(running) })
