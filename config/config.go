@@ -191,6 +191,7 @@ type Store struct {
 
 	MemoryLimitMB int // that the garbage collector keeps to; zero: it follows from CacheMB
 	GOGC          int // percent, negative for off; zero: Go's default
+	MinFreeDiskMB int // free disk space below which the node stops; zero: it does not
 }
 
 // Metrics is the Prometheus endpoint.
@@ -249,7 +250,7 @@ func Default() *Config {
 		History: History{Chain: "90000", Logs: 2_350_000},
 		Pool:    Pool{PriceLimit: 1, PriceBump: 10, GlobalSlots: 5120, GlobalQueue: 1024, BlobDataCap: 2560 << 20, Journal: "transactions.rlp", Rejournal: time.Hour},
 		Miner:   Miner{GasPrice: 1_000_000, GasLimit: 60_000_000, Recommit: 2 * time.Second},
-		Store:   Store{CacheMB: 512},
+		Store:   Store{CacheMB: 512, MinFreeDiskMB: 512},
 		Metrics: Metrics{Addr: "127.0.0.1", Port: 6060},
 		Log:     Log{Verbosity: 3, Format: "terminal", MaxSizeMB: 100, MaxBackups: 10, MaxAgeDays: 30},
 		Page:    Page{Addr: "localhost", Port: 8580, VHosts: []string{"localhost"}},

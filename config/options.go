@@ -51,6 +51,7 @@ const (
 var options = []option{ //nolint:gochecknoglobals // never written
 	{flag: "datadir", key: "DataDir", usage: "Data directory for the databases and keys", check: directory, category: catNode},
 	{flag: "network", key: "Network", usage: "Network to join: mainnet, sepolia or hoodi (default: what the datadir holds, or mainnet)", check: oneOf(append(networks, "")...), category: catNode},
+	{flag: "datadir.minfreedisk", key: "Store.MinFreeDiskMB", usage: "Megabytes of free disk space below which the node stops (0 is never)", check: between(0, 1<<40>>20), category: catNode},
 	{flag: "override.genesis", key: "Genesis", usage: "Load the genesis block and chain configuration from this JSON file", check: genesisFile, category: catNode},
 	{flag: "networkid", key: "NetworkID", usage: "Network ID of the handshake (default: the chain ID)", category: catNode},
 	{flag: "cache", key: "Store.CacheMB", usage: "Megabytes of memory for all caches together", check: between(16, 1<<20), category: catNode},

@@ -24,6 +24,7 @@ import (
 type Link struct {
 	ID      string                // of the connection: the other end's node id in hex
 	Version uint                  // of eth: 66, 69, 70, 71 or 72
+	Name    string                // client name that the other end gave
 	Dialed  bool                  // outbound
 	Pinned  bool                  // a static or trusted peer
 	Eth     gethp2p.MsgReadWriter // stream of eth, nothing sent or read yet
@@ -122,6 +123,12 @@ func NewPeer(link Link, cfg PeerConfig) *Peer {
 
 // ID is the id of the connection; for connections of a Host the node id in hex.
 func (p *Peer) ID() string { return p.link.ID }
+
+// Name is the client name that the peer gave, which may be anything.
+func (p *Peer) Name() string { return p.link.Name }
+
+// Inbound reports whether the peer opened the connection.
+func (p *Peer) Inbound() bool { return !p.link.Dialed }
 
 // Version is the agreed version of eth.
 func (p *Peer) Version() uint { return p.link.Version }

@@ -61,7 +61,7 @@ func (h *Host) runEth(ctx context.Context, gp *gethp2p.Peer, rw gethp2p.MsgReadW
 	pending := h.pendingLinks.of(gp)
 	defer h.pendingLinks.end(gp)
 	link := Link{
-		ID: gp.ID().String(), Version: version, Dialed: !gp.Inbound(), Pinned: gp.StaticDialed() || gp.Trusted(), Eth: rw,
+		ID: gp.ID().String(), Version: version, Name: gp.Fullname(), Dialed: !gp.Inbound(), Pinned: gp.StaticDialed() || gp.Trusted(), Eth: rw,
 		Close: func(reason gethp2p.DiscReason) { gp.Disconnect(reason) },
 	}
 	for _, s := range satellites {

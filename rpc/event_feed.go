@@ -8,6 +8,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/core/types"
 	"github.com/ethereum/go-ethereum/event"
 
@@ -50,8 +51,10 @@ type feedEvent struct {
 	value   any // announced as it is: a state of the sync, or an event of a peer
 }
 
-func newHeadEvent(ev chain.HeadEvent) feedEvent {
-	return feedEvent{headers: newHeaders(ev), logs: slices.Concat(ev.Removed, ev.Logs)}
+// newHeadEvent leaves out the blocks that were not executed here: after a pivot, blocks of which only
+// headers are known become canonical with the head.
+func newHeadEvent(ev chain.HeadEvent, status func(common.Hash) chain.Status) feedEvent {
+	return feedEvent{headers: newHeaders(ev, status), logs: slices.Concat(ev.Removed, ev.Logs)}
 }
 
 // bytes estimates the memory that the event keeps from being freed.
@@ -99,8 +102,8 @@ func newEventFeed(maxEvents, maxBytes int) *eventFeed {
 }
 
 // runHeads queues head events until ctx ends, then closes the feed.
-func (f *eventFeed) runHeads(ctx context.Context, heads Heads) error {
-	return runFeed(ctx, f, heads.SubscribeHead, newHeadEvent)
+func (f *eventFeed) runHeads(ctx context.Context, heads Heads, status func(common.Hash) chain.Status) error {
+	return runFeed(ctx, f, heads.SubscribeHead, func(ev chain.HeadEvent) feedEvent { return newHeadEvent(ev, status) })
 }
 
 // runPending queues the transactions that become pending until ctx ends, then closes the feed.
@@ -220,11 +223,12 @@ func (r *eventReader) close() {
 	f.freeLocked()
 }
 
-// newHeaders are the headers of the blocks that became canonical, the newest maxHeads of them.
-func newHeaders(ev chain.HeadEvent) []*types.Header {
+// newHeaders are the headers of the executed blocks that became canonical, of the newest maxHeads.
+func newHeaders(ev chain.HeadEvent, status func(common.Hash) chain.Status) []*types.Header {
 	headers := ev.Reorg.New
 	if len(headers) == 0 { // the head moved back to an ancestor
 		headers = []*types.Header{ev.Block.Header()}
 	}
-	return slices.Clone(headers[max(0, len(headers)-maxHeads):])
+	headers = slices.Clone(headers[max(0, len(headers)-maxHeads):])
+	return slices.DeleteFunc(headers, func(header *types.Header) bool { return status(header.Hash()) != chain.Executed })
 }

@@ -185,7 +185,7 @@ func (s *Server) Run(ctx context.Context) error {
 		l.serverCtx.Store(&ctx)
 	}
 	if s.b.Heads != nil {
-		group.Go(func() error { return s.heads.runHeads(ctx, s.b.Heads) })
+		group.Go(func() error { return s.heads.runHeads(ctx, s.b.Heads, s.b.Chain.Status) })
 	}
 	if s.b.Pool != nil {
 		group.Go(func() error { return s.pending.runPending(ctx, s.b.Pool) })

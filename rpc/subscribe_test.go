@@ -170,7 +170,11 @@ func wantLimit(t *testing.T, err error, text string) {
 	}
 }
 
-func oneHead() feedEvent { return newHeadEvent(chain.HeadEvent{Block: mainChain().blocks[12]}) }
+func executed(common.Hash) chain.Status { return chain.Executed }
+
+func oneHead() feedEvent {
+	return newHeadEvent(chain.HeadEvent{Block: mainChain().blocks[12]}, executed)
+}
 
 // TestFilterInParts: a poll returns no more logs than one response may have. The next one returns the rest.
 func TestFilterInParts(t *testing.T) {
@@ -248,5 +252,25 @@ func TestHeadFeed(t *testing.T) {
 	}
 	if _, _, _, err := feed.open().read(); !errors.Is(err, errFeedClosed) {
 		t.Errorf("a reader of a closed feed: %v", err)
+	}
+}
+
+// TestPivotAnnouncesExecutedBlocks: of the blocks that become canonical with a pivot, subscribers hear of the executed
+// ones only. The others are headers that the node has of BLOCKHASH, and their transactions were never seen.
+func TestPivotAnnouncesExecutedBlocks(t *testing.T) {
+	w := mainChain()
+	var headers []*types.Header
+	for _, block := range w.blocks[1:13] {
+		headers = append(headers, block.Header())
+	}
+	last := w.blocks[12]
+	event := newHeadEvent(chain.HeadEvent{Block: last, Reorg: chain.Reorg{New: headers}}, func(hash common.Hash) chain.Status {
+		if hash == last.Hash() {
+			return chain.Executed
+		}
+		return chain.Unknown
+	})
+	if len(event.headers) != 1 || event.headers[0].Hash() != last.Hash() || len(headers) != 12 {
+		t.Errorf("announced %d of %d headers", len(event.headers), len(headers))
 	}
 }

@@ -32,8 +32,8 @@ func (i *Importer) execute(ctx context.Context, job *importJob, base *basis) Out
 		State:   state,
 		Headers: ancestors{i},
 	})
-	i.metrics.phases.WithLabelValues(phaseExecute).Observe(time.Since(executed).Seconds())
-	took := time.Since(begin)
+	execution, took := time.Since(executed), time.Since(begin)
+	i.metrics.phases.WithLabelValues(phaseExecute).Observe(execution.Seconds())
 
 	var fetched trie.FetchStats
 	if session != nil {
@@ -54,6 +54,7 @@ func (i *Importer) execute(ctx context.Context, job *importJob, base *basis) Out
 		if err := i.commit(block, result); err != nil {
 			return syncing(err)
 		}
+		i.metrics.executed(block.GasUsed(), took, execution, time.Since(begin)-took)
 		outcome = valid(job.block.Hash())
 	}
 	i.metrics.phases.WithLabelValues(phaseCommit).Observe((time.Since(begin) - took).Seconds())

@@ -24,6 +24,7 @@ var allowed = map[string][]string{
 	"beamsync/peer":  {},
 
 	"internal/atomicfile": {},
+	"internal/diskspace":  {},
 	"internal/health":     {},
 	"internal/jsonhex":    {},
 
@@ -47,7 +48,7 @@ var allowed = map[string][]string{
 	// The composition root sees all; the command sees it.
 	"internal/node": {
 		"beamsync/backfill", "beamsync/fetch", "beamsync/history", "beamsync/importer", "beamsync/peer", "beamsync/prefetch",
-		"beamsync/sched", "beamsync/witness", "chain", "config", "db", "evm", "internal/atomicfile", "internal/health", "internal/metrics", "internal/page", "logindex", "p2p", "payloadbuilder", "pool", "rpc", "trie",
+		"beamsync/sched", "beamsync/witness", "chain", "config", "db", "evm", "internal/atomicfile", "internal/diskspace", "internal/health", "internal/metrics", "internal/page", "logindex", "p2p", "payloadbuilder", "pool", "rpc", "trie",
 	},
 	"internal/metrics": {"internal/health"},
 	"internal/page":    {},

@@ -77,7 +77,7 @@ func inNode(folder string) bool {
 	case "beamsync", "chain", "config", "db", "evm", "logindex", "p2p", "payloadbuilder", "pool", "rpc", "trie":
 		return rest != "internal"
 	case "internal":
-		return rest == "" || rest == "node" || rest == "metrics" || rest == "atomicfile"
+		return rest == "" || rest == "node" || rest == "metrics" || rest == "atomicfile" || rest == "diskspace" || rest == "health"
 	case "cmd":
 		return rest == "" || rest == "sunbeam"
 	}

@@ -25,7 +25,7 @@ func (c EIP2159) Register(registerer prometheus.Registerer) error {
 		{"ethereum_peer_limit", "The maximum number of peers this node allows to connect.", func() float64 { return float64(c.PeerLimit) }},
 	}
 	for _, g := range gauges {
-		if err := registerer.Register(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: g.name, Help: g.help}, g.value)); err != nil {
+		if err := registerAll(registerer, prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: g.name, Help: g.help}, g.value)); err != nil {
 			return err
 		}
 	}

@@ -5,6 +5,7 @@ package metrics
 import (
 	"slices"
 	"strings"
+	"sync"
 
 	gethmetrics "github.com/ethereum/go-ethereum/metrics"
 	"github.com/prometheus/client_golang/prometheus"
@@ -15,22 +16,41 @@ import (
 // kinds that geth shows: slashes become underscores, what counts is a gauge, what measures
 // is a summary. Unlike geth's own page, this one is what Prometheus calls valid: a
 // summary's count is part of it, and characters that a name must not have are underscores.
-func GoEthereum(registry gethmetrics.Registry) prometheus.Gatherer {
+//
+// go-ethereum's packages register some 600 metrics when they are linked, and most of them belong to code that this node
+// does not run. Those would be zeros that say nothing. So a metric is shown from the moment on at which it has counted
+// anything, or from the start if its name begins with one of fed: there a zero is true.
+func GoEthereum(registry gethmetrics.Registry, fed ...string) prometheus.Gatherer {
+	var mu sync.Mutex
+	shown := make(map[string]bool) // for good, so that a gauge that returns to zero does not vanish
+	show := func(name string, family *dto.MetricFamily) bool {
+		mu.Lock()
+		defer mu.Unlock()
+		if !shown[name] {
+			shown[name] = counted(family.Metric[0]) || slices.ContainsFunc(fed, func(prefix string) bool { return strings.HasPrefix(name, prefix) })
+		}
+		return shown[name]
+	}
 	return prometheus.GathererFunc(func() ([]*dto.MetricFamily, error) {
 		var families []*dto.MetricFamily
 		taken := make(map[string]bool)
 		registry.Each(func(name string, metric any) {
+			name = metricName(name)
 			family := convert(metric)
-			if family == nil || taken[metricName(name)] {
+			if family == nil || taken[name] || !show(name, family) {
 				return
 			}
-			name = metricName(name)
 			taken[name], family.Name = true, &name
 			families = append(families, family)
 		})
 		slices.SortFunc(families, func(a, b *dto.MetricFamily) int { return strings.Compare(a.GetName(), b.GetName()) })
 		return families, nil
 	})
+}
+
+// counted says whether a metric is anything but zero.
+func counted(m *dto.Metric) bool {
+	return m.GetGauge().GetValue() != 0 || m.GetSummary().GetSampleCount() != 0
 }
 
 // convert returns nil for what has no value yet and for kinds that geth does not show.
@@ -47,7 +67,9 @@ func convert(metric any) *dto.MetricFamily {
 	case *gethmetrics.Meter:
 		return gauge(float64(m.Snapshot().Count()))
 	case *gethmetrics.GaugeInfo:
-		return labelled(m.Snapshot().Value())
+		if info := m.Snapshot().Value(); len(info) > 0 {
+			return labelled(info)
+		}
 	case gethmetrics.Histogram:
 		s := m.Snapshot()
 		return summary(s.Count(), float64(s.Sum()), s.Percentiles)

@@ -4,11 +4,13 @@ package metrics
 
 import (
 	"context"
+	"errors"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -143,6 +145,83 @@ func TestServerStops(t *testing.T) {
 		}
 	case <-time.After(5 * time.Second):
 		t.Fatal("does not stop")
+	}
+}
+
+// TestSilentSeries: what go-ethereum registers and never counts is not shown; what has counted once stays, also at zero; and what
+// runs in each node is shown at once.
+func TestSilentSeries(t *testing.T) {
+	gethmetrics.Enable()
+	registry := gethmetrics.NewRegistry()
+	gauge := gethmetrics.NewRegisteredGauge("some/gauge", registry)
+	gethmetrics.NewRegisteredCounter("some/counter", registry)
+	gethmetrics.NewRegisteredGaugeInfo("some/info", registry)
+	gethmetrics.NewRegisteredTimer("some/timer", registry)
+	gethmetrics.NewRegisteredCounter("fed/counter", registry)
+	gatherer := GoEthereum(registry, "fed_")
+	names := func() (names []string) {
+		families, err := gatherer.Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, family := range families {
+			names = append(names, family.GetName())
+		}
+		return names
+	}
+	if got := names(); !slices.Equal(got, []string{"fed_counter"}) {
+		t.Errorf("at the start: %v", got)
+	}
+	for _, value := range []int64{1, 0} {
+		gauge.Update(value)
+		if got := names(); !slices.Equal(got, []string{"fed_counter", "some_gauge"}) {
+			t.Errorf("at %d: %v", value, got)
+		}
+	}
+}
+
+// TestOursFirst: what both registries have is shown once, with our value.
+func TestOursFirst(t *testing.T) {
+	ours, theirs := prometheus.NewPedanticRegistry(), gethmetrics.NewRegistry()
+	gethmetrics.Enable()
+	gethmetrics.NewRegisteredGauge("chain/head/block", theirs).Update(1)
+	seven := func() uint64 { return 7 }
+	heads := Heads{Block: seven, Header: seven, Receipt: seven, Safe: seven, Finalized: seven, ChainID: "42"}
+	if err := errors.Join(heads.Register(ours), RegisterProcess(ours)); err != nil {
+		t.Fatal(err)
+	}
+	families, err := merged(ours, GoEthereum(theirs)).Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := 0
+	for _, family := range families {
+		if family.GetName() == "chain_head_block" {
+			found++
+			if value := family.GetMetric()[0].GetGauge().GetValue(); value != 7 {
+				t.Errorf("head %v", value)
+			}
+		}
+	}
+	if found != 1 {
+		t.Errorf("%d families of one name", found)
+	}
+}
+
+// TestLoads: loads are those between two scrapes, and a second scrape right after the first one gets the same.
+func TestLoads(t *testing.T) {
+	p := newProcess()
+	p.since = p.since.Add(-10 * time.Second)
+	p.spent = gethmetrics.CPUStats{}
+	first := p.measure()
+	if first.LocalTime <= 0 || first.GlobalTime < first.LocalTime {
+		t.Errorf("loads %+v", first)
+	}
+	if used, held := memory(); used <= 0 || held < used {
+		t.Errorf("%v of %v bytes are used", used, held)
+	}
+	if again := p.measure(); again != first {
+		t.Errorf("loads %+v, then %+v", first, again)
 	}
 }
 

@@ -16,6 +16,7 @@ import (
 	gethmetrics "github.com/ethereum/go-ethereum/metrics"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	dto "github.com/prometheus/client_model/go"
 
 	"github.com/sunbeam-eth/sunbeam/internal/health"
 )
@@ -33,7 +34,7 @@ type Server struct {
 // NewServer returns a server for host:port that serves what ours gathers together with
 // go-ethereum's registry, and the answers about the node's health; with profiles, Go's profiles too.
 func NewServer(addr string, profiles bool, ours prometheus.Gatherer, answers http.Handler, log *slog.Logger) *Server {
-	page := promhttp.HandlerFor(prometheus.Gatherers{ours, GoEthereum(gethmetrics.DefaultRegistry)},
+	page := promhttp.HandlerFor(merged(ours, GoEthereum(gethmetrics.DefaultRegistry, fed...)),
 		promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError, ErrorLog: errorLog{log}})
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", page)
@@ -46,6 +47,27 @@ func NewServer(addr string, profiles bool, ours prometheus.Gatherer, answers htt
 		mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
 	}
 	return &Server{addr: addr, handler: mux, log: log}
+}
+
+// fed are the beginnings of the names of go-ethereum's metrics whose code runs in each node.
+var fed = []string{"eth_db_chaindata_disk_", "p2p_", "rpc_", "txpool_pending", "txpool_queued"} //nolint:gochecknoglobals // never written
+
+// merged gathers from both, and takes a metric that both have from the first.
+func merged(first, second prometheus.Gatherer) prometheus.Gatherer {
+	return prometheus.GathererFunc(func() ([]*dto.MetricFamily, error) {
+		families, err := first.Gather()
+		others, failed := second.Gather()
+		taken := make(map[string]bool, len(families))
+		for _, family := range families {
+			taken[family.GetName()] = true
+		}
+		for _, family := range others {
+			if !taken[family.GetName()] {
+				families = append(families, family)
+			}
+		}
+		return families, errors.Join(err, failed)
+	})
 }
 
 // Run serves until ctx ends. An address that cannot be listened on is an error.

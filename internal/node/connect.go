@@ -26,6 +26,7 @@ import (
 	"github.com/sunbeam-eth/sunbeam/beamsync/witness"
 	"github.com/sunbeam-eth/sunbeam/db"
 	"github.com/sunbeam-eth/sunbeam/evm"
+	"github.com/sunbeam-eth/sunbeam/internal/diskspace"
 	"github.com/sunbeam-eth/sunbeam/internal/health"
 	"github.com/sunbeam-eth/sunbeam/internal/metrics"
 	"github.com/sunbeam-eth/sunbeam/p2p"
@@ -70,6 +71,7 @@ func (n *Node) connect(registerer prometheus.Registerer, gatherer prometheus.Gat
 	if n.cfg.NetworkID == 0 && n.chain.Config().ChainID == nil {
 		return errors.New("the genesis has no chainId: set the network ID with --networkid")
 	}
+	n.disk = diskspace.New(n.cfg.InstanceDir(), uint64(n.cfg.Store.MinFreeDiskMB)<<20, n.cfg.Metrics.Enabled, n.log, registerer)
 	named, err := parseNodes(n.cfg.P2P.StaticNodes)
 	if err != nil {
 		return err
@@ -109,13 +111,7 @@ func (n *Node) connect(registerer prometheus.Registerer, gatherer prometheus.Gat
 	if err := n.newRPC(executor, prefetcher, registerer); err != nil {
 		return err
 	}
-	standard := metrics.EIP2159{
-		Height:    func() uint64 { return n.chain.CurrentHeader().Number.Uint64() },
-		BestKnown: n.importer.Newest,
-		Peers:     func() int { return len(n.host.Peers()) },
-		PeerLimit: n.cfg.P2P.MaxPeers,
-	}
-	if err := standard.Register(registerer); err != nil {
+	if err := n.registerMetrics(registerer); err != nil {
 		return err
 	}
 	if n.cfg.Metrics.Enabled {

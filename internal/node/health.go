@@ -29,8 +29,9 @@ func (n *Node) health() health.Report {
 	report.Add("head", ready.Reason)
 	vitals := n.importer.Vitals()
 	report.Add("client", clientTrouble(vitals))
+	report.Add("disk", n.disk.Trouble())
 	if n.public() {
-		report.Add("age", ageTrouble(vitals))
+		report.Add("age", ageTrouble(ready, vitals))
 		report.Add("peers", n.peerTrouble())
 	}
 	return report
@@ -47,8 +48,11 @@ func clientTrouble(vitals importer.Vitals) string {
 	}
 }
 
-func ageTrouble(vitals importer.Vitals) string {
-	if vitals.HeadAge <= staleAfter {
+func ageTrouble(ready importer.Readiness, vitals importer.Vitals) string {
+	switch {
+	case ready.NoHead:
+		return "no block was executed yet"
+	case vitals.HeadAge <= staleAfter:
 		return ""
 	}
 	return fmt.Sprintf("the head is %v old", vitals.HeadAge.Round(time.Second))

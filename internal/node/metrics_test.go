@@ -90,6 +90,8 @@ func kindOf(c prometheus.Collector) string {
 		return "gauge"
 	case m.Histogram != nil:
 		return "histogram"
+	case m.Summary != nil:
+		return "summary"
 	}
 	return "unknown"
 }
@@ -136,4 +138,16 @@ func TestMetricsAreDocumented(t *testing.T) {
 		}
 	}
 	t.Error("run this test with UPDATE_DOCS=1 to write the table")
+}
+
+// TestClientLabels: client names of strangers become one of few labels.
+func TestClientLabels(t *testing.T) {
+	for name, want := range map[string]string{
+		"Geth/v1.17.10-stable-abc/linux-amd64/go1.26": "geth", "erigon/v3.0.0": "erigon", "reth/v1.5.0/x86_64": "reth", "Nethermind/v1.31": "nethermind",
+		"besu/v25.1": "besu", "ethrex/v1": "ethrex", clientName("mine"): "sunbeam", "": "other", "x\ny": "other",
+	} {
+		if got := clientOf(name); got != want {
+			t.Errorf("%q: %s, want %s", name, got, want)
+		}
+	}
 }

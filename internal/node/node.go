@@ -26,6 +26,7 @@ import (
 	"github.com/sunbeam-eth/sunbeam/chain"
 	"github.com/sunbeam-eth/sunbeam/config"
 	"github.com/sunbeam-eth/sunbeam/db"
+	"github.com/sunbeam-eth/sunbeam/internal/diskspace"
 	"github.com/sunbeam-eth/sunbeam/internal/metrics"
 	"github.com/sunbeam-eth/sunbeam/logindex"
 	"github.com/sunbeam-eth/sunbeam/internal/page"
@@ -69,8 +70,9 @@ type Node struct {
 	metrics  *metrics.Server // nil if not enabled
 	page     *page.Server    // likewise
 	light    *lightClient    // nil if a consensus client drives the node
-	began    uint64          // number of the head at the start
-	share    float64         // of the state that an earlier process had collected
+	disk     *diskspace.Watch
+	began    uint64  // number of the head at the start
+	share    float64 // of the state that an earlier process had collected
 
 	repairTimeout time.Duration // see there
 	closed        atomic.Bool
@@ -180,7 +182,7 @@ func (n *Node) Run(ctx context.Context) (err error) {
 	}
 	group, running := errgroup.WithContext(ctx)
 	for _, part := range []func(context.Context) error{
-		n.store.Run, n.fetcher.Run, n.importer.Run, n.history.Run, n.logs.Run, n.pool.Run, n.payloads.Run, n.host.Run, n.rpc.Run, n.runPhases, n.watchDamage, n.announceHeads, n.announceStart, n.announceIdle,
+		n.store.Run, n.fetcher.Run, n.importer.Run, n.history.Run, n.logs.Run, n.pool.Run, n.payloads.Run, n.host.Run, n.rpc.Run, n.runPhases, n.disk.Run, n.watchDamage, n.announceHeads, n.announceStart, n.announceIdle,
 	} {
 		group.Go(func() error { return part(running) })
 	}
