@@ -55,7 +55,6 @@ var gethFlags = []gethFlag{ //nolint:gochecknoglobals // never written
 
 	{name: "datadir.ancient", instead: "old blocks are kept in <datadir>/geth/chaindata with all others: give the datadir the room"},
 	{name: "datadir.era", instead: "no era files are read: old blocks come from peers (--history.chain)"},
-	{name: "datadir.minfreedisk", usual: "0", check: wholeNumber, instead: "the node does not stop before the disk is full: watch the free space"},
 	{name: "eth.requiredblocks", instead: "peers are not asked for these blocks: the consensus client decides the chain"},
 	{name: "exitwhensynced", toggle: true, refused: "the node follows the chain until it is stopped: wait for beam_status to say full, then stop it"},
 	{name: "override.amsterdam", usual: "0", check: wholeNumber, refused: noOverride},

@@ -32,7 +32,7 @@ func TestReceiptSubscription(t *testing.T) {
 	n := newFakeNode(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	go func() { _ = n.heads.runHeads(ctx, n.chain) }()
+	go func() { _ = n.heads.runHeads(ctx, n.chain, n.chain.Status) }()
 	geth, ours := stack.Attach(), n.client(t)
 	last := w.blocks[mainChainBlocks]
 	tx := last.Transactions()[1].Hash()

@@ -129,8 +129,10 @@ func (p *process) measure() gethmetrics.CPUStats {
 // memory returns the bytes that the Go runtime uses and holds, as geth counts them.
 func memory() (used, held float64) {
 	samples := []runtimemetrics.Sample{
-		{Name: "/memory/classes/total:bytes"}, {Name: "/memory/classes/heap/unused:bytes"},
-		{Name: "/memory/classes/heap/free:bytes"}, {Name: "/memory/classes/heap/released:bytes"},
+		{Name: "/memory/classes/total:bytes"},
+		{Name: "/memory/classes/heap/unused:bytes"},
+		{Name: "/memory/classes/heap/free:bytes"},
+		{Name: "/memory/classes/heap/released:bytes"},
 	}
 	runtimemetrics.Read(samples)
 	held = float64(samples[0].Value.Uint64())
