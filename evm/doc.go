@@ -31,6 +31,10 @@
 //	    ^                                           |
 //	    +-------------------------------------------+
 //
+// Each transaction of a run executes on a StateDB of its own, over what the transactions before it changed. A [Progress]
+// keeps, for each transaction that missed nothing, what it read and wrote. The next run takes over what it wrote, as long as
+// it would read the same, so that a round costs what the incomplete transactions cost, not what the block costs.
+//
 // A run is optimistic: a missing read gets a fallback value, and the run goes on.
 //
 //   - An account or slot that a recent block read has the value last seen.

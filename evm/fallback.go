@@ -30,6 +30,7 @@ type fallback struct {
 	tainted  map[common.Hash]struct{}    // hashes computed from placeholders
 	slots    map[common.Address]int      // unknown slots requested so far, less the credit
 	total    int                         // unknown slots requested so far
+	usedMode bool                        // some value was that of the mode
 }
 
 var _ trie.Fallback = (*fallback)(nil)
@@ -71,11 +72,13 @@ func (f *fallback) Slot(addr common.Address, slot common.Hash) (value common.Has
 		copy(value[len(value)-len(placeholder):], placeholder[:])
 	}
 	if _, tainted := f.tainted[slot]; tainted || isPlaceholder(slot[:]) || isPlaceholder(addr[:]) {
+		f.usedMode = true
 		return value, false
 	}
 	if last, known := f.lastSeen.slot(addr, slot); known {
 		return last, true
 	}
+	f.usedMode = true
 	if f.slots[addr] >= contractSlots || f.total >= runSlots {
 		return value, false
 	}

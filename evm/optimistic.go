@@ -31,6 +31,7 @@ type optimisticTracer struct {
 	state     *trie.PartialState
 	fallback  *fallback
 	overrides map[jumpSite]branchOverride
+	overrode  bool // a jump went another way than its condition says
 
 	profiles  *slotProfiles
 	afterHash bool                  // the operation before was KECCAK256
@@ -173,8 +174,10 @@ func (t *optimisticTracer) overrideCondition(code []byte, pc uint64, dest, condi
 	switch {
 	case override == overrideTaken && condition.IsZero():
 		condition.SetOne()
-	case override == overrideNotTaken:
+		t.overrode = true
+	case override == overrideNotTaken && !condition.IsZero():
 		condition.Clear()
+		t.overrode = true
 	}
 }
 

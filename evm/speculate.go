@@ -7,10 +7,7 @@ import (
 
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/consensus"
-	"github.com/ethereum/go-ethereum/core"
-	"github.com/ethereum/go-ethereum/core/state"
 	"github.com/ethereum/go-ethereum/core/types"
-	"github.com/ethereum/go-ethereum/core/vm"
 	"github.com/ethereum/go-ethereum/params"
 
 	"github.com/sunbeam-eth/sunbeam/trie"
@@ -33,79 +30,45 @@ type Speculation struct {
 	Parent *types.Header      // as in Job
 	State  *trie.PartialState // opened on Parent.Root, for one run; records what is missing
 	Mode   Mode
+	// Progress is that of the block, nil if no other run is to know of this one.
+	Progress *Progress
 	// LocalHeader finds ancestors for BLOCKHASH without blocking. It returns nil for a missing one.
 	LocalHeader func(hash common.Hash, number uint64) *types.Header
 }
 
-// SpeculateGroup runs some transactions of the block, in order and without the others. If nothing was
-// missing it also computes the new state root, which may read more. The only result is what spec.State
-// recorded as missing. It is safe for concurrent use with a State for each call.
-func (e *Executor) SpeculateGroup(ctx context.Context, spec Speculation, group []int) {
-	run := &speculationRun{block: spec.Block}
-	defer e.recoverRun(run)
-	var (
-		block  = spec.Block
-		header = block.Header()
-		signer = types.MakeSigner(e.config, header.Number, header.Time)
-		txs    = block.Transactions()
-	)
-	tracer := e.optimistic(ctx, spec, group)
-	defer tracer.finish()
-	statedb, err := state.New(spec.Parent.Root, spec.State)
-	if err != nil {
-		return
-	}
-	run.statedb = statedb
-	machine := vm.NewEVM(core.NewEVMBlockContext(header, localChain{e, spec}, nil), statedb, e.config, vm.Config{Tracer: tracer.hooks()})
-	defer machine.Release()
-	machine.SetJumpDestCache(e.jumpDests)
-	machine.SetPrecompileCache(e.precompiles)
-	stop := context.AfterFunc(ctx, machine.Cancel)
-	defer stop()
-
-	pool := core.NewGasPool(block.GasLimit())
+// SpeculateGroup runs some transactions of the block, in order and without the others. The only result is what spec.State
+// recorded as missing, and spec.Progress; the run in another Mode would be the same unless usedMode. It is safe for
+// concurrent use with a State for each call.
+func (e *Executor) SpeculateGroup(ctx context.Context, spec Speculation, group []int) (usedMode bool) {
+	r := e.newRun(ctx, spec, group)
+	defer e.recoverRun(&r.speculationRun)
+	defer r.end()
 	for _, i := range group {
-		if ctx.Err() != nil {
-			return
-		}
-		msg, err := core.TransactionToMessage(txs[i], signer, header.BaseFee)
-		if err != nil {
-			return
-		}
-		statedb.SetTxContext(txs[i].Hash(), i, uint32(i+1))
-		if _, err := core.ApplyMessage(machine, msg.SkipNonceCheck(), pool); err != nil {
-			continue
-		}
-		statedb.Finalise(machine.GetRules())
+		r.transaction(i)
 	}
 	if !spec.State.Missed() {
-		statedb.IntermediateRoot(machine.GetRules())
+		r.deletions()
 	}
+	return r.tracer.fallback.usedMode
 }
 
-// SpeculateBlock runs the whole block, including the system calls and the new state root. The only
-// result is what spec.State recorded as missing.
-func (e *Executor) SpeculateBlock(ctx context.Context, spec Speculation) {
-	run := &speculationRun{block: spec.Block}
-	defer e.recoverRun(run)
-	block := spec.Block
-	all := make([]int, len(block.Transactions()))
+// SpeculateBlock runs the whole block, including the system calls. The only result is what spec.State recorded as missing,
+// and spec.Progress; usedMode as of SpeculateGroup.
+func (e *Executor) SpeculateBlock(ctx context.Context, spec Speculation) (usedMode bool) {
+	all := make([]int, len(spec.Block.Transactions()))
 	for i := range all {
 		all[i] = i
 	}
-	tracer := e.optimistic(ctx, spec, all)
-	defer tracer.finish()
-	statedb, err := state.New(spec.Parent.Root, spec.State)
-	if err != nil {
-		return
+	r := e.newRun(ctx, spec, all)
+	defer e.recoverRun(&r.speculationRun)
+	defer r.end()
+	r.before()
+	for _, i := range all {
+		r.transaction(i)
 	}
-	run.statedb = statedb
-	config := vm.Config{
-		Tracer:                   tracer.hooks(),
-		DisableParallelExecution: true, // a panic on another goroutine could not be recovered
-	}
-	_, _ = core.NewStateProcessor(localChain{e, spec}).Process(ctx, block, statedb, e.jumpDests, e.precompiles, config, nil)
-	statedb.IntermediateRoot(e.config.Rules(block.Number(), block.Difficulty().Sign() == 0, block.Time()))
+	r.after()
+	r.deletions()
+	return r.tracer.fallback.usedMode
 }
 
 // optimistic prepares a run of some transactions: spec.State gets its fallback values. The caller

@@ -29,7 +29,7 @@ type PartialState struct {
 	Fallback Fallback
 
 	mu          sync.Mutex
-	missed      bool                    // something was missing, recorded or not
+	misses      int                     // reads of missing state, recorded or not
 	failed      error                   // the first read of the store that failed
 	faults      map[common.Hash]*Fault  // read and missing, by node, owner and key; without a key by the hash of the node
 	wanted      map[common.Hash]*Fault  // wanted and missing, but not read; keys as in faults
@@ -73,7 +73,14 @@ func (f *LookupCache) State() *PartialState {
 func (g *PartialState) Missed() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.missed
+	return g.misses > 0
+}
+
+// Misses counts the reads of missing state so far.
+func (g *PartialState) Misses() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.misses
 }
 
 // Failed returns the first error of the store. Missing state is none.
@@ -88,7 +95,7 @@ func (g *PartialState) Failed() error {
 func (g *PartialState) ForgetMissed() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.missed, g.failed = false, nil
+	g.misses, g.failed = 0, nil
 }
 
 // Missing returns what was read, is missing and is worth fetching. Slots of a missing account are
@@ -255,7 +262,7 @@ func (g *PartialState) fail(err error) error {
 
 func (g *PartialState) miss() {
 	g.mu.Lock()
-	g.missed = true
+	g.misses++
 	g.mu.Unlock()
 }
 

@@ -122,7 +122,7 @@ func (r partialReader) Code(_ common.Address, hash common.Hash) []byte {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.codes[hash] = struct{}{}
-	r.missed = true
+	r.misses++
 	return nil
 }
 

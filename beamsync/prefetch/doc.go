@@ -26,8 +26,9 @@
 //     to read what the real execution reads.
 //   - A round is a run, or one in each [evm.Mode], and the wait for some of what it missed. Then
 //     the next round goes further, with real values in place of placeholders. The number of
-//     rounds is the depth of the data dependency in the block, not the number of its reads. See
-//     rounds.go.
+//     rounds is the depth of the data dependency in the block, not the number of its reads. A run
+//     executes only transactions that missed something before, or read something else now: the
+//     runs of a block share an [evm.Progress]. See rounds.go.
 //   - A batch is what goes out at once: the missing nodes, codes and headers of all runs that
 //     ended within one batch window, each of them once. See batch.go.
 //   - Required means read by a run, whose next round waits for it. Predicted means likely to be
@@ -46,8 +47,8 @@
 //
 // A group starts its next round as soon as some of what it missed has arrived. The whole block
 // is run when all groups are done, because transactions of different senders affect each other,
-// and a few times before that, when only a few groups are left. Its run includes the computation
-// of the new state root: deleting a key reads siblings that no transaction reads.
+// and a few times before that, when only a few groups are left. Its run includes the deletion of
+// keys from the tries, which reads siblings that no transaction reads.
 //
 // # Why this cannot change an outcome
 //

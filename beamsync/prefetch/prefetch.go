@@ -18,8 +18,8 @@ import (
 type Speculator interface {
 	Senders(block *types.Block) []common.Address
 	LikelySlots(to common.Address, input []byte) []common.Hash // slots that a call probably reads
-	SpeculateGroup(ctx context.Context, spec evm.Speculation, group []int)
-	SpeculateBlock(ctx context.Context, spec evm.Speculation)
+	SpeculateGroup(ctx context.Context, spec evm.Speculation, group []int) (usedMode bool)
+	SpeculateBlock(ctx context.Context, spec evm.Speculation) (usedMode bool)
 	SpeculateRoot(block *types.Block, parent *types.Header, state *trie.PartialState)
 }
 

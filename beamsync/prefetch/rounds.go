@@ -40,7 +40,8 @@ type blockPrefetch struct {
 	hinter     Hinter
 	senders    []common.Address
 	lookups    *trie.LookupCache // in the parent's state
-	cores      chan struct{}     // holds a token for each run that executes
+	progress   *evm.Progress
+	cores      chan struct{} // holds a token for each run that executes
 
 	mu        sync.Mutex
 	requested map[common.Hash]*batch // nothing is sent twice
@@ -54,6 +55,7 @@ func newBlockPrefetch(p *Prefetcher, block *types.Block, parent *types.Header, h
 		block: block, parent: parent, headers: headers, hinter: hinter,
 		senders:   p.speculator.Senders(block),
 		lookups:   trie.NewLookupCache(parent.Root, p.store),
+		progress:  evm.NewProgress(),
 		cores:     make(chan struct{}, runtime.GOMAXPROCS(0)),
 		requested: make(map[common.Hash]*batch),
 	}
@@ -69,7 +71,7 @@ func (b *blockPrefetch) speculate(ctx context.Context) error {
 	for _, group := range groups {
 		running.Go(func() error {
 			defer func() { done <- struct{}{} }()
-			return b.rounds(ctx, true, func(spec evm.Speculation) { b.speculator.SpeculateGroup(ctx, spec, group) })
+			return b.rounds(ctx, true, func(spec evm.Speculation) bool { return b.speculator.SpeculateGroup(ctx, spec, group) })
 		})
 	}
 	running.Go(func() error { return b.blockRounds(ctx, len(groups), done) })
@@ -79,7 +81,7 @@ func (b *blockPrefetch) speculate(ctx context.Context) error {
 // blockRounds runs the whole block, up to maxEarlyRuns times before the last group is done and then until
 // nothing is missing.
 func (b *blockPrefetch) blockRounds(ctx context.Context, groups int, done <-chan struct{}) error {
-	run := func(spec evm.Speculation) { b.speculator.SpeculateBlock(ctx, spec) }
+	run := func(spec evm.Speculation) bool { return b.speculator.SpeculateBlock(ctx, spec) }
 	for left, early := groups, 0; ; {
 		if left == 0 || left*earlyRunShare <= groups && early < maxEarlyRuns {
 			early++
@@ -112,9 +114,9 @@ func drain(ch <-chan struct{}) (n int) {
 }
 
 // rounds runs something, requests what it missed, and runs it again when some of that is in the
-// store. If it is not eager it saves computing: it runs in the first mode only, and again when
+// store. It runs in both modes if they differ. If it is not eager it saves computing: it runs in the first mode only, and again when
 // all that can be fetched is there.
-func (b *blockPrefetch) rounds(ctx context.Context, eager bool, run func(evm.Speculation)) error {
+func (b *blockPrefetch) rounds(ctx context.Context, eager bool, run func(evm.Speculation) (usedMode bool)) error {
 	arrived, modes := make(chan struct{}, 1), []evm.Mode{evm.ModePlaceholder, evm.ModeZero}
 	if !eager {
 		modes = modes[:1]
@@ -124,10 +126,10 @@ func (b *blockPrefetch) rounds(ctx context.Context, eager bool, run func(evm.Spe
 		for _, mode := range modes {
 			b.cores <- struct{}{}
 			spec := b.speculation(mode, &missed)
-			run(spec)
+			usedMode := run(spec)
 			<-b.cores
 			missed.add(spec.State)
-			if !spec.State.Missed() {
+			if !spec.State.Missed() || !usedMode {
 				break
 			}
 		}
@@ -141,7 +143,7 @@ func (b *blockPrefetch) rounds(ctx context.Context, eager bool, run func(evm.Spe
 // speculation prepares one run on what is in the store now.
 func (b *blockPrefetch) speculation(mode evm.Mode, missed *missing) evm.Speculation {
 	return evm.Speculation{
-		Block: b.block, Parent: b.parent, State: b.lookups.State(), Mode: mode,
+		Block: b.block, Parent: b.parent, State: b.lookups.State(), Mode: mode, Progress: b.progress,
 		LocalHeader: func(hash common.Hash, number uint64) *types.Header {
 			header := b.headers.LocalHeader(hash)
 			if header == nil && missed.header == nil {
