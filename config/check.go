@@ -69,6 +69,14 @@ func historySpan(s string) error {
 	return nil
 }
 
+// unixTime checks an activation time; empty is none.
+func unixTime(s string) error {
+	if _, err := strconv.ParseUint(s, 10, 64); s != "" && err != nil {
+		return errors.New("want seconds since 1970")
+	}
+	return nil
+}
+
 func ether(s string) error {
 	if n, err := strconv.ParseFloat(s, 64); err != nil || !(n >= 0 && n <= 1e9) { // nor NaN
 		return errors.New("want an amount of ether")
@@ -222,6 +230,17 @@ func directory(path string) error {
 		}
 		path = filepath.Dir(path)
 	}
+}
+
+// blobDirectory accepts a name inside of the datadir, or what could be a directory elsewhere.
+func blobDirectory(path string) error {
+	if filepath.IsAbs(path) {
+		return directory(path)
+	}
+	if !filepath.IsLocal(path) || path == "." {
+		return errors.New("want a name inside of the datadir, or an absolute path")
+	}
+	return nil
 }
 
 // parentExists is for files that may be made, but not in a directory that is not there.

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
 )
 
 // Config is everything that a user can choose. Its field names are the keys of the
@@ -20,6 +21,8 @@ type Config struct {
 	Network   string // mainnet, sepolia, hoodi; empty: that of the datadir, else mainnet
 	Genesis   string // genesis JSON file of a network of one's own; empty: Network's
 	NetworkID uint64 // zero: the chain ID
+
+	Override Override
 
 	P2P     P2P
 	HTTP    HTTP
@@ -36,6 +39,11 @@ type Config struct {
 	Metrics Metrics
 	Page    Page
 	Log     Log
+}
+
+// Override has activation times of forks, in seconds since 1970, that replace those of the network. Empty: the network's.
+type Override struct {
+	Osaka, BPO1, BPO2, Amsterdam, UBT string
 }
 
 // P2P is the devp2p side.
@@ -100,6 +108,9 @@ type RPC struct {
 	MaxTraces            int           // at once, at least 1
 	ResponseMaxSize      int           // bytes of a simulation or trace, at least 1
 	TxFeeCap             float64       // ether that a sent transaction may cost in fees; zero: no cap
+	UnprotectedTxs       bool          // take transactions without a chain ID
+	SyncDefaultTimeout   time.Duration // that eth_sendRawTransactionSync waits
+	SyncMaxTimeout       time.Duration // that it waits at most, whatever the caller wants
 	BatchRequestLimit    int           // at least 1
 	BatchResponseMaxSize int           // bytes, at least 1
 	HTTPBodyLimit        int           // megabytes of a request, at least 1
@@ -169,6 +180,11 @@ type Pool struct {
 	GlobalSlots uint64 // executable transactions, in slots of 32 KiB
 	GlobalQueue uint64 // those that wait for others
 	BlobDataCap uint64 // bytes of disk for transactions with blobs
+
+	AccountSlots uint64        // executable transactions that an account may have in any case, in slots
+	AccountQueue uint64        // transactions of an account that wait for others
+	Lifetime     time.Duration // of these
+	BlobDir      string        // of transactions with blobs, inside InstanceDir unless it is absolute
 
 	NoLocals  bool          // forget users' transactions that the pool drops
 	Journal   string        // file of users' transactions, inside InstanceDir unless it is a path; empty: none
@@ -240,6 +256,7 @@ func Default() *Config {
 		Engine: Engine{Addr: "localhost", Port: 8551, VHosts: []string{"localhost"}},
 		RPC: RPC{
 			GasCap: 50_000_000, EVMTimeout: 5 * time.Second, TxFeeCap: 1,
+			SyncDefaultTimeout: 20 * time.Second, SyncMaxTimeout: time.Minute,
 			TraceTimeout: time.Minute, MaxTraces: 4, ResponseMaxSize: 100_000_000,
 			BatchRequestLimit: 1000, BatchResponseMaxSize: 25_000_000, HTTPBodyLimit: 5,
 			LogQueryLimit: 1000, MaxLogsPerResponse: 20_000, LogsResponseMaxSize: 50_000_000,
@@ -248,7 +265,7 @@ func Default() *Config {
 		Beacon:  Beacon{Threshold: 342}, // two thirds of 512
 		Beam:    Beam{MaxLag: 30, HotSizeMB: 4096, Backfill: true},
 		History: History{Chain: "90000", Logs: 2_350_000},
-		Pool:    Pool{PriceLimit: 1, PriceBump: 10, GlobalSlots: 5120, GlobalQueue: 1024, BlobDataCap: 2560 << 20, Journal: "transactions.rlp", Rejournal: time.Hour},
+		Pool:    Pool{PriceLimit: 1, PriceBump: 10, GlobalSlots: 5120, GlobalQueue: 1024, BlobDataCap: 2560 << 20, AccountSlots: 16, AccountQueue: 64, Lifetime: 3 * time.Hour, BlobDir: "blobpool", Journal: "transactions.rlp", Rejournal: time.Hour},
 		Miner:   Miner{GasPrice: 1_000_000, GasLimit: 60_000_000, Recommit: 2 * time.Second},
 		Store:   Store{CacheMB: 512, MinFreeDiskMB: 512},
 		Metrics: Metrics{Addr: "127.0.0.1", Port: 6060},
@@ -290,6 +307,14 @@ func (c *Config) PoolJournal() string {
 		return journal
 	}
 	return filepath.Join(c.InstanceDir(), c.Pool.Journal)
+}
+
+// BlobDir is the directory of the transactions with blobs.
+func (c *Config) BlobDir() string {
+	if filepath.IsAbs(c.Pool.BlobDir) {
+		return c.Pool.BlobDir
+	}
+	return filepath.Join(c.InstanceDir(), c.Pool.BlobDir)
 }
 
 // JWTFile is the file of the secret shared with the consensus client.

@@ -38,7 +38,6 @@ var gethFlags = []gethFlag{ //nolint:gochecknoglobals // never written
 	{name: "header", alias: "H", refused: noConsole},
 	{name: "jspath", usual: ".", refused: noConsole},
 	{name: "preload", refused: noConsole},
-	{name: "rpc.allow-unprotected-txs", toggle: true, instead: "transactions without a chain ID (EIP-155) are refused over JSON-RPC"},
 	{name: "rpc.telemetry", toggle: true, instead: noTelemetry},
 	{name: "rpc.telemetry.endpoint", instead: noTelemetry},
 	{name: "rpc.telemetry.instance-id", instead: noTelemetry},
@@ -46,8 +45,6 @@ var gethFlags = []gethFlag{ //nolint:gochecknoglobals // never written
 	{name: "rpc.telemetry.sample-ratio", usual: "1", check: anyNumber, instead: noTelemetry},
 	{name: "rpc.telemetry.tags", instead: noTelemetry},
 	{name: "rpc.telemetry.username", instead: noTelemetry},
-	{name: "rpc.txsync.defaulttimeout", usual: "20s", check: anyDuration, instead: "eth_sendRawTransactionSync waits 20 s unless the caller says how long"},
-	{name: "rpc.txsync.maxtimeout", usual: "1m0s", check: anyDuration, instead: "eth_sendRawTransactionSync waits at most a minute"},
 
 	{name: "dev", toggle: true, refused: noDev},
 	{name: "dev.gaslimit", usual: "11500000", check: wholeNumber, refused: noDev},
@@ -57,11 +54,6 @@ var gethFlags = []gethFlag{ //nolint:gochecknoglobals // never written
 	{name: "datadir.era", instead: "no era files are read: old blocks come from peers (--history.chain)"},
 	{name: "eth.requiredblocks", instead: "peers are not asked for these blocks: the consensus client decides the chain"},
 	{name: "exitwhensynced", toggle: true, refused: "the node follows the chain until it is stopped: wait for beam_status to say full, then stop it"},
-	{name: "override.amsterdam", usual: "0", check: wholeNumber, refused: noOverride},
-	{name: "override.bpo1", usual: "0", check: wholeNumber, refused: noOverride},
-	{name: "override.bpo2", usual: "0", check: wholeNumber, refused: noOverride},
-	{name: "override.osaka", usual: "0", check: wholeNumber, refused: noOverride},
-	{name: "override.ubt", usual: "0", check: wholeNumber, refused: noOverride},
 	{name: "snapshot", toggle: true, usual: "true", instead: "the state is stored in one form, which serves as the snapshot too"},
 
 	{name: "gpo.blocks", usual: "20", check: wholeNumber, instead: noOracle},
@@ -123,13 +115,9 @@ var gethFlags = []gethFlag{ //nolint:gochecknoglobals // never written
 	{name: "state.scheme", check: oneOf("path", "hash"), instead: "the state is stored in the path scheme"},
 	{name: "syncmode", usual: "snap", check: oneOf("snap", "full"), instead: "the node beams: it executes the head at once, and becomes a full node in the background"},
 
-	{name: "blobpool.datadir", usual: "blobpool", instead: "blob transactions are in <datadir>/geth/blobpool"},
 	{name: "blobpool.fetchprobability", usual: "15", check: wholeNumber, instead: "the share of blob transactions that is fetched whole is go-ethereum's default"},
 	{name: "blobpool.pricebump", usual: "100", check: wholeNumber, instead: "a blob transaction must pay twice as much as the one that it replaces"},
 
-	{name: "txpool.accountqueue", usual: "64", check: wholeNumber, instead: "an account may queue 64 slots of transactions"},
-	{name: "txpool.accountslots", usual: "16", check: wholeNumber, instead: "an account has 16 slots of transactions for sure"},
-	{name: "txpool.lifetime", usual: "3h0m0s", check: anyDuration, instead: "queued transactions are kept for three hours"},
 	{name: "txpool.locals", instead: "transactions that are sent over JSON-RPC are the local ones"},
 
 	{name: "stateless-self-validation", toggle: true, instead: "for tests of geth only"},

@@ -25,9 +25,16 @@ func TestFilesOfGeth(t *testing.T) {
 		{"--ws", "--ws.addr", "0.0.0.0", "--ws.port", "2", "--ws.api", "eth", "--ws.origins", "*", "--ws.rpcprefix", "/y"},
 		{"--authrpc.addr", "0.0.0.0", "--authrpc.port", "3", "--authrpc.vhosts", "*", "--authrpc.jwtsecret", jwt, "--ipcdisable"},
 		{"--ipcpath", "other.ipc", "--identity", "me", "--db.engine", "pebble", "--networkid", "1337"},
-		{"--rpc.gascap", "5", "--rpc.evmtimeout", "7s", "--rpc.txfeecap", "0.5", "--rpc.rangelimit", "9", "--rpc.logquerylimit", "8", "--rpc.batch-request-limit", "7", "--rpc.batch-response-max-size", "6"},
+		{
+			"--rpc.gascap", "5", "--rpc.evmtimeout", "7s", "--rpc.txfeecap", "0.5", "--rpc.rangelimit", "9", "--rpc.logquerylimit", "8", "--rpc.batch-request-limit", "7", "--rpc.batch-response-max-size", "6",
+			"--rpc.allow-unprotected-txs", "--rpc.txsync.defaulttimeout", "1s", "--rpc.txsync.maxtimeout", "2s",
+		},
+		{"--history.chain", "postprague"},
 		{"--miner.gasprice", "16000000000", "--miner.gaslimit", "30000000", "--miner.extradata", "abc", "--miner.recommit", "1s", "--miner.maxblobs", "3"},
-		{"--txpool.pricelimit", "2", "--txpool.pricebump", "11", "--txpool.globalslots", "12", "--txpool.globalqueue", "13", "--txpool.nolocals", "--txpool.journal", "x.rlp", "--txpool.rejournal", "1m0s", "--blobpool.datacap", "100000000"},
+		{
+			"--txpool.pricelimit", "2", "--txpool.pricebump", "11", "--txpool.globalslots", "12", "--txpool.globalqueue", "13", "--txpool.nolocals", "--txpool.journal", "x.rlp", "--txpool.rejournal", "1m0s", "--blobpool.datacap", "100000000",
+			"--txpool.accountslots", "17", "--txpool.accountqueue", "65", "--txpool.lifetime", "1h0m0s", "--blobpool.datadir", "blobs",
+		},
 		{"--port", "4", "--discovery.port", "5", "--maxpeers", "6", "--maxpendpeers", "7", "--nat", "extip:1.2.3.4", "--netrestrict", "10.0.0.0/8,192.168.0.0/16", "--discovery.dns", "enrtree://AKA3AM6LPBYEUDMVNU3BSVQJ5AD45Y7YPOHJLEF6W26QOE4VTUDPE@example.org"},
 		{"--nodiscover", "--metrics", "--metrics.addr", "0.0.0.0", "--metrics.port", "8"},
 	}

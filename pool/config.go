@@ -3,9 +3,11 @@
 package pool
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
+	"time"
 
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/core/state"
@@ -72,6 +74,10 @@ type Limits struct {
 	GlobalSlots uint64 // executable transactions of all accounts, in slots of 32 KiB
 	GlobalQueue uint64 // those that are not executable yet
 	BlobDataCap uint64 // bytes on disk for blob transactions
+
+	AccountSlots uint64        // executable transactions that an account may have in any case, in slots
+	AccountQueue uint64        // those of an account that are not executable yet
+	Lifetime     time.Duration // of these
 }
 
 // legacy is go-ethereum's configuration of the pool of plain transactions. See locals for the journal.
@@ -82,6 +88,9 @@ func (l Limits) legacy() legacypool.Config {
 	set(&cfg.PriceBump, l.PriceBump)
 	set(&cfg.GlobalSlots, l.GlobalSlots)
 	set(&cfg.GlobalQueue, l.GlobalQueue)
+	set(&cfg.AccountSlots, l.AccountSlots)
+	set(&cfg.AccountQueue, l.AccountQueue)
+	cfg.Lifetime = cmp.Or(l.Lifetime, cfg.Lifetime)
 	return cfg
 }
 

@@ -32,7 +32,9 @@ type Config struct {
 	StateQueries  int           // concurrent state queries; zero: 16
 	ResponseBytes int           // bytes of JSON in the response of a simulation or trace; zero: 100 MB
 	TxFeeCap      float64       // ether that a sent transaction may cost in fees; zero: no cap
-	MinTip        uint64        // wei per gas: lowest tip that the pool accepts, and lowest that is suggested
+	Unprotected   bool          // whether transactions without a chain ID (EIP-155) are taken
+	ReceiptWait   ReceiptWait
+	MinTip        uint64 // wei per gas: lowest tip that the pool accepts, and lowest that is suggested
 
 	Traces        Traces
 	Logs          Logs
@@ -71,6 +73,12 @@ type Auth struct {
 	Port    int
 	VHosts  []string
 	JWTFile string // 32 bytes in hex; created with mode 0600 if absent
+}
+
+// ReceiptWait is how long eth_sendRawTransactionSync waits.
+type ReceiptWait struct {
+	Default time.Duration // if the caller does not say; zero: 20 s
+	Max     time.Duration // zero: a minute
 }
 
 // Traces are the limits of traces.
@@ -150,6 +158,8 @@ func (c Config) withDefaults() Config {
 	if c.Traces.Concurrent <= 0 {
 		c.Traces.Concurrent = defaultTraces
 	}
+	c.ReceiptWait.Default = cmp.Or(c.ReceiptWait.Default, defaultReceiptWait)
+	c.ReceiptWait.Max = cmp.Or(c.ReceiptWait.Max, maxReceiptWait)
 	if c.StateQueries <= 0 {
 		c.StateQueries = defaultStateQueries
 	}

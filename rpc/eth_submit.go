@@ -40,7 +40,7 @@ func (api *submitAPI) SendRawTransaction(ctx context.Context, input hexutil.Byte
 	if err := checkFee(tx, api.b.cfg.TxFeeCap); err != nil {
 		return common.Hash{}, err
 	}
-	if !tx.Protected() {
+	if !api.b.cfg.Unprotected && !tx.Protected() {
 		return common.Hash{}, errors.New("only replay-protected (EIP-155) transactions allowed over RPC")
 	}
 	_, err := withPool(ctx, api.b, func(ctx context.Context) (struct{}, error) { return struct{}{}, api.b.Pool.Send(ctx, tx) })

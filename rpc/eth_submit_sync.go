@@ -52,9 +52,10 @@ func (api *submitSyncAPI) SendRawTransactionSync(ctx context.Context, input hexu
 	if err != nil {
 		return nil, err
 	}
-	wait := defaultReceiptWait
+	limits := api.b.cfg.ReceiptWait
+	wait := min(limits.Default, limits.Max)
 	if milliseconds != nil && *milliseconds > 0 {
-		wait = time.Duration(min(*milliseconds, uint64(maxReceiptWait/time.Millisecond))) * time.Millisecond
+		wait = time.Duration(min(*milliseconds, uint64(limits.Max/time.Millisecond))) * time.Millisecond
 	}
 	timed, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()

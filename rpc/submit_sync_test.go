@@ -5,6 +5,7 @@ package rpc
 import (
 	"context"
 	"errors"
+	"math/big"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -65,5 +66,24 @@ func TestSendRawTransactionSync(t *testing.T) {
 	}
 	if _, took, err := run(0, false, errInjected); !errors.Is(err, errInjected) || took > 0 {
 		t.Errorf("refused: %v after %v", err, took)
+	}
+}
+
+// Transactions without a chain ID are taken only if the configuration says so.
+func TestUnprotectedTransactions(t *testing.T) {
+	tx := types.MustSignNewTx(userKey, types.HomesteadSigner{}, &types.LegacyTx{Gas: 21000, GasPrice: big.NewInt(1e9), To: &counterAddr})
+	raw, err := tx.MarshalBinary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, taken := range []bool{false, true} {
+		sent := false
+		n := newFakeNode(t, func(c *Config, b *Backend) {
+			c.Unprotected = taken
+			b.Pool = sendingPool{send: func(*types.Transaction) error { sent = true; return nil }}
+		})
+		if _, err := (&submitAPI{n.b}).SendRawTransaction(t.Context(), raw); (err == nil) != taken || sent != taken {
+			t.Errorf("wanted: %v, sent: %v, %v", taken, sent, err)
+		}
 	}
 }

@@ -3,10 +3,13 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/ethereum/go-ethereum/common/hexutil"
@@ -24,6 +27,7 @@ type report struct {
 	version string
 	block   hexutil.Uint64
 	peers   hexutil.Uint64
+	counted bool // whether peers says something
 	ready   bool
 	reason  string
 	phase   string // empty if the endpoint does not serve the beam namespace
@@ -50,11 +54,11 @@ func (a *app) status(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	phase := ""
-	if r.phase != "" {
-		phase = ", " + r.phase
+	parts := []string{cmp.Or(r.version, "node"), r.phase, fmt.Sprintf("block %d", uint64(r.block))}
+	if r.counted {
+		parts = append(parts, fmt.Sprintf("%d peers", uint64(r.peers)))
 	}
-	fmt.Fprintf(a.stdout, "%s%s, block %d, %d peers\n", r.version, phase, uint64(r.block), uint64(r.peers))
+	fmt.Fprintln(a.stdout, strings.Join(slices.DeleteFunc(parts, func(part string) bool { return part == "" }), ", "))
 	if !r.ready {
 		return fmt.Errorf("not ready: %s", r.reason)
 	}
@@ -65,12 +69,13 @@ func (a *app) status(c *cli.Context) error {
 // inspectNode asks for readiness in the way that the endpoint offers: by beam_status, else by eth_syncing.
 func inspectNode(ctx context.Context, client *gethrpc.Client) (*report, error) {
 	r := new(report)
-	for _, ask := range []struct {
-		method string
-		result any
-	}{{"web3_clientVersion", &r.version}, {"eth_blockNumber", &r.block}, {"net_peerCount", &r.peers}} {
-		if err := client.CallContext(ctx, ask.result, ask.method); err != nil {
-			return nil, fmt.Errorf("the node does not answer %s: %w", ask.method, err)
+	if err := client.CallContext(ctx, &r.block, "eth_blockNumber"); err != nil {
+		return nil, fmt.Errorf("the node does not answer eth_blockNumber: %w", err)
+	}
+	// Not each endpoint serves the other namespaces.
+	for method, result := range map[string]any{"web3_clientVersion": &r.version, "net_peerCount": &r.peers} {
+		if err := client.CallContext(ctx, result, method); err == nil && method == "net_peerCount" {
+			r.counted = true
 		}
 	}
 	var beam struct {

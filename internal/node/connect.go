@@ -241,6 +241,8 @@ func (n *Node) newRPC(executor *evm.Executor, prefetcher *prefetch.Prefetcher, r
 		GasCap:        c.RPC.GasCap,
 		EVMTimeout:    c.RPC.EVMTimeout,
 		TxFeeCap:      c.RPC.TxFeeCap,
+		Unprotected:   c.RPC.UnprotectedTxs,
+		ReceiptWait:   rpc.ReceiptWait{Default: c.RPC.SyncDefaultTimeout, Max: c.RPC.SyncMaxTimeout},
 		MinTip:        c.Pool.PriceLimit,
 		BodyBytes:     c.RPC.HTTPBodyLimit << 20,
 		Traces:        rpc.Traces{Concurrent: c.RPC.MaxTraces, Timeout: c.RPC.TraceTimeout},

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strconv"
 
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/core"
@@ -54,6 +55,39 @@ func ownNetwork(genesis *core.Genesis) *network {
 		return &network{name: "chain without an ID", genesis: genesis}
 	}
 	return &network{name: fmt.Sprintf("chain %d", genesis.Config.ChainID), genesis: genesis}
+}
+
+// override replaces activation times of forks. Those of forks that are active at genesis stay: the genesis block depends on them.
+func (n *network) override(times config.Override) error {
+	changed, chain := *n.genesis, *n.genesis.Config
+	changed.Config = &chain
+	for _, fork := range []struct {
+		flag, time string
+		field      **uint64
+	}{
+		{"osaka", times.Osaka, &chain.OsakaTime},
+		{"bpo1", times.BPO1, &chain.BPO1Time},
+		{"bpo2", times.BPO2, &chain.BPO2Time},
+		{"amsterdam", times.Amsterdam, &chain.AmsterdamTime},
+		{"ubt", times.UBT, &chain.UBTTime},
+	} {
+		if fork.time == "" {
+			continue
+		}
+		at, err := strconv.ParseUint(fork.time, 10, 64)
+		if err != nil {
+			return err // checked before
+		}
+		if at <= n.genesis.Timestamp || *fork.field != nil && **fork.field <= n.genesis.Timestamp {
+			return fmt.Errorf("bad value %q for --override.%s: forks that are active at genesis, at %d, belong into the genesis file", fork.time, fork.flag, n.genesis.Timestamp)
+		}
+		*fork.field = &at
+	}
+	if err := chain.CheckConfigForkOrder(); err != nil {
+		return fmt.Errorf("with the flags --override.*: %w", err)
+	}
+	n.genesis = &changed
+	return nil
 }
 
 // genesisCopy is the file in which a datadir keeps the genesis of a network of one's own,

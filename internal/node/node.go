@@ -155,6 +155,11 @@ func (n *Node) openChain(given *network, known lastKnown) (err error) {
 			return err
 		}
 	}
+	if n.cfg.Override != (config.Override{}) {
+		if err := n.network.override(n.cfg.Override); err != nil {
+			return err
+		}
+	}
 	if err = n.checkNetwork(known); err == nil {
 		err = n.openBlocks(known)
 	}

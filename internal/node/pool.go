@@ -5,7 +5,6 @@ package node
 import (
 	"context"
 	"errors"
-	"path/filepath"
 
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/core/types"
@@ -28,10 +27,11 @@ func (n *Node) newPool(registerer prometheus.Registerer) {
 		Users:   accounts{states{node: n, class: sched.RPC}},
 		Peers:   accounts{states{node: n, class: sched.Predictive}},
 		Ready:   n.poolReady,
-		BlobDir: filepath.Join(n.cfg.InstanceDir(), "blobpool"), SetAside: db.SetAside,
+		BlobDir: n.cfg.BlobDir(), SetAside: db.SetAside,
 		Limits: pool.Limits{
 			PriceLimit: cfg.PriceLimit, PriceBump: cfg.PriceBump,
 			GlobalSlots: cfg.GlobalSlots, GlobalQueue: cfg.GlobalQueue, BlobDataCap: cfg.BlobDataCap,
+			AccountSlots: cfg.AccountSlots, AccountQueue: cfg.AccountQueue, Lifetime: cfg.Lifetime,
 		},
 		Locals:     pool.Locals{Disabled: cfg.NoLocals, Journal: n.cfg.PoolJournal(), Rejournal: cfg.Rejournal},
 		Log:        n.log,
