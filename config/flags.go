@@ -7,6 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -55,6 +56,31 @@ func (f *Flags) prefixes() []string {
 		return []string{gethPrefix, ownPrefix}
 	}
 	return []string{ownPrefix}
+}
+
+// UnknownVariables names the variables in an environment (os.Environ) that look like settings and are none.
+func (f *Flags) UnknownVariables(environ []string) (names []string) {
+	known := make(map[string]bool)
+	for _, prefix := range f.prefixes() {
+		known[prefix+"CONFIG"] = true
+		for i := range options {
+			known[variable(prefix, options[i].flag)] = true
+		}
+		for i := range gethFlags {
+			known[variable(prefix, gethFlags[i].name)] = true
+		}
+		for _, name := range networks {
+			known[variable(prefix, name)] = true
+		}
+	}
+	for _, entry := range environ {
+		name, _, _ := strings.Cut(entry, "=")
+		if !known[name] && slices.ContainsFunc(f.prefixes(), func(prefix string) bool { return strings.HasPrefix(name, prefix) }) {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
 }
 
 // defaults are the settings without any configuration.

@@ -163,6 +163,13 @@ func TestCalledAsGeth(t *testing.T) {
 	if cfg, err = parse(t, env); err != nil || cfg.HTTP.Enabled || cfg.DataDir != filepath.Join(home, ".sunbeam") {
 		t.Errorf("under our own name: %v %+v", err, cfg)
 	}
+	environ := append(env, "GETH_HTPP=1", "SUNBEAM_CACHE=5", "SUNBEAM_CASH=6", "SUNBEAM_CONFIG=x", "HOME=/")
+	if got := strings.Join(NewFlags(true).UnknownVariables(environ), " "); got != "GETH_HTPP SUNBEAM_CASH" {
+		t.Errorf("unknown variables: %s", got)
+	}
+	if got := strings.Join(NewFlags(false).UnknownVariables(environ), " "); got != "SUNBEAM_CASH" {
+		t.Errorf("unknown variables under our own name: %s", got)
+	}
 	file := write(t, "geth.toml", "[Node]\nHTTPPort = 9\n")
 	if cfg, _, err = parseWith(t, NewFlags(true), []string{"GETH_CONFIG=" + file}); err != nil || cfg.HTTP.Port != 9 {
 		t.Errorf("GETH_CONFIG: %v, port %d", err, cfg.HTTP.Port)

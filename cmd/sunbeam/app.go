@@ -80,6 +80,9 @@ func (a *app) configured(do func(*config.Config, *slog.Logger) error) error {
 		return err
 	}
 	logNotes(log, notes)
+	if names := a.flags.UnknownVariables(os.Environ()); len(names) > 0 {
+		log.Warn("Environment variables are no settings, ignoring them", "names", strings.Join(names, ","))
+	}
 	return errors.Join(do(cfg, log), closeLog())
 }
 

@@ -16,7 +16,7 @@ import (
 )
 
 // The test binary is the command itself when this is set.
-const asCommand = "SUNBEAM_TEST_COMMAND"
+const asCommand = "TEST_AS_SUNBEAM"
 
 func TestMain(m *testing.M) {
 	if os.Getenv(asCommand) != "" {
