@@ -11,7 +11,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
 )
 
 // Config is everything that a user can choose. Its field names are the keys of the
