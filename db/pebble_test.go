@@ -39,12 +39,16 @@ func TestPebbleAndGeth(t *testing.T) {
 	model := memorydb.New()
 	rng := rand.New(rand.NewPCG(1, 1))
 	key := func() []byte { return fmt.Appendf(nil, "%c%03d", 'a'+rng.IntN(3), rng.IntN(300)) }
-	for turn := range 8 {
+	turns, batches := 8, 20
+	if testing.Short() {
+		turns, batches = 4, 5
+	}
+	for turn := range turns {
 		kv, err := gethOrOurs(path, turn%2 == 0)
 		if err != nil {
 			t.Fatalf("turn %d: %v", turn, err)
 		}
-		for range 20 {
+		for range batches {
 			change, same := kv.NewBatch(), model.NewBatch()
 			for range 60 {
 				k, v := key(), bytes.Repeat([]byte{byte(rng.IntN(256))}, rng.IntN(900))
@@ -100,8 +104,11 @@ func contentOf(kv ethdb.Iteratee, prefix, start string) string {
 // TestPebbleOnBrokenDisk: the k-th operation that writes fails, and all after it, for every k. The first error is told, all writes after it fail, nothing
 // waits for ever, and what was synced before is there when the database is opened again.
 func TestPebbleOnBrokenDisk(t *testing.T) {
-	operations := 0
-	for k := 1; k == 1 || k <= operations; k++ {
+	operations, step := 0, 1
+	if testing.Short() {
+		step = 4
+	}
+	for k := 1; k == 1 || k <= operations; k += step {
 		mem := vfs.NewCrashableMem()
 		var mu sync.Mutex
 		done := 0
