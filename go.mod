@@ -5,6 +5,7 @@ go 1.26
 require (
 	github.com/attestantio/go-eth2-client v0.30.1
 	github.com/cockroachdb/pebble/v2 v2.1.4
+	github.com/coreos/go-systemd/v22 v22.7.0
 	github.com/ethereum/go-ethereum v1.17.10
 	github.com/gofrs/flock v0.12.1
 	github.com/holiman/uint256 v1.3.2

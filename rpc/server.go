@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"net"
+	"net/http"
 	"slices"
 	"strconv"
 	"sync/atomic"
@@ -294,6 +295,7 @@ func (s *Server) openWeb(ctx context.Context) (opened []*webEndpoint, err error)
 
 // openAuth opens the Engine API endpoint. It creates the JWT secret if there is none.
 func (s *Server) openAuth(ctx context.Context) (*webEndpoint, error) {
+	_, missing := readJWTSecret(s.cfg.Auth.JWTFile)
 	secret, err := ObtainJWTSecret(s.cfg.Auth.JWTFile)
 	if err != nil {
 		return nil, err
@@ -311,9 +313,18 @@ func (s *Server) openAuth(ctx context.Context) (*webEndpoint, error) {
 		}
 		*m = &route{srv: srv}
 	}
-	e.http.handler = node.NewHTTPHandlerStack(e.http.srv, node.DefaultAuthCors, s.cfg.Auth.VHosts, secret, true)
-	e.ws.handler = node.NewWSHandlerStack(e.ws.srv.WebsocketHandler(node.DefaultAuthOrigins), secret)
-	return e, e.listen(ctx)
+	refused := func(next http.Handler) http.Handler {
+		return &unauthorized{next: next, jwtFile: s.cfg.Auth.JWTFile, log: s.log}
+	}
+	e.http.handler = refused(node.NewHTTPHandlerStack(e.http.srv, node.DefaultAuthCors, s.cfg.Auth.VHosts, secret, true))
+	e.ws.handler = refused(node.NewWSHandlerStack(e.ws.srv.WebsocketHandler(node.DefaultAuthOrigins), secret))
+	if err := e.listen(ctx); err != nil {
+		return nil, err
+	}
+	if missing != nil {
+		s.log.Warn("Made a JWT secret: start a consensus client with it", "jwt_secret", s.cfg.Auth.JWTFile, "engine", "http://"+e.listener.Addr().String())
+	}
+	return e, nil
 }
 
 // newRPC returns an RPC server for an endpoint without authentication.

@@ -3,6 +3,7 @@
 package trie
 
 import (
+	"encoding/json"
 	"time"
 )
 
@@ -14,7 +15,16 @@ type FetchStats struct {
 	Nodes    uint64        `json:"nodes"`    // verified trie nodes delivered, those that came along included
 	Codes    uint64        `json:"codes"`    // verified codes delivered
 	Bytes    uint64        `json:"bytes"`    // of these nodes and codes
-	Wait     time.Duration `json:"wait"`     // time in which at least one call waited, nanoseconds
+	Wait     time.Duration `json:"-"`        // time in which at least one call waited; waitSeconds in JSON
+}
+
+// MarshalJSON adds waitSeconds.
+func (s FetchStats) MarshalJSON() ([]byte, error) {
+	type plain FetchStats
+	return json.Marshal(struct {
+		plain
+		WaitSeconds float64 `json:"waitSeconds"`
+	}{plain(s), s.Wait.Seconds()})
 }
 
 // Add adds up sessions that ran one after another.

@@ -3,6 +3,7 @@
 package backfill
 
 import (
+	"encoding/json"
 	"fmt"
 	"time"
 
@@ -24,14 +25,25 @@ type Progress struct {
 	SwarmBytes uint64        `json:"swarmBytes"` // of these, from swarm peers
 	Rate       float64       `json:"rate"`       // bytes per second in the last minutes
 	Remaining  uint64        `json:"remaining"`  // bytes of leaves to come, estimated; 0: unknown
-	ETA        time.Duration `json:"eta"`        // by the last minutes, nanoseconds; 0: unknown
-	ETALow     time.Duration `json:"etaLow"`     // its range, of which it is outside in one case of five: how many large
-	ETAHigh    time.Duration `json:"etaHigh"`    // contracts are to come is not known before they are found
+	ETA        time.Duration `json:"-"`          // by the last minutes; 0: unknown; etaSeconds in JSON, as in that of the history
+	ETALow     time.Duration `json:"-"`          // its range, of which it is outside in one case of five: how many large contracts
+	ETAHigh    time.Duration `json:"-"`          // are to come is not known before they are found; etaLowSeconds, etaHighSeconds
 	Restarts   int           `json:"restarts"`   // of the walk, with a newer root
 	Peers      int           `json:"peers"`      // that serve ranges
 	SwarmPeers int           `json:"swarmPeers"` // other Sunbeam nodes that have some of the state or collect it
 	Inflight   int           `json:"inflight"`   // requests
 	Waiting    string        `json:"waiting"`    // for what the backfill waits; empty: it does not
+}
+
+// MarshalJSON adds etaSeconds and its range.
+func (p Progress) MarshalJSON() ([]byte, error) {
+	type plain Progress
+	return json.Marshal(struct {
+		plain
+		ETA  float64 `json:"etaSeconds,omitempty"`
+		Low  float64 `json:"etaLowSeconds,omitempty"`
+		High float64 `json:"etaHighSeconds,omitempty"`
+	}{plain(p), p.ETA.Seconds(), p.ETALow.Seconds(), p.ETAHigh.Seconds()})
 }
 
 // Progress says how far the backfill is.

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -38,6 +39,7 @@ type Fetcher struct {
 	waiting atomic.Int32  // waits of blocks and queries, see Waiting
 	served  atomic.Uint64 // see Served
 	serving atomic.Int32  // see Serving
+	pulse   atomic.Int64  // see Pulse; Unix nanoseconds
 	waits   *waits
 	started atomic.Bool
 	done    chan struct{} // closed when Run has returned
@@ -61,6 +63,7 @@ func New(cfg Config) *Fetcher {
 		done:  make(chan struct{}),
 	}
 	f.metrics = newMetrics(cfg.Registerer, f.Serving)
+	f.pulse.Store(time.Now().UnixNano())
 	cfg.Book.OnBan(f.Leave)
 	return f
 }

@@ -16,9 +16,11 @@ import (
 const (
 	// checkInterval is how often the loop checks peers' heads and how long wants wait.
 	checkInterval = time.Second
-	// An urgent want older than slowWait is reported, again every slowLogEvery.
+	// An urgent want older than slowWait is reported, again after slowLogEvery, and then less and less often.
 	slowWait     = 2 * time.Second
 	slowLogEvery = 5 * time.Second
+	// quietLimit is the longest time between two lines of what waits: the times between double up to it.
+	quietLimit = 5 * time.Minute
 	// A hint is requested hintSends times if replies that lack it were cut, and hintTries times if
 	// peers had nothing at all under that root.
 	hintSends = 3
@@ -38,8 +40,9 @@ type loop struct {
 	served   map[string]*servedRoots // the roots under which a peer had nodes lately
 	proven   map[string]bool         // connected peers that sent something true
 	wake     *time.Timer
-	invalid  string // what is wrong with the reply being handled; empty: nothing
-	logged   time.Time
+	invalid  string         // what is wrong with the reply being handled; empty: nothing
+	logged   time.Time      // when what waits was logged last
+	quiet    time.Duration  // until it is logged again
 	wires    sync.WaitGroup // the goroutines of wire requests
 }
 
@@ -61,6 +64,7 @@ func newLoop(f *Fetcher) *loop {
 		depths:   newDepthGuess(),
 		served:   make(map[string]*servedRoots),
 		proven:   make(map[string]bool),
+		quiet:    slowLogEvery,
 	}
 }
 
@@ -210,19 +214,20 @@ func (l *loop) checkPeersAndWaits(ctx context.Context) {
 		l.step(ctx, sched.PeerHead{ID: id, Number: number})
 	}
 	now := time.Now()
+	l.f.pulse.Store(now.UnixNano())
 	waiting, ok := l.sched.Waiting(now, sched.Urgent)
 	l.f.metrics.oldest.Set(waiting.Age.Seconds())
 	if !ok || waiting.Age < slowWait {
 		if !l.logged.IsZero() {
-			l.logged = time.Time{}
+			l.logged, l.quiet = time.Time{}, slowLogEvery
 			l.f.log.Info("State requests are answered again")
 		}
 		return
 	}
-	if now.Sub(l.logged) < slowLogEvery {
+	if now.Sub(l.logged) < l.quiet {
 		return
 	}
-	l.logged = now
+	l.logged, l.quiet = now, min(2*l.quiet, quietLimit)
 	w := l.wants[waiting.ID]
 	l.f.log.Warn("Waiting for state", "reason", waiting.Reason(), "waited", waiting.Age.Round(100*time.Millisecond),
 		"kind", w.kind.String(), "root", w.fault.Root, "owner", w.fault.Owner, "path", cmp.Or(nibbleString(w.fault.Path), "-"),

@@ -137,6 +137,7 @@ func (q *query[T]) run(ctx context.Context) (none T, err error) {
 		case a := <-q.replies:
 			delete(q.inFlight, a.peer)
 			if a.err == nil {
+				q.f.waits.answered(q.kind)
 				return a.value, nil
 			}
 			q.backOff(a.peer, a.sent)
@@ -163,7 +164,11 @@ func (q *query[T]) logWait(began time.Time) {
 		return
 	}
 	if queries, due := q.f.waits.due(q.kind, now); due {
-		q.f.log.Warn("Waiting for chain data", "kind", q.kind, "queries", queries, "waited", now.Sub(began).Round(100*time.Millisecond),
+		reason := "peers do not answer, or do not have it"
+		if q.f.peers.size() == 0 {
+			reason = "no peers"
+		}
+		q.f.log.Warn("Waiting for chain data", "reason", reason, "kind", q.kind, "queries", queries, "waited", now.Sub(began).Round(100*time.Millisecond),
 			"peers", q.f.peers.size(), "in_flight", len(q.inFlight), "peers_without_it", len(q.backoffs))
 	}
 }

@@ -41,5 +41,8 @@ func (f *Fetcher) Served() uint64 { return f.served.Load() }
 // Serving returns how many connected peers have sent trie nodes or codes that were proved.
 func (f *Fetcher) Serving() int { return int(f.serving.Load()) }
 
+// Pulse is when the loop turned last, which it does every second; before that the start.
+func (f *Fetcher) Pulse() time.Time { return time.Unix(0, f.pulse.Load()) }
+
 // Waiting says whether a block or a query waits for state from the network.
 func (f *Fetcher) Waiting() bool { return f.waiting.Load() > 0 }

@@ -7,7 +7,8 @@ import (
 	"time"
 )
 
-// waits limits the log lines of queries that wait: one a kind every slowLogEvery, whatever their number.
+// waits limits the log lines of queries that wait: one a kind, whatever their number, and less and less often until one of
+// them is answered.
 type waits struct {
 	mu    sync.Mutex
 	kinds map[string]*waitingKind
@@ -17,6 +18,7 @@ type waits struct {
 type waitingKind struct {
 	queries int
 	logged  time.Time
+	quiet   time.Duration // until the next line
 }
 
 func newWaits() *waits { return &waits{kinds: make(map[string]*waitingKind)} }
@@ -27,7 +29,7 @@ func (w *waits) enter(kind string) (leave func()) {
 	defer w.mu.Unlock()
 	k := w.kinds[kind]
 	if k == nil {
-		k = new(waitingKind)
+		k = &waitingKind{quiet: slowLogEvery}
 		w.kinds[kind] = k
 	}
 	k.queries++
@@ -38,15 +40,22 @@ func (w *waits) enter(kind string) (leave func()) {
 	}
 }
 
+// answered says that a query of a kind got what it wanted.
+func (w *waits) answered(kind string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.kinds[kind].quiet = slowLogEvery
+}
+
 // due says whether a line is to be logged for a kind, and how many queries it speaks for. A query of the kind
 // must be running: it has entered and not left.
 func (w *waits) due(kind string, now time.Time) (queries int, due bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	k := w.kinds[kind]
-	if now.Sub(k.logged) < slowLogEvery {
+	if now.Sub(k.logged) < k.quiet {
 		return 0, false
 	}
-	k.logged = now
+	k.logged, k.quiet = now, min(2*k.quiet, quietLimit)
 	return k.queries, true
 }

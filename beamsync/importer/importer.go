@@ -83,6 +83,7 @@ type Config struct {
 	Hints func(ctx context.Context, block *types.Block, parentRoot common.Hash)
 
 	Log        *slog.Logger
+	Quiet      bool // executed blocks are logged at debug level
 	Registerer prometheus.Registerer
 }
 
@@ -111,6 +112,7 @@ type Importer struct {
 	newest atomic.Uint64 // highest block number that a payload or forkchoice named; written under mu
 	heard  atomic.Int64  // when a payload or forkchoice came last, before that the start; Unix nanoseconds
 	called atomic.Bool   // one came
+	pulse  atomic.Int64  // when the loop of Run turned last; Unix nanoseconds
 
 	mu struct {
 		sync.Mutex
@@ -158,6 +160,7 @@ func New(cfg Config) *Importer {
 	i.mu.arrival, i.mu.beaming = make(chan struct{}), make(chan struct{})
 	i.newest.Store(cfg.Chain.CurrentHeader().Number.Uint64())
 	i.heard.Store(time.Now().UnixNano())
+	i.pulse.Store(time.Now().UnixNano())
 	return i
 }
 
@@ -189,6 +192,7 @@ func (i *Importer) Run(ctx context.Context) error {
 			case <-ticker.C:
 				i.expire()
 				i.logProgress()
+				i.pulse.Store(time.Now().UnixNano())
 			case err := <-i.failed:
 				return err
 			case <-ctx.Done():

@@ -81,6 +81,9 @@ func (i *Importer) headAge() time.Duration {
 	return max(0, time.Since(time.Unix(int64(i.cfg.Chain.CurrentHeader().Time), 0)))
 }
 
+// Pulse is when the loop of Run turned last, which it does every few seconds; before that the start.
+func (i *Importer) Pulse() time.Time { return time.Unix(0, i.pulse.Load()) }
+
 // lastCall is when a payload or forkchoice came last, before that the start.
 func (i *Importer) lastCall() time.Time { return time.Unix(0, i.heard.Load()) }
 

@@ -3,6 +3,9 @@
 package importer
 
 import (
+	"context"
+	"encoding/json"
+	"log/slog"
 	"maps"
 	"slices"
 	"time"
@@ -23,7 +26,7 @@ type BlockReport struct {
 	Outcome      string          `json:"outcome"` // valid, invalid or incomplete
 	Transactions int             `json:"transactions"`
 	GasUsed      uint64          `json:"gasUsed"`
-	Took         time.Duration   `json:"took"` // nanoseconds from the start of the execution to its outcome
+	Took         time.Duration   `json:"-"` // from the start of the execution to its outcome; tookSeconds in JSON
 	Fetched      trie.FetchStats `json:"fetched"`
 }
 
@@ -39,8 +42,26 @@ type Totals struct {
 type PendingBlock struct {
 	Number  uint64        `json:"number"`
 	Hash    common.Hash   `json:"hash"`
-	Stage   string        `json:"stage"`   // what it waits for, see job.go
-	Waiting time.Duration `json:"waiting"` // since its job started
+	Stage   string        `json:"stage"` // what it waits for, see job.go
+	Waiting time.Duration `json:"-"`     // since its job started; waitingSeconds in JSON
+}
+
+// MarshalJSON adds tookSeconds.
+func (r BlockReport) MarshalJSON() ([]byte, error) {
+	type plain BlockReport
+	return json.Marshal(struct {
+		plain
+		TookSeconds float64 `json:"tookSeconds"`
+	}{plain(r), r.Took.Seconds()})
+}
+
+// MarshalJSON adds waitingSeconds.
+func (p PendingBlock) MarshalJSON() ([]byte, error) {
+	type plain PendingBlock
+	return json.Marshal(struct {
+		plain
+		WaitingSeconds float64 `json:"waitingSeconds"`
+	}{plain(p), p.Waiting.Seconds()})
 }
 
 // Status is the importer's state for beam_status.
@@ -114,7 +135,11 @@ func (i *Importer) report(job *importJob, result *evm.Result, fetched trie.Fetch
 	if result.Outcome == evm.Incomplete {
 		return // logged by run, with the reason
 	}
-	i.cfg.Log.Info("Block executed", "number", report.Number, "hash", report.Hash, "outcome", report.Outcome,
+	level := slog.LevelInfo
+	if i.cfg.Quiet {
+		level = slog.LevelDebug
+	}
+	i.cfg.Log.Log(context.Background(), level, "Block executed", "number", report.Number, "hash", report.Hash, "outcome", report.Outcome,
 		"txs", report.Transactions, "mgas", float64(report.GasUsed)/1e6, "elapsed", took.Round(time.Millisecond),
 		"faults", fetched.Faults, "trips", fetched.Trips, "nodes", fetched.Nodes, "codes", fetched.Codes,
 		"bytes", fetched.Bytes, "waited", fetched.Wait.Round(time.Millisecond))

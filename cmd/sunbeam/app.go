@@ -83,7 +83,7 @@ func (a *app) configured(do func(*config.Config, *slog.Logger) error) error {
 	if names := a.flags.UnknownVariables(os.Environ()); len(names) > 0 {
 		log.Warn("Environment variables are no settings, ignoring them", "names", strings.Join(names, ","))
 	}
-	return errors.Join(do(cfg, log), closeLog())
+	return keepReason(cfg.Log, errors.Join(do(cfg, log), closeLog()))
 }
 
 // logNotes warns of settings that have another effect than they ask for.

@@ -65,3 +65,27 @@ func isTerminal(out io.Writer) bool {
 	stat, err := file.Stat()
 	return err == nil && stat.Mode()&os.ModeCharDevice != 0
 }
+
+// keepReason writes why the process ends to the log file as well: standard error is lost where nobody keeps it. It returns the
+// reason.
+func keepReason(cfg config.Log, reason error) error {
+	if reason == nil || cfg.File == "" {
+		return reason
+	}
+	file, err := os.OpenFile(cfg.File, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err != nil {
+		return reason // the file was open before: the disk fails, and the reason says so
+	}
+	defer file.Close()
+	var handler slog.Handler
+	switch cfg.Format {
+	case "json":
+		handler = gethlog.JSONHandler(file)
+	case "logfmt":
+		handler = gethlog.LogfmtHandler(file)
+	default:
+		handler = gethlog.NewTerminalHandler(file, false)
+	}
+	slog.New(handler).Error("Sunbeam ends with an error", "err", oneLine(reason))
+	return reason
+}

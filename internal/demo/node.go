@@ -153,9 +153,8 @@ type Status struct {
 	StatePeers int    `json:"statePeers"`
 	Head       uint64 `json:"head"`
 	Last       struct {
-		Number  uint64        `json:"number"`
-		Took    time.Duration `json:"took"`
-		Fetched Fetched       `json:"fetched"`
+		Number  uint64  `json:"number"`
+		Fetched Fetched `json:"fetched"`
 	} `json:"last"`
 	Totals struct {
 		Valid      uint64  `json:"valid"`
@@ -183,13 +182,13 @@ type Backfill struct {
 
 // Fetched is what executions had to ask peers for.
 type Fetched struct {
-	Faults   uint64        `json:"faults"`
-	Trips    uint64        `json:"trips"`
-	Requests uint64        `json:"requests"`
-	Nodes    uint64        `json:"nodes"`
-	Codes    uint64        `json:"codes"`
-	Bytes    uint64        `json:"bytes"`
-	Wait     time.Duration `json:"wait"`
+	Faults      uint64  `json:"faults"`
+	Trips       uint64  `json:"trips"`
+	Requests    uint64  `json:"requests"`
+	Nodes       uint64  `json:"nodes"`
+	Codes       uint64  `json:"codes"`
+	Bytes       uint64  `json:"bytes"`
+	WaitSeconds float64 `json:"waitSeconds"`
 }
 
 // Status asks the node how it is doing.

@@ -36,7 +36,7 @@ func blockLine(r mockcl.Record, status *Status) string {
 	line := fmt.Sprintf("block %d  %-7s  %6.0f ms  %4d txs %5.1f Mgas", r.Number, r.Status, float64(r.Latency.Milliseconds()), r.Txs, float64(r.GasUsed)/1e6)
 	if last := status.Last; last.Number == r.Number {
 		f := last.Fetched
-		line += fmt.Sprintf("  faults %4d  trips %3d  nodes %5d  codes %2d  %7.1f kB  waited %5d ms", f.Faults, f.Trips, f.Nodes, f.Codes, float64(f.Bytes)/1e3, f.Wait.Milliseconds())
+		line += fmt.Sprintf("  faults %4d  trips %3d  nodes %5d  codes %2d  %7.1f kB  waited %5d ms", f.Faults, f.Trips, f.Nodes, f.Codes, float64(f.Bytes)/1e3, int(f.WaitSeconds*1000))
 	}
 	if b := status.Backfill; b != nil {
 		line += fmt.Sprintf("  state %5.1f %%", 100*b.Share)

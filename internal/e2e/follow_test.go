@@ -97,7 +97,7 @@ func tell(t *testing.T, n *demo.Node, records []mockcl.Record) {
 		t.Fatal(err)
 	}
 	f := s.Totals.Fetched
-	t.Logf("%d faults, %d trips, %d requests, %d nodes, %d codes, %d kB, waited %v", f.Faults, f.Trips, f.Requests, f.Nodes, f.Codes, f.Bytes/1000, f.Wait.Round(time.Millisecond))
+	t.Logf("%d faults, %d trips, %d requests, %d nodes, %d codes, %d kB, waited %.3f s", f.Faults, f.Trips, f.Requests, f.Nodes, f.Codes, f.Bytes/1000, f.WaitSeconds)
 	if s.Totals.Valid == 0 || s.Totals.Invalid != 0 {
 		t.Errorf("executions: %+v", s.Totals)
 	}

@@ -232,9 +232,9 @@ type status struct {
 	demo.Status
 	Peers   int `json:"peers"`
 	Pending []struct {
-		Number  uint64        `json:"number"`
-		Stage   string        `json:"stage"`
-		Waiting time.Duration `json:"waiting"`
+		Number         uint64  `json:"number"`
+		Stage          string  `json:"stage"`
+		WaitingSeconds float64 `json:"waitingSeconds"`
 	} `json:"pending"`
 }
 

@@ -25,7 +25,7 @@ func (n *Node) public() bool { return knownNetwork(n.network.name) != nil }
 // the number of peers say nothing on a network of one's own, where blocks come when somebody wants one.
 func (n *Node) health() health.Report {
 	ready := n.importer.Readiness()
-	report := health.Report{Head: ready.Head, Target: ready.Target}
+	report := health.Report{Live: n.stalled(), Head: ready.Head, Target: ready.Target}
 	report.Add("head", ready.Reason)
 	vitals := n.importer.Vitals()
 	report.Add("client", clientTrouble(vitals))

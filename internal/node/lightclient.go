@@ -5,6 +5,7 @@ package node
 import (
 	"context"
 	"log/slog"
+	"net/url"
 	"time"
 
 	"github.com/ethereum/go-ethereum/beacon/blsync"
@@ -25,6 +26,19 @@ type lightClient struct {
 	log    *slog.Logger
 }
 
+// withoutCredentials leaves scheme and host of URLs: users, passwords and paths of providers are secrets.
+func withoutCredentials(urls []string) (hosts []string) {
+	for _, text := range urls {
+		parsed, err := url.Parse(text)
+		if err != nil {
+			hosts = append(hosts, "(not a URL)")
+			continue
+		}
+		hosts = append(hosts, parsed.Scheme+"://"+parsed.Host)
+	}
+	return hosts
+}
+
 // Run follows the chain until ctx ends.
 func (l *lightClient) Run(ctx context.Context) error {
 	client := blsync.NewClient(l.config)
@@ -32,7 +46,7 @@ func (l *lightClient) Run(ctx context.Context) error {
 	if err := client.Start(); err != nil {
 		return err
 	}
-	l.log.Info("Beacon light client started", "api", l.config.Apis, "checkpoint", l.config.Checkpoint)
+	l.log.Info("Beacon light client started", "api", withoutCredentials(l.config.Apis), "checkpoint", l.config.Checkpoint)
 	<-ctx.Done()
 	stopped := make(chan error, 1)
 	go func() { stopped <- client.Stop() }()

@@ -8,11 +8,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync/atomic"
 	"time"
 
 	"github.com/ethereum/go-ethereum/common/fdlimit"
 	"github.com/ethereum/go-ethereum/crypto/kzg4844"
+	"github.com/ethereum/go-ethereum/params/forks"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"golang.org/x/sync/errgroup"
@@ -44,6 +46,8 @@ const (
 
 	// idleInterval is how often an idle node logs that it waits: every five slots.
 	idleInterval = time.Minute
+	// idleLimit is the longest time between two such lines: the times between double up to it.
+	idleLimit = time.Hour
 
 	// stateWindow is how many newest blocks' states peers serve (devp2p, snap.md).
 	stateWindow = 128
@@ -182,12 +186,13 @@ func (n *Node) Run(ctx context.Context) (err error) {
 	defer func() { err = errors.Join(err, n.Close()) }()
 	n.log.Info("Starting Sunbeam", "version", Version(), "network", n.network.name, "chain_id", n.chain.Config().ChainID,
 		"datadir", n.cfg.DataDir, "head", n.began)
+	n.logForks()
 	if err := n.beginAtGenesis(ctx); err != nil {
 		return unlessStopped(ctx, err)
 	}
 	group, running := errgroup.WithContext(ctx)
 	for _, part := range []func(context.Context) error{
-		n.store.Run, n.fetcher.Run, n.importer.Run, n.history.Run, n.logs.Run, n.pool.Run, n.payloads.Run, n.host.Run, n.rpc.Run, n.runPhases, n.disk.Run, n.watchDamage, n.announceHeads, n.announceStart, n.announceIdle,
+		n.store.Run, n.fetcher.Run, n.importer.Run, n.history.Run, n.logs.Run, n.pool.Run, n.payloads.Run, n.host.Run, n.rpc.Run, n.runPhases, n.disk.Run, n.notifySystemd, n.watchDamage, n.announceHeads, n.announceStart, n.announceIdle,
 	} {
 		group.Go(func() error { return part(running) })
 	}
@@ -252,12 +257,8 @@ func (n *Node) beginAtGenesis(ctx context.Context) error {
 
 // announceStart logs the addresses of the node when all of its servers listen.
 func (n *Node) announceStart(ctx context.Context) error {
-	for _, ready := range []<-chan struct{}{n.host.Started(), n.rpc.Ready()} {
-		select {
-		case <-ready:
-		case <-ctx.Done():
-			return nil
-		}
+	if !n.waitStarted(ctx) {
+		return nil
 	}
 	addrs := n.rpc.Addrs()
 	n.log.Info("Sunbeam is running", "version", Version(), "network", n.network.name, "datadir", n.cfg.DataDir,
@@ -265,11 +266,12 @@ func (n *Node) announceStart(ctx context.Context) error {
 	return nil
 }
 
-// announceIdle logs when no new head was announced for a while. The importer logs about pending
-// blocks.
+// announceIdle logs when no new head was announced for a while, less and less often, and louder if no consensus client has ever
+// called. The importer logs about pending blocks.
 func (n *Node) announceIdle(ctx context.Context) error {
 	ticker := time.NewTicker(idleInterval)
 	defer ticker.Stop()
+	quiet, next := idleInterval, time.Now().Add(idleInterval)
 	for before := n.importer.Status(); ; {
 		select {
 		case <-ticker.C:
@@ -277,13 +279,43 @@ func (n *Node) announceIdle(ctx context.Context) error {
 			return nil
 		}
 		now := n.importer.Status()
-		if now.Newest == before.Newest && now.Head == before.Head && len(now.Pending) == 0 {
-			status := beam{n}.status()
-			n.log.Info("Waiting for a new head: none was announced to the Engine API", "head", now.Head,
-				"peers", status.Peers, "state_peers", status.StatePeers, "engine", n.rpc.Addrs().Auth)
+		switch idle := now.Newest == before.Newest && now.Head == before.Head && len(now.Pending) == 0; {
+		case !idle:
+			quiet, next = idleInterval, time.Now().Add(idleInterval)
+		case time.Now().Before(next):
+		default:
+			n.logIdle()
+			quiet = min(2*quiet, idleLimit)
+			next = time.Now().Add(quiet - idleInterval/2) // a tick may come a little early
 		}
 		before = now
 	}
+}
+
+func (n *Node) logIdle() {
+	peers, able := n.countPeers()
+	addrs, head := n.rpc.Addrs(), n.chain.CurrentHeader().Number
+	if n.light == nil && !n.importer.Vitals().Called {
+		n.log.Warn("No consensus client has called: start one that has this address and JWT secret", "engine", "http://"+addrs.Auth,
+			"jwt_secret", n.cfg.JWTFile(), "head", head, "peers", peers)
+		return
+	}
+	n.log.Info("Waiting for a new head: none was announced to the Engine API", "head", head, "peers", peers, "state_peers", able, "engine", addrs.Auth)
+}
+
+// logForks logs the forks of the network by time: the one that is active, and those that come.
+func (n *Node) logForks() {
+	chainConfig, now := n.chain.Config(), uint64(time.Now().Unix())
+	attrs := []any{"active", chainConfig.LatestFork(now).String()}
+	for fork := forks.Shanghai; fork <= forks.Bogota; fork++ {
+		if at := chainConfig.Timestamp(fork); at != nil && *at > now {
+			attrs = append(attrs, strings.ToLower(fork.String()), time.Unix(int64(*at), 0).UTC().Format(time.RFC3339))
+		}
+	}
+	if len(attrs) == 2 {
+		attrs = append(attrs, "next", "none is scheduled")
+	}
+	n.log.Info("Fork schedule", attrs...)
 }
 
 // fileHandles is how many files the databases may have open.

@@ -13,6 +13,7 @@ import (
 	"os"
 	"strings"
 	"text/tabwriter"
+	"time"
 
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/core"
@@ -98,6 +99,7 @@ func (n *Node) importFiles(ctx context.Context, files []string) error {
 		States:   n.loaded.states,
 		Lowest:   n.loaded.lowest,
 		Log:      n.log,
+		Quiet:    true,
 	})
 	ctx, cancel := context.WithCancel(ctx)
 	group, ctx := errgroup.WithContext(ctx)
@@ -159,6 +161,7 @@ func (n *Node) importFile(ctx context.Context, importer *importer.Importer, name
 	}
 	stream := rlp.NewStream(reader, 0)
 	executed, skipped := 0, 0
+	report := importReport{log: n.log, file: name, since: time.Now()}
 	for at := 0; ; at++ {
 		block := new(types.Block)
 		switch err := stream.Decode(block); {
@@ -176,7 +179,33 @@ func (n *Node) importFile(ctx context.Context, importer *importer.Importer, name
 			return err
 		}
 		executed++
+		report.add(block, time.Now())
 	}
+}
+
+// importInterval is how often an import is logged, as in geth.
+const importInterval = 8 * time.Second
+
+// importReport logs what was imported: a line every importInterval.
+type importReport struct {
+	log    *slog.Logger
+	file   string
+	since  time.Time
+	blocks int
+	txs    int
+	gas    uint64
+}
+
+// add counts a block that was executed until now.
+func (r *importReport) add(block *types.Block, now time.Time) {
+	r.blocks, r.txs, r.gas = r.blocks+1, r.txs+len(block.Transactions()), r.gas+block.GasUsed()
+	elapsed := now.Sub(r.since)
+	if elapsed < importInterval {
+		return
+	}
+	r.log.Info("Importing blocks", "file", r.file, "number", block.Number(), "hash", block.Hash(), "blocks", r.blocks, "txs", r.txs,
+		"mgas", float64(r.gas)/1e6, "elapsed", elapsed.Round(time.Millisecond), "mgasps", float64(r.gas)/1e6/elapsed.Seconds())
+	*r = importReport{log: r.log, file: r.file, since: now}
 }
 
 // importBlock executes a block whose parent was executed, and makes it the head.

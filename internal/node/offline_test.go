@@ -5,11 +5,13 @@ package node
 import (
 	"bytes"
 	"compress/gzip"
+	"log/slog"
 	"math/big"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/core/types"
@@ -178,5 +180,20 @@ func TestGenesisStateIsServed(t *testing.T) {
 	}
 	if code := s.Code(keccak([]byte{0x60, 0x00})); !bytes.Equal(code, []byte{0x60, 0x00}) {
 		t.Errorf("code %x", code)
+	}
+}
+
+// TestImportReport: an import of any length has a line every eight seconds, with the figures of the blocks since the one before.
+func TestImportReport(t *testing.T) {
+	var log bytes.Buffer
+	begin := time.Unix(1000, 0)
+	report := importReport{log: slog.New(slog.NewTextHandler(&log, nil)), file: "f", since: begin}
+	for second := range 60 {
+		for range 10 {
+			report.add(types.NewBlockWithHeader(&types.Header{Number: big.NewInt(int64(second)), GasUsed: 1e6}), begin.Add(time.Duration(second)*time.Second))
+		}
+	}
+	if lines := strings.Count(log.String(), "Importing blocks"); lines != 7 || !strings.Contains(log.String(), "number=8 ") || !strings.Contains(log.String(), "mgasps=10") {
+		t.Errorf("%d lines in a minute:\n%s", lines, &log)
 	}
 }
