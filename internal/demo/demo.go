@@ -50,12 +50,18 @@ const idleLimit = 10 * time.Minute
 // Run shows the demo. It returns nil if ctx ended it, or if all wanted blocks were VALID;
 // and only if every answer was geth's.
 func Run(ctx context.Context, cfg Config) (err error) {
-	fmt.Fprintln(cfg.Out, "Building geth (the version in go.mod; takes minutes the first time) and sunbeam ...")
+	cfg.Out = &lines{out: cfg.Out}
+	printLegend(cfg)
+	ready := meanwhile(cfg.Out)
 	testbed, err := NewTestbed(ctx, NetworkConfig{
 		State: cfg.State, Link: simnet.Link{Delay: cfg.Delay}, CacheDir: cfg.CacheDir,
 		Seed: 1, Progress: cfg.Out, Log: slog.New(slog.DiscardHandler),
 	}, "")
+	ready()
 	if err != nil {
+		if ctx.Err() != nil {
+			return nil // interrupted while it built
+		}
 		return err
 	}
 	defer func() { err = errors.Join(err, testbed.Close()) }()
@@ -86,10 +92,16 @@ type run struct {
 
 // follow starts a fresh node and has it follow the chain.
 func (r *run) follow(ctx context.Context) (err error) {
-	if r.node, err = StartNode(ctx, r.testbed.Node("sunbeam-data")); err != nil {
+	ports, err := freePorts(ctx, 1)
+	if err != nil {
 		return err
 	}
-	r.printIntroduction()
+	if r.node, err = StartNode(ctx, r.testbed.Node("sunbeam-data", "--page", "--page.port", ports[0])); err != nil {
+		return err
+	}
+	if err = r.printIntroduction(ctx, "http://localhost:"+ports[0]+"/"); err != nil {
+		return errors.Join(err, r.node.Close())
+	}
 	err = during(ctx, r.compareAnswers, r.drive, func(ctx context.Context) error {
 		return ended(ctx, "sunbeam", r.node.Exited(), r.node.Wait)
 	})
