@@ -58,7 +58,7 @@ func TestDemoInterrupted(t *testing.T) {
 	var out bytes.Buffer
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
-	lines := &watcher{buffer: &out, text: "VALID", seen: cancel}
+	lines := &watcher{buffer: &out, text: regexp.MustCompile(`block \d+ +VALID`), seen: cancel}
 	cfg := small(t, &out)
 	cfg.Out = lines
 	go func() { done <- demo.Run(ctx, cfg) }()
@@ -76,13 +76,13 @@ func TestDemoInterrupted(t *testing.T) {
 // watcher calls seen when text is written for the first time.
 type watcher struct {
 	buffer *bytes.Buffer
-	text   string
+	text   *regexp.Regexp
 	seen   func()
 	at     time.Time
 }
 
 func (w *watcher) Write(p []byte) (int, error) {
-	if w.at.IsZero() && bytes.Contains(p, []byte(w.text)) {
+	if w.at.IsZero() && w.text.Match(p) {
 		w.at = time.Now()
 		w.seen()
 	}
