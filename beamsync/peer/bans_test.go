@@ -55,7 +55,7 @@ func TestBanEndsAndIsReportedOnce(t *testing.T) {
 		if got := testutil.ToFloat64(b.penalties.WithLabelValues("invalid")); got != 1 {
 			t.Errorf("%v penalties for invalid data", got)
 		}
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		b.Served("b", KindState) // so a is not needed
 		time.Sleep(BanTime - 2*time.Nanosecond)
 		if !b.Banned("a") {
@@ -96,9 +96,9 @@ func TestBansOfNeededPeers(t *testing.T) {
 					b := NewBook(BookConfig{Static: func(id string) bool { return static && id == "banned" }})
 					c.before(b)
 					for n := range 8 {
-						time.Sleep(1)
+						time.Sleep(time.Nanosecond)
 						b.Blame("banned", BlameInvalid, "wrong hash")
-						time.Sleep(1)
+						time.Sleep(time.Nanosecond)
 						c.after(b)
 						want := BanTime
 						if c.needed || static {
@@ -108,14 +108,14 @@ func TestBansOfNeededPeers(t *testing.T) {
 						if !b.Banned("banned") {
 							t.Fatalf("ban %d ended before %v", n+1, want)
 						}
-						time.Sleep(1)
+						time.Sleep(time.Nanosecond)
 						if b.Banned("banned") {
 							t.Fatalf("ban %d lasts longer than %v", n+1, want)
 						}
 					}
 					time.Sleep(3 * BanTime)
 					b.Blame("banned", BlameInvalid, "wrong hash")
-					time.Sleep(1)
+					time.Sleep(time.Nanosecond)
 					c.after(b)
 					time.Sleep(time.Minute)
 					if b.Banned("banned") != (!c.needed && !static) {
