@@ -64,7 +64,6 @@ func newLoop(f *Fetcher) *loop {
 		depths:   newDepthGuess(),
 		served:   make(map[string]*servedRoots),
 		proven:   make(map[string]bool),
-		quiet:    slowLogEvery,
 	}
 }
 
@@ -219,7 +218,7 @@ func (l *loop) checkPeersAndWaits(ctx context.Context) {
 	l.f.metrics.oldest.Set(waiting.Age.Seconds())
 	if !ok || waiting.Age < slowWait {
 		if !l.logged.IsZero() {
-			l.logged, l.quiet = time.Time{}, slowLogEvery
+			l.logged, l.quiet = time.Time{}, 0
 			l.f.log.Info("State requests are answered again")
 		}
 		return
@@ -227,7 +226,7 @@ func (l *loop) checkPeersAndWaits(ctx context.Context) {
 	if now.Sub(l.logged) < l.quiet {
 		return
 	}
-	l.logged, l.quiet = now, min(2*l.quiet, quietLimit)
+	l.logged, l.quiet = now, longer(l.quiet)
 	w := l.wants[waiting.ID]
 	l.f.log.Warn("Waiting for state", "reason", waiting.Reason(), "waited", waiting.Age.Round(100*time.Millisecond),
 		"kind", w.kind.String(), "root", w.fault.Root, "owner", w.fault.Owner, "path", cmp.Or(nibbleString(w.fault.Path), "-"),

@@ -29,7 +29,7 @@ func (w *waits) enter(kind string) (leave func()) {
 	defer w.mu.Unlock()
 	k := w.kinds[kind]
 	if k == nil {
-		k = &waitingKind{quiet: slowLogEvery}
+		k = new(waitingKind)
 		w.kinds[kind] = k
 	}
 	k.queries++
@@ -44,7 +44,8 @@ func (w *waits) enter(kind string) (leave func()) {
 func (w *waits) answered(kind string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.kinds[kind].quiet = slowLogEvery
+	k := w.kinds[kind]
+	k.quiet = min(k.quiet, slowLogEvery)
 }
 
 // due says whether a line is to be logged for a kind, and how many queries it speaks for. A query of the kind
@@ -56,6 +57,12 @@ func (w *waits) due(kind string, now time.Time) (queries int, due bool) {
 	if now.Sub(k.logged) < k.quiet {
 		return 0, false
 	}
-	k.logged, k.quiet = now, min(2*k.quiet, quietLimit)
+	k.logged, k.quiet = now, longer(k.quiet)
 	return k.queries, true
+}
+
+// longer is the time from a log line of what waits to the next one, after the time before it: slowLogEvery, then twice as long each
+// time, at most quietLimit.
+func longer(quiet time.Duration) time.Duration {
+	return min(max(slowLogEvery, 2*quiet), quietLimit)
 }
