@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -23,31 +24,36 @@ var discard = slog.New(slog.DiscardHandler)
 // TestWatch fills a disk: the operator is warned first, now and then, and the node stops before the disk is full.
 func TestWatch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		free := uint64(1 << 30)
+		var free atomic.Uint64
+		free.Store(1 << 30)
+		pass := func(d time.Duration) {
+			time.Sleep(d)
+			synctest.Wait()
+		}
 		var log bytes.Buffer
 		w := New(t.TempDir(), 100<<20, false, slog.New(slog.NewTextHandler(&log, nil)), nil)
 		w.read = func(string) (uint64, error) {
-			if free == 0 {
+			if free.Load() == 0 {
 				return 0, errors.New("no such file system")
 			}
-			return free, nil
+			return free.Load(), nil
 		}
 		w.update()
 		done := make(chan error, 1)
 		go func() { done <- w.Run(t.Context()) }()
-		time.Sleep(time.Hour)
+		pass(time.Hour)
 		if w.Trouble() != "" || log.Len() > 0 {
 			t.Errorf("enough is free: %q, %s", w.Trouble(), &log)
 		}
-		free = 199 << 20
-		time.Sleep(55 * time.Minute)
+		free.Store(199 << 20)
+		pass(55 * time.Minute)
 		if lines := strings.Count(log.String(), "Disk is nearly full"); lines != 6 || !strings.Contains(w.Trouble(), "--datadir.minfreedisk") {
 			t.Errorf("%d warnings in 55 minutes, %q", lines, w.Trouble())
 		}
-		free = 0 // unknown
-		time.Sleep(time.Minute)
-		free = 100<<20 - 1
-		time.Sleep(time.Minute)
+		free.Store(0) // unknown
+		pass(time.Minute)
+		free.Store(100<<20 - 1)
+		pass(time.Minute)
 		select {
 		case err := <-done:
 			if err == nil || !strings.Contains(err.Error(), "disk is full") || !strings.Contains(err.Error(), w.dir) {
