@@ -28,10 +28,10 @@ func cpuTime() time.Duration {
 type cpuWatch struct{ begin, prefetched time.Duration }
 
 // watchCPU begins to measure. The garbage of the block before is collected first.
-func watchCPU() *cpuWatch {
+func watchCPU() cpuWatch {
 	runtime.GC()
 	now := cpuTime()
-	return &cpuWatch{now, now}
+	return cpuWatch{now, now}
 }
 
 // prefetchDone ends the prefetch.

@@ -63,7 +63,7 @@ type attempt struct {
 	headers *ancestors
 	source  *source
 	listing *listing // of BAL
-	cpu     *cpuWatch
+	cpu     cpuWatch // zero: not measured
 }
 
 // run judges the block.
