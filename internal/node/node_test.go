@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"testing"
@@ -98,7 +99,8 @@ func (r *running) stop(t *testing.T) {
 	case err := <-r.done:
 		check(t, err)
 	case <-time.After(stopTime):
-		t.Fatalf("node still runs %s after it was told to stop", time.Since(begin))
+		stacks := make([]byte, 1<<20)
+		t.Fatalf("node still runs %s after it was told to stop; what it does:\n%s", time.Since(begin), stacks[:runtime.Stack(stacks, true)])
 	}
 }
 

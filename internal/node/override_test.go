@@ -46,19 +46,3 @@ func TestOverride(t *testing.T) {
 		}
 	}
 }
-
-// A range of blocks that the network does not define is refused at the start.
-func TestHistoryOfOwnNetwork(t *testing.T) {
-	cfg := localConfig(t)
-	check(t, Init(cfg, pragueGenesis(), discard))
-	for text, says := range map[string]string{"postprague": "--history.chain", "postmerge": "", "all": "", "5:0x" + strings.Repeat("ab", 32): ""} {
-		cfg.History.Chain = text
-		n, err := New(cfg, discard)
-		if says == "" && err != nil || says != "" && (err == nil || !strings.Contains(err.Error(), says)) {
-			t.Errorf("%s: %v", text, err)
-		}
-		if err == nil {
-			check(t, n.Close())
-		}
-	}
-}
