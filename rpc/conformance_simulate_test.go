@@ -19,7 +19,7 @@ import (
 // TestSimulateAndTraceSameAsGeth compares simulations and traces with go-ethereum's, byte for byte.
 func TestSimulateAndTraceSameAsGeth(t *testing.T) {
 	geth := startGethOn(t, mainChain())
-	n := newFakeNode(t)
+	n := newFakeNode(t, func(c *Config, _ *Backend) { c.EVMTimeout = patience })
 	n.chain.final = 5
 	ours := n.client(t)
 	for _, c := range slices.Concat(simulateConformance(), traceConformance(), fillConformance()) {

@@ -32,6 +32,9 @@ func startGethOn(t testing.TB, w *fixtureChain) *gethrpc.Client {
 	return stack.Attach()
 }
 
+// patience is the time limit of calls that are compared: gas ends them, on a slow machine too.
+const patience = time.Hour
+
 func runGeth(t testing.TB, w *fixtureChain, change ...func(*ethconfig.Config)) (*node.Node, *eth.Ethereum) {
 	t.Helper()
 	stack, err := node.New(&node.Config{})
@@ -41,7 +44,7 @@ func runGeth(t testing.TB, w *fixtureChain, change ...func(*ethconfig.Config)) (
 	plain := legacypool.DefaultConfig
 	plain.NoLocals, plain.Journal = true, "" // it returns the error of a transaction, and does not retry
 	config := &ethconfig.Config{
-		Genesis: w.genesis, NetworkId: 7, RPCGasCap: DefaultGasCap, RPCEVMTimeout: DefaultEVMTimeout, GPO: ethconfig.FullNodeGPO, StateScheme: "hash",
+		Genesis: w.genesis, NetworkId: 7, RPCGasCap: DefaultGasCap, RPCEVMTimeout: patience, GPO: ethconfig.FullNodeGPO, StateScheme: "hash",
 		Miner:       miner.Config{Recommit: time.Hour}, // a payload that is still being built when its database closes is a data race in geth
 		RPCTxFeeCap: 1, TxPool: plain,
 	}

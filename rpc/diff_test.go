@@ -5,11 +5,9 @@ package rpc
 import (
 	"math/big"
 	"testing"
-	"time"
 
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/core/types"
-	"github.com/ethereum/go-ethereum/eth/ethconfig"
 	gethrpc "github.com/ethereum/go-ethereum/rpc"
 
 	"github.com/sunbeam-eth/sunbeam/chain"
@@ -75,7 +73,7 @@ func TestDifferential(t *testing.T) {
 	w, side, sideReceipts := reorgChain()
 	before := *w
 	before.blocks = w.blocks[:8]
-	stack, backend := runGeth(t, &before, func(c *ethconfig.Config) { c.RPCEVMTimeout = time.Hour })
+	stack, backend := runGeth(t, &before)
 	for _, branch := range [][]*types.Block{side, w.blocks[8:]} {
 		if _, err := backend.BlockChain().InsertChain(branch); err != nil {
 			t.Fatal(err)

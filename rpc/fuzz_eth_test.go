@@ -224,7 +224,7 @@ func FuzzSameAsGeth(f *testing.F) {
 	var ours *gethrpc.Client
 	f.Fuzz(func(t *testing.T, method uint8, params []byte) {
 		if ours == nil {
-			n := newFakeNode(t, func(c *Config, _ *Backend) { c.Log, c.Logs.Selectors = nil, 1000 })
+			n := newFakeNode(t, func(c *Config, _ *Backend) { c.Log, c.Logs.Selectors, c.EVMTimeout = nil, 1000, patience })
 			n.chain.final = 5
 			srv := gethrpc.NewServer()
 			if err := n.register(srv, n.namespaces(), nil); err != nil {
