@@ -124,8 +124,8 @@ func (r *round) seal(ctx context.Context, draft *evm.Draft) (*evm.Built, error) 
 	built, err := draft.Seal()
 	for trip := 0; errors.Is(err, evm.ErrStateMissing) && trip < sealTrips; trip++ {
 		nodes := r.state.MissingNodes()
-		if len(nodes) == 0 || r.b.cfg.Fetcher.Fetch(ctx, nodes, nil) != nil || ctx.Err() != nil {
-			break
+		if len(nodes) == 0 || r.b.cfg.Fetcher.Fetch(ctx, nodes, nil) != nil || len(r.state.MissingNodes()) > 0 {
+			break // they did not arrive
 		}
 		built, err = draft.Seal()
 	}
