@@ -39,6 +39,6 @@ func TestBadBlocks(t *testing.T) {
 	large := types.NewBlockWithHeader(&types.Header{Number: big.NewInt(20), Extra: make([]byte, 33<<20)})
 	c.RejectBlock(large, errBad)
 	if got := numbers(); len(got) != 0 {
-		t.Errorf("kept %d beside a block of 33 MiB", got)
+		t.Errorf("kept %d and a block of 33 MiB", got)
 	}
 }

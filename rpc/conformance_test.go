@@ -3,9 +3,8 @@
 package rpc
 
 import (
+	"context"
 	"encoding/json"
-	"errors"
-	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -23,6 +22,7 @@ import (
 
 	"github.com/sunbeam-eth/sunbeam/chain"
 	"github.com/sunbeam-eth/sunbeam/db"
+	"github.com/sunbeam-eth/sunbeam/internal/rpcdiff"
 )
 
 // startGethOn runs go-ethereum in this process on a chain.
@@ -102,21 +102,7 @@ func (c rpcCall) String() string {
 
 // response is the result of a call, or its error with code and data.
 func response(client *gethrpc.Client, c rpcCall) string {
-	var raw json.RawMessage
-	err := client.Call(&raw, c.method, c.params...)
-	if err == nil {
-		return string(raw)
-	}
-	var coded gethrpc.Error
-	var data gethrpc.DataError
-	code, more := 0, any(nil)
-	if errors.As(err, &coded) {
-		code = coded.ErrorCode()
-	}
-	if errors.As(err, &data) {
-		more = data.ErrorData()
-	}
-	return fmt.Sprintf("error %d %v: %s", code, more, err)
+	return rpcdiff.Response(context.Background(), client, rpcdiff.Call{Method: c.method, Params: c.params})
 }
 
 type object = map[string]any

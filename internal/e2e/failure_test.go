@@ -170,7 +170,7 @@ func TestStopInMidFault(t *testing.T) {
 				defer close(called)
 				_, _ = n.Engine.NewPayload(t.Context(), p) // cut off or SYNCING
 			}()
-			await(t, n, soon, "block in work", func(s status) bool { return len(s.Pending) > 0 && s.Pending[0].WaitingSeconds > 1 })
+			await(t, n, soon, "pending block", func(s status) bool { return len(s.Pending) > 0 && s.Pending[0].WaitingSeconds > 1 })
 			began := time.Now()
 			if err := n.Signal(signal); err != nil {
 				t.Fatal(err)
