@@ -46,7 +46,7 @@ type Index struct {
 	cfg     Config
 	metrics *metrics
 	maps    atomic.Pointer[filtermaps.FilterMaps] // nil while there are none
-	damaged chan error                            // found by a search
+	damaged chan damageError                      // found by a search
 	report  reporter
 }
 
@@ -61,14 +61,17 @@ func New(cfg Config) *Index {
 	if cfg.Settled == nil {
 		cfg.Settled = func() bool { return true }
 	}
-	return &Index{cfg: cfg, metrics: newMetrics(cfg.Registerer), damaged: make(chan error, 1)}
+	return &Index{cfg: cfg, metrics: newMetrics(cfg.Registerer), damaged: make(chan damageError, 1)}
 }
 
 // errRestart ends one life of the index, so that it begins anew.
 var errRestart = errors.New("log index begins anew")
 
 // damageError is a restart because of damage.
-type damageError struct{ cause error }
+type damageError struct {
+	cause error
+	maps  *filtermaps.FilterMaps // what was searched
+}
 
 func (e damageError) Error() string { return e.cause.Error() }
 
@@ -200,15 +203,17 @@ func (x *Index) steer(ctx context.Context, maps *filtermaps.FilterMaps, v *valve
 			x.logProgress()
 		case err, ended := <-checked:
 			if checked = nil; ended && err != nil {
-				return damageError{err}
+				return damageError{err, maps}
 			}
 			x.maps.Store(maps)
 		case <-v.suspect:
 			if x.gaveUp(ctx, maps) {
-				return damageError{errors.New("parts of it or receipts are missing")}
+				return damageError{errors.New("parts of it or receipts are missing"), maps}
 			}
-		case err := <-x.damaged:
-			return damageError{err}
+		case damage := <-x.damaged:
+			if damage.maps == maps { // not of those that were given up before
+				return damage
+			}
 		case err := <-v.failed:
 			return err
 		case <-ctx.Done():

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/ethereum/go-ethereum/common"
+	"github.com/ethereum/go-ethereum/core/filtermaps"
 	"github.com/ethereum/go-ethereum/core/rawdb"
 	"github.com/ethereum/go-ethereum/core/types"
 )
@@ -216,6 +217,20 @@ func TestDamage(t *testing.T) {
 				t.Errorf("%d warnings:\n%s", warned, r.log)
 			}
 		})
+	}
+}
+
+// TestLateDamage: damage that a search found in an index that was given up since does not end the next one.
+func TestLateDamage(t *testing.T) {
+	r := newRig(t)
+	r.upTo(1, 10)
+	x, _ := r.run(Config{})
+	r.await(x, 0, 10)
+	x.reportDamage(damageError{errors.New("lost"), new(filtermaps.FilterMaps)})
+	r.upTo(11, 20)
+	r.await(x, 0, 20)
+	if r.log.String() != "" || len(x.damaged) > 0 {
+		t.Errorf("log:\n%s", r.log)
 	}
 }
 

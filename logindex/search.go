@@ -95,7 +95,7 @@ func (x *Index) search(ctx context.Context, maps *filtermaps.FilterMaps, head *t
 	valid := after.ValidBlocks.Intersection(within)
 	if err != nil {
 		if valid == within { // what was read did not change meanwhile
-			x.reportDamage(err)
+			x.reportDamage(damageError{err, maps})
 		}
 		return Result{}, nil
 	}
@@ -117,9 +117,9 @@ func synchronise(ctx context.Context, backend *filtermaps.FilterMapsMatcherBacke
 	return at, err == nil
 }
 
-func (x *Index) reportDamage(err error) {
+func (x *Index) reportDamage(damage damageError) {
 	select {
-	case x.damaged <- err:
+	case x.damaged <- damage:
 	default:
 	}
 }
