@@ -17,9 +17,9 @@ import (
 
 // receipts66 requests receipts in consensus encoding. It computes the blooms instead of
 // trusting those sent, as for later versions.
-func (p *Peer) receipts66(ctx context.Context, hashes []common.Hash) ([]types.Receipts, error) {
-	lists, err := queryList[rlp.RawList[*types.Receipt]](ctx, p, msgGetReceipts, msgReceipts, len(hashes), maxMessageSize, func(id uint64) any {
-		return &eth.GetReceiptsPacket69{RequestId: id, GetReceiptsRequest: hashes}
+func (p *Peer) receipts66(ctx context.Context, request blocksRequest) ([]types.Receipts, error) {
+	lists, err := queryList[rlp.RawList[*types.Receipt]](ctx, p, msgGetReceipts, msgReceipts, len(request.hashes), request.reply, func(id uint64) any {
+		return &eth.GetReceiptsPacket69{RequestId: id, GetReceiptsRequest: request.hashes}
 	})
 	if err != nil {
 		return nil, err
@@ -27,6 +27,9 @@ func (p *Peer) receipts66(ctx context.Context, hashes []common.Hash) ([]types.Re
 	room := maxReplyItems
 	blocks := make([]types.Receipts, len(lists))
 	for i := range lists {
+		if err := p.checkSize(msgReceipts, i, lists[i].Size(), request.item); err != nil {
+			return nil, err
+		}
 		receipts, err := items(p, msgReceipts, &lists[i], room)
 		if err != nil {
 			return nil, err

@@ -184,15 +184,16 @@ func FuzzReplies(f *testing.F) {
 // askFor sends the request that expects a message.
 func askFor(ctx context.Context, p *Peer, expect message) (err error) {
 	two := []common.Hash{{1}, {2}}
+	blocks := headersUsing(0, 0)
 	switch expect { //nolint:exhaustive // only responses are expected
 	case msgBlockHeaders:
 		_, err = p.Headers(ctx, common.Hash{}, 2, true)
 	case msgBlockBodies:
-		_, err = p.Bodies(ctx, two)
+		_, err = p.Bodies(ctx, blocks)
 	case msgReceipts:
-		_, err = p.Receipts(ctx, two)
+		_, err = p.Receipts(ctx, blocks)
 	case msgAccessLists:
-		_, err = p.AccessLists(ctx, two)
+		_, err = p.AccessLists(ctx, blocks)
 	case msgPooledTransactions:
 		_, err = p.PooledTransactions(ctx, two)
 	case msgCells:

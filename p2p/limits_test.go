@@ -278,7 +278,7 @@ func ownRequestBeforeReplies(t *testing.T, chain testChain) {
 	for id := range uint64(100) {
 		send(h.eth, eth.GetBlockHeadersMsg, &eth.GetBlockHeadersPacket{RequestId: id, GetBlockHeadersRequest: &eth.GetBlockHeadersRequest{Origin: eth.HashOrNumber{Number: 1}, Amount: 100}})
 	}
-	go func() { _, _ = h.peer.Bodies(t.Context(), []common.Hash{{1}}) }()
+	go func() { _, _ = h.peer.Bodies(t.Context(), headersUsing(0)) }()
 	synctest.Wait() // until it waits to write
 	for replies := 0; ; replies++ {
 		msg, err := h.eth.ReadMsg()

@@ -163,11 +163,11 @@ func TestInvalidReplies(t *testing.T) {
 	ctx := testContext(t)
 	header := chain.CurrentHeader()
 	receipt := eth.Receipt{PostStateOrStatus: []byte{1}, Logs: []byte{0xc0}}
-	two := []common.Hash{{1}, {2}}
+	two, blocks := []common.Hash{{1}, {2}}, headersUsing(10_000_000, 0)
 	headers := func(p *Peer) error { _, err := p.Headers(ctx, common.Hash{1}, 2, true); return err }
-	bodies := func(p *Peer) error { _, err := p.Bodies(ctx, two); return err }
-	receipts := func(p *Peer) error { _, err := p.Receipts(ctx, two); return err }
-	lists := func(p *Peer) error { _, err := p.AccessLists(ctx, two); return err }
+	bodies := func(p *Peer) error { _, err := p.Bodies(ctx, blocks); return err }
+	receipts := func(p *Peer) error { _, err := p.Receipts(ctx, blocks); return err }
+	lists := func(p *Peer) error { _, err := p.AccessLists(ctx, blocks); return err }
 	codes := func(p *Peer) error { _, err := p.ByteCodes(ctx, two, 1); return err }
 	nodes := func(p *Peer) error {
 		_, err := p.TrieNodes(ctx, common.Hash{}, [][][]byte{{{0}}, {{1}, {2}}}, 1)
@@ -241,7 +241,7 @@ func TestReceiptsNeverComplete(t *testing.T) {
 	chain := newTestChain(t)
 	h := newRawPeer(t, 70, chain, PeerConfig{NetworkID: 7, Chain: chain})
 	result := make(chan error, 1)
-	go func() { _, err := h.peer.Receipts(testContext(t), []common.Hash{{1}, {2}}); result <- err }()
+	go func() { _, err := h.peer.Receipts(testContext(t), headersUsing(0, 0)); result <- err }()
 	for range maxReceiptRounds + 1 {
 		id := readRequest(t, h.eth, eth.GetReceiptsMsg)
 		send(h.eth, eth.ReceiptsMsg, []any{id, true, [][]eth.Receipt{{{PostStateOrStatus: []byte{1}, Logs: []byte{0xc0}}}}})
@@ -406,7 +406,7 @@ func TestWriteHonoursContext(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		start := time.Now()
-		if _, err := h.peer.Bodies(ctx, []common.Hash{{}}); !errors.Is(err, context.DeadlineExceeded) {
+		if _, err := h.peer.Bodies(ctx, headersUsing(0)); !errors.Is(err, context.DeadlineExceeded) {
 			t.Fatalf("got %v", err)
 		}
 		equal(t, "time", time.Since(start), time.Second)

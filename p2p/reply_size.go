@@ -18,9 +18,7 @@ const (
 	maxCodeSize = params.MaxCodeSizeAmsterdam
 	// maxLeafSize bounds an account or slot with its key.
 	maxLeafSize = 256
-	// maxAccessListSize and maxTransactionSize bound the last item of a reply: an access list of a block of 100 Mgas, and a
-	// transaction with the blobs of a whole block and their proofs.
-	maxAccessListSize  = 4 << 20
+	// maxTransactionSize bounds a transaction with the blobs of a whole block and their proofs.
 	maxTransactionSize = 4 << 20
 	// perItem is the overhead of an item's encoding.
 	perItem = 4

@@ -53,7 +53,7 @@ func TestBigReplies(t *testing.T) {
 	const peers, size, end = 20, 9_900_000, 9_900_000 - 4
 	chain := newTestChain(t)
 	for m := range message(messageCount) {
-		if messages[m].role != roleResponse || m == msgBlockBodies || m == msgReceipts { // blocks may be as large
+		if messages[m].role != roleResponse {
 			continue
 		}
 		version := uint(eth.ETH72)

@@ -50,13 +50,15 @@ func (p *Peer) queryHeaders(ctx context.Context, query *eth.GetBlockHeadersReque
 	})
 }
 
-// Bodies requests the bodies of blocks. The reply ends before the first missing one.
-func (p *Peer) Bodies(ctx context.Context, hashes []common.Hash) ([]*types.Body, error) {
-	if len(hashes) == 0 {
+// Bodies requests the bodies of blocks, given by their headers, whose gas used bounds the reply. The reply ends before the first
+// missing one.
+func (p *Peer) Bodies(ctx context.Context, headers []*types.Header) ([]*types.Body, error) {
+	if len(headers) == 0 {
 		return nil, nil
 	}
-	raw, err := queryList[eth.BlockBody](ctx, p, msgGetBlockBodies, msgBlockBodies, len(hashes), maxMessageSize, func(id uint64) any {
-		return &eth.GetBlockBodiesPacket{RequestId: id, GetBlockBodiesRequest: hashes}
+	request := requestBlocks(headers, maxBodySize)
+	raw, err := queryList[eth.BlockBody](ctx, p, msgGetBlockBodies, msgBlockBodies, len(headers), request.reply, func(id uint64) any {
+		return &eth.GetBlockBodiesPacket{RequestId: id, GetBlockBodiesRequest: request.hashes}
 	})
 	if err != nil {
 		return nil, err
@@ -64,12 +66,24 @@ func (p *Peer) Bodies(ctx context.Context, hashes []common.Hash) ([]*types.Body,
 	room := maxReplyItems
 	bodies := make([]*types.Body, len(raw))
 	for i := range raw {
+		if err := p.checkSize(msgBlockBodies, i, bodySize(&raw[i]), request.item); err != nil {
+			return nil, err
+		}
 		if bodies[i], err = p.body(&raw[i], room); err != nil {
 			return nil, err
 		}
 		room -= len(bodies[i].Transactions)
 	}
 	return bodies, nil
+}
+
+// bodySize is the size of a body's lists.
+func bodySize(raw *eth.BlockBody) uint64 {
+	size := raw.Transactions.Size() + raw.Uncles.Size()
+	if raw.Withdrawals != nil {
+		size += raw.Withdrawals.Size()
+	}
+	return size
 }
 
 // body decodes one body with at most room transactions.
@@ -93,20 +107,20 @@ func (p *Peer) body(raw *eth.BlockBody, room int) (*types.Body, error) {
 	return body, nil
 }
 
-// Receipts requests the receipts of whole blocks; only consensus fields and Type are set. The
-// reply ends before the first missing block. Receipts of a block that exceed one message take
+// Receipts requests the receipts of whole blocks, given by their headers, whose gas used bounds the reply; only consensus fields and
+// Type are set. The reply ends before the first missing block. Receipts of a block that exceed one message take
 // further requests (eth/70, EIP-7975).
-func (p *Peer) Receipts(ctx context.Context, hashes []common.Hash) ([]types.Receipts, error) {
-	if len(hashes) == 0 {
+func (p *Peer) Receipts(ctx context.Context, headers []*types.Header) ([]types.Receipts, error) {
+	if len(headers) == 0 {
 		return nil, nil
 	}
-	blocks, incomplete, err := p.receipts(ctx, hashes, 0)
+	blocks, incomplete, err := p.receipts(ctx, headers, 0)
 	if err != nil || !incomplete {
 		return blocks, err
 	}
 	last := len(blocks) - 1
 	for range maxReceiptRounds {
-		more, incomplete, err := p.receipts(ctx, hashes[last:last+1], len(blocks[last]))
+		more, incomplete, err := p.receipts(ctx, headers[last:last+1], len(blocks[last]))
 		switch {
 		case err != nil:
 			return nil, err
@@ -121,23 +135,27 @@ func (p *Peer) Receipts(ctx context.Context, hashes []common.Hash) ([]types.Rece
 			break
 		}
 	}
-	return nil, p.disconnect(KindExcess, fmt.Errorf("%s: block %x still incomplete after %d receipts", msgReceipts, hashes[last], len(blocks[last])))
+	return nil, p.disconnect(KindExcess, fmt.Errorf("%s: block %x still incomplete after %d receipts", msgReceipts, headers[last].Hash(), len(blocks[last])))
 }
 
 // receipts is one exchange: receipts of blocks, of the first block from index first on.
 // incomplete means that the last list is not complete.
-func (p *Peer) receipts(ctx context.Context, hashes []common.Hash, first int) (blocks []types.Receipts, incomplete bool, err error) {
+func (p *Peer) receipts(ctx context.Context, headers []*types.Header, first int) (blocks []types.Receipts, incomplete bool, err error) {
+	request := requestBlocks(headers, maxReceiptsSize)
 	if p.link.Version < eth.ETH69 {
-		blocks, err = p.receipts66(ctx, hashes)
+		blocks, err = p.receipts66(ctx, request)
 		return blocks, false, err
 	}
-	lists, incomplete, err := p.receiptLists(ctx, hashes, first)
+	lists, incomplete, err := p.receiptLists(ctx, request, first)
 	if err != nil {
 		return nil, false, err
 	}
 	room := maxReplyItems
 	blocks = make([]types.Receipts, len(lists))
 	for i := range lists {
+		if err := p.checkSize(msgReceipts, i, lists[i].Size(), request.item); err != nil {
+			return nil, false, err
+		}
 		raw, err := items(p, msgReceipts, &lists[i], room)
 		if err != nil {
 			return nil, false, err
@@ -154,39 +172,43 @@ func (p *Peer) receipts(ctx context.Context, hashes []common.Hash, first int) (b
 }
 
 // receiptLists is one exchange of receipts over eth/69 or later.
-func (p *Peer) receiptLists(ctx context.Context, hashes []common.Hash, first int) (lists []rlp.RawList[eth.Receipt], incomplete bool, err error) {
+func (p *Peer) receiptLists(ctx context.Context, request blocksRequest, first int) (lists []rlp.RawList[eth.Receipt], incomplete bool, err error) {
 	if p.link.Version < eth.ETH70 {
-		lists, err = queryList[rlp.RawList[eth.Receipt]](ctx, p, msgGetReceipts, msgReceipts, len(hashes), maxMessageSize, func(id uint64) any {
-			return &eth.GetReceiptsPacket69{RequestId: id, GetReceiptsRequest: hashes}
+		lists, err = queryList[rlp.RawList[eth.Receipt]](ctx, p, msgGetReceipts, msgReceipts, len(request.hashes), request.reply, func(id uint64) any {
+			return &eth.GetReceiptsPacket69{RequestId: id, GetReceiptsRequest: request.hashes}
 		})
 		return lists, false, err
 	}
-	reply, err := query[receiptsPacket70](ctx, p, msgGetReceipts, msgReceipts, maxMessageSize, func(id uint64) any {
-		return &eth.GetReceiptsPacket70{RequestId: id, FirstBlockReceiptIndex: uint64(first), GetReceiptsRequest: hashes}
+	reply, err := query[receiptsPacket70](ctx, p, msgGetReceipts, msgReceipts, request.reply, func(id uint64) any {
+		return &eth.GetReceiptsPacket70{RequestId: id, FirstBlockReceiptIndex: uint64(first), GetReceiptsRequest: request.hashes}
 	})
 	if err != nil {
 		return nil, false, err
 	}
-	lists, err = items(p, msgReceipts, &reply.List, len(hashes))
+	lists, err = items(p, msgReceipts, &reply.List, len(request.hashes))
 	return lists, reply.LastBlockIncomplete, err
 }
 
-// AccessLists requests block access lists (eth/71, EIP-8159): the RLP of each, nil if the peer
-// has none. For a peer below eth/71 the error is errors.ErrUnsupported.
-func (p *Peer) AccessLists(ctx context.Context, hashes []common.Hash) ([]rlp.RawValue, error) {
+// AccessLists requests block access lists (eth/71, EIP-8159) of blocks, given by their headers, whose gas used bounds the reply: the RLP of
+// each, nil if the peer has none. For a peer below eth/71 the error is errors.ErrUnsupported.
+func (p *Peer) AccessLists(ctx context.Context, headers []*types.Header) ([]rlp.RawValue, error) {
 	if p.link.Version < eth.ETH71 {
 		return nil, fmt.Errorf("%s over eth/%d: %w", msgGetAccessLists, p.link.Version, errors.ErrUnsupported)
 	}
-	if len(hashes) == 0 {
+	if len(headers) == 0 {
 		return nil, nil
 	}
-	lists, err := queryList[rlp.RawValue](ctx, p, msgGetAccessLists, msgAccessLists, len(hashes), replySize(len(hashes), maxAccessListSize, softReplySize), func(id uint64) any {
-		return &eth.GetBlockAccessListsPacket{RequestId: id, GetBlockAccessListsRequest: hashes}
+	request := requestBlocks(headers, maxAccessListSize)
+	lists, err := queryList[rlp.RawValue](ctx, p, msgGetAccessLists, msgAccessLists, len(headers), request.reply, func(id uint64) any {
+		return &eth.GetBlockAccessListsPacket{RequestId: id, GetBlockAccessListsRequest: request.hashes}
 	})
 	if err != nil {
 		return nil, err
 	}
 	for i, list := range lists {
+		if err := p.checkSize(msgAccessLists, i, uint64(len(list)), request.item); err != nil {
+			return nil, err
+		}
 		kind, content, _, err := rlp.Split(list)
 		switch {
 		case err != nil || (kind != rlp.List && len(content) != 0):

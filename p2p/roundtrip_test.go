@@ -63,14 +63,14 @@ func checkChainRequests(t *testing.T, p *Peer, chain testChain) {
 		t.Fatalf("unknown origin: %v, %v", headers, err)
 	}
 
-	hashes := []common.Hash{chain.hash(1), chain.hash(2), chain.hash(3), {1}, chain.hash(4)}
-	bodies, err := p.Bodies(ctx, hashes)
+	headers = []*types.Header{chain.HeaderByNumber(1), chain.HeaderByNumber(2), chain.HeaderByNumber(3), headersUsing(0)[0], chain.HeaderByNumber(4)}
+	bodies, err := p.Bodies(ctx, headers)
 	if err != nil {
 		t.Fatalf("bodies: %v", err)
 	}
 	equal(t, "bodies up to the unknown one", len(bodies), 3)
 	for i, body := range bodies {
-		header := chain.Header(hashes[i])
+		header := headers[i]
 		equal(t, "transactions root", types.DeriveSha(types.Transactions(body.Transactions), gethtrie.NewStackTrie(nil)), header.TxHash)
 		equal(t, "uncles", types.CalcUncleHash(body.Uncles), header.UncleHash)
 		if body.Withdrawals == nil {
@@ -78,22 +78,21 @@ func checkChainRequests(t *testing.T, p *Peer, chain testChain) {
 		}
 	}
 
-	blocks, err := p.Receipts(ctx, hashes)
+	blocks, err := p.Receipts(ctx, headers)
 	if err != nil {
 		t.Fatalf("receipts: %v", err)
 	}
 	equal(t, "receipts up to the unknown block", len(blocks), 3)
 	for i, receipts := range blocks {
-		equal(t, "receipts root", types.DeriveSha(receipts, gethtrie.NewStackTrie(nil)), chain.Header(hashes[i]).ReceiptHash)
-		equal(t, "bloom", types.MergeBloom(receipts), chain.Header(hashes[i]).Bloom)
+		equal(t, "receipts root", types.DeriveSha(receipts, gethtrie.NewStackTrie(nil)), headers[i].ReceiptHash)
+		equal(t, "bloom", types.MergeBloom(receipts), headers[i].Bloom)
 	}
 	equal(t, "logs in block 3", len(blocks[2][1].Logs), 1)
 }
 
 func checkAccessLists(t *testing.T, p *Peer, chain testChain) {
 	t.Helper()
-	hashes := []common.Hash{chain.hash(2), {1}, chain.hash(3)}
-	lists, err := p.AccessLists(testContext(t), hashes)
+	lists, err := p.AccessLists(testContext(t), []*types.Header{chain.HeaderByNumber(2), headersUsing(0)[0], chain.HeaderByNumber(3)})
 	if p.Version() < 71 {
 		if !errors.Is(err, errors.ErrUnsupported) {
 			t.Fatalf("access lists over eth/%d: %v", p.Version(), err)
@@ -103,7 +102,7 @@ func checkAccessLists(t *testing.T, p *Peer, chain testChain) {
 	if err != nil {
 		t.Fatalf("access lists: %v", err)
 	}
-	equal(t, "access lists", lists, []rlp.RawValue{chain.AccessList(hashes[0]), nil, chain.AccessList(hashes[2])})
+	equal(t, "access lists", lists, []rlp.RawValue{chain.AccessList(chain.hash(2)), nil, chain.AccessList(chain.hash(3))})
 	if len(lists[0]) == 0 {
 		t.Fatal("the test chain has no access list")
 	}
@@ -207,13 +206,14 @@ func TestPartialReceipts(t *testing.T) {
 		r.Bloom = types.CreateBloom(r)
 		receipts = append(receipts, r)
 	}
-	backend := bigReceipts{chain, map[common.Hash]types.Receipts{chain.hash(5): receipts}}
+	big := types.CopyHeader(chain.HeaderByNumber(5))
+	big.GasUsed = 500_000_000
 	server := chain.serving()
-	server.Chain = backend
-	hashes := []common.Hash{chain.hash(4), chain.hash(5), chain.hash(6)}
+	server.Chain = bigReceipts{chain, map[common.Hash]types.Receipts{big.Hash(): receipts}}
+	headers := []*types.Header{chain.HeaderByNumber(4), big, chain.HeaderByNumber(6)}
 
 	c := connect(t, 70, true, chain.serving(), server)
-	blocks, err := c.client.Receipts(testContext(t), hashes)
+	blocks, err := c.client.Receipts(testContext(t), headers)
 	if err != nil {
 		t.Fatalf("receipts: %v", err)
 	}
@@ -222,10 +222,10 @@ func TestPartialReceipts(t *testing.T) {
 
 	// eth/69 cannot cut a block: the reply ends before it.
 	c = connect(t, 69, true, chain.serving(), server)
-	if blocks, err = c.client.Receipts(testContext(t), hashes); err != nil || len(blocks) != 1 {
+	if blocks, err = c.client.Receipts(testContext(t), headers); err != nil || len(blocks) != 1 {
 		t.Fatalf("eth/69: %d blocks, %v", len(blocks), err)
 	}
-	if blocks, err = c.client.Receipts(testContext(t), hashes[1:]); err != nil || len(blocks) != 0 {
+	if blocks, err = c.client.Receipts(testContext(t), headers[1:]); err != nil || len(blocks) != 0 {
 		t.Fatalf("eth/69, big block first: %d blocks, %v", len(blocks), err)
 	}
 }

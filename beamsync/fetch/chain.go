@@ -80,12 +80,12 @@ func (f *Fetcher) Bodies(ctx context.Context, headers []*types.Header) ([]*types
 	}
 	for len(missing) > 0 {
 		wanted := missing[:min(len(missing), peer.MaxBodies)]
-		hashes := make([]common.Hash, len(wanted))
+		asked := make([]*types.Header, len(wanted))
 		for i, at := range wanted {
-			hashes[i] = headers[at].Hash()
+			asked[i] = headers[at]
 		}
 		got, err := queryChain(ctx, f, peer.KindBodies, func(ctx context.Context, p peer.Peer) (map[int]*types.Body, error) {
-			bodies, err := p.Bodies(ctx, hashes)
+			bodies, err := p.Bodies(ctx, asked)
 			if err != nil {
 				return nil, err
 			}
@@ -166,24 +166,24 @@ func (f *Fetcher) AccessLists(ctx context.Context, headers []*types.Header) ([]r
 	asked := make(map[string]*peer.Backoff)
 	for {
 		var (
-			hashes []common.Hash
+			wanted []*types.Header
 			open   = make(map[common.Hash][]int) // hash of the list -> who wants it
 		)
 		for i, h := range headers {
-			if h.BlockAccessListHash != nil && lists[i] == nil && len(hashes) < peer.MaxAccessLists {
-				hashes = append(hashes, h.Hash())
+			if h.BlockAccessListHash != nil && lists[i] == nil && len(wanted) < peer.MaxAccessLists {
+				wanted = append(wanted, h)
 				open[*h.BlockAccessListHash] = append(open[*h.BlockAccessListHash], i)
 			}
 		}
-		if len(hashes) == 0 {
+		if len(wanted) == 0 {
 			return lists, nil
 		}
 		q := newQuery(f, peer.KindAccessLists, func(ctx context.Context, p peer.Peer) (accessLists, error) {
-			got, err := p.AccessLists(ctx, hashes)
+			got, err := p.AccessLists(ctx, wanted)
 			if err != nil {
 				return accessLists{}, err
 			}
-			return accessLists{p.ID(), got}, belong(got, hashes, open)
+			return accessLists{p.ID(), got}, belong(got, len(wanted), open)
 		})
 		q.noRetry, q.backoffs = true, asked
 		answer, err := q.await(ctx)
@@ -204,7 +204,7 @@ func (f *Fetcher) AccessLists(ctx context.Context, headers []*types.Header) ([]r
 				lists[at] = list
 			}
 		}
-		if found < len(hashes) {
+		if found < len(wanted) {
 			asked[answer.peer] = new(peer.Backoff) // it may have more only if it gave all that we asked for
 		}
 	}
@@ -217,9 +217,9 @@ type accessLists struct {
 }
 
 // belong verifies that lists are some of those asked for.
-func belong(lists []rlp.RawValue, asked []common.Hash, open map[common.Hash][]int) error {
-	if len(lists) > len(asked) {
-		return fmt.Errorf("%w: %d access lists, %d asked for", errInvalid, len(lists), len(asked))
+func belong(lists []rlp.RawValue, asked int, open map[common.Hash][]int) error {
+	if len(lists) > asked {
+		return fmt.Errorf("%w: %d access lists, %d asked for", errInvalid, len(lists), asked)
 	}
 	some := false
 	for i, list := range lists {

@@ -41,8 +41,8 @@ func (f *Fetcher) OldBodies(ctx context.Context, headers []*types.Header) ([]*ty
 		known: func(h *types.Header) (*types.Body, bool) {
 			return new(types.Body), contentOf(h) == nothing
 		},
-		ask: func(ctx context.Context, p peer.Peer, hashes []common.Hash) ([]*types.Body, error) {
-			return p.Bodies(ctx, hashes)
+		ask: func(ctx context.Context, p peer.Peer, headers []*types.Header) ([]*types.Body, error) {
+			return p.Bodies(ctx, headers)
 		},
 		match: matchBodies,
 	}, headers)
@@ -56,8 +56,8 @@ func (f *Fetcher) OldReceipts(ctx context.Context, headers []*types.Header) ([]t
 		known: func(h *types.Header) (types.Receipts, bool) {
 			return types.Receipts{}, h.ReceiptHash == types.EmptyReceiptsHash
 		},
-		ask: func(ctx context.Context, p peer.Peer, hashes []common.Hash) ([]types.Receipts, error) {
-			return p.Receipts(ctx, hashes)
+		ask: func(ctx context.Context, p peer.Peer, headers []*types.Header) ([]types.Receipts, error) {
+			return p.Receipts(ctx, headers)
 		},
 		match: matchReceipts,
 	}, headers)
@@ -96,7 +96,7 @@ func matchReceipts(headers []*types.Header, wanted []int, lists []types.Receipts
 type oldKind[T any] struct {
 	kind  string
 	known func(*types.Header) (T, bool) // what follows from a header alone
-	ask   func(context.Context, peer.Peer, []common.Hash) ([]T, error)
+	ask   func(context.Context, peer.Peer, []*types.Header) ([]T, error)
 	match func(headers []*types.Header, wanted []int, got []T) (map[int]T, error)
 }
 
@@ -117,15 +117,15 @@ func queryOld[T any](ctx context.Context, f *Fetcher, what oldKind[T], headers [
 	}
 	wanted := missing
 	q := newQuery(f, what.kind, func(ctx context.Context, p peer.Peer) (map[int]T, error) {
-		var hashes []common.Hash
+		var asked []*types.Header
 		for _, at := range wanted {
 			if !servesBlock(p, headers[at].Number.Uint64()) {
 				break // nor any below
 			}
-			hashes = append(hashes, headers[at].Hash())
+			asked = append(asked, headers[at])
 		}
-		wanted := wanted[:len(hashes)]
-		got, err := what.ask(ctx, p, hashes)
+		wanted := wanted[:len(asked)]
+		got, err := what.ask(ctx, p, asked)
 		if err != nil {
 			return nil, err
 		}

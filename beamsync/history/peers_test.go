@@ -9,7 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/core/types"
 
 	"github.com/sunbeam-eth/sunbeam/beamsync/internal/beamtest"
@@ -142,10 +141,10 @@ func TestHistoryShrinksRequests(t *testing.T) {
 // thinPeer takes a second for each body.
 type thinPeer struct{ *oldPeer }
 
-func (p *thinPeer) Bodies(ctx context.Context, hashes []common.Hash) ([]*types.Body, error) {
+func (p *thinPeer) Bodies(ctx context.Context, headers []*types.Header) ([]*types.Body, error) {
 	select {
-	case <-time.After(time.Duration(len(hashes)) * time.Second):
-		return p.oldPeer.Bodies(ctx, hashes)
+	case <-time.After(time.Duration(len(headers)) * time.Second):
+		return p.oldPeer.Bodies(ctx, headers)
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}

@@ -88,18 +88,18 @@ func newOldPeer(id string) *oldPeer {
 
 func (p *oldPeer) Earliest() uint64 { return p.earliest }
 
-func (p *oldPeer) cut(hashes []common.Hash, count int) []common.Hash {
+func (p *oldPeer) cut(headers []*types.Header, count int) []*types.Header {
 	p.lock.Lock()
 	defer p.lock.Unlock()
 	if p.most > 0 {
-		hashes = hashes[:min(p.most, len(hashes))]
+		headers = headers[:min(p.most, len(headers))]
 	}
-	for _, hash := range hashes {
-		number := oldBlocks().Headers(hash, 1)[0].Number.Uint64()
+	for _, h := range headers {
+		number := h.Number.Uint64()
 		p.lowest = min(p.lowest, number)
 		p.counts[number] += count
 	}
-	return hashes
+	return headers
 }
 
 func (p *oldPeer) requests() int {
@@ -115,18 +115,18 @@ func (p *oldPeer) deepest() uint64 {
 	return p.lowest
 }
 
-func (p *oldPeer) Bodies(ctx context.Context, hashes []common.Hash) ([]*types.Body, error) {
-	return p.FakePeer.Bodies(ctx, p.cut(hashes, 1))
+func (p *oldPeer) Bodies(ctx context.Context, headers []*types.Header) ([]*types.Body, error) {
+	return p.FakePeer.Bodies(ctx, p.cut(headers, 1))
 }
 
-func (p *oldPeer) Receipts(ctx context.Context, hashes []common.Hash) ([]types.Receipts, error) {
+func (p *oldPeer) Receipts(ctx context.Context, headers []*types.Header) ([]types.Receipts, error) {
 	if err := p.Ask(ctx); err != nil {
 		return nil, err
 	}
 	var lists []types.Receipts
-	for _, hash := range p.cut(hashes, 0) {
+	for _, h := range p.cut(headers, 0) {
 		list := types.Receipts{}
-		for _, r := range oldBlocks().receipts[hash] { // as on the wire
+		for _, r := range oldBlocks().receipts[h.Hash()] { // as on the wire
 			plain := &types.Receipt{Type: r.Type, Status: r.Status, CumulativeGasUsed: r.CumulativeGasUsed}
 			for _, log := range r.Logs {
 				plain.Logs = append(plain.Logs, &types.Log{Address: log.Address, Topics: log.Topics, Data: log.Data})

@@ -61,12 +61,13 @@ type ChainPeer interface {
 	// Headers asks for up to amount headers from origin on, downward to its ancestors
 	// when reverse is set, upward otherwise; origin itself comes first.
 	Headers(ctx context.Context, origin common.Hash, amount int, reverse bool) ([]*types.Header, error)
-	// Bodies asks for block bodies. Missing ones end the reply early.
-	Bodies(ctx context.Context, hashes []common.Hash) ([]*types.Body, error)
+	// Bodies asks for the bodies of blocks, given by their headers: what a header commits to bounds the
+	// reply. Missing ones end the reply early.
+	Bodies(ctx context.Context, headers []*types.Header) ([]*types.Body, error)
 	// Receipts asks for the receipts of whole blocks, in consensus encoding fields only
 	// (derived fields are unset). Missing ones end the reply early.
-	Receipts(ctx context.Context, hashes []common.Hash) ([]types.Receipts, error)
+	Receipts(ctx context.Context, headers []*types.Header) ([]types.Receipts, error)
 	// AccessLists asks for block access lists (eth/71, EIP-8159): the RLP of each, nil
 	// where the peer has none. A peer below eth/71 returns errors.ErrUnsupported.
-	AccessLists(ctx context.Context, hashes []common.Hash) ([]rlp.RawValue, error)
+	AccessLists(ctx context.Context, headers []*types.Header) ([]rlp.RawValue, error)
 }

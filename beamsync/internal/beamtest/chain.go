@@ -56,6 +56,15 @@ type FakeChain struct {
 	Lists   func(hashes []common.Hash) ([]rlp.RawValue, error)
 }
 
+// Hashes returns the hashes of headers.
+func Hashes(headers []*types.Header) []common.Hash {
+	hashes := make([]common.Hash, len(headers))
+	for i, h := range headers {
+		hashes[i] = h.Hash()
+	}
+	return hashes
+}
+
 func (p *FakePeer) Ask(ctx context.Context) error {
 	p.Mu.Lock()
 	n := p.Asked
@@ -71,25 +80,25 @@ func (p *FakePeer) Headers(ctx context.Context, origin common.Hash, amount int, 
 	return p.Chain.Headers(origin, amount), nil
 }
 
-func (p *FakePeer) Bodies(ctx context.Context, hashes []common.Hash) ([]*types.Body, error) {
+func (p *FakePeer) Bodies(ctx context.Context, headers []*types.Header) ([]*types.Body, error) {
 	if err := p.Ask(ctx); err != nil || p.Chain == nil {
 		return nil, err
 	}
-	return p.Chain.Bodies(hashes), nil
+	return p.Chain.Bodies(Hashes(headers)), nil
 }
 
-func (p *FakePeer) Receipts(_ context.Context, _ []common.Hash) ([]types.Receipts, error) {
+func (p *FakePeer) Receipts(_ context.Context, _ []*types.Header) ([]types.Receipts, error) {
 	return nil, errors.ErrUnsupported
 }
 
-func (p *FakePeer) AccessLists(ctx context.Context, hashes []common.Hash) ([]rlp.RawValue, error) {
+func (p *FakePeer) AccessLists(ctx context.Context, headers []*types.Header) ([]rlp.RawValue, error) {
 	if err := p.Ask(ctx); err != nil {
 		return nil, err
 	}
 	if p.Chain == nil || p.Chain.Lists == nil {
 		return nil, errors.ErrUnsupported
 	}
-	return p.Chain.Lists(hashes)
+	return p.Chain.Lists(Hashes(headers))
 }
 
 var TestKey, _ = crypto.HexToECDSA("b71c71a67e1177ad4e901695e1b4b9ee17ae16c6668d313eac2f96dbcda3f291")
