@@ -273,3 +273,22 @@ func TestDisabled(t *testing.T) {
 		t.Errorf("key %q is left", it.Key())
 	}
 }
+
+// TestSize compares the estimate with what is stored. Few topics share rows, so it is above.
+func TestSize(t *testing.T) {
+	r := newRig(t)
+	r.upTo(1, 40)
+	x, stop := r.run(Config{})
+	r.await(x, 0, 40)
+	if err := stop(); err != nil {
+		t.Fatal(err)
+	}
+	stored, it := 0, r.store.NewIterator([]byte("fm-"), nil)
+	defer it.Release()
+	for it.Next() {
+		stored += len(it.Key()) + len(it.Value())
+	}
+	if estimate := int(x.Progress().Bytes); estimate < stored || estimate > 3*stored {
+		t.Errorf("the index is estimated at %d bytes, %d are stored", estimate, stored)
+	}
+}

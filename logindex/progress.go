@@ -24,6 +24,28 @@ type Progress struct {
 	Last      uint64  `json:"lastBlock"`
 	Remaining uint64  `json:"remaining"` // blocks that are stored and wanted, but not indexed yet
 	Share     float64 `json:"share"`     // of the wanted blocks that are indexed, 0 to 1
+	Bytes     uint64  `json:"bytes"`     // in chaindata, estimated
+}
+
+// Sizes of go-ethereum's filter maps with its default parameters, in bytes (EIP-7745; core/filtermaps, core/rawdb).
+const (
+	valuesPerMap  = 1 << 16
+	rowsPerGroup  = 1 << 16 // that are not empty, when a group is full
+	mapsPerGroup  = 32
+	bytesPerValue = 3.25 // a column, and two bits that say in which map
+	bytesPerRow   = 15   // key and framing, of all values of a group in the same row
+	bytesPerBlock = 22   // pointer to its first value
+)
+
+// size estimates what an index takes. LevelDB cannot tell the size of a range of keys.
+func size(on rawdb.FilterMapsRange) uint64 {
+	maps := uint64(on.MapsAfterLast-on.MapsFirst) + uint64(on.TailPartialEpoch)
+	values := maps * valuesPerMap
+	if first := uint64(on.MapsFirst) * valuesPerMap; on.HeadIndexed && on.HeadDelimiter > first { // the last map is not full
+		values = on.HeadDelimiter - first + uint64(on.TailPartialEpoch)*valuesPerMap
+	}
+	rows := min(values, (maps+mapsPerGroup-1)/mapsPerGroup*rowsPerGroup)
+	return uint64(bytesPerValue*float64(values)) + bytesPerRow*rows + bytesPerBlock*(on.BlocksAfterLast-on.BlocksFirst)
 }
 
 // Progress reads how far the index is.
@@ -37,7 +59,7 @@ func (x *Index) Progress() Progress {
 	if err != nil || !exists || on.BlocksAfterLast <= on.BlocksFirst {
 		return Progress{First: 1, Remaining: wanted, Share: share(wanted, wanted)}
 	}
-	p := Progress{First: on.BlocksFirst, Last: on.BlocksAfterLast - 1}
+	p := Progress{First: on.BlocksFirst, Last: on.BlocksAfterLast - 1, Bytes: size(on)}
 	if on.LocalBase && !x.cfg.Settled() { // until the chain has grown down, nothing can be added
 		wanted -= min(wanted, on.BlocksFirst-min(lowest, on.BlocksFirst))
 		lowest = on.BlocksFirst
@@ -122,6 +144,7 @@ type metrics struct {
 	first     prometheus.Gauge
 	last      prometheus.Gauge
 	remaining prometheus.Gauge
+	bytes     prometheus.Gauge
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -135,9 +158,12 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		remaining: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "beam_log_index_remaining_blocks", Help: "Blocks that are stored and wanted in the log index, but not indexed yet.",
 		}),
+		bytes: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "beam_log_index_bytes", Help: "Size of the log index, which is a part of chaindata, estimated.",
+		}),
 	}
 	if reg != nil {
-		reg.MustRegister(m.first, m.last, m.remaining)
+		reg.MustRegister(m.first, m.last, m.remaining, m.bytes)
 	}
 	return m
 }
@@ -146,4 +172,5 @@ func (m *metrics) set(p Progress) {
 	m.first.Set(float64(p.First))
 	m.last.Set(float64(p.Last))
 	m.remaining.Set(float64(p.Remaining))
+	m.bytes.Set(float64(p.Bytes))
 }

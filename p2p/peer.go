@@ -88,6 +88,8 @@ type Peer struct {
 	queued      atomic.Int64                               // bytes in queue
 	limiter     *rate.Limiter                              // of answers
 	writeLock   chan struct{}                              // capacity 1: full while a message is written
+	received    atomic.Uint64                              // bytes of messages
+	sent        atomic.Uint64
 
 	once sync.Once
 	done chan struct{} // closed when the connection has ended
@@ -129,6 +131,9 @@ func (p *Peer) Name() string { return p.link.Name }
 
 // Inbound reports whether the peer opened the connection.
 func (p *Peer) Inbound() bool { return !p.link.Dialed }
+
+// Traffic is how many bytes of messages came from the peer and went to it, before compression.
+func (p *Peer) Traffic() (received, sent uint64) { return p.received.Load(), p.sent.Load() }
 
 // Version is the agreed version of eth.
 func (p *Peer) Version() uint { return p.link.Version }
@@ -383,6 +388,7 @@ func (p *Peer) payload(m message, msg gethp2p.Msg, head []byte) ([]byte, error) 
 		return nil, err
 	}
 	p.cfg.Metrics.received[m].Add(float64(len(payload)))
+	p.received.Add(uint64(len(payload)))
 	return payload, nil
 }
 
@@ -393,6 +399,7 @@ func (p *Peer) skip(m message, msg gethp2p.Msg) error {
 		return err
 	}
 	p.cfg.Metrics.received[m].Add(float64(msg.Size))
+	p.received.Add(uint64(msg.Size))
 	return nil
 }
 
@@ -436,5 +443,6 @@ func (p *Peer) write(ctx context.Context, m message, packet any) error {
 		return p.goneError()
 	}
 	p.cfg.Metrics.sent[m].Add(float64(len(payload)))
+	p.sent.Add(uint64(len(payload)))
 	return nil
 }

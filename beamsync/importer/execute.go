@@ -24,6 +24,13 @@ func (i *Importer) execute(ctx context.Context, job *importJob, base *basis) Out
 	if session != nil {
 		block = i.prefetch(ctx, job, base, session)
 	}
+	fetched := func() (stats trie.FetchStats) {
+		if session != nil {
+			stats = session.Stats()
+		}
+		return stats
+	}
+	speculated := time.Since(begin) - fetched().Wait
 	job.enter(stageExecuting)
 	executed := time.Now()
 	result := i.cfg.Executor.Execute(ctx, evm.Job{
@@ -35,13 +42,11 @@ func (i *Importer) execute(ctx context.Context, job *importJob, base *basis) Out
 	execution, took := time.Since(executed), time.Since(begin)
 	i.metrics.phases.WithLabelValues(phaseExecute).Observe(execution.Seconds())
 
-	var fetched trie.FetchStats
-	if session != nil {
-		fetched = session.Stats()
-	}
+	report := BlockReport{Took: took, Fetched: fetched(), Speculated: max(0, speculated)}
+	report.Executed = max(0, took-report.Fetched.Wait-report.Speculated)
 	switch result.Outcome {
 	case evm.Incomplete:
-		i.report(job, result, fetched, took)
+		i.report(job, result, report)
 		return syncing(result.Err)
 	case evm.Invalid:
 		outcome = i.reject(job.block, result.Err)
@@ -57,8 +62,9 @@ func (i *Importer) execute(ctx context.Context, job *importJob, base *basis) Out
 		i.metrics.executed(block.GasUsed(), took, execution, time.Since(begin)-took)
 		outcome = valid(job.block.Hash())
 	}
-	i.metrics.phases.WithLabelValues(phaseCommit).Observe((time.Since(begin) - took).Seconds())
-	i.report(job, result, fetched, took)
+	report.Written = time.Since(begin) - took
+	i.metrics.phases.WithLabelValues(phaseCommit).Observe(report.Written.Seconds())
+	i.report(job, result, report)
 	return outcome
 }
 

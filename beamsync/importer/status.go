@@ -28,6 +28,11 @@ type BlockReport struct {
 	GasUsed      uint64          `json:"gasUsed"`
 	Took         time.Duration   `json:"-"` // from the start of the execution to its outcome; tookSeconds in JSON
 	Fetched      trie.FetchStats `json:"fetched"`
+
+	// Where the time went, without what Fetched.Wait counts; speculatedSeconds, executedSeconds, writtenSeconds in JSON.
+	Speculated time.Duration `json:"-"` // finding out what the block reads
+	Executed   time.Duration `json:"-"`
+	Written    time.Duration `json:"-"` // after Took
 }
 
 // Totals adds up what all executions since the start took.
@@ -46,13 +51,16 @@ type PendingBlock struct {
 	Waiting time.Duration `json:"-"`     // since its job started; waitingSeconds in JSON
 }
 
-// MarshalJSON adds tookSeconds.
+// MarshalJSON adds the times.
 func (r BlockReport) MarshalJSON() ([]byte, error) {
 	type plain BlockReport
 	return json.Marshal(struct {
 		plain
-		TookSeconds float64 `json:"tookSeconds"`
-	}{plain(r), r.Took.Seconds()})
+		Took       float64 `json:"tookSeconds"`
+		Speculated float64 `json:"speculatedSeconds"`
+		Executed   float64 `json:"executedSeconds"`
+		Written    float64 `json:"writtenSeconds"`
+	}{plain(r), r.Took.Seconds(), r.Speculated.Seconds(), r.Executed.Seconds(), r.Written.Seconds()})
 }
 
 // MarshalJSON adds waitingSeconds.
@@ -111,17 +119,11 @@ func (i *Importer) lag() uint64 {
 	return max(i.newest.Load(), head) - head
 }
 
-// report records what an execution took and logs it.
-func (i *Importer) report(job *importJob, result *evm.Result, fetched trie.FetchStats, took time.Duration) {
-	report := BlockReport{
-		Number:       job.number(),
-		Hash:         job.block.Hash(),
-		Outcome:      result.Outcome.String(),
-		Transactions: len(job.block.Transactions()),
-		GasUsed:      job.block.GasUsed(),
-		Took:         took,
-		Fetched:      fetched,
-	}
+// report records what an execution took, of which the times and what was fetched are known, and logs it.
+func (i *Importer) report(job *importJob, result *evm.Result, report BlockReport) {
+	report.Number, report.Hash, report.Outcome = job.number(), job.block.Hash(), result.Outcome.String()
+	report.Transactions, report.GasUsed = len(job.block.Transactions()), job.block.GasUsed()
+	fetched := report.Fetched
 	i.mu.Lock()
 	i.mu.last = report
 	i.mu.recent = append(i.mu.recent[max(0, len(i.mu.recent)+1-maxRecent):], report)
@@ -140,7 +142,7 @@ func (i *Importer) report(job *importJob, result *evm.Result, fetched trie.Fetch
 		level = slog.LevelDebug
 	}
 	i.cfg.Log.Log(context.Background(), level, "Block executed", "number", report.Number, "hash", report.Hash, "outcome", report.Outcome,
-		"txs", report.Transactions, "mgas", float64(report.GasUsed)/1e6, "elapsed", took.Round(time.Millisecond),
+		"txs", report.Transactions, "mgas", float64(report.GasUsed)/1e6, "elapsed", report.Took.Round(time.Millisecond),
 		"faults", fetched.Faults, "trips", fetched.Trips, "nodes", fetched.Nodes, "codes", fetched.Codes,
 		"bytes", fetched.Bytes, "waited", fetched.Wait.Round(time.Millisecond))
 }

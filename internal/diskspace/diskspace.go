@@ -3,8 +3,8 @@
 // Package diskspace watches the file system of a datadir: how much is free, and how much the node's stores take.
 //
 // A [Watch] reads the free space every half minute, which costs one system call, and stops the node in order before a full disk
-// does it in the middle of a write. The sizes of the stores take a walk over all files, so they are read rarely, and only if
-// somebody wants them.
+// does it in the middle of a write. The sizes of the stores take a walk over all files, so they are read rarely, and only while
+// somebody asks.
 package diskspace
 
 import (
@@ -40,13 +40,21 @@ const (
 type Watch struct {
 	dir     string
 	minimum uint64 // bytes; zero: the node never stops for it
-	sizes   bool   // whether Run measures the stores
+	sizes   bool   // whether Run measures the stores though nobody asks
 	log     *slog.Logger
 	read    func(path string) (uint64, error)
 
 	free   atomic.Uint64
 	warned time.Time
 	stores *prometheus.GaugeVec
+	wanted chan struct{}            // capacity 1: the stores are to be measured
+	walked atomic.Pointer[measured] // nil: never
+}
+
+// measured is what a walk found.
+type measured struct {
+	at    time.Time
+	bytes map[string]uint64 // by store
 }
 
 // Stores are the directories below a datadir's instance directory whose sizes are told apart; what is in none of them is
@@ -58,7 +66,7 @@ const otherStore = "other"
 // New returns a watch of an existing directory, with the free space read once. An unknown amount of free space counts as
 // much. The registerer may be nil.
 func New(dir string, minimum uint64, sizes bool, log *slog.Logger, registerer prometheus.Registerer) *Watch {
-	w := &Watch{dir: dir, minimum: minimum, sizes: sizes, log: log, read: Free}
+	w := &Watch{dir: dir, minimum: minimum, sizes: sizes, log: log, read: Free, wanted: make(chan struct{}, 1)}
 	w.stores = prometheus.NewGaugeVec(prometheus.GaugeOpts{
 		Name: "beam_store_bytes", Help: "Size of the node's files, by store. Measured every 5 minutes.",
 	}, []string{"store"})
@@ -86,12 +94,38 @@ func (w *Watch) Trouble() string {
 	return ""
 }
 
+// FreeBytes is how much was free when it was last looked at, which is every half minute; 0 if it is not known.
+func (w *Watch) FreeBytes() uint64 {
+	if free := w.free.Load(); free != unknown {
+		return free
+	}
+	return 0
+}
+
+// Sizes are the bytes of each store. They are measured when somebody asks, not more often than every 5 minutes; nil until the first
+// walk ends. The result must not be modified.
+func (w *Watch) Sizes() map[string]uint64 {
+	last := w.walked.Load()
+	if last == nil || time.Since(last.at) >= sizeInterval {
+		select {
+		case w.wanted <- struct{}{}:
+		default:
+		}
+	}
+	if last == nil {
+		return nil
+	}
+	return last.bytes
+}
+
 // Run watches until ctx ends (nil). If there is less free space than the minimum, it returns an error at once.
 func (w *Watch) Run(ctx context.Context) error {
 	free, sizes := time.NewTicker(freeInterval), time.NewTicker(sizeInterval)
 	defer free.Stop()
 	defer sizes.Stop()
-	w.measure(ctx)
+	if w.sizes {
+		w.measure(ctx)
+	}
 	for {
 		if err := w.check(); err != nil {
 			return err
@@ -100,6 +134,10 @@ func (w *Watch) Run(ctx context.Context) error {
 		case <-free.C:
 			w.update()
 		case <-sizes.C:
+			if w.sizes {
+				w.measure(ctx)
+			}
+		case <-w.wanted:
 			w.measure(ctx)
 		case <-ctx.Done():
 			return nil
@@ -131,10 +169,7 @@ func (w *Watch) check() error {
 
 // measure sets the sizes of the stores. It gives up when ctx ends.
 func (w *Watch) measure(ctx context.Context) {
-	if !w.sizes {
-		return
-	}
-	sizes := map[string]int64{otherStore: 0}
+	sizes := map[string]uint64{otherStore: 0}
 	for _, store := range Stores {
 		sizes[filepath.Base(store)] = 0
 	}
@@ -146,13 +181,14 @@ func (w *Watch) measure(ctx context.Context) {
 			return nil //nolint:nilerr // see above
 		}
 		if info, err := entry.Info(); err == nil {
-			sizes[w.storeOf(path)] += info.Size()
+			sizes[w.storeOf(path)] += uint64(info.Size()) //nolint:gosec // a size
 		}
 		return nil
 	})
 	if err != nil {
 		return
 	}
+	w.walked.Store(&measured{time.Now(), sizes})
 	for store, bytes := range sizes {
 		w.stores.WithLabelValues(store).Set(float64(bytes))
 	}

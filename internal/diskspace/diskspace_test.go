@@ -90,8 +90,17 @@ func TestSizes(t *testing.T) {
 		}
 	}
 	registry := prometheus.NewPedanticRegistry()
-	w := New(dir, 0, true, discard, registry)
-	w.measure(t.Context())
+	w := New(dir, 0, false, discard, registry)
+	ctx, cancel := context.WithCancel(t.Context())
+	over := make(chan error, 1)
+	go func() { over <- w.Run(ctx) }()
+	for w.Sizes() == nil { // nobody has asked before
+		time.Sleep(time.Millisecond)
+	}
+	cancel()
+	if err := <-over; err != nil || w.Sizes()["chaindata"] != 10 || w.FreeBytes() == 0 {
+		t.Errorf("%v, %v", w.Sizes(), err)
+	}
 	want := `
 # HELP beam_store_bytes Size of the node's files, by store. Measured every 5 minutes.
 # TYPE beam_store_bytes gauge

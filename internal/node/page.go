@@ -3,12 +3,13 @@
 package node
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/ethereum/go-ethereum/common"
-	"github.com/shirou/gopsutil/disk"
 
 	"github.com/sunbeam-eth/sunbeam/beamsync/backfill"
 	"github.com/sunbeam-eth/sunbeam/internal/page"
@@ -31,16 +32,25 @@ func (n *Node) pageState() page.State {
 		Head: status.Head, Newest: status.Newest,
 		History: page.History{Share: status.History.Share, Oldest: status.Oldest, ETA: status.History.ETA},
 		Totals:  page.Totals{Valid: status.Totals.Valid, Invalid: status.Totals.Invalid, Incomplete: status.Totals.Incomplete},
-		Disk:    page.Disk{Hot: status.HotBytes},
+		Disk:    page.Disk{Hot: status.HotBytes, Free: n.disk.FreeBytes(), Stores: pageStores(n.disk.Sizes()), LogIndex: status.LogIndex.Bytes},
 		Blocks:  n.pageBlocks(), Peers: n.pagePeers(),
-	}
-	if usage, err := disk.Usage(n.cfg.DataDir); err == nil {
-		s.Disk.Free = usage.Free
 	}
 	if status.Backfill != nil {
 		s.Backfill = pageBackfill(status.Backfill, n.backfill.Have())
 	}
 	return s
+}
+
+// pageStores are the sizes of stores that are not empty, the largest first.
+func pageStores(sizes map[string]uint64) []page.Store {
+	stores := []page.Store{}
+	for name, bytes := range sizes {
+		if bytes > 0 {
+			stores = append(stores, page.Store{Name: name, Bytes: bytes})
+		}
+	}
+	slices.SortFunc(stores, func(a, b page.Store) int { return cmp.Or(cmp.Compare(b.Bytes, a.Bytes), cmp.Compare(a.Name, b.Name)) })
+	return stores
 }
 
 // waits says in words what the node and its parts wait for.
@@ -81,12 +91,14 @@ func (n *Node) pageBlocks() []page.Block {
 	for _, r := range n.importer.Recent() {
 		blocks = append(blocks, page.Block{
 			Number: r.Number, Hash: r.Hash.Hex(), Outcome: r.Outcome, Txs: r.Transactions, Gas: r.GasUsed,
-			Millis: float64(r.Took.Microseconds()) / 1000, Waited: float64(r.Fetched.Wait.Microseconds()) / 1000,
+			Millis: millis(r.Took), Waited: millis(r.Fetched.Wait), Guessed: millis(r.Speculated), Run: millis(r.Executed), Written: millis(r.Written),
 			Faults: r.Fetched.Faults, Trips: r.Fetched.Trips, Nodes: r.Fetched.Nodes, Codes: r.Fetched.Codes, Bytes: r.Fetched.Bytes,
 		})
 	}
 	return blocks
 }
+
+func millis(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
 func (n *Node) pagePeers() []page.Peer {
 	joined := make(map[string]*p2p.Peer)
@@ -100,11 +112,13 @@ func (n *Node) pagePeers() []page.Peer {
 			continue // in the handshake
 		}
 		head, _ := peer.Head()
+		received, sent := peer.Traffic()
 		peers = append(peers, page.Peer{
 			ID: peer.ID(), Name: connection.Name, Inbound: connection.Network.Inbound, Head: head,
-			Latency: float64(peer.Latency().Microseconds()) / 1000, Gives: gives(peer, head),
+			Latency: millis(peer.Latency()), Gives: gives(peer, head), Received: received, Sent: sent,
 		})
 	}
+	slices.SortFunc(peers, func(a, b page.Peer) int { return cmp.Or(cmp.Compare(b.Received, a.Received), cmp.Compare(a.ID, b.ID)) })
 	return peers
 }
 

@@ -24,15 +24,15 @@ func sample() State {
 		},
 		History: History{Share: 0.5, Oldest: 22_950_000},
 		Blocks: []Block{
-			{Number: 23_000_016, Outcome: "valid", Txs: 200, Gas: 30e6, Millis: 900, Waited: 700, Faults: 1200, Trips: 5, Nodes: 4000, Codes: 20, Bytes: 900_000},
-			{Number: 23_000_017, Outcome: "incomplete", Txs: 180, Gas: 22e6, Millis: 420, Waited: 120, Faults: 40, Trips: 2, Nodes: 90, Codes: 1, Bytes: 50_000},
+			{Number: 23_000_016, Outcome: "valid", Txs: 200, Gas: 30e6, Millis: 900, Waited: 700, Guessed: 120, Run: 80, Written: 30, Faults: 1200, Trips: 5, Nodes: 4000, Codes: 20, Bytes: 900_000},
+			{Number: 23_000_017, Outcome: "incomplete", Txs: 180, Gas: 22e6, Millis: 420, Waited: 120, Guessed: 180, Run: 120, Faults: 40, Trips: 2, Nodes: 90, Codes: 1, Bytes: 50_000},
 		},
 		Totals: Totals{Valid: 17, Incomplete: 1},
 		Peers: []Peer{
-			{ID: strings.Repeat("1a", 32), Name: "Geth/v1.17.10-stable/linux-amd64/go1.26<script>", Head: 23_000_017, Latency: 42, Gives: []string{"blocks 0 to 23000017", "state by ranges"}},
+			{ID: strings.Repeat("1a", 32), Name: "Geth/v1.17.10-stable/linux-amd64/go1.26<script>", Head: 23_000_017, Latency: 42, Gives: []string{"blocks 0 to 23000017", "state by ranges"}, Received: 62_585_000, Sent: 307_000},
 			{ID: strings.Repeat("2b", 32), Name: "sunbeam/v1.0.0/linux-amd64/go1.26", Inbound: true, Head: 23_000_017, Latency: 88, Gives: []string{"state by hash", "parts of the state (Sunbeam)"}},
 		},
-		Disk: Disk{Hot: 1.2e9, Free: 800e9},
+		Disk: Disk{Hot: 1.2e9, Free: 800e9, Stores: []Store{{"chaindata", 41e9}, {"beam-hot", 1.3e9}, {"nodes", 2e6}}, LogIndex: 4.2e9},
 	}
 }
 

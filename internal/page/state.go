@@ -56,8 +56,11 @@ type Block struct {
 	Outcome string  `json:"outcome"` // valid, invalid or incomplete
 	Txs     int     `json:"txs"`
 	Gas     uint64  `json:"gas"`
-	Millis  float64 `json:"ms"`     // in all
-	Waited  float64 `json:"waitMs"` // of these, for peers
+	Millis  float64 `json:"ms"`      // until the outcome
+	Waited  float64 `json:"waitMs"`  // of these, for peers
+	Guessed float64 `json:"guessMs"` // of these, speculation on what the block reads
+	Run     float64 `json:"runMs"`   // of these, execution
+	Written float64 `json:"writeMs"` // after these, until it was on disk
 	Faults  uint64  `json:"faults"`
 	Trips   uint64  `json:"trips"`
 	Nodes   uint64  `json:"nodes"`
@@ -80,10 +83,21 @@ type Peer struct {
 	Head    uint64   `json:"head"`
 	Latency float64  `json:"latencyMs"` // 0: not measured
 	Gives   []string `json:"gives"`
+
+	Received uint64 `json:"received"` // bytes of messages since it is connected
+	Sent     uint64 `json:"sent"`
 }
 
 // Disk is what the node's directory takes.
 type Disk struct {
-	Hot  uint64 `json:"hot"`  // state fetched on demand
-	Free uint64 `json:"free"` // 0: unknown
+	Hot      uint64  `json:"hot"`      // state fetched on demand
+	Free     uint64  `json:"free"`     // 0: unknown
+	Stores   []Store `json:"stores"`   // the largest first; at most 5 minutes old, empty until they are measured
+	LogIndex uint64  `json:"logIndex"` // of the chaindata, estimated
+}
+
+// Store is one of the node's databases.
+type Store struct {
+	Name  string `json:"name"`
+	Bytes uint64 `json:"bytes"`
 }

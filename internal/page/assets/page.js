@@ -91,14 +91,21 @@ function showLarge(large) {
   for (const e of known.values()) if (e.dataset.account) e.remove();
 }
 
+// times are where the time of a block went, in order.
+const times = (b) => [['wait', b.waitMs, 'waiting for peers'], ['guess', b.guessMs, 'speculating'], ['run', b.runMs, 'executing'], ['write', b.writeMs, 'writing']];
+
+function parts(b, scale) {
+  return times(b).map(([name, ms]) => {
+    const part = make('i', name);
+    part.style.width = 100 * ms / scale + '%';
+    return part;
+  });
+}
+
 function timeBar(b, scale) {
   const cell = make('td', 'time');
   const bar = make('div');
-  const waited = make('i', 'w');
-  const executed = make('i', 'x');
-  waited.style.width = 100 * b.waitMs / scale + '%';
-  executed.style.width = 100 * Math.max(0, b.ms - b.waitMs) / scale + '%';
-  bar.append(waited, executed);
+  bar.append(...parts(b, scale));
   cell.append(bar);
   return cell;
 }
@@ -107,7 +114,7 @@ function showBlocks(s) {
   const t = s.totals;
   $('totals').textContent = count(t.valid) + ' valid' + (t.invalid ? ', ' + count(t.invalid) + ' invalid' : '') + (t.incomplete ? ', ' + count(t.incomplete) + ' incomplete' : '');
   const rows = s.blocks.slice().reverse();
-  const scale = Math.max(1, ...rows.map((b) => b.ms));
+  const scale = Math.max(1, ...rows.map((b) => b.ms + b.writeMs));
   $('blockrows').replaceChildren(...rows.map((b) => {
     const row = make('tr');
     row.append(make('td', '', count(b.number)), make('td', b.outcome, b.outcome), make('td', 'n', count(b.ms)), timeBar(b, scale));
@@ -124,12 +131,13 @@ function showBlocks(s) {
     return;
   }
   const last = rows[0];
-  const own = Math.max(0, last.ms - last.waitMs);
   $('lastname').textContent = count(last.number);
-  $('waited').style.width = last.ms ? 100 * last.waitMs / last.ms + '%' : '0';
-  $('executed').style.width = last.ms ? 100 * own / last.ms + '%' : '0';
-  $('waitms').textContent = millis(last.waitMs);
-  $('execms').textContent = millis(own);
+  $('split').replaceChildren(...parts(last, Math.max(1, last.ms + last.writeMs)));
+  $('legend').replaceChildren(...times(last).map(([name, ms, words]) => {
+    const entry = make('span');
+    entry.append(make('i', name), words + ' ', make('b', '', millis(ms)));
+    return entry;
+  }));
   $('lastwords').textContent = last.faults === 0 ? 'All of the state that it read was here.' :
     count(last.faults) + ' reads needed the network, in ' + count(last.trips) + (last.trips === 1 ? ' round trip: ' : ' round trips: ') + count(last.nodes) + ' nodes, ' + count(last.codes) + (last.codes === 1 ? ' code, ' : ' codes, ') + bytes(last.bytes) + '.';
 }
@@ -138,8 +146,8 @@ function showPeers(peers) {
   $('peerrows').replaceChildren(...peers.map((p) => {
     const row = make('tr');
     const name = make('td', 'wide', p.name || 'unnamed');
-    name.append(make('small', '', p.id.slice(0, 12) + (p.inbound ? ', called us' : '')));
-    row.append(name, make('td', 'n', p.latencyMs ? count(p.latencyMs) : '-'), make('td', 'n', count(p.head)), make('td', 'wide', p.gives.join(', ')));
+    name.append(make('small', '', p.id.slice(0, 12) + (p.inbound ? ', called us' : '')), make('small', 'gives', 'can give ' + p.gives.join(', ')));
+    row.append(name, make('td', 'n', p.latencyMs ? count(p.latencyMs) : '-'), make('td', 'n', count(p.head)), make('td', 'n', bytes(p.received)), make('td', 'n', bytes(p.sent)));
     return row;
   }));
   if (!peers.length) {
@@ -147,6 +155,22 @@ function showPeers(peers) {
     row.append(make('td', 'none', 'No peers.'));
     $('peerrows').append(row);
   }
+}
+
+function showDisk(d) {
+  const sum = d.stores.reduce((all, store) => all + store.bytes, 0);
+  $('stored').textContent = sum ? bytes(sum) : '-';
+  $('sum').textContent = sum ? bytes(sum) : '';
+  $('free').textContent = d.free ? bytes(d.free) : '-';
+  $('stores').replaceChildren(...d.stores.map((store) => {
+    const row = make('div', 'store');
+    const bar = make('div', 'bar');
+    bar.append(make('i'));
+    bar.firstChild.style.width = 100 * store.bytes / sum + '%';
+    row.append(make('span', '', store.name), bar, make('b', '', bytes(store.bytes)));
+    return row;
+  }));
+  $('diskwords').textContent = bytes(d.hot) + ' of state fetched on demand' + (d.logIndex ? '; about ' + bytes(d.logIndex) + ' of chaindata is the log index' : '') + '.';
 }
 
 function show(s) {
@@ -158,13 +182,12 @@ function show(s) {
   $('head').textContent = count(s.head);
   $('lag').textContent = count(Math.max(0, s.newest - s.head));
   $('peercount').textContent = s.peers.length;
-  $('hot').textContent = bytes(s.disk.hot);
-  $('free').textContent = s.disk.free ? bytes(s.disk.free) : '-';
   $('version').textContent = 'Sunbeam ' + s.version + (s.history.share < 1 ? '. Old blocks: ' + (100 * s.history.share).toFixed(1) + ' %, down to ' + count(s.history.oldest) + '.' : '');
   document.title = (s.phase === 'full' ? 'full' : s.backfill ? Math.floor(100 * s.backfill.share) + ' %' : s.phase) + ' - Sunbeam ' + count(s.head);
   showState(s);
   showBlocks(s);
   showPeers(s.peers);
+  showDisk(s.disk);
 }
 
 // The stream is open only while the page is visible: a hidden one costs the node nothing.
