@@ -81,6 +81,30 @@ func (c *Chain) AddHistory(blocks []*types.Block, receipts []types.Receipts) err
 	return nil
 }
 
+// Forget moves Oldest up to a number, for a caller that then deletes the bodies and receipts of the blocks below it, but for genesis.
+// Their headers stay. The number is at most the head's; one below Oldest is an error.
+func (c *Chain) Forget(number uint64) error {
+	c.writing.Lock()
+	defer c.writing.Unlock()
+	old := c.snapshot.Load()
+	if number < old.Oldest || number > old.head.Number.Uint64() {
+		return fmt.Errorf("forget blocks below %d: the oldest one is %d, the head %d", number, old.Oldest, old.head.Number)
+	}
+	next := *old
+	next.Oldest, next.segments = number, slices.Clone(old.segments)
+	for i, segment := range next.segments {
+		next.segments[i].Oldest = max(segment.Oldest, min(number, segment.Top+1))
+	}
+	update := new(Update)
+	next.settleSegments(old, update)
+	update.Markers = &next.Markers
+	if err := c.store.Apply(update); err != nil {
+		return fmt.Errorf("forget blocks below %d: %w", number, err)
+	}
+	c.snapshot.Store(&next)
+	return nil
+}
+
 func hashesOf(txs types.Transactions) []common.Hash {
 	hashes := make([]common.Hash, len(txs))
 	for i, tx := range txs {

@@ -3,6 +3,7 @@
 package chain_test
 
 import (
+	"context"
 	"errors"
 	"math/rand/v2"
 	"slices"
@@ -274,4 +275,55 @@ func historyBase(b *testing.B, genesis *core.Genesis, blocks []*types.Block, rec
 		b.Fatal(err)
 	}
 	return c
+}
+
+// TestForget prunes the main chain and a side branch, is interrupted, and leaves headers and what is above. A pivot's segment below
+// loses its blocks too.
+func TestForget(t *testing.T) {
+	w := newTwoBranches()
+	c, d := open(t, w.genesis)
+	commit(t, c, w.main[:6], w.mainR[:6])
+	commit(t, c, w.side[:2], w.sideR[:2])
+	setHead(t, c, w.main[5]) // 6
+	commit(t, c, w.main[9:], w.mainR[9:])
+	setHead(t, c, w.main[11]) // 12, past a gap: 0 to 6 are detached
+	bounds(t, c, 10, 10)
+	for _, bad := range []uint64{9, 13} {
+		if err := c.Forget(bad); err == nil {
+			t.Errorf("blocks below %d were forgotten", bad)
+		}
+	}
+	if err := c.Forget(11); err != nil {
+		t.Fatal(err)
+	}
+	interrupted, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := d.Chain().DeleteBlocks(interrupted, 11, func(string, uint64) {}); !errors.Is(err, context.Canceled) {
+		t.Errorf("interrupted: %v", err)
+	}
+	if err := d.Chain().DeleteBlocks(t.Context(), 11, func(string, uint64) {}); err != nil {
+		t.Fatal(err)
+	}
+	c = load(t, d, w.genesis)
+	bounds(t, c, 10, 11)
+	check(t, c)
+	for _, block := range slices.Concat(w.main[:6], w.side[:2], w.main[9:10]) {
+		if c.Block(block.Hash()) != nil || c.Receipts(block.Hash()) != nil || c.Status(block.Hash()) != chain.Unknown || c.Header(block.Hash()) == nil {
+			t.Errorf("block %d of %x: status %v", block.NumberU64(), block.Coinbase(), c.Status(block.Hash()))
+		}
+		for _, tx := range block.Transactions() {
+			if found, _, _, _ := c.Transaction(tx.Hash()); found != nil {
+				t.Errorf("transaction of block %d is still there", block.NumberU64())
+			}
+		}
+	}
+	if c.Block(w.genesis.ToBlock().Hash()) == nil {
+		t.Error("genesis is gone")
+	}
+	// History comes back as it came before: over the headers, the segment's too.
+	if err := c.AddHeaders(headersOf(w.main[5:9])); err != nil {
+		t.Fatal(err)
+	}
+	addHistory(t, c, w.main[8:10], w.mainR[8:10])
+	bounds(t, c, 0, 9)
 }

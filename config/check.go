@@ -20,6 +20,7 @@ import (
 
 	bparams "github.com/ethereum/go-ethereum/beacon/params"
 	"github.com/ethereum/go-ethereum/core"
+	gethhistory "github.com/ethereum/go-ethereum/core/history"
 	"github.com/ethereum/go-ethereum/crypto"
 	"github.com/ethereum/go-ethereum/p2p/dnsdisc"
 	"github.com/ethereum/go-ethereum/p2p/enode"
@@ -63,8 +64,12 @@ func historySpan(s string) error {
 	if slices.Contains(words, s) {
 		return nil
 	}
+	if strings.Contains(s, ":") {
+		_, err := gethhistory.ParsePrunePoint(s)
+		return err
+	}
 	if _, err := strconv.ParseUint(s, 10, 64); err != nil {
-		return fmt.Errorf("want %s or a number of blocks", strings.Join(words, ", "))
+		return fmt.Errorf("want %s, a number of blocks, or the first block as NUMBER:HASH", strings.Join(words, ", "))
 	}
 	return nil
 }

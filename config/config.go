@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	gethhistory "github.com/ethereum/go-ethereum/core/history"
 )
 
 // Config is everything that a user can choose. Its field names are the keys of the
@@ -148,7 +150,7 @@ type Beam struct {
 
 // History is how much of the past is collected.
 type History struct {
-	Chain        string // all, postmerge, postprague, postosaka, rolling, or a number of blocks counted from the head
+	Chain        string // all, postmerge, postprague, postosaka, rolling, a number of blocks counted from the head, or the first block as number:hash
 	Logs         uint64 // newest blocks in the log index; zero: all
 	LogsDisabled bool   // there is no log index
 }
@@ -168,8 +170,23 @@ func (h History) Wanted() (blocks uint64, fork string) {
 	case HistoryRolling:
 		return rollingBlocks, ""
 	}
+	if _, ok := h.FirstBlock(); ok {
+		return math.MaxUint64, ""
+	}
 	blocks, _ = strconv.ParseUint(h.Chain, 10, 64)
 	return blocks, ""
+}
+
+// FirstBlock is the block from which on blocks are wanted, if History.Chain names one.
+func (h History) FirstBlock() (first gethhistory.PrunePoint, ok bool) {
+	if !strings.Contains(h.Chain, ":") {
+		return first, false
+	}
+	point, err := gethhistory.ParsePrunePoint(h.Chain)
+	if err != nil {
+		return first, false // checked before
+	}
+	return *point, true
 }
 
 // Pool configures the transaction pool.

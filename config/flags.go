@@ -50,6 +50,16 @@ func (f *Flags) Console() Console {
 	}
 }
 
+// Given says whether a setting is on the command line or in the environment.
+func (f *Flags) Given(flag string, lookup func(string) (string, bool)) bool {
+	_, given := f.values[flag]
+	for _, prefix := range f.prefixes() {
+		text, _ := lookup(variable(prefix, flag))
+		given = given || text != ""
+	}
+	return given
+}
+
 // prefixes are those of the environment variables to read.
 func (f *Flags) prefixes() []string {
 	if f.asGeth {

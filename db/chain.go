@@ -48,6 +48,7 @@ type Chain struct {
 	disk *disk
 	db   ethdb.Database // disk with go-ethereum's frozen blocks, if any
 
+	frozen   bool
 	readOnly bool
 }
 
@@ -65,7 +66,7 @@ func openChain(d *disk, ancient string, damaged, readOnly bool) (*Chain, error) 
 	if err != nil {
 		return nil, fmt.Errorf("open frozen blocks %s: %w (if a file of them is lost or broken: restore it, or remove the datadir's geth/chaindata; what it had is fetched again)", ancient, err)
 	}
-	c.db = db
+	c.db, c.frozen = db, true
 	return c, nil
 }
 

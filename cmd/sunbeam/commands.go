@@ -42,6 +42,7 @@ func (a *app) commands() []*cli.Command {
 		command("removedb", "Remove the databases, after a question; keys and the genesis stay", " ", a.removeDatabase,
 			&cli.BoolFlag{Name: "remove.state", Usage: "The answer to the question, with --remove.chain"},
 			&cli.BoolFlag{Name: "remove.chain", Usage: "The answer to the question, with --remove.state"}),
+		command("prune-history", "Delete the bodies and receipts of blocks that are older than --history.chain says", " ", a.pruneHistory),
 		{
 			Name: "db", Usage: "Look into the databases", OnUsageError: a.usageError, HideHelpCommand: true,
 			Subcommands: []*cli.Command{
@@ -80,7 +81,6 @@ var refusedCommands = map[string]string{ //nolint:gochecknoglobals // never writ
 	"import-history":        "no era files are read: old blocks come from peers (--history.chain)",
 	"import-preimages":      "accounts and slots are stored by the hashes of their keys only",
 	"dump":                  "accounts and slots are stored by the hashes of their keys only",
-	"prune-history":         "blocks are collected as --history.chain says, none more: for a smaller range, removedb and start with it",
 	"snapshot":              "the state is stored in one form, and old states are removed as blocks are executed: there is nothing to prune",
 	"show-deprecated-flags": "docs/geth-flags.md has all flags",
 }

@@ -61,6 +61,10 @@ func TestCommandsOnADatadir(t *testing.T) {
 	fails("in this order", "export", blocks, "3")
 	fails(`"x"`, "export", blocks, "x", "y")
 
+	fails("needs --history.chain", "prune-history")
+	fails("the newest 90000 blocks stay", "prune-history", "--history.chain", "10")
+	fails("the head, block 0, is not far enough past block 1: 90001 more", "prune-history", "--history.chain", "1:0x"+strings.Repeat("ab", 32))
+
 	ok("Nothing is removed", "removedb") // without an answer
 	fails("give both", "removedb", "--remove.state")
 	ok("", "removedb", "--remove.state", "--remove.chain")

@@ -118,6 +118,17 @@ func yes(in io.Reader) (bool, error) {
 	return answer == "y" || answer == "yes", nil
 }
 
+// pruneHistory wants the range to be named, as geth does: what is deleted is not left to a default.
+func (a *app) pruneHistory(c *cli.Context) error {
+	if err := arguments(c, 0, 0); err != nil {
+		return err
+	}
+	if !a.flags.Given("history.chain", a.lookup) {
+		return errors.New("prune-history needs --history.chain: which blocks stay")
+	}
+	return a.configured(func(cfg *config.Config, log *slog.Logger) error { return node.PruneHistory(c.Context, cfg, log) })
+}
+
 func (a *app) stats(c *cli.Context) error { return a.inspect(c, node.Stats) }
 
 func (a *app) verify(c *cli.Context) error { return a.inspect(c, node.Verify) }

@@ -3,6 +3,9 @@
 package node
 
 import (
+	"cmp"
+	"errors"
+
 	gethhistory "github.com/ethereum/go-ethereum/core/history"
 	"github.com/ethereum/go-ethereum/core/types"
 	"github.com/prometheus/client_golang/prometheus"
@@ -20,14 +23,29 @@ func (n *Node) newHistory(registerer prometheus.Registerer) {
 	var fork string
 	cfg.Blocks, fork = n.cfg.History.Wanted()
 	cfg.TooOld = n.beforeFork(fork)
-	var policy gethhistory.HistoryPolicy
-	if fork != "" && policy.UnmarshalText([]byte(fork)) == nil {
-		if known, err := policy.Resolve(n.chain.Genesis().Hash()); err == nil && known.Target != nil {
-			cfg.First = known.Target.BlockNumber
-		}
+	if point, err := n.cutoff(); err == nil {
+		cfg.First = point.BlockNumber
+	}
+	if first, ok := n.cfg.History.FirstBlock(); ok {
+		cfg.TooOld = func(header *types.Header) bool { return header.Number.Uint64() < first.BlockNumber }
 	}
 	n.history = history.New(cfg)
 }
+
+// cutoff is the first block that --history.chain wants, if it names a block, or a fork of which go-ethereum knows the block.
+func (n *Node) cutoff() (gethhistory.PrunePoint, error) {
+	var policy gethhistory.HistoryPolicy
+	if err := policy.UnmarshalText([]byte(n.cfg.History.Chain)); err != nil {
+		return gethhistory.PrunePoint{}, err
+	}
+	known, err := policy.Resolve(n.chain.Genesis().Hash())
+	if err != nil || known.Target == nil {
+		return gethhistory.PrunePoint{}, cmp.Or(err, errNoCutoff)
+	}
+	return *known.Target, nil
+}
+
+var errNoCutoff = errors.New("all blocks are wanted")
 
 // collecting says whether blocks are still missing that the node is to have.
 type collecting struct{ *history.History }
