@@ -188,6 +188,8 @@ type Beam interface {
 	Progress() Progress
 	// Status is the result of beam_status, any value that encodes as a JSON object.
 	Status() any
+	// Overview is the result of beam_overview, what the status page shows: a value that encodes as a JSON object.
+	Overview() any
 	// Health is what /health and /ready say.
 	Health() health.Report
 }

@@ -16,3 +16,11 @@ func (api *beamAPI) Status() (any, error) {
 	}
 	return api.b.Beam.Status(), nil
 }
+
+// Overview returns what the status page shows.
+func (api *beamAPI) Overview() (any, error) {
+	if api.b.Beam == nil {
+		return nil, errSyncDisabled
+	}
+	return api.b.Beam.Overview(), nil
+}

@@ -138,6 +138,7 @@ func TestAttach(t *testing.T) {
 		"admin_peers":        `[]`,
 		"net_peerCount":      `"0x0"`,
 		"beam_status":        `{"phase":"beaming"}`,
+		"beam_overview":      `{"network":"mainnet"}`,
 		"eth_syncing":        `{"currentBlock":"0x2","highestBlock":"0x3","startingBlock":"0x1"}`,
 	} {
 		if got := response(client, rpcCall{method, nil}); !strings.HasPrefix(got, want) {
@@ -180,6 +181,8 @@ func (fakeBeam) Progress() Progress { return Progress{Syncing: true, Start: 1, C
 func (fakeBeam) Health() health.Report { return health.Report{} }
 
 func (fakeBeam) Status() any { return map[string]string{"phase": "beaming"} }
+
+func (fakeBeam) Overview() any { return map[string]string{"network": "mainnet"} }
 
 // TestAuth: the Engine API refuses requests without a fresh token of the right secret.
 func TestAuth(t *testing.T) {

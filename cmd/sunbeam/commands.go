@@ -33,6 +33,8 @@ func (a *app) commands() []*cli.Command {
 	commands := []*cli.Command{
 		command("run", "Run the node (the default)", " ", a.run),
 		command("status", "Say whether a running node is ready; exit code 1 if it is not", "[ENDPOINT]", a.status),
+		command("top", "Show in the terminal what a running node does, as the status page does", "[ENDPOINT]", a.top,
+			&cli.BoolFlag{Name: "once", Usage: "Print one frame without styles, as without a terminal, and end"}),
 		command("attach", "Open a JavaScript console on a running node, or execute --exec there", "[ENDPOINT]", a.attach),
 		command("init", "Make the datadir that of the network in a genesis JSON file", "GENESIS", a.init),
 		command("import", "Execute blocks from RLP files (.gz too) on the stored state", "FILE...", a.importBlocks),

@@ -34,6 +34,7 @@ func TestCommandsOnADatadir(t *testing.T) {
 		}
 	}
 	fails("no node runs on "+dir, "status")
+	fails("no node runs on "+dir, "top")
 	fails("no node runs on "+dir, "attach", "--exec", "1")
 	ok("has no database", "removedb")
 	if _, err := os.Stat(dir); err == nil {
@@ -48,6 +49,11 @@ func TestCommandsOnADatadir(t *testing.T) {
 			t.Errorf("status at %v: exit %d, %q, %q", endpoint, code, stdout, stderr)
 		}
 	}
+	if frame := ok(" full  head 0\n", "top", "--once"); strings.Contains(frame, "\x1b") || !strings.Contains(frame, "\n0 peers\n") {
+		t.Errorf("top: %q", frame)
+	}
+	fails("--http.api", "top", "http://"+n.addr("http"))
+	fails("no node answers at ws://127.0.0.1:1", "top", "ws://127.0.0.1:1")
 	fails("does not answer", "status", "http://127.0.0.1:1")
 	fails("want key:value", "attach", "--header", "x", "http://"+n.addr("http"))
 	fails("in use", "removedb", "--remove.state", "--remove.chain")

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	gethlog "github.com/ethereum/go-ethereum/log"
+	"golang.org/x/term"
 	"gopkg.in/natefinch/lumberjack.v2"
 
 	"github.com/sunbeam-eth/sunbeam/config"
@@ -56,14 +57,13 @@ func openLog(cfg config.Log) (io.WriteCloser, error) {
 	}, file.Close()
 }
 
-// isTerminal says whether colours make sense.
+// isTerminal says whether colours and a screen make sense.
 func isTerminal(out io.Writer) bool {
 	file, ok := out.(*os.File)
 	if !ok || os.Getenv("TERM") == "dumb" {
 		return false
 	}
-	stat, err := file.Stat()
-	return err == nil && stat.Mode()&os.ModeCharDevice != 0
+	return term.IsTerminal(int(file.Fd())) //nolint:gosec // a small number
 }
 
 // keepReason writes why the process ends to the log file as well: standard error is lost where nobody keeps it. It returns the

@@ -227,6 +227,8 @@ func (b beam) Health() health.Report { return b.node.health() }
 
 func (b beam) Status() any { return b.status() }
 
+func (b beam) Overview() any { return b.node.pageState() }
+
 func (b beam) status() beamStatus {
 	status := beamStatus{
 		Phase: b.node.importer.Phase().String(), Network: b.node.network.name, HotBytes: b.node.store.Hot().Bytes(), Oldest: b.node.chain.Oldest(), Status: b.node.importer.Status(),
