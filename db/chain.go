@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/core"
@@ -33,6 +34,7 @@ const (
 	boundsKey      = "sunbeam-span"
 	segmentsKey    = "sunbeam-spans"
 	phaseKey       = "sunbeam-phase"
+	flatKey        = "sunbeam-flat"
 )
 
 // errLost says that keys of our own are lost.
@@ -50,6 +52,7 @@ type Chain struct {
 
 	frozen   bool
 	readOnly bool
+	flat     atomic.Bool // flat state is kept together with the trie nodes: see flat.go
 }
 
 // openChain checks that chaindata is ours and opens frozen blocks if there are any. Of a damaged database the check
@@ -59,6 +62,9 @@ func openChain(d *disk, ancient string, damaged, readOnly bool) (*Chain, error) 
 		return nil, err
 	}
 	c := &Chain{disk: d, db: rawdb.NewDatabase(d), readOnly: readOnly}
+	if err := c.loadFlat(); err != nil {
+		return nil, err
+	}
 	if ancient == "" || !hasFrozenBlocks(ancient) {
 		return c, nil
 	}

@@ -20,8 +20,11 @@ import (
 //	O<owner><path>  -> node of a storage trie
 //
 // A node is there only if its whole subtree is: package trie has the rules, and trie.Walker, the only
-// writer, keeps them. Complete implements trie.CompleteStore.
-type Complete struct{ disk *disk }
+// writer, keeps them. Complete implements trie.CompleteStore, with flat state if the database keeps it (flat.go).
+type Complete struct {
+	disk  *disk
+	chain *Chain // knows whether flat state is kept
+}
 
 var (
 	_ trie.CompleteStore  = (*Complete)(nil)
@@ -29,7 +32,7 @@ var (
 )
 
 // Complete returns the complete-subtree store.
-func (d *DB) Complete() *Complete { return &Complete{disk: d.chain.disk} }
+func (d *DB) Complete() *Complete { return &Complete{disk: d.chain.disk, chain: d.chain} }
 
 // nodePrefix returns the prefix of the keys of an owner's nodes.
 func nodePrefix(owner common.Hash) []byte {
@@ -66,15 +69,15 @@ func (s *Complete) NextNode(owner common.Hash, from []byte) (path []byte, ok boo
 
 // NextOwner implements trie.Complete.
 func (s *Complete) NextOwner(from common.Hash) (owner common.Hash, ok bool, err error) {
-	prefix := bytes.Clone(rawdb.TrieNodeStoragePrefix)
-	it := s.disk.NewIterator(prefix, from[:])
-	defer it.Release()
-	for it.Next() {
-		if key := it.Key()[len(prefix):]; len(key) >= common.HashLength {
-			return common.Hash(key[:common.HashLength]), true, nil
-		}
+	owner, ok, err = s.nextHash(rawdb.TrieNodeStoragePrefix, from, 1+common.HashLength)
+	if err != nil || !s.chain.flat.Load() {
+		return owner, ok, err
 	}
-	return common.Hash{}, false, s.check(it)
+	flat, found, err := s.nextHash(rawdb.SnapshotStoragePrefix, from, 1+2*common.HashLength)
+	if found && (!ok || flat.Cmp(owner) < 0) {
+		return flat, true, err
+	}
+	return owner, ok, err
 }
 
 // Root returns the root of the state that is complete: that of the empty state if there is no other.
@@ -96,8 +99,12 @@ func (s *Complete) check(it ethdb.Iterator) error {
 	return nil
 }
 
-// Writer returns a writer with an empty batch. There must be only one at a time.
-func (s *Complete) Writer() *CompleteWriter { return &CompleteWriter{store: s, limit: completeBatch} }
+// Writer returns a writer with an empty batch. There must be only one at a time. If nothing of a state is there yet, flat state is
+// kept from now on.
+func (s *Complete) Writer() *CompleteWriter {
+	err := s.chain.beginFlat()
+	return &CompleteWriter{store: s, limit: completeBatch, err: err, flat: s.chain.flat.Load()}
+}
 
 // completeBatch is the size at which a batch is written, in bytes: large enough that writing
 // costs little per node, small enough to fit into LevelDB's write buffer.
@@ -111,6 +118,9 @@ type CompleteWriter struct {
 	limit int // bytes
 	batch ethdb.Batch
 	err   error
+
+	flat      bool   // leaves are written
+	key, slim []byte // for the next entry; a batch copies them
 }
 
 // Put implements trie.CompleteWriter.
@@ -131,7 +141,11 @@ func (w *CompleteWriter) DeleteNodes(owner common.Hash, from, to []byte) error {
 
 // DeleteOwner implements trie.CompleteWriter, as DeleteNodes does.
 func (w *CompleteWriter) DeleteOwner(owner common.Hash) error {
-	return w.deleteRange(nodePrefix(owner), nil, nil)
+	err := w.deleteRange(nodePrefix(owner), nil, nil)
+	if err != nil || !w.flat {
+		return err
+	}
+	return w.deleteRange(leafPrefix(owner), nil, nil)
 }
 
 // deleteRange deletes in the order of the keys, which is parents first: after each deletion the store

@@ -123,6 +123,92 @@ func (r *run) divide() {
 	}
 }
 
+// checkFlat checks that the flat state has exactly the leaves below the nodes that are there. What else it has is below no node.
+func checkFlat(t *testing.T, disk ethdb.KeyValueStore) {
+	t.Helper()
+	nodes, leaves := make(map[string][]trie.Child), make(map[string][]byte)
+	it := disk.NewIterator(nil, nil)
+	defer it.Release()
+	for it.Next() {
+		switch it.Key()[0] {
+		case 'A', 'O':
+			children, err := trie.Children(bytes.Clone(it.Value()))
+			if err != nil {
+				t.Fatal(err)
+			}
+			nodes[string(it.Key())] = children
+		case 'a', 'o':
+			leaves[string(it.Key())] = bytes.Clone(it.Value())
+		}
+	}
+	for key, children := range nodes {
+		for _, c := range children {
+			if c.Value == nil {
+				continue
+			}
+			owner, path := common.Hash{}, []byte(key[1:])
+			if key[0] == 'O' {
+				owner, path = common.Hash(path[:32]), path[32:]
+			}
+			at, _ := trie.KeyRange(slices.Concat(path, c.Path))
+			if got := leaves[flatEntry(owner, at)]; !bytes.Equal(got, flatValue(owner, c.Value)) {
+				t.Fatalf("leaf %x of owner %x is %x in the flat state, %x in the trie", at, owner, got, c.Value)
+			}
+		}
+	}
+	for entry := range leaves {
+		owner, prefix, key := common.Hash{}, "A", common.Hash([]byte(entry[len(entry)-32:]))
+		if entry[0] == 'o' {
+			owner = common.Hash([]byte(entry[1:33]))
+			prefix = "O" + string(owner[:])
+		}
+		path, above, stored, below := trie.Nibbles(key), trie.Nibbles(owner), false, false
+		for n := range len(path) + 1 {
+			children, has := nodes[prefix+string(path[:n])]
+			for _, c := range children {
+				below = below || c.Value != nil && bytes.Equal(c.Path, path[n:])
+			}
+			if _, of := nodes["A"+string(above[:n])]; has || of && entry[0] == 'o' {
+				stored = true
+			}
+		}
+		if stored && !below {
+			t.Fatalf("leaf %x of owner %x is in no node, but below one", key, owner)
+		}
+	}
+}
+
+// flat returns the flat state of a version.
+func (v *version) flat() map[string][]byte {
+	flat := make(map[string][]byte)
+	for owner, list := range v.leaves {
+		for _, l := range list {
+			flat[flatEntry(owner, l.key)] = flatValue(owner, l.value)
+		}
+	}
+	return flat
+}
+
+// flatEntry is the key of a leaf in go-ethereum's schema.
+func flatEntry(owner, key common.Hash) string {
+	if owner == (common.Hash{}) {
+		return "a" + string(key[:])
+	}
+	return "o" + string(owner[:]) + string(key[:])
+}
+
+// flatValue is the value of a leaf there.
+func flatValue(owner common.Hash, value []byte) []byte {
+	if owner != (common.Hash{}) {
+		return value
+	}
+	account := new(types.StateAccount)
+	if err := rlp.DecodeBytes(value, account); err != nil {
+		panic(err)
+	}
+	return types.SlimAccountRLP(*account)
+}
+
 // checkComplete checks that under every node there is everything, and nothing else.
 func checkComplete(t *testing.T, disk ethdb.KeyValueStore) {
 	t.Helper()
@@ -198,15 +284,19 @@ func checkComplete(t *testing.T, disk ethdb.KeyValueStore) {
 	}
 }
 
-// equals checks that there is one version in the path scheme and no other node.
+// equals checks that there is one version in the path scheme, no other node, and exactly its flat state.
 func equals(t *testing.T, disk ethdb.KeyValueStore, v *version) {
 	t.Helper()
+	leaves := make(map[string][]byte)
 	got := make(map[string][]byte)
 	it := disk.NewIterator(nil, nil)
 	defer it.Release()
 	for it.Next() {
-		if c := it.Key()[0]; c == 'A' || c == 'O' {
+		switch it.Key()[0] {
+		case 'A', 'O':
 			got[string(it.Key())] = bytes.Clone(it.Value())
+		case 'a', 'o':
+			leaves[string(it.Key())] = bytes.Clone(it.Value())
 		}
 	}
 	for key := range got {
@@ -216,6 +306,9 @@ func equals(t *testing.T, disk ethdb.KeyValueStore, v *version) {
 	}
 	if !maps.EqualFunc(got, v.entries, bytes.Equal) {
 		t.Fatalf("%d nodes, want %d", len(got), len(v.entries))
+	}
+	if flat := v.flat(); !maps.EqualFunc(leaves, flat, bytes.Equal) {
+		t.Fatalf("%d leaves in the flat state, want %d", len(leaves), len(flat))
 	}
 }
 
@@ -266,6 +359,9 @@ func walkProperties(t *testing.T, seed uint64) {
 			if kv.writes > writes {
 				writes = kv.writes
 				checkComplete(t, disk)
+				if writes%4 == 0 {
+					checkFlat(t, disk)
+				}
 			}
 			if p := r.walker.Progress(); p.Share < share || p.Share > 1 {
 				t.Fatalf("share went from %g to %g", share, p.Share)

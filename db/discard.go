@@ -33,13 +33,17 @@ const maxCheckedCodes = 1 << 20
 // DiscardIncomplete makes Complete what it promises to be: it deletes every node of which the subtree is not complete.
 // Then a walk fetches what was lost and the nodes above it, and keeps everything else. It reads all nodes and
 // codes, which takes seconds per million. Concurrent readers that compare hashes are not disturbed. If it is
-// interrupted, it has to begin anew. When it has ended, damage counts as checked.
+// interrupted, it has to begin anew. When it has ended, damage counts as checked. Flat state is not checked: it is not kept any
+// more, and go-ethereum derives it anew from the complete state.
 //
 // Nodes and storage tries are visited in the order of their keys, in which a node is before its subtree. A node is
 // complete if each of its children is next in turn with the wanted hash, is complete itself, and nothing else is between
 // them: a walk takes the subtree of a node that it keeps for exactly what the node refers to.
 func (d *DB) DiscardIncomplete(ctx context.Context) (v Discarded, err error) {
 	disk := d.chain.disk
+	if err := d.chain.dropFlat(); err != nil {
+		return v, err
+	}
 	c := &completeness{ctx: ctx, chain: d.chain, v: &v, codes: make(map[common.Hash]bool), batch: disk.NewBatch()}
 	accounts, storage := disk.NewIterator(rawdb.TrieNodeAccountPrefix, nil), disk.NewIterator(rawdb.TrieNodeStoragePrefix, nil)
 	defer accounts.Release()

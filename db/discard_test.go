@@ -90,7 +90,7 @@ func completeFrom(t *testing.T, d *DB, w *stateWorld, v *version) {
 			t.Fatalf("walk: need %+v, more %v, error %v", need, more, err)
 		}
 	}
-	if report, err := d.VerifyState(t.Context()); err != nil || !report.Complete() || report.Root != v.root {
+	if report, err := d.VerifyState(t.Context(), nil); err != nil || !report.Complete() || report.Root != v.root {
 		t.Fatalf("after the walk: %v, %v", report, err)
 	}
 }

@@ -45,6 +45,7 @@
 //	sunbeam-safe                        -> hash of the safe block
 //	sunbeam-span                        -> tail and oldest block (see package chain), 8 bytes each
 //	sunbeam-phase                       -> "full" from the switch to full mode on; absent while beaming
+//	sunbeam-flat                        -> 0x01: the flat state is kept together with the trie nodes
 //	sunbeam-spans                       -> detached segments (see package chain): tail, oldest, top, 8 bytes each, repeated
 //
 // # Crash safety

@@ -17,7 +17,6 @@ import (
 	"github.com/ethereum/go-ethereum/core/state"
 	"github.com/ethereum/go-ethereum/ethdb"
 	"github.com/ethereum/go-ethereum/params"
-	"github.com/ethereum/go-ethereum/rlp"
 	"github.com/ethereum/go-ethereum/triedb"
 	"github.com/ethereum/go-ethereum/triedb/pathdb"
 
@@ -123,8 +122,8 @@ func (d *DB) OpenFull(cache *trie.Cache) (*Full, error) {
 	return d.full.open, nil
 }
 
-// EnableFull makes the state in Complete the first one of Full. Complete must not be written any
-// more. The node is still beaming until MarkFull.
+// EnableFull makes the state in Complete the first one of Full, with its flat state if that was kept; otherwise
+// go-ethereum derives it in the background. Complete must not be written any more. The node is still beaming until MarkFull.
 func (d *DB) EnableFull(root common.Hash, cache *trie.Cache) (*Full, error) {
 	d.full.Lock()
 	defer d.full.Unlock()
@@ -143,7 +142,11 @@ func (d *DB) EnableFull(root common.Hash, cache *trie.Cache) (*Full, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := full.tdb.Enable(root); err != nil {
+	enable := full.tdb.Enable
+	if d.chain.flat.Load() {
+		enable = full.tdb.AdoptSyncedState
+	}
+	if err := enable(root); err != nil {
 		d.closePathDB(full, common.Hash{})
 		return nil, fmt.Errorf("enable state %x: %w", root, err)
 	}
@@ -157,12 +160,12 @@ func (d *DB) DropFull() error {
 	return d.resetFull()
 }
 
-// resetFull tells go-ethereum that the state is not complete yet, and removes the journal of an earlier
-// state.
+// resetFull tells go-ethereum that the state is not complete yet, and removes the journal and the notes about flat state of an
+// earlier state.
 func (d *DB) resetFull() error {
 	b := d.chain.disk.NewBatch()
 	rawdb.WriteSnapSyncStatusFlag(b, rawdb.StateSyncRunning)
-	if err := b.Write(); err != nil {
+	if err := d.endGeneration(b); err != nil {
 		return err
 	}
 	if d.root == "" {
@@ -366,19 +369,15 @@ func (s *FullState) Finish(executed *state.StateDB, rules params.Rules, number u
 	return nil, nil, s.Err()
 }
 
-// FlatProgress says how much of the flat state (accounts and slots without their tries) go-ethereum has derived
-// from the tries in the background. share is from 0 to 1.
+// FlatProgress says how much of the flat state (accounts and slots without their tries) is there: all of it, or if it was not kept
+// with the tries, what go-ethereum has derived from them in the background. share is from 0 to 1.
 func (f *Full) FlatProgress() (share float64, done bool) {
 	if f.tdb.SnapshotCompleted() {
 		return 1, true
 	}
-	var generator struct { // pathdb's journalGenerator
-		Wiping, Done             bool
-		Marker                   []byte
-		Accounts, Slots, Storage uint64
-	}
-	if rlp.DecodeBytes(rawdb.ReadSnapshotGenerator(f.chain.disk), &generator) != nil || len(generator.Marker) < 8 {
+	noted, ok := f.chain.generation()
+	if !ok || len(noted.Marker) < 8 {
 		return 0, false
 	}
-	return float64(binary.BigEndian.Uint64(generator.Marker)) / (1 << 64), false
+	return float64(binary.BigEndian.Uint64(noted.Marker)) / (1 << 64), false
 }

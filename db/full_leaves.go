@@ -11,7 +11,7 @@ import (
 	"github.com/sunbeam-eth/sunbeam/trie"
 )
 
-// Leaves returns the flat state under root. It is available once go-ethereum has derived it from the
+// Leaves returns the flat state under root. It is available at once, or once go-ethereum has derived it from the
 // tries ([Full.FlatProgress]).
 func (f *Full) Leaves(root common.Hash) trie.FlatState { return flatState{f.tdb, root} }
 

@@ -42,6 +42,8 @@ func kinds() []kind {
 		{"contract codes", string(rawdb.CodePrefix), 1 + 32},
 		{"account trie nodes", string(rawdb.TrieNodeAccountPrefix), 0},
 		{"storage trie nodes", string(rawdb.TrieNodeStoragePrefix), 0},
+		{"flat accounts", string(rawdb.SnapshotAccountPrefix), 1 + 32},
+		{"flat slots", string(rawdb.SnapshotStoragePrefix), 1 + 32 + 32},
 		{"other", "", 0},
 	}
 }

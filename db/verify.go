@@ -3,18 +3,18 @@
 package db
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"slices"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/core/rawdb"
-	"github.com/ethereum/go-ethereum/core/types"
 	"github.com/ethereum/go-ethereum/crypto"
-	"github.com/ethereum/go-ethereum/ethdb"
-	"github.com/ethereum/go-ethereum/rlp"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/sunbeam-eth/sunbeam/trie"
 )
@@ -27,10 +27,12 @@ type StateReport struct {
 	Accounts     int         `json:"accounts"`
 	Slots        int         `json:"slots"`
 	Codes        int         `json:"codes"`
-	Flaw         string      `json:"flaw,omitempty"` // the first node or code that is missing, wrong or unreferenced; empty: the state is complete
+	Flat         bool        `json:"flat"`           // the flat state is there, and was compared with the tries
+	Flaw         string      `json:"flaw,omitempty"` // something that is missing, wrong or unreferenced; empty: the state is complete
 }
 
-// Complete says whether the whole state is on disk, and no other trie node.
+// Complete says whether the whole state is on disk, and no other trie node, and whether the flat state is the same state if
+// there is one.
 func (v StateReport) Complete() bool { return v.Flaw == "" }
 
 // String returns the report in one line.
@@ -38,8 +40,12 @@ func (v StateReport) String() string {
 	if !v.Complete() {
 		return "NOT a complete state: " + v.Flaw
 	}
-	return fmt.Sprintf("state %x: %d account nodes, %d storage nodes, %d accounts, %d slots, %d codes, nothing missing, nothing unreferenced",
-		v.Root, v.AccountNodes, v.StorageNodes, v.Accounts, v.Slots, v.Codes)
+	flat := "flat state the same"
+	if !v.Flat {
+		flat = "no flat state yet"
+	}
+	return fmt.Sprintf("state %x: %d account nodes, %d storage nodes, %d accounts, %d slots, %d codes, nothing missing, nothing unreferenced, %s",
+		v.Root, v.AccountNodes, v.StorageNodes, v.Accounts, v.Slots, v.Codes, flat)
 }
 
 // flaw returns an error of the state, as opposed to one of reading it.
@@ -49,24 +55,52 @@ type flawError struct{ detail string }
 
 func (e *flawError) Error() string { return e.detail }
 
+// VerifyProgress says how far a verification is.
+type VerifyProgress struct {
+	Share float64 // of the account key space, 0 to 1; a large contract counts when it has ended
+	Nodes int     // that were read
+	Rate  float64 // nodes per second, on average
+	ETA   time.Duration
+}
+
+// verifyInterval is the time between reports of progress.
+const verifyInterval = 8 * time.Second
+
 // VerifyState traverses the state on disk, in go-ethereum's path scheme, and compares every node
-// with the hash that its parent names. In a full node that is the state below those in memory. It reads all nodes,
-// which takes seconds per million. The error is one of reading, or that of ctx; flaws of the state are in the
-// report.
+// with the hash that its parent names, and the flat state with the leaves. In a full node that is the state below those in
+// memory. It reads all of it, with as many goroutines as there are processors, and calls report every few seconds (nil: never).
+// The error is one of reading, or that of ctx; flaws of the state are in the report.
 //
 // The keys on disk are compared, in their order, with what the nodes refer to. A node's key is a prefix of
 // those of its children, so the order is depth-first: each key must be exactly that of the node that is
-// expected next. That finds every node that is missing, wrong or unreferenced.
-func (d *DB) VerifyState(ctx context.Context) (v StateReport, err error) {
-	err = d.chain.traverse(ctx, &v)
+// expected next. That finds every node that is missing, wrong or unreferenced. The same goes for leaves.
+// Each goroutine does so for a range of keys; the ranges have no gaps.
+func (d *DB) VerifyState(ctx context.Context, report func(VerifyProgress)) (v StateReport, err error) {
+	check := &verification{chain: d.chain, began: time.Now()}
+	err = check.run(ctx, &v, report)
 	if found := new(flawError); errors.As(err, &found) {
 		v.Flaw, err = found.detail, nil
 	}
 	return v, err
 }
 
-func (c *Chain) traverse(ctx context.Context, v *StateReport) error {
-	top, err := c.disk.lookup(rawdb.TrieNodeAccountPrefix)
+// verification is one run of VerifyState.
+type verification struct {
+	chain *Chain
+	began time.Time
+	flat  bool     // the flat state is compared
+	codes sync.Map // those that were seen, by hash
+
+	nodes                             atomic.Int64
+	accountNodes, storageNodes        atomic.Int64
+	accounts, slots, distinct, finish atomic.Int64 // finish: of the key space, in 1/keySpace
+}
+
+// keySpace is the whole account key space in verification.finish.
+const keySpace = 1 << 32
+
+func (c *verification) run(ctx context.Context, v *StateReport, report func(VerifyProgress)) error {
+	top, err := c.chain.disk.lookup(rawdb.TrieNodeAccountPrefix)
 	if err != nil {
 		return err
 	}
@@ -74,125 +108,121 @@ func (c *Chain) traverse(ctx context.Context, v *StateReport) error {
 		return flaw("no root")
 	}
 	v.Root = crypto.Keccak256Hash(top)
-	codes := make(map[common.Hash]bool)
-	storage := c.disk.traversal(rawdb.TrieNodeStoragePrefix, &v.StorageNodes)
-	defer storage.it.Release()
-	storage.leaf = func([]byte, []byte) error { v.Slots++; return nil }
-	accounts := c.disk.traversal(rawdb.TrieNodeAccountPrefix, &v.AccountNodes)
-	defer accounts.it.Release()
-	accounts.leaf = func(path, value []byte) error {
-		v.Accounts++
-		var account types.StateAccount
-		if err := rlp.DecodeBytes(value, &account); err != nil {
-			return flaw("account at %x: %v", path, err)
-		}
-		if code := common.Hash(account.CodeHash); code != types.EmptyCodeHash {
-			codes[code] = true
-		}
-		if account.Root == types.EmptyRootHash {
-			return nil
-		}
-		key, _ := trie.KeyRange(path)
-		return storage.under(ctx, reference{key[:], account.Root})
-	}
-	if err := accounts.under(ctx, reference{nil, v.Root}); err != nil {
+	noted, ok := c.chain.generation()
+	c.flat = c.chain.flat.Load() || ok && noted.Done && rawdb.ReadSnapshotRoot(c.chain.disk) == v.Root
+	sections, err := c.divide(v.Root)
+	if err != nil {
 		return err
 	}
-	if err := errors.Join(accounts.end(), storage.end()); err != nil {
-		return err
-	}
-	for hash := range codes {
-		code, err := c.Code(hash)
-		if err != nil {
+	ended, reported := make(chan struct{}), make(chan struct{})
+	go func() { // ends below
+		defer close(reported)
+		c.report(ended, report)
+	}()
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(runtime.GOMAXPROCS(0))
+	for _, s := range sections {
+		group.Go(func() error {
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			err := s.verify(ctx)
+			c.finish.Add(s.share())
 			return err
-		}
-		if code == nil {
-			return flaw("code %x is missing", hash)
+		})
+	}
+	err = group.Wait()
+	close(ended)
+	<-reported
+	v.AccountNodes, v.StorageNodes = int(c.accountNodes.Load()), int(c.storageNodes.Load())
+	v.Accounts, v.Slots, v.Codes, v.Flat = int(c.accounts.Load()), int(c.slots.Load()), int(c.distinct.Load()), c.flat
+	return err
+}
+
+// report reports progress until the end.
+func (c *verification) report(ended <-chan struct{}, report func(VerifyProgress)) {
+	if report == nil {
+		return
+	}
+	for tick := time.NewTicker(verifyInterval); ; {
+		select {
+		case <-tick.C:
+			took := time.Since(c.began)
+			p := VerifyProgress{Share: float64(c.finish.Load()) / keySpace, Nodes: int(c.nodes.Load())}
+			p.Rate = float64(p.Nodes) / took.Seconds()
+			if p.Share > 0 {
+				p.ETA = time.Duration(float64(took) * (1 - p.Share) / p.Share).Round(time.Second)
+			}
+			report(p)
+		case <-ended:
+			tick.Stop()
+			return
 		}
 	}
-	v.Codes = len(codes)
-	return nil
 }
 
-// reference is a path and the hash that the parent has for the node there.
-type reference struct {
-	path []byte // after the prefix of its kind: of storage nodes, the account hash and then nibbles
-	hash common.Hash
+// code checks the code of an account, unless another account had it.
+func (c *verification) code(hash common.Hash) error {
+	if _, seen := c.codes.LoadOrStore(hash, nil); seen {
+		return nil
+	}
+	c.distinct.Add(1)
+	code, err := c.chain.Code(hash)
+	if err == nil && code == nil {
+		return flaw("code %x is missing", hash)
+	}
+	return err
 }
 
-// traversal iterates over all nodes of a kind on disk, in the order of their keys.
-type traversal struct {
-	disk   *disk
-	it     ethdb.Iterator
-	prefix []byte
-	found  *int
-	leaf   func(path, value []byte) error
-}
-
-func (d *disk) traversal(prefix []byte, found *int) *traversal {
-	return &traversal{disk: d, it: d.NewIterator(prefix, nil), prefix: prefix, found: found}
-}
-
-// under reads a node and its subtree, which must be next on disk.
-func (t *traversal) under(ctx context.Context, top reference) error {
-	for ahead := []reference{top}; len(ahead) > 0; { // a stack: the last one is next
-		want := ahead[len(ahead)-1]
+// divide divides the keys into sections. The nodes above them are read here.
+func (c *verification) divide(root common.Hash) (sections []*section, err error) {
+	ahead := []reference{{nil, root}} // a stack: the last one is next
+	for len(ahead) > 0 {
+		at := ahead[len(ahead)-1]
 		ahead = ahead[:len(ahead)-1]
-		if *t.found%4096 == 0 && ctx.Err() != nil {
-			return ctx.Err()
+		s := &section{of: c, top: at}
+		if len(sections) > 0 {
+			sections[len(sections)-1].next = at.path
 		}
-		blob, err := t.next(want)
+		sections = append(sections, s)
+		if len(at.path) >= sectionDepth {
+			continue
+		}
+		blob, err := c.chain.disk.lookup(nodeKey(common.Hash{}, at.path))
 		if err != nil {
-			return err
+			return nil, err
 		}
 		children, err := trie.Children(blob)
-		if err != nil {
-			return flaw("node at %x%x: %v", t.prefix, want.path, err)
+		if blob == nil || err != nil || hasValue(children) {
+			continue // verify finds what is wrong
 		}
-		for _, c := range children {
-			if c.Value != nil {
-				if err := t.leaf(slices.Concat(want.path, c.Path), c.Value); err != nil {
-					return err
-				}
-			}
-		}
-		for _, c := range slices.Backward(children) {
-			if c.Value == nil {
-				ahead = append(ahead, reference{slices.Concat(want.path, c.Path), c.Hash})
-			}
+		s.alone = true
+		for i := len(children) - 1; i >= 0; i-- {
+			ahead = append(ahead, reference{append(append([]byte(nil), at.path...), children[i].Path...), children[i].Hash})
 		}
 	}
-	return nil
+	var last *section
+	for _, s := range sections {
+		if s.alone {
+			continue
+		}
+		if last != nil { // the first one begins at the first key
+			from, _ := trie.KeyRange(s.top.path)
+			s.first, last.limit = from[:], from[:]
+		}
+		last = s
+	}
+	return sections, nil
 }
 
-// next returns the next node on disk, which must be the wanted one.
-func (t *traversal) next(want reference) ([]byte, error) {
-	if !t.it.Next() {
-		if err := t.it.Error(); err != nil {
-			return nil, t.disk.health.report(t.disk.path, err)
-		}
-		return nil, flaw("node %x at %x%x is missing", want.hash, t.prefix, want.path)
-	}
-	switch c := bytes.Compare(t.it.Key()[len(t.prefix):], want.path); {
-	case c < 0:
-		return nil, flaw("node at %x is unreferenced", t.it.Key())
-	case c > 0:
-		return nil, flaw("node %x at %x%x is missing", want.hash, t.prefix, want.path)
-	}
-	if got := crypto.Keccak256Hash(t.it.Value()); got != want.hash {
-		return nil, flaw("node at %x is %x, wanted %x", t.it.Key(), got, want.hash)
-	}
-	*t.found++
-	return t.it.Value(), nil
-}
+// sectionDepth is the length of the paths of sections, in nibbles.
+const sectionDepth = 2
 
-// end checks that no more nodes are on disk.
-func (t *traversal) end() error {
-	if t.it.Next() {
-		return flaw("node at %x is unreferenced", t.it.Key())
+func hasValue(children []trie.Child) bool {
+	for _, c := range children {
+		if c.Value != nil {
+			return true
+		}
 	}
-	if err := t.it.Error(); err != nil {
-		return t.disk.health.report(t.disk.path, err)
-	}
-	return nil
+	return false
 }

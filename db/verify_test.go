@@ -6,6 +6,8 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 
@@ -36,7 +38,7 @@ func completeWith(t *testing.T, w *stateWorld, entries map[string][]byte) *DB {
 func TestVerifyState(t *testing.T) {
 	w := newStateWorld(3)
 	older, v := w.change(15), w.change(15)
-	report, err := completeWith(t, w, v.entries).VerifyState(t.Context())
+	report, err := completeWith(t, w, v.entries).VerifyState(t.Context(), nil)
 	if err != nil || !report.Complete() || report.Root != v.root {
 		t.Fatalf("a complete state: %v, %v", report, err)
 	}
@@ -52,7 +54,7 @@ func TestVerifyState(t *testing.T) {
 		if err := change(d); err != nil {
 			t.Fatal(err)
 		}
-		if report, err := d.VerifyState(t.Context()); err != nil || report.Complete() {
+		if report, err := d.VerifyState(t.Context(), nil); err != nil || report.Complete() {
 			t.Errorf("%s %x: %v, %v", what, key, report, err)
 		}
 	}
@@ -74,11 +76,49 @@ func TestVerifyState(t *testing.T) {
 	if tooMuch == 0 {
 		t.Error("nothing to dangle")
 	}
+	flat := v.flat()
+	flawedFlat := func(what, key string, change func(*DB) error) {
+		t.Helper()
+		flawed(what, key, func(d *DB) error {
+			d.chain.flat.Store(true)
+			for key, value := range flat {
+				if err := d.chain.disk.Put([]byte(key), value); err != nil {
+					return err
+				}
+			}
+			return change(d)
+		})
+	}
+	whole := completeWith(t, w, v.entries)
+	whole.chain.flat.Store(true)
+	for key, value := range flat {
+		if err := whole.chain.disk.Put([]byte(key), value); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if report, err := whole.VerifyState(t.Context(), nil); err != nil || !report.Complete() || !report.Flat {
+		t.Fatalf("with flat state: %v, %v", report, err)
+	}
+	for i, key := range slices.Sorted(maps.Keys(flat)) {
+		if i%4 > 0 && i+1 < len(flat) { // each of them takes a database of its own
+			continue
+		}
+		value := flat[key]
+		flawedFlat("missing", key, func(d *DB) error { return d.chain.disk.Delete([]byte(key)) })
+		flawedFlat("changed", key, func(d *DB) error { return d.chain.disk.Put([]byte(key), append(value, 1)) })
+		beside := []byte(key)
+		for _, at := range []int{1, len(key) - 1} { // of another account or in another place
+			beside[at] ^= 0x55
+			if flat[string(beside)] == nil {
+				flawedFlat("too much", string(beside), func(d *DB) error { return d.chain.disk.Put(beside, value) })
+			}
+		}
+	}
 	missing := 0
 	for hash := range w.codes {
 		d := completeWith(t, w, v.entries)
 		rawdb.DeleteCode(d.chain.disk, hash)
-		switch report, err := d.VerifyState(t.Context()); {
+		switch report, err := d.VerifyState(t.Context(), nil); {
 		case err != nil:
 			t.Error(err)
 		case !report.Complete():
@@ -93,10 +133,10 @@ func TestVerifyState(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := completeWith(t, w, v.entries).VerifyState(ctx); !errors.Is(err, context.Canceled) {
+	if _, err := completeWith(t, w, v.entries).VerifyState(ctx, nil); !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled: %v", err)
 	}
-	if report, err := completeWith(t, w, nil).VerifyState(t.Context()); err != nil || report.Complete() {
+	if report, err := completeWith(t, w, nil).VerifyState(t.Context(), nil); err != nil || report.Complete() {
 		t.Errorf("nothing: %v, %v", report, err)
 	}
 }

@@ -59,5 +59,14 @@
 //     range of paths, and so is all storage under a prefix of account hashes. A node is deleted
 //     before the storage that it vouches for.
 //
+// A store may keep flat state beside the nodes: the value of each leaf by owner and key, as go-ethereum's path database
+// does. It is part of what is below a node: a node is in the store only if the flat state has exactly the
+// leaves below its path. One more rule keeps that:
+//
+//  5. A leaf is written before the nodes above it, and deleted after the nodes that vouched for it. Where the store has no node
+//     at or below a wanted path, it may have leaves that an interrupted walk wrote: they are deleted first.
+//
+// So the presence of the state root is completion of the flat state as well, and nothing has to be derived afterwards.
+//
 // docs/architecture.md ("Stores") says where these stores are in the node.
 package trie

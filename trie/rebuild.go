@@ -132,8 +132,9 @@ func (e *InvalidRangeError) Error() string { return "invalid range of leaves: " 
 type Piece struct {
 	Path     []byte
 	Nodes    []Node
-	Accounts []Account // in the account trie: the leaves below Nodes that have storage or code
-	Leaves   int       // below Nodes
+	Accounts []Account     // in the account trie: the leaves below Nodes that have storage or code
+	Keys     []common.Hash // of the leaves below Nodes
+	Values   [][]byte      // likewise
 	Blob     []byte
 	Below    []*Piece
 }
@@ -219,7 +220,7 @@ func (m *matcher) rebuild(ref NodeRef, first, last common.Hash) (*Piece, error) 
 	if len(nodes) == 0 || nodes[len(nodes)-1].Hash != ref.Hash || len(nodes[len(nodes)-1].Path) != len(ref.Path) {
 		return nil, &InvalidRangeError{fmt.Sprintf("%d leaves do not make node %x at path %x of owner %x", len(keys), ref.Hash, ref.Path, ref.Owner)}
 	}
-	piece := &Piece{Path: ref.Path, Nodes: nodes, Leaves: len(keys)}
+	piece := &Piece{Path: ref.Path, Nodes: nodes, Keys: keys, Values: values}
 	if ref.Owner != (common.Hash{}) {
 		return piece, nil
 	}

@@ -184,7 +184,7 @@ func TestMatchCuts(t *testing.T) {
 	}
 	l := Leaves{Keys: w.keys, Values: w.values, Whole: true}
 	piece, err := l.Match(want)
-	if err != nil || len(piece.Nodes) != len(w.nodes) || piece.Leaves != len(w.keys) || len(piece.Accounts) != (len(w.keys)+2)/3 {
+	if err != nil || len(piece.Nodes) != len(w.nodes) || len(piece.Keys) != len(w.keys) || len(piece.Accounts) != (len(w.keys)+2)/3 {
 		t.Fatalf("whole trie: %v", err)
 	}
 }

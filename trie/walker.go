@@ -19,8 +19,11 @@ type CompleteStore interface {
 	// NextNode returns the path of the owner's first node at or after from, in depth-first order:
 	// a node is before its subtree, and its subtree is before its next sibling.
 	NextNode(owner common.Hash, from []byte) (path []byte, ok bool, err error)
-	// NextOwner returns the first account at or after from that has storage nodes.
+	// NextOwner returns the first account at or after from that has storage nodes or slots in the flat state.
 	NextOwner(from common.Hash) (owner common.Hash, ok bool, err error)
+	// NextLeaf returns the key of the owner's first leaf in the flat state at or after from. A store without flat
+	// state has none.
+	NextLeaf(owner, from common.Hash) (key common.Hash, ok bool, err error)
 	HasCode(hash common.Hash) (bool, error)
 }
 
@@ -33,7 +36,13 @@ type CompleteWriter interface {
 	// DeleteNodes deletes the owner's nodes from one path up to another, which is excluded.
 	// The last nibble of a path may be 16, which is after all its siblings.
 	DeleteNodes(owner common.Hash, from, to []byte) error
-	// DeleteOwner deletes all storage nodes of an account.
+	// PutLeaf writes a leaf of the flat state, with the value that it has in the trie. A store without flat state
+	// ignores it, and deletions of leaves.
+	PutLeaf(owner, key common.Hash, value []byte) error
+	DeleteLeaf(owner, key common.Hash) error
+	// DeleteLeaves deletes the owner's leaves from the first key to the last, both included.
+	DeleteLeaves(owner, first, last common.Hash) error
+	// DeleteOwner deletes all storage nodes of an account, and then its slots in the flat state.
 	DeleteOwner(owner common.Hash) error
 	Flush() error
 }
@@ -133,7 +142,7 @@ func (p *Piece) leaves() int {
 	if p == nil {
 		return 0
 	}
-	n := p.Leaves
+	n := len(p.Keys)
 	for _, below := range p.Below {
 		n += below.leaves()
 	}
@@ -143,15 +152,14 @@ func (p *Piece) leaves() int {
 // Sizes of needs, chosen for responses of about half a megabyte: a server takes 10 to 20 ms for
 // one, and an urgent request waits for it.
 const (
-	rangeLeaves  = 7000 // leaves that a range request should bring, see WalkerConfig
-	maxRuns      = 64   // refs in a range request
-	maxTries     = 512  // storage tries in a request
-	maxLookups   = 1024 // nodes in a request: what a server of GetNodeData gives
-	maxCodes     = 96   // codes in a request: 6 kB each on average, 24 kB at most
-	maxDeferred  = 64   // ranges that are skipped in the search for lookups
-	maxSteps     = 2000 // items visited in one call
-	maxKnownCode = 1 << 18
-	minSample    = 256 // leaves that are enough to estimate a density
+	rangeLeaves = 7000 // leaves that a range request should bring, see WalkerConfig
+	maxRuns     = 64   // refs in a range request
+	maxTries    = 512  // storage tries in a request
+	maxLookups  = 1024 // nodes in a request: what a server of GetNodeData gives
+	maxCodes    = 96   // codes in a request: 6 kB each on average, 24 kB at most
+	maxDeferred = 64   // ranges that are skipped in the search for lookups
+	maxSteps    = 2000 // items visited in one call
+	minSample   = 256  // leaves that are enough to estimate a density
 )
 
 // MaxSubtrees is how many subtrees a request may have.
@@ -163,7 +171,8 @@ type WalkerConfig struct {
 	Seed     common.Hash // the key at which the walk begins
 	Complete CompleteStore
 	Writer   CompleteWriter
-	Local    Store // read before a node is requested: Hot
+	Local    Store    // read before a node is requested: Hot
+	Codes    *CodeSet // that are known to be in Complete; nil: none. Later walkers may go on with it
 
 	RangeLeaves int // leaves that a range request should bring; 0: 7000
 	MaxBuffered int // bytes of proved nodes that wait for their subtrees; above it no account ranges are requested; 0: 256 MiB
@@ -171,8 +180,8 @@ type WalkerConfig struct {
 
 // Walker completes one state in a [CompleteStore]. It is a pure state machine: Next returns what is needed,
 // Deliver, Give, Found and Return take the responses, and nodes are written as their subtrees become complete. It
-// fetches nothing, starts no goroutine, and is not safe for concurrent use. After an error it must not be used; a
-// new walker continues from what was written, also towards another root.
+// fetches nothing, and is not safe for concurrent use. Its stores are: Next reads them in parallel. After an error it must not
+// be used; a new walker continues from what was written, also towards another root.
 //
 // The walk descends from the root. An [item] is a wanted node. If the store has the
 // wanted hash at its path, it is complete. Otherwise what is there is deleted, the node is
@@ -181,16 +190,17 @@ type WalkerConfig struct {
 // is written. Where the store has nothing, whole subtrees are needed as ranges of leaves.
 //
 // Items are taken in the order of their keys, from the seed upward and wrapping around, all storage of an
-// account before its next sibling.
+// account before its next sibling. Items for which there is something local are taken many at a time.
 type Walker struct {
 	cfg      WalkerConfig
 	queue    itemQueue
 	lookups  []*item                 // waiting for a NeedNodes
 	codes    []common.Hash           // waiting for a NeedCodes
 	waiting  map[common.Hash][]*unit // for codes
-	known    map[common.Hash]bool    // codes that are in the store
+	absent   map[common.Hash]bool    // codes that were looked up for the accounts in work, and are not in the store
 	total    float64                 // estimated accounts; 0: unknown
 	inFlight int                     // needs that have not returned
+	parallel int                     // lookups at the same time
 	buffered int                     // bytes in units
 	byNodes  bool
 	division division
@@ -220,7 +230,10 @@ func NewWalker(cfg WalkerConfig) *Walker {
 	if cfg.MaxBuffered == 0 {
 		cfg.MaxBuffered = 256 << 20
 	}
-	w := &Walker{cfg: cfg, waiting: make(map[common.Hash][]*unit), known: make(map[common.Hash]bool), division: newDivision()}
+	if cfg.Codes == nil {
+		cfg.Codes = NewCodeSet()
+	}
+	w := &Walker{cfg: cfg, waiting: make(map[common.Hash][]*unit), absent: make(map[common.Hash]bool), division: newDivision(), parallel: usualParallel}
 	w.extent.open = make(map[common.Hash]*Tract)
 	heap.Push(&w.queue, w.newItem(item{NodeRef: NodeRef{Hash: cfg.Root}}))
 	return w
@@ -267,21 +280,27 @@ func (w *Walker) Next(ranges, lookups bool) (need *Need, more bool, err error) {
 		return need, false, nil
 	}
 	for steps := 0; w.queue.Len() > 0 && len(deferred) < maxDeferred && len(w.lookups) < maxLookups; steps++ {
-		if steps == maxSteps {
+		if steps >= maxSteps {
 			return nil, true, nil
+		}
+		if next := w.queue[0]; !next.visited && !next.empty {
+			visited, err := w.visitAhead()
+			if err != nil {
+				return nil, false, err
+			}
+			steps += visited - 1
+			continue
 		}
 		it := heap.Pop(&w.queue).(*item)
 		w.division.locate(it) // its trie may be known as large by now
-		missing, err := w.visit(it)
+		missing, err := w.visit(it, nil)
 		if err != nil {
 			return nil, false, err
 		}
 		switch {
 		case !missing:
-		case w.delegates(it):
-			w.delegate(it)
-		case !it.ranged(w):
-			w.lookups = append(w.lookups, it)
+		case w.delegates(it) || !it.ranged(w):
+			w.miss(it)
 		case !ranges || it.account() && w.buffered > w.cfg.MaxBuffered && w.inFlight > 0:
 			deferred = append(deferred, it)
 		default:
@@ -364,7 +383,7 @@ func (w *Walker) Found(n *Need) error {
 			continue
 		}
 		w.progress.Codes++
-		w.knowCode(hash)
+		w.cfg.Codes.add(hash)
 		units := w.waiting[hash]
 		delete(w.waiting, hash)
 		for _, u := range units {

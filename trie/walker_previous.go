@@ -4,7 +4,10 @@ package trie
 
 import (
 	"bytes"
+	"iter"
 	"slices"
+
+	"github.com/ethereum/go-ethereum/common"
 )
 
 // previous is the version of a node that the store had at the same path. That node was in the store, so its
@@ -47,10 +50,28 @@ func (p *previous) value(path []byte) []byte {
 	return nil
 }
 
-// within says whether the store may have nodes from one path up to another, which is excluded.
-func (p *previous) within(from, to []byte) bool {
+// values returns the leaves in the previous version itself, by key. They have no nodes of their own.
+func (p *previous) values() iter.Seq2[common.Hash, Child] {
+	return func(yield func(common.Hash, Child) bool) {
+		if p == nil {
+			return
+		}
+		for _, old := range p.children {
+			if len(p.path)+len(old.Path) != KeyLen {
+				continue
+			}
+			key, _ := KeyRange(slices.Concat(p.path, old.Path))
+			if old.Value != nil && !yield(key, old) {
+				return
+			}
+		}
+	}
+}
+
+// nodesWithin says whether the store may have nodes from one path up to another, which is excluded.
+func (p *previous) nodesWithin(from, to []byte) bool {
 	return p == nil || slices.ContainsFunc(p.children, func(old Child) bool {
 		path := slices.Concat(p.path, old.Path)
-		return bytes.Compare(path, to) < 0 && bytes.Compare(after(path), from) > 0
+		return old.Value == nil && bytes.Compare(path, to) < 0 && bytes.Compare(after(path), from) > 0
 	})
 }

@@ -11,13 +11,23 @@ import (
 	"github.com/ethereum/go-ethereum/common"
 )
 
-// visit looks up an item. It returns true if the item must be fetched. Otherwise the item is
-// complete or its children are in the queue.
-func (w *Walker) visit(it *item) (missing bool, err error) {
+// visit takes what the local stores have for an item; nil: it has to be looked up. It returns true if the item must be fetched.
+// Otherwise the item is complete or its children are in the queue.
+func (w *Walker) visit(it *item, f *found) (missing bool, err error) {
 	if !it.visited {
+		if f == nil {
+			now := w.look(it)
+			f = &now
+		}
 		it.visited = true
-		if complete, err := w.inspect(it); err != nil || complete {
+		if complete, err := w.inspect(it, f); err != nil || complete {
 			return false, err
+		}
+		if f.asked {
+			if f.local == nil {
+				return true, nil
+			}
+			return false, w.open(it, f.local, nil)
 		}
 	}
 	if it.ranged(w) || w.cfg.Local == nil {
@@ -30,37 +40,23 @@ func (w *Walker) visit(it *item) (missing bool, err error) {
 	return false, w.open(it, blob, nil)
 }
 
-// inspect compares an item with the node that the store has at its path, and deletes a node with another hash
-// (rule 2 of the package comment).
-func (w *Walker) inspect(it *item) (complete bool, err error) {
-	if !it.empty {
-		blob, err := w.cfg.Complete.Node(it.Owner, it.Path)
-		if err != nil {
-			return false, err
-		}
-		switch {
-		case blob == nil:
-			path, ok, err := w.cfg.Complete.NextNode(it.Owner, it.Path)
-			if err != nil {
-				return false, err
-			}
-			it.empty = !ok || !bytes.HasPrefix(path, it.Path)
-		case hashOf(blob) == it.Hash:
-			return true, w.keep(it)
-		default:
-			it.previous = blob
-			if err := w.cfg.Writer.Delete(it.Owner, it.Path); err != nil {
-				return false, err
-			}
-		}
+// inspect takes what the store has at and below the path of an item, and deletes a node with another hash
+// (rule 2 of the package comment), and leaves without nodes (rule 5).
+func (w *Walker) inspect(it *item, f *found) (complete bool, err error) {
+	switch {
+	case f.err != nil:
+		return false, f.err
+	case f.complete:
+		return true, w.keep(it)
+	case f.blob != nil:
+		it.previous = f.blob
+		return false, w.cfg.Writer.Delete(it.Owner, it.Path)
 	}
-	if it.account() && !it.noStorage && it.previous == nil {
+	it.empty = !f.below
+	it.noStorage = it.noStorage || it.account() && !f.storage
+	if f.leaves {
 		first, last := KeyRange(it.Path)
-		owner, ok, err := w.cfg.Complete.NextOwner(first)
-		if err != nil {
-			return false, err
-		}
-		it.noStorage = !ok || owner.Cmp(last) > 0
+		return false, w.cfg.Writer.DeleteLeaves(it.Owner, first, last)
 	}
 	return false, nil
 }
@@ -119,109 +115,22 @@ func (w *Walker) open(it *item, blob []byte, below []*Piece) error {
 	return w.settle(u)
 }
 
-// clear deletes what the store has below an item and the node does not refer to (rule 4 of the package comment):
-// nodes between its children and then, in the account trie, the storage of accounts that do not exist.
-func (w *Walker) clear(it *item, children []Child, old *previous) error {
-	begin, end := append(slices.Clone(it.Path), 0), after(it.Path)
-	if from := begin; !it.empty {
-		for i := 0; i <= len(children); i++ {
-			to := end
-			if i < len(children) {
-				if children[i].Value != nil {
-					continue // no node of its own
-				}
-				to = slices.Concat(it.Path, children[i].Path)
-			}
-			if bytes.Compare(from, to) < 0 && old.within(from, to) {
-				if err := w.cfg.Writer.DeleteNodes(it.Owner, from, to); err != nil {
-					return err
-				}
-			}
-			from = after(to)
-		}
-	}
-	if !it.account() || it.noStorage {
-		return nil
-	}
-	from := begin
-	for _, c := range children {
-		to := slices.Concat(it.Path, c.Path)
-		if old.within(from, to) {
-			if err := w.clearStorage(from, to); err != nil {
-				return err
-			}
-		}
-		from = after(to)
-	}
-	if !old.within(from, end) {
-		return nil
-	}
-	return w.clearStorage(from, end)
-}
-
-// after is the end of the subtree at path, in the order of paths.
-func after(path []byte) []byte {
-	if len(path) == 0 {
-		return []byte{16}
-	}
-	end := slices.Clone(path)
-	end[len(end)-1]++
-	return end
-}
-
-// clearStorage deletes the storage of the accounts whose paths are from one path up to
-// another, which is excluded.
-func (w *Walker) clearStorage(from, to []byte) error {
-	owner, ok := lowest(from)
-	for ok {
-		next, found, err := w.cfg.Complete.NextOwner(owner)
-		if err != nil {
-			return err
-		}
-		if !found || bytes.Compare(Nibbles(next), to) >= 0 {
-			return nil
-		}
-		if err := w.cfg.Writer.DeleteOwner(next); err != nil {
-			return err
-		}
-		owner, ok = increment(next)
-	}
-	return nil
-}
-
-// lowest is the first key at or after a path whose last nibble may be 16; ok is false if
-// there is none.
-func lowest(path []byte) (key common.Hash, ok bool) {
-	if n := len(path); n > 0 && path[n-1] == 16 { // after all keys with the prefix before it
-		_, last := KeyRange(path[:n-1])
-		return increment(last)
-	}
-	first, _ := KeyRange(path)
-	return first, true
-}
-
-// increment returns key+1; ok is false if there is none.
-func increment(key common.Hash) (common.Hash, bool) {
-	for i := len(key) - 1; i >= 0; i-- {
-		key[i]++
-		if key[i] != 0 {
-			return key, true
-		}
-	}
-	return key, false
-}
-
 // value handles a leaf in an opened node. old is the value that the store had for the same key, nil for none.
 func (w *Walker) value(u *unit, it *item, path, value, old []byte) error {
+	if len(path) != KeyLen {
+		return fmt.Errorf("leaf of owner %x at path %x: %w", it.Owner, path, ErrMalformed)
+	}
+	key, _ := KeyRange(path)
+	if !bytes.Equal(value, old) {
+		if err := w.cfg.Writer.PutLeaf(it.Owner, key, value); err != nil {
+			return err
+		}
+	}
 	if !it.account() {
 		w.progress.Slots++
 		return nil
 	}
-	if len(path) != KeyLen {
-		return fmt.Errorf("account at path %x: %w", path, ErrMalformed)
-	}
 	w.progress.Accounts++
-	key, _ := KeyRange(path)
 	account, err := decodeAccount(key, value)
 	if err != nil {
 		return err
@@ -256,17 +165,17 @@ func (w *Walker) account(u *unit, a Account, noStorage bool) error {
 		u.pending++
 		heap.Push(&w.queue, w.newItem(item{NodeRef: NodeRef{Owner: a.Key, Hash: a.Storage}, parent: u, index: -1, empty: noStorage}))
 	}
-	if a.CodeHash == (common.Hash{}) || w.known[a.CodeHash] {
+	if a.CodeHash == (common.Hash{}) || w.cfg.Codes.has(a.CodeHash) {
 		return nil
 	}
 	units, asked := w.waiting[a.CodeHash]
 	if !asked {
-		has, err := w.cfg.Complete.HasCode(a.CodeHash)
+		has, err := w.hasCode(a.CodeHash)
 		if err != nil {
 			return err
 		}
 		if has {
-			w.knowCode(a.CodeHash)
+			w.cfg.Codes.add(a.CodeHash)
 			return nil
 		}
 		if !w.delegateCode(a.Key, a.CodeHash) {
@@ -280,53 +189,38 @@ func (w *Walker) account(u *unit, a Account, noStorage bool) error {
 	return nil
 }
 
-func (w *Walker) knowCode(hash common.Hash) {
-	if len(w.known) >= maxKnownCode {
-		clear(w.known)
-	}
-	w.known[hash] = true
-}
-
 // apply takes a proved piece of a visited item.
 func (w *Walker) apply(it *item, p *Piece) error {
 	if p.Nodes == nil {
 		return w.open(it, p.Blob, p.Below)
 	}
-	w.extent.learn(it, p.Leaves, shareOf(it.Path), 0)
+	w.extent.learn(it, len(p.Keys), shareOf(it.Path), 0)
 	u := w.newUnit(it, p.Nodes)
+	for i, key := range p.Keys {
+		if err := w.cfg.Writer.PutLeaf(it.Owner, key, p.Values[i]); err != nil {
+			return err
+		}
+	}
 	if !it.account() {
-		w.progress.Slots += uint64(p.Leaves)
+		w.progress.Slots += uint64(len(p.Keys))
 		return w.settle(u)
 	}
-	w.progress.Accounts += uint64(p.Leaves)
+	w.progress.Accounts += uint64(len(p.Keys))
 	if !it.noStorage {
 		if err := w.clearOrphans(it.Path, p.Accounts); err != nil {
 			return err
 		}
+	}
+	if err := w.lookUpCodes(p.Accounts); err != nil {
+		return err
 	}
 	for _, a := range p.Accounts {
 		if err := w.account(u, a, it.noStorage); err != nil {
 			return err
 		}
 	}
+	clear(w.absent)
 	return w.settle(u)
-}
-
-// clearOrphans deletes the storage of accounts under a path that are not among those given,
-// which are in the order of their keys, or have none.
-func (w *Walker) clearOrphans(path []byte, accounts []Account) error {
-	from := append(slices.Clone(path), 0)
-	for _, a := range accounts {
-		if a.Storage == (common.Hash{}) {
-			continue
-		}
-		key := Nibbles(a.Key)
-		if err := w.clearStorage(from, key); err != nil {
-			return err
-		}
-		from = after(key)
-	}
-	return w.clearStorage(from, after(path))
 }
 
 func (w *Walker) newUnit(it *item, nodes []Node) *unit {

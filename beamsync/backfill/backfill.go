@@ -151,7 +151,7 @@ func (b *Backfill) Run(ctx context.Context) error {
 		return errors.New("the backfill runs already")
 	}
 	defer b.running.Store(false)
-	meter := newMeter(b.cfg.Share)
+	meter, codes := newMeter(b.cfg.Share), trie.NewCodeSet()
 	for restarts := 0; ctx.Err() == nil; restarts++ {
 		target, ok := b.await(ctx, meter)
 		if !ok {
@@ -160,7 +160,7 @@ func (b *Backfill) Run(ctx context.Context) error {
 		if restarts > 0 {
 			b.metrics.restarts.Inc()
 		}
-		complete, err := b.walk(ctx, target, meter)
+		complete, err := b.walk(ctx, target, meter, codes)
 		if err != nil && ctx.Err() == nil {
 			return fmt.Errorf("backfill of state %x: %w", target.Root, err)
 		}

@@ -53,11 +53,13 @@ func (w *walk) candidate(pool *rangePeers, now time.Time, yields bool) (c candid
 // dispatch carries out plans until nothing more can be requested now. more says that local work is left.
 func (w *walk) dispatch(ctx context.Context) (more bool, err error) {
 	for {
-		actions := plan(w.know())
+		known := w.know()
+		actions := plan(known)
 		w.wait(actions)
 		if !includes(actions, actAdvance) {
 			return false, nil
 		}
+		w.walker.Parallel(parallel(known.yields))
 		need, more, err := w.walker.Next(includes(actions, actAskRange), includes(actions, actLookUp))
 		if err != nil {
 			return false, err
@@ -69,6 +71,14 @@ func (w *walk) dispatch(ctx context.Context) (more bool, err error) {
 			return false, err
 		}
 	}
+}
+
+// parallel is how many local nodes the walker looks up at the same time; 0: as many as usual.
+func parallel(yields bool) int {
+	if yields {
+		return 1
+	}
+	return 0
 }
 
 func includes(actions []action, kind actionKind) bool {

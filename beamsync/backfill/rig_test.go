@@ -125,7 +125,7 @@ func (s *leafState) prove(key common.Hash, proof [][]byte) [][]byte {
 	}
 }
 
-// accountStore is a CompleteStore and its writer in memory, for the account trie only.
+// accountStore is a CompleteStore and its writer in memory, for the account trie only, without flat state.
 type accountStore struct{ nodes map[string][]byte }
 
 func (m *accountStore) Node(_ common.Hash, path []byte) ([]byte, error) {
@@ -135,6 +135,16 @@ func (m *accountStore) Node(_ common.Hash, path []byte) ([]byte, error) {
 func (m *accountStore) NextOwner(common.Hash) (common.Hash, bool, error) {
 	return common.Hash{}, false, nil
 }
+
+func (m *accountStore) NextLeaf(common.Hash, common.Hash) (common.Hash, bool, error) {
+	return common.Hash{}, false, nil
+}
+
+func (m *accountStore) PutLeaf(common.Hash, common.Hash, []byte) error { return nil }
+
+func (m *accountStore) DeleteLeaf(common.Hash, common.Hash) error { return nil }
+
+func (m *accountStore) DeleteLeaves(common.Hash, common.Hash, common.Hash) error { return nil }
 
 func (m *accountStore) HasCode(common.Hash) (bool, error) { return true, nil }
 

@@ -13,7 +13,7 @@ import (
 	"github.com/sunbeam-eth/sunbeam/trie"
 )
 
-// stateStore is a CompleteStore and its writer in memory.
+// stateStore is a CompleteStore and its writer in memory, without flat state.
 type stateStore struct {
 	source *stateSource // has the codes
 	mu     sync.Mutex
@@ -47,6 +47,16 @@ func (m *stateStore) NextOwner(from common.Hash) (owner common.Hash, ok bool, er
 	}
 	return owner, ok, nil
 }
+
+func (m *stateStore) NextLeaf(common.Hash, common.Hash) (common.Hash, bool, error) {
+	return common.Hash{}, false, nil
+}
+
+func (m *stateStore) PutLeaf(common.Hash, common.Hash, []byte) error { return nil }
+
+func (m *stateStore) DeleteLeaf(common.Hash, common.Hash) error { return nil }
+
+func (m *stateStore) DeleteLeaves(common.Hash, common.Hash, common.Hash) error { return nil }
 
 func (m *stateStore) HasCode(hash common.Hash) (bool, error) {
 	code, err := m.source.Code(hash)

@@ -44,14 +44,14 @@ type walk struct {
 }
 
 // walk completes a target, or ends without an error when the target is outdated or ctx ends.
-func (b *Backfill) walk(ctx context.Context, target Target, meter *meter) (complete bool, err error) {
+func (b *Backfill) walk(ctx context.Context, target Target, meter *meter, codes *trie.CodeSet) (complete bool, err error) {
 	meter.begin()
 	w := &walk{
 		b: b, target: target, meter: meter, writer: b.cfg.Writer(), bucket: newBucket(b.cfg.Rate),
 		responses: make(chan *response, maxRanges), newest: make(map[*rangePeers]*task), sharing: sharing{endgame: make(map[trie.Part]bool)},
 	}
 	w.walker = trie.NewWalker(trie.WalkerConfig{
-		Root: target.Root, Seed: target.Seed, Complete: b.cfg.Complete, Writer: w.writer, Local: b.cfg.Local,
+		Root: target.Root, Seed: target.Seed, Complete: b.cfg.Complete, Writer: w.writer, Local: b.cfg.Local, Codes: codes,
 	})
 	b.log.Info("State backfill started", "root", target.Root, "number", target.Number, "seed", target.Seed, "walk", meter.walks)
 	ctx, cancel := context.WithCancel(ctx)

@@ -25,7 +25,7 @@ func backfill() *cli.Command {
 			&cli.StringFlag{Name: "vs", Usage: "geth: compare with a fresh geth's own snap sync"},
 			&cli.IntFlag{Name: "kills", Usage: "kill the node so often in one more run, to count what is fetched twice"},
 			&cli.BoolFlag{Name: "alone", Usage: "follow the blocks without backfill as well, to compare their times", Value: true},
-			&cli.StringFlag{Name: "until", Usage: "full (the phase) or state (one state is complete)", Value: "full"},
+			&cli.StringFlag{Name: "until", Usage: "full (the phase), flat (full, and the flat state is complete) or state (one state is complete)", Value: "full"},
 			&cli.DurationFlag{Name: "timeout", Usage: "time limit of each run", Value: 15 * time.Minute},
 			&cli.StringFlag{Name: "sunbeam", Usage: "node binary (built from the module here if empty)"},
 			&cli.BoolFlag{Name: "json", Usage: "print the JSON object only"},

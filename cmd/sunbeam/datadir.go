@@ -134,9 +134,9 @@ func (a *app) stats(c *cli.Context) error { return a.inspect(c, node.Stats) }
 func (a *app) verify(c *cli.Context) error { return a.inspect(c, node.Verify) }
 
 // inspect prints something about the databases.
-func (a *app) inspect(c *cli.Context, print func(context.Context, *config.Config, io.Writer) error) error {
+func (a *app) inspect(c *cli.Context, print func(context.Context, *config.Config, *slog.Logger, io.Writer) error) error {
 	if err := arguments(c, 0, 0); err != nil {
 		return err
 	}
-	return a.configured(func(cfg *config.Config, _ *slog.Logger) error { return print(c.Context, cfg, a.stdout) })
+	return a.configured(func(cfg *config.Config, log *slog.Logger) error { return print(c.Context, cfg, log, a.stdout) })
 }

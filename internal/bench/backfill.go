@@ -37,7 +37,7 @@ type BackfillOptions struct {
 	Versus  string        // "geth": let a fresh one sync by its own means as well; empty: nobody
 	Kills   int           // how often the node is killed in one more run, to count what is fetched twice
 	Alone   bool          // run without backfill too, to compare the blocks' times
-	Until   string        // "full": the phase; "state": one state is complete
+	Until   string        // "full": the phase; "flat": that and the whole flat state; "state": one state is complete
 	Timeout time.Duration // for each run
 }
 
@@ -49,8 +49,8 @@ func (o *BackfillOptions) check() error {
 		return fmt.Errorf("timeout %v, %d kills: a run needs time, and kills cannot be negative", o.Timeout, o.Kills)
 	case o.Versus != "" && o.Versus != "geth":
 		return fmt.Errorf("compare with %q: only geth is known", o.Versus)
-	case o.Until != "full" && o.Until != "state":
-		return fmt.Errorf("until %q: full or state", o.Until)
+	case o.Until != "full" && o.Until != "flat" && o.Until != "state":
+		return fmt.Errorf("until %q: full, flat or state", o.Until)
 	}
 	return o.TestbedOptions.check(100_000)
 }
@@ -97,7 +97,8 @@ type BackfillBlocks struct {
 
 // BackfillCosts is what the processes took of the machine.
 type BackfillCosts struct {
-	CPU       float64 `json:"cpuSeconds"` // of the node
+	CPU       float64 `json:"cpuSeconds"`   // of the node
+	Written   uint64  `json:"writtenBytes"` // by the node, to the disk or the system's cache of it
 	PeersCPU  float64 `json:"peersCPUSeconds"`
 	GethCPU   float64 `json:"gethCPUSeconds"`
 	GethPeers float64 `json:"gethPeersCPUSeconds"`
@@ -194,6 +195,7 @@ func (r *race) run(ctx context.Context) error {
 	res.Full, res.StateReport, res.Verified = beam.full, beam.verdict, beam.verdict.Complete()
 	res.Seconds, res.StateAfter, res.FirstValidSeconds = beam.seconds, beam.stateAfter, beam.firstValid()
 	res.Bytes, res.RSS, res.CPU, res.PeersCPU, res.Disk = beam.bytes, beam.rss, beam.cpu, beam.peersCPU, beam.disk
+	res.Written = beam.written
 	res.Blocks, res.Valid = len(beam.records), beam.valid()
 	res.P50, res.P95 = quantile(beam.latencies(), 0.5), quantile(beam.latencies(), 0.95)
 	if r.opts.Versus == "geth" {

@@ -36,6 +36,7 @@ type lap struct {
 	cpu        float64
 	peersCPU   float64 // of all peers
 	disk       int64
+	written    uint64
 	kills      int
 	faults     uint64 // bytes that executions asked for
 	verdict    db.StateReport
@@ -201,7 +202,7 @@ func (r *race) live(ctx context.Context, l *lap, cfg demo.NodeConfig, blocks int
 				return false, node.Kill()
 			}
 		}
-		full := status.Full()
+		full := status.Full() && (r.opts.Until != "flat" || status.Flat.Done)
 		if blocks > 0 && l.count() >= blocks || blocks == 0 && (full || r.opts.Until == "state" && l.stateAfter > 0) {
 			again.Stop()
 			l.end(full)
@@ -215,6 +216,7 @@ func (r *race) live(ctx context.Context, l *lap, cfg demo.NodeConfig, blocks int
 // add notes what a node did that ends now.
 func (l *lap) add(node *demo.Node, status demo.Status) {
 	l.cpu += cpuSeconds(node.PID())
+	l.written += writtenBytes(node.PID())
 	l.rss = max(l.rss, node.Memory())
 	l.faults += status.Totals.Fetched.Bytes
 }

@@ -18,7 +18,7 @@ func verify(ctx context.Context, dir string) (verdict db.StateReport, err error)
 		return verdict, err
 	}
 	defer func() { err = errors.Join(err, d.Close()) }()
-	return d.VerifyState(ctx)
+	return d.VerifyState(ctx, nil)
 }
 
 // sizeOfDir is what the files in a directory take, ancients included.

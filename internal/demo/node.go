@@ -163,6 +163,9 @@ type Status struct {
 		Fetched    Fetched `json:"fetched"`
 	} `json:"totals"`
 	Backfill *Backfill `json:"backfill"` // nil if the rest of the state is not collected
+	Flat     struct {
+		Done bool `json:"done"` // all of the flat state is there
+	} `json:"flat"`
 }
 
 // Full says whether the node has all of the state.

@@ -292,6 +292,12 @@ func (p *Process) LogTail() string {
 	return tail(text)
 }
 
+// Logged says whether geth has logged a text.
+func (p *Process) Logged(text string) bool {
+	log, err := os.ReadFile(p.log)
+	return err == nil && bytes.Contains(log, []byte(text))
+}
+
 // crash begins what the Go runtime and geth say last before they exit with an error.
 // Thousands of lines of goroutines may follow.
 var crash = regexp.MustCompile(`(?m)^(panic:|fatal error:|runtime: |unexpected fault|SIG[A-Z]+:|Fatal: )`)

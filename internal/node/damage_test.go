@@ -310,7 +310,7 @@ func repaired(t *testing.T, w *damageWorld, c damageCase, seed uint64) {
 	store, err := openStore(cfg, nil, true)
 	check(t, err)
 	defer store.Close()
-	switch report, err := store.VerifyState(t.Context()); {
+	switch report, err := store.VerifyState(t.Context(), nil); {
 	case err != nil:
 		t.Fatal(err)
 	case c.noticed && !report.Complete():

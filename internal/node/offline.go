@@ -24,6 +24,7 @@ import (
 	"github.com/sunbeam-eth/sunbeam/beamsync/importer"
 	"github.com/sunbeam-eth/sunbeam/chain"
 	"github.com/sunbeam-eth/sunbeam/config"
+	"github.com/sunbeam-eth/sunbeam/db"
 	"github.com/sunbeam-eth/sunbeam/evm"
 	"github.com/sunbeam-eth/sunbeam/trie"
 )
@@ -256,7 +257,7 @@ func (offline) AccessLists(context.Context, []*types.Header) ([]rlp.RawValue, er
 }
 
 // Stats prints what the databases hold. It changes nothing.
-func Stats(ctx context.Context, cfg *config.Config, out io.Writer) (err error) {
+func Stats(ctx context.Context, cfg *config.Config, _ *slog.Logger, out io.Writer) (err error) {
 	store, err := openStore(cfg, nil, true)
 	if err != nil {
 		return err
@@ -275,14 +276,16 @@ func Stats(ctx context.Context, cfg *config.Config, out io.Writer) (err error) {
 }
 
 // Verify reads the whole state on disk and prints whether it is complete. That it is not is an error. It
-// changes nothing.
-func Verify(ctx context.Context, cfg *config.Config, out io.Writer) (err error) {
+// changes nothing. Progress is logged.
+func Verify(ctx context.Context, cfg *config.Config, log *slog.Logger, out io.Writer) (err error) {
 	store, err := openStore(cfg, nil, true)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
-	verdict, err := store.VerifyState(ctx)
+	verdict, err := store.VerifyState(ctx, func(p db.VerifyProgress) {
+		log.Info("Verifying state", "share", fmt.Sprintf("%.2f%%", 100*p.Share), "nodes", p.Nodes, "nodes_per_second", uint64(p.Rate), "eta", p.ETA)
+	})
 	if err != nil {
 		return err
 	}

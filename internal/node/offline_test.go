@@ -85,7 +85,7 @@ func TestImport(t *testing.T) {
 	check(t, Import(t.Context(), cfg, []string{chainFile(t, "good.rlp", blocks[4])}, discard))
 
 	var out bytes.Buffer
-	check(t, Stats(t.Context(), cfg, &out))
+	check(t, Stats(t.Context(), cfg, slog.New(slog.DiscardHandler), &out))
 	if !strings.Contains(out.String(), "headers") || !strings.Contains(out.String(), "young trie nodes") {
 		t.Errorf("stats:\n%s", out.String())
 	}
@@ -128,7 +128,7 @@ func TestInit(t *testing.T) {
 
 func TestStatsOfNothing(t *testing.T) {
 	cfg := localConfig(t)
-	if err := Stats(t.Context(), cfg, new(bytes.Buffer)); err == nil || !strings.Contains(err.Error(), cfg.DataDir) {
+	if err := Stats(t.Context(), cfg, slog.New(slog.DiscardHandler), new(bytes.Buffer)); err == nil || !strings.Contains(err.Error(), cfg.DataDir) {
 		t.Errorf("error %v, want one that names the directory", err)
 	}
 	if _, err := os.Stat(cfg.DataDir); !os.IsNotExist(err) {
