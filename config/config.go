@@ -108,6 +108,10 @@ type RPC struct {
 	TraceTimeout         time.Duration // zero: none
 	MaxTraces            int           // at once, at least 1
 	ResponseMaxSize      int           // bytes of a simulation or trace, at least 1
+	FetchCap             uint64        // trie nodes and codes that a call may make the node fetch; zero: no cap
+	FetchCapBytes        uint64        // the same in bytes
+	CallerFetchCap       uint64        // the same for all calls of one address in a minute
+	CallerFetchCapBytes  uint64
 	TxFeeCap             float64       // ether that a sent transaction may cost in fees; zero: no cap
 	UnprotectedTxs       bool          // take transactions without a chain ID
 	SyncDefaultTimeout   time.Duration // that eth_sendRawTransactionSync waits
@@ -274,6 +278,7 @@ func Default() *Config {
 			GasCap: 50_000_000, EVMTimeout: 5 * time.Second, TxFeeCap: 1,
 			SyncDefaultTimeout: 20 * time.Second, SyncMaxTimeout: time.Minute,
 			TraceTimeout: time.Minute, MaxTraces: 4, ResponseMaxSize: 100_000_000,
+			FetchCap: 100_000, FetchCapBytes: 64_000_000, CallerFetchCap: 500_000, CallerFetchCapBytes: 320_000_000,
 			BatchRequestLimit: 1000, BatchResponseMaxSize: 25_000_000, HTTPBodyLimit: 5,
 			LogQueryLimit: 1000, MaxLogsPerResponse: 20_000, LogsResponseMaxSize: 50_000_000,
 			MaxSubscriptionsPerConnection: 1024, MaxSubscriptions: 10_000, MaxFilters: 10_000,

@@ -38,6 +38,7 @@ type Backend struct {
 	Pool      Pool
 	Blobs     Blobs
 	Payloads  Payloads
+	Busy      func() bool // a block is being imported: calls that compute for long pause; nil: never
 
 	Prefetcher Prefetcher
 	History    History
@@ -211,6 +212,8 @@ type backend struct {
 	log          *slog.Logger
 	stateQueries *limiter
 	traces       *limiter
+	processors   *processors
+	callers      *callers
 	metrics      *metrics
 	suggestion   suggestion
 	witnessed    *lru.Cache[engine.PayloadID, struct{}] // payloads that are returned with their witness

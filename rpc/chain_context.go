@@ -14,6 +14,8 @@ import (
 	"github.com/ethereum/go-ethereum/consensus/ethash"
 	"github.com/ethereum/go-ethereum/core/types"
 	"github.com/ethereum/go-ethereum/params"
+
+	"github.com/sunbeam-eth/sunbeam/trie"
 )
 
 // chainContext gives the EVM the ancestors of a block, for BLOCKHASH. An ancestor that cannot be fetched
@@ -50,7 +52,7 @@ func (c *chainContext) GetHeader(hash common.Hash, number uint64) *types.Header 
 	}
 	err := errors.New("not stored")
 	if c.b.Ancestors != nil && c.Err() == nil {
-		header, fetch := c.b.Ancestors.Header(c.ctx, hash, number)
+		header, fetch := c.fetch(hash, number)
 		if fetch == nil && header != nil {
 			return header
 		}
@@ -62,6 +64,16 @@ func (c *chainContext) GetHeader(hash common.Hash, number uint64) *types.Header 
 		c.err = fmt.Errorf("header %d (%x): %w", number, hash, err)
 	}
 	return nil
+}
+
+func (c *chainContext) fetch(hash common.Hash, number uint64) (*types.Header, error) {
+	if meter := trie.MeterOf(c.ctx); meter != nil {
+		if err := meter.Begin(); err != nil {
+			return nil, err
+		}
+		defer meter.End()
+	}
+	return c.b.Ancestors.Header(c.ctx, hash, number)
 }
 
 func (c *chainContext) Config() *params.ChainConfig { return c.b.Chain.Config() }

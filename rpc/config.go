@@ -37,6 +37,7 @@ type Config struct {
 	MinTip        uint64 // wei per gas: lowest tip that the pool accepts, and lowest that is suggested
 
 	Traces        Traces
+	Fetches       Fetches
 	Logs          Logs
 	Subscriptions Subscriptions
 
@@ -85,6 +86,18 @@ type ReceiptWait struct {
 type Traces struct {
 	Concurrent int           // zero: 4
 	Timeout    time.Duration // of one request, including fetches of missing state; zero: none
+}
+
+// Fetches are the limits of the state that calls make the node fetch from peers. A node that has the whole state fetches none.
+type Fetches struct {
+	Call   FetchCap // of one call, or one request of a batch
+	Caller FetchCap // of all calls from one address within a minute; over IPC there is none
+}
+
+// FetchCap is how much state may be fetched. Zero: no cap.
+type FetchCap struct {
+	Items uint64 // trie nodes and codes
+	Bytes uint64
 }
 
 // Logs are the limits of queries for logs.

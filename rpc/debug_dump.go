@@ -89,6 +89,7 @@ func (v *stateView) dump(ctx context.Context, wanted dumpRange) (*state.Dump, er
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
+		v.turn.yield()
 		if len(result.Accounts) >= wanted.limit {
 			result.Next = leaves.Key
 			break

@@ -82,7 +82,7 @@ func (api *debugStateAPI) modifiedBetween(ctx context.Context, first, last *type
 	case to-from > maxFilteredBlocks:
 		return nil, invalidParams("too many blocks: %d, at most %d are replayed", to-from, maxFilteredBlocks)
 	}
-	ctx, cancel := withOptionalTimeout(ctx, api.b.cfg.Traces.Timeout)
+	ctx, cancel := withOptionalTimeout(api.b.withBudget(ctx), api.b.cfg.Traces.Timeout)
 	defer cancel()
 	touched := make(map[common.Address]struct{})
 	for header := last; header.Hash() != first.Hash(); header = api.b.headerByHash(header.ParentHash) {

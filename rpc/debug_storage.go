@@ -70,6 +70,7 @@ func (v *stateView) storageRange(contract common.Address, start []byte, limit in
 	result.Storage = make(map[common.Hash]storageEntry)
 	leaves := gethtrie.NewIterator(nodes)
 	for n := 0; leaves.Next(); n++ {
+		v.turn.yield()
 		if n >= limit {
 			result.NextKey = ptr(common.BytesToHash(leaves.Key))
 			break

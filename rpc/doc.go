@@ -10,6 +10,8 @@
 //   - A state view is the state after one block, opened for one request. Trie nodes that are missing
 //     locally are fetched from peers, so a state query costs round trips until the sync is complete.
 //   - The limiter bounds how many requests of a kind run at once, and for how long.
+//   - A turn is the right of a call to compute for long. Calls share the turns, and pause while a block is imported.
+//   - The fetch budget bounds what one call, and one caller in a minute, makes the node fetch. It is in the context, as [trie.Meter].
 //   - The head feed is one queue of changes of the canonical head, for all subscriptions and filters.
 //   - A replay executes a block again, transaction by transaction, on the state view of its parent: for traces.
 //   - The error latch of a state view holds the first read that failed. StateDB and the EVM cannot return
@@ -19,7 +21,7 @@
 //
 // Every method that reads state goes through readState:
 //
-//	block parameter -> header -> state window -> limiter -> state view -> result
+//	block parameter -> header -> state window -> limiter -> turn -> state view -> result
 //	                                                            |
 //	                                                            +-- error latch set? -> error, no result
 //

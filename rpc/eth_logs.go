@@ -50,7 +50,9 @@ func (api *logAPI) GetLogs(ctx context.Context, query filters.FilterCriteria) ([
 	if query.BlockHash != nil {
 		return api.blockLogs(query)
 	}
-	return api.rangeLogs(ctx, query)
+	turn := api.b.processors.begin(ctx, queryGrace, logSearchTimeout)
+	defer turn.release()
+	return api.rangeLogs(ctx, turn, query)
 }
 
 func (api *logAPI) checkSelectors(query filters.FilterCriteria) error {

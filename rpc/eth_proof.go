@@ -94,6 +94,7 @@ func proveAccount(ctx context.Context, v *stateView, address common.Address, key
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
+		v.turn.yield()
 		entry := slotProof{Key: key.String(), Value: new(hexutil.Big), Nodes: proofNodes{}}
 		if slots != nil {
 			if entry.Nodes, err = prove(slots, key.hash.Bytes()); err != nil {

@@ -75,7 +75,7 @@ func withPool[T any](ctx context.Context, b *backend, request func(context.Conte
 		return none, err
 	}
 	defer release()
-	return request(ctx)
+	return request(b.withBudget(ctx))
 }
 
 // pooled returns a transaction of the pool, nil if there is none.

@@ -10,6 +10,7 @@ import (
 	"math/big"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/core"
@@ -249,7 +250,8 @@ func (c *fakeChain) SubscribeHead(ch chan<- chain.HeadEvent) event.Subscription 
 type fakeStates struct {
 	db     ethdb.Database
 	window uint64
-	hang   bool // fetches hang until their context ends
+	hang   bool          // fetches hang until their context ends
+	delay  time.Duration // of each fetch
 
 	mu      sync.Mutex
 	failAt  int // 1: the first fetch; 0: none
@@ -270,11 +272,18 @@ func (s *fakeStates) fail(at int) {
 	s.failAt, s.fetches = at, 0
 }
 
+func (s *fakeStates) count() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.fetches
+}
+
 func (s *fakeStates) fetch(ctx context.Context) error {
 	if s.hang {
 		<-ctx.Done()
 		return ctx.Err()
 	}
+	time.Sleep(s.delay)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.fetches++
@@ -285,23 +294,33 @@ func (s *fakeStates) fetch(ctx context.Context) error {
 }
 
 func (s *fakeStates) FetchNode(ctx context.Context, f trie.Fault) ([]byte, error) {
-	if err := s.fetch(ctx); err != nil {
-		return nil, err
-	}
-	if blob := rawdb.ReadLegacyTrieNode(s.db, f.Hash); len(blob) > 0 {
-		return blob, nil
-	}
-	return nil, trie.ErrUnavailable
+	return s.metered(ctx, func() []byte { return rawdb.ReadLegacyTrieNode(s.db, f.Hash) })
 }
 
 func (s *fakeStates) FetchCode(ctx context.Context, hash common.Hash) ([]byte, error) {
+	return s.metered(ctx, func() []byte { return rawdb.ReadCode(s.db, hash) })
+}
+
+// metered reads a node or code, as a fetch from a peer.
+func (s *fakeStates) metered(ctx context.Context, read func() []byte) ([]byte, error) {
+	meter := trie.MeterOf(ctx)
+	if meter != nil {
+		if err := meter.Begin(); err != nil {
+			return nil, err
+		}
+		defer meter.End()
+	}
 	if err := s.fetch(ctx); err != nil {
 		return nil, err
 	}
-	if code := rawdb.ReadCode(s.db, hash); len(code) > 0 {
-		return code, nil
+	blob := read()
+	if len(blob) == 0 {
+		return nil, trie.ErrUnavailable
 	}
-	return nil, trie.ErrUnavailable
+	if meter != nil {
+		meter.Fetched(trie.FetchStats{Nodes: 1, Bytes: uint64(len(blob))})
+	}
+	return blob, nil
 }
 
 // noStore stores no nodes.

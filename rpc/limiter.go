@@ -14,7 +14,7 @@ import (
 // limiter bounds requests of one kind that may wait for the network: how many run at once, and for how
 // long each. All of them end when the server does.
 type limiter struct {
-	kind      string // as error texts name it, plural
+	kind      string // as error texts name it, plural, with the flag of the limit if it has one
 	limit     int64
 	slots     *semaphore.Weighted
 	serverCtx atomic.Pointer[context.Context] // ends with Server.Run; nil before

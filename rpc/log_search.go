@@ -21,6 +21,7 @@ var errChainChanged = errors.New("chain changed during the search")
 // it reads all headers, and the receipts where the bloom filter of the header matches.
 type logSearch struct {
 	api         *logAPI
+	turn        *turn
 	head        *types.Header // of the chain that is searched
 	first, last uint64
 	logindex.Criteria
@@ -28,7 +29,7 @@ type logSearch struct {
 }
 
 // rangeLogs returns the matching logs of a range. Its blocks are those of one chain: if that changes, the search begins anew.
-func (api *logAPI) rangeLogs(ctx context.Context, query filters.FilterCriteria) ([]*types.Log, error) {
+func (api *logAPI) rangeLogs(ctx context.Context, turn *turn, query filters.FilterCriteria) ([]*types.Log, error) {
 	for {
 		head := api.b.Chain.CurrentHeader()
 		first, last, err := api.resolve(query, head.Number.Uint64())
@@ -39,7 +40,7 @@ func (api *logAPI) rangeLogs(ctx context.Context, query filters.FilterCriteria) 
 		if end == nil {
 			return nil, errPruned() // by a pivot
 		}
-		s := &logSearch{api, head, first, last, logindex.Criteria{Addresses: query.Addresses, Topics: query.Topics}, newLogResult(api.b.cfg.Logs)}
+		s := &logSearch{api, turn, head, first, last, logindex.Criteria{Addresses: query.Addresses, Topics: query.Topics}, newLogResult(api.b.cfg.Logs)}
 		switch err := s.run(ctx); {
 		case !api.b.canonical(end) || errors.Is(err, errChainChanged):
 			if err := ctx.Err(); err != nil {
@@ -81,6 +82,7 @@ func (s *logSearch) indexed(ctx context.Context, next uint64) (logindex.Result, 
 	if index == nil {
 		return logindex.Result{}, nil
 	}
+	s.turn.yield()
 	query := logindex.Query{First: next, Last: s.last, Criteria: s.Criteria, Budget: s.result.limits.Results}
 	for {
 		found, err := index.Search(ctx, s.head, query)
@@ -101,6 +103,7 @@ func (s *logSearch) scan(ctx context.Context, first, last uint64) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
+		s.turn.yield()
 		header := s.api.b.Chain.HeaderByNumber(number)
 		switch {
 		case header == nil:

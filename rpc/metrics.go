@@ -26,6 +26,7 @@ const (
 	limitSubscriptions = "subscriptions" // open on a connection or on the node
 	limitFilters       = "filters"       // open on the node
 	limitLogs          = "logs"          // in one response
+	limitFetches       = "fetches"       // of state from peers, by a call or a caller
 )
 
 // Results of a request for a blob.
@@ -74,7 +75,7 @@ func newMetrics(registerer prometheus.Registerer) *metrics {
 		}),
 		limitExceeded: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "beam_rpc_limit_exceeded_total",
-			Help: "JSON-RPC requests refused by a limit: subscriptions (open), filters (open), logs (in one response).",
+			Help: "JSON-RPC requests refused by a limit: subscriptions (open), filters (open), logs (in one response), fetches (of state from peers, by a call or a caller).",
 		}, []string{"limit"}),
 	}
 	if registerer != nil {

@@ -50,7 +50,9 @@ func withReplay[T any](ctx context.Context, b *backend, block *types.Block, read
 	})
 }
 
-func (b *backend) traceLimits() stateLimits { return stateLimits{b.traces, b.cfg.Traces.Timeout} }
+func (b *backend) traceLimits() stateLimits {
+	return stateLimits{limiter: b.traces, timeout: b.cfg.Traces.Timeout}
+}
 
 // prefetch fetches what a block is going to read, once the channel is closed: as long as all is here, speculation would only
 // take time from the execution. The function that it returns ends that, and waits.
@@ -58,7 +60,7 @@ func (b *backend) prefetch(ctx context.Context, needed <-chan struct{}, block *t
 	if b.Prefetcher == nil {
 		return func() {}
 	}
-	ctx, cancel := context.WithCancel(ctx)
+	ctx, cancel := context.WithCancel(b.withBudget(ctx))
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -71,7 +73,7 @@ func (b *backend) prefetch(ctx context.Context, needed <-chan struct{}, block *t
 				return
 			}
 		}
-		b.Prefetcher.Prefetch(ctx, block, parent)
+		b.processors.whenIdle(ctx, func(ctx context.Context) { b.Prefetcher.Prefetch(ctx, block, parent) })
 	}()
 	return func() { cancel(); <-done }
 }
@@ -95,6 +97,7 @@ func (r *replay) apply(ctx context.Context, index int) error {
 	if err := cmp.Or(ctx.Err(), r.readError()); err != nil {
 		return err
 	}
+	r.turn.yield()
 	msg, err := r.message(tx)
 	if err != nil {
 		return err

@@ -59,7 +59,8 @@ func NewServer(cfg Config, nodeBackend Backend) (*Server, error) {
 	cfg = cfg.withDefaults()
 	b := &backend{Backend: nodeBackend, cfg: cfg, log: cfg.Log, metrics: newMetrics(cfg.Registerer)}
 	b.stateQueries = newLimiter("state queries", cfg.StateQueries)
-	b.traces = newLimiter("traces", cfg.Traces.Concurrent)
+	b.traces = newLimiter("traces (--rpc.max-traces)", cfg.Traces.Concurrent)
+	b.processors, b.callers = newProcessors(b.Busy), newCallers(cfg.Fetches.Caller)
 	b.witnessed = lru.NewCache[engine.PayloadID, struct{}](maxWitnessed)
 	s := &Server{
 		cfg:          cfg,
@@ -316,7 +317,7 @@ func (s *Server) openAuth(ctx context.Context) (*webEndpoint, error) {
 	refused := func(next http.Handler) http.Handler {
 		return &unauthorized{next: next, jwtFile: s.cfg.Auth.JWTFile, log: s.log}
 	}
-	e.http.handler = refused(node.NewHTTPHandlerStack(e.http.srv, node.DefaultAuthCors, s.cfg.Auth.VHosts, secret, true))
+	e.http.handler = refused(node.NewHTTPHandlerStack(s.b.processors.announce(e.http.srv), node.DefaultAuthCors, s.cfg.Auth.VHosts, secret, true))
 	e.ws.handler = refused(node.NewWSHandlerStack(e.ws.srv.WebsocketHandler(node.DefaultAuthOrigins), secret))
 	if err := e.listen(ctx); err != nil {
 		return nil, err

@@ -69,6 +69,7 @@ func (s *simulation) runBlock(ctx context.Context, block simulatedBlock, header 
 		if err := r.view.readError(); err != nil {
 			return nil, err
 		}
+		r.view.turn.yield()
 		if err := r.call(call); err != nil {
 			return nil, err
 		}

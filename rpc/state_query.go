@@ -20,6 +20,7 @@ type stateView struct {
 	db     StateDatabase
 	state  *state.StateDB
 	chain  *chainContext
+	turn   *turn
 }
 
 // readError is the error latch of the view, nil if all reads succeeded. Results computed on a view with a
@@ -35,13 +36,15 @@ func readState[T any](ctx context.Context, b *backend, at *gethrpc.BlockNumberOr
 		var none T
 		return none, err
 	}
-	return readStateOf(ctx, b, header, stateLimits{b.stateQueries, b.cfg.EVMTimeout}, read)
+	return readStateOf(ctx, b, header, stateLimits{b.stateQueries, b.cfg.EVMTimeout, queryGrace}, read)
 }
 
-// stateLimits bound how many requests of a kind read states at once, and for how long each (zero: no limit).
+// stateLimits bound how many requests of a kind read states at once, for how long each (zero: no limit), and for how long
+// it may compute before it yields to others.
 type stateLimits struct {
 	*limiter
 	timeout time.Duration
+	grace   time.Duration
 }
 
 // readStateOf opens the state with the root of a header and runs read on it. No other function opens states. A failed
@@ -58,8 +61,12 @@ func readStateOf[T any](ctx context.Context, b *backend, header *types.Header, l
 		return none, err
 	}
 	defer release()
+	turn := b.processors.begin(ctx, limits.grace, limits.timeout)
+	defer turn.release()
+	turn.yield()
+	ctx = b.withMeter(ctx, turn)
 
-	v, err := b.open(ctx, header)
+	v, err := b.open(ctx, header, turn)
 	if err != nil {
 		b.metrics.observeStateQuery(outcomeUnavailable, start)
 		return none, unavailable(ctx, err, limits.timeout)
@@ -69,6 +76,7 @@ func readStateOf[T any](ctx context.Context, b *backend, header *types.Header, l
 		b.metrics.observeStateQuery(outcomeUnavailable, start)
 		return none, unavailable(ctx, failure, limits.timeout)
 	}
+	turn.yield() // the result is going to be encoded
 	b.metrics.observeStateQuery(outcomeOK, start)
 	if err != nil {
 		return none, err
@@ -97,20 +105,25 @@ func (b *backend) checkWindow(header *types.Header) error {
 	return nil
 }
 
-func (b *backend) open(ctx context.Context, header *types.Header) (*stateView, error) {
-	db, err := b.States.Open(ctx, header.Root)
+func (b *backend) open(ctx context.Context, header *types.Header, turn *turn) (*stateView, error) {
+	opened, err := b.States.Open(ctx, header.Root)
 	if err != nil {
 		return nil, err
 	}
+	db := sharedState{opened, turn}
 	statedb, err := state.New(header.Root, db)
 	if err != nil {
 		return nil, err
 	}
-	return &stateView{header: header, db: db, state: statedb, chain: newChainContext(ctx, b, header)}, nil
+	return &stateView{header: header, db: db, state: statedb, chain: newChainContext(ctx, b, header), turn: turn}, nil
 }
 
-// unavailable wraps the error of a failed read, and names the timeout if it has expired.
+// unavailable wraps the error of a failed read, and names the timeout if it has expired. A limit that was exceeded says enough.
 func unavailable(ctx context.Context, err error, timeout time.Duration) error {
+	var limit *codedError
+	if errors.As(err, &limit) {
+		return limit
+	}
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) && timeout > 0 {
 		err = fmt.Errorf("not answered within %v: %w", timeout, err)
 	}

@@ -32,7 +32,7 @@ func (api *traceAPI) Filter(ctx context.Context, query traceFilter) ([]*placedTr
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := withOptionalTimeout(ctx, api.b.cfg.Traces.Timeout)
+	ctx, cancel := withOptionalTimeout(api.b.withBudget(ctx), api.b.cfg.Traces.Timeout)
 	defer cancel()
 	found, skip, left := []*placedTrace{}, uint64(valueOr(query.After, 0)), api.b.cfg.ResponseBytes
 	for number := first; number <= last; number++ {

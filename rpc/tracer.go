@@ -46,13 +46,14 @@ type traceRun struct {
 	chain     *params.ChainConfig
 	config    tracers.TraceConfig
 	readError func() error
+	turn      *turn
 	limit     int // bytes of JSON of all traces
 	left      int // of limit
 }
 
 func newTraceRun(b *backend, v *stateView, config *tracers.TraceConfig) *traceRun {
 	limit := b.cfg.ResponseBytes
-	return &traceRun{chain: b.Chain.Config(), config: valueOr(config, tracers.TraceConfig{}), readError: v.readError, limit: limit, left: limit}
+	return &traceRun{chain: b.Chain.Config(), config: valueOr(config, tracers.TraceConfig{}), readError: v.readError, turn: v.turn, limit: limit, left: limit}
 }
 
 // trace executes a transaction and returns what the tracer that the caller asks for has recorded.
@@ -78,6 +79,7 @@ func (t *traceRun) trace(ctx context.Context, traced tracedTx) (json.RawMessage,
 // execute runs a transaction under a tracer, at most until ctx ends. The state changes. A trace that read state which
 // could not be fetched is an error, and so is one beyond the limit.
 func (t *traceRun) execute(ctx context.Context, traced tracedTx, tracer *tracers.Tracer, meter *traceMeter) error {
+	meter.turn = t.turn
 	hooks := meter.hooks(tracer.Hooks)
 	evm := vm.NewEVM(traced.blockCtx, state.NewHookedState(traced.state, hooks), t.chain, vm.Config{Tracer: hooks, NoBaseFee: true})
 	defer evm.Release()
@@ -121,6 +123,7 @@ func (t *traceRun) newTracer(place *tracers.Context) (*tracers.Tracer, error) {
 
 // result is what a tracer has recorded. A result beyond the limit may lack what came after it, so it is refused.
 func (t *traceRun) result(tracer *tracers.Tracer) (json.RawMessage, error) {
+	t.turn.yield()
 	result, err := tracer.GetResult()
 	if failed := t.readError(); failed != nil { // JavaScript can read the state here, too
 		return nil, failed
@@ -139,6 +142,7 @@ func (t *traceRun) result(tracer *tracers.Tracer) (json.RawMessage, error) {
 type traceMeter struct {
 	limit   int
 	left    int
+	turn    *turn
 	stop    func(error)
 	stopped atomic.Bool
 }
@@ -154,19 +158,31 @@ func (m *traceMeter) add(bytes int) {
 	}
 }
 
-// hooks are those of a tracer, with the meter.
+// entered counts a call frame, exited what it returned.
+func (m *traceMeter) entered(input []byte) {
+	m.turn.yield()
+	m.add(frameOverhead + 2*len(input))
+}
+
+func (m *traceMeter) exited(output []byte) {
+	m.turn.yield()
+	m.add(2 * len(output))
+}
+
+// hooks are those of a tracer, with the meter. While a block is imported they wait.
 func (m *traceMeter) hooks(of *tracing.Hooks) *tracing.Hooks {
 	h := *of
-	if of.OnEnter != nil {
-		h.OnEnter = func(depth int, kind byte, from, to common.Address, input []byte, gas uint64, value *big.Int) {
-			of.OnEnter(depth, kind, from, to, input, gas, value)
-			m.add(frameOverhead + 2*len(input))
+	m.addFrames(&h, of)
+	if of.OnOpcode != nil {
+		h.OnOpcode = func(pc uint64, op byte, gas, cost uint64, scope tracing.OpContext, data []byte, depth int, err error) {
+			m.turn.yield()
+			of.OnOpcode(pc, op, gas, cost, scope, data, depth, err)
 		}
 	}
-	if of.OnExit != nil {
-		h.OnExit = func(depth int, output []byte, gasUsed uint64, err error, reverted bool) {
-			of.OnExit(depth, output, gasUsed, err, reverted)
-			m.add(2 * len(output))
+	if of.OnOpcodeV2 != nil {
+		h.OnOpcodeV2 = func(pc uint64, op byte, gas, cost tracing.Gas, scope tracing.OpContext, data []byte, depth int, err error) {
+			m.turn.yield()
+			of.OnOpcodeV2(pc, op, gas, cost, scope, data, depth, err)
 		}
 	}
 	if of.OnLog != nil {
@@ -183,4 +199,32 @@ func (m *traceMeter) hooks(of *tracing.Hooks) *tracing.Hooks {
 		}
 	}
 	return &h
+}
+
+// addFrames adds the meter to the hooks of call frames. A tracer that has both versions of a hook is told of the second only.
+func (m *traceMeter) addFrames(h, of *tracing.Hooks) {
+	if of.OnEnter != nil {
+		h.OnEnter = func(depth int, kind byte, from, to common.Address, input []byte, gas uint64, value *big.Int) {
+			of.OnEnter(depth, kind, from, to, input, gas, value)
+			m.entered(input)
+		}
+	}
+	if of.OnEnterV2 != nil {
+		h.OnEnterV2 = func(depth int, kind byte, from, to common.Address, input []byte, gas tracing.Gas, value *big.Int) {
+			of.OnEnterV2(depth, kind, from, to, input, gas, value)
+			m.entered(input)
+		}
+	}
+	if of.OnExit != nil {
+		h.OnExit = func(depth int, output []byte, gasUsed uint64, err error, reverted bool) {
+			of.OnExit(depth, output, gasUsed, err, reverted)
+			m.exited(output)
+		}
+	}
+	if of.OnExitV2 != nil {
+		h.OnExitV2 = func(depth int, output []byte, gasLeft tracing.Gas, err error, reverted bool) {
+			of.OnExitV2(depth, output, gasLeft, err, reverted)
+			m.exited(output)
+		}
+	}
 }

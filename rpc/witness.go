@@ -50,6 +50,10 @@ func (b *backend) witness(ctx context.Context, block *types.Block) (*stateless.E
 		return nil, err
 	}
 	defer release()
+	turn := b.processors.begin(ctx, limits.grace, limits.timeout)
+	defer turn.release()
+	turn.yield()
+	ctx = b.withMeter(ctx, turn)
 	needed := make(chan struct{})
 	close(needed) // most of what was executed elsewhere is not here
 	defer b.prefetch(ctx, needed, block, parent)()

@@ -140,10 +140,16 @@ func (s *Session) batch(ctx context.Context, c call, faults []trie.Fault, codes 
 	return nil
 }
 
-// wait hands a call to the fetcher and waits until it has what it waits for.
+// wait hands a call to the fetcher and waits until it has what it waits for. The meter of the context may refuse it.
 func (s *Session) wait(ctx context.Context, c *call) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
+	}
+	if c.meter = trie.MeterOf(ctx); c.meter != nil {
+		if err := c.meter.Begin(); err != nil {
+			return err
+		}
+		defer c.meter.End()
 	}
 	began := time.Now()
 	before := s.begin(began, len(c.targets))

@@ -36,6 +36,7 @@ type waiter struct {
 // call is one caller's wait for some targets.
 type call struct {
 	session    *Session
+	meter      trie.Meter // nil: none
 	targets    []target
 	whole      bool          // it waits for whole paths, not only for the first node of each
 	hint       bool          // it waits for nothing that a peer did not have
@@ -47,6 +48,14 @@ type call struct {
 	err    error // why it ended without them
 	open   int   // wants that it waits for
 	rounds int   // requests in a row that the slowest want took
+}
+
+// count adds what arrived for the call.
+func (c *call) count(arrived trie.FetchStats) {
+	c.session.count(arrived)
+	if c.meter != nil {
+		c.meter.Fetched(arrived)
+	}
 }
 
 // notify lets the caller know that something came or was dropped.
@@ -158,7 +167,7 @@ func (l *loop) satisfy(ctx context.Context, w *want, d delivery, r *reply) (furt
 	l.forget(w)
 	w.blob = d.blob
 	if len(w.waiters) > 0 {
-		w.waiters[0].call.session.count(d.stats) // what came is counted once
+		w.waiters[0].call.count(d.stats) // what came is counted once
 	}
 	for _, o := range w.waiters {
 		c, rounds := o.call, o.before+w.sends-o.base

@@ -37,7 +37,7 @@ func app(bubble bench.Bubble) *cli.App {
 		Name:            "beambench",
 		Usage:           "measure beam sync on real blocks and against a real geth",
 		HideHelpCommand: true,
-		Commands:        []*cli.Command{blocks(bubble), trace(), follow(), propose(), backfill(), swarm(), peers(bubble), bals()},
+		Commands:        []*cli.Command{blocks(bubble), trace(), follow(), propose(), load(), backfill(), swarm(), peers(bubble), bals()},
 		ExitErrHandler:  func(*cli.Context, error) {}, // main prints it, once
 	}
 }

@@ -247,6 +247,10 @@ func (n *Node) newRPC(executor *evm.Executor, prefetcher *prefetch.Prefetcher, r
 		BodyBytes:     c.RPC.HTTPBodyLimit << 20,
 		Traces:        rpc.Traces{Concurrent: c.RPC.MaxTraces, Timeout: c.RPC.TraceTimeout},
 		ResponseBytes: c.RPC.ResponseMaxSize,
+		Fetches: rpc.Fetches{
+			Call:   rpc.FetchCap{Items: c.RPC.FetchCap, Bytes: c.RPC.FetchCapBytes},
+			Caller: rpc.FetchCap{Items: c.RPC.CallerFetchCap, Bytes: c.RPC.CallerFetchCapBytes},
+		},
 		Logs: rpc.Logs{
 			Selectors: c.RPC.LogQueryLimit, Range: c.RPC.RangeLimit,
 			Results: c.RPC.MaxLogsPerResponse, Bytes: c.RPC.LogsResponseMaxSize,
@@ -271,6 +275,7 @@ func (n *Node) newRPC(executor *evm.Executor, prefetcher *prefetch.Prefetcher, r
 		Pool:      n.pool,
 		Blobs:     n.pool,
 		Payloads:  n.payloads,
+		Busy:      n.importer.Working,
 
 		Prefetcher: tracePrefetcher{predictor{ancestors{n.chain, n.fetcher}, prefetcher, sched.RPC}, n.full, n.log},
 		History:    collecting{n.history},
