@@ -122,14 +122,17 @@ func (api *engineAPI) forkchoiceUpdated(ctx context.Context, call forkchoiceCall
 	})
 	status, err := api.respond(ctx, call.method, outcome, err)
 	response := engine.ForkChoiceResponse{PayloadStatus: status}
-	if err != nil || attributes == nil || status.Status != engine.VALID {
+	if err != nil || attributes == nil || status.Status == engine.INVALID {
 		return response, err
 	}
-	if err := call.check(attributes); err != nil {
+	if err := call.check(attributes); err != nil { // also of a head that is not executed yet, as go-ethereum
 		return engine.STATUS_INVALID, err
 	}
 	if slices.Contains(attributes.Withdrawals, (*types.Withdrawal)(nil)) {
 		return engine.STATUS_INVALID, attributesErr("null withdrawal")
+	}
+	if status.Status != engine.VALID {
+		return response, nil
 	}
 	if api.isFinalizedAncestor(update.HeadBlockHash) {
 		return response, nil

@@ -74,7 +74,8 @@ func proposer(t *testing.T) (*fakeNode, *fakePayloads, *gethrpc.Client, common.H
 	return n, payloads, n.client(t), head
 }
 
-// A fork choice is applied before its attributes are checked, and attributes do not matter unless the head is VALID.
+// A fork choice is applied before its attributes are checked. Wrong ones are an error unless the head is INVALID; no payload is built
+// unless it is VALID.
 func TestAttributesAfterForkchoice(t *testing.T) {
 	n, payloads, client, head := proposer(t)
 	state := engine.ForkchoiceStateV1{HeadBlockHash: head}
@@ -104,8 +105,15 @@ func TestAttributesAfterForkchoice(t *testing.T) {
 	}
 	n.engine.outcome = importer.Outcome{}
 	response = engine.ForkChoiceResponse{}
-	if err := client.CallContext(t.Context(), &response, "engine_forkchoiceUpdatedV3", state, bad); err != nil || response.PayloadStatus.Status != engine.SYNCING || response.PayloadID != nil {
+	if err := client.CallContext(t.Context(), &response, "engine_forkchoiceUpdatedV3", state, bad); codeOf(err) != -38003 {
 		t.Errorf("wrong attributes for a head that is not imported yet: %+v, %v", response, err)
+	}
+	if err := client.CallContext(t.Context(), &response, "engine_forkchoiceUpdatedV3", state, good); err != nil || response.PayloadStatus.Status != engine.SYNCING || response.PayloadID != nil {
+		t.Errorf("attributes for a head that is not imported yet: %+v, %v", response, err)
+	}
+	n.engine.outcome = importer.Outcome{Status: importer.Invalid, Reason: errors.New("bad block")}
+	if err := client.CallContext(t.Context(), &response, "engine_forkchoiceUpdatedV3", state, bad); err != nil || response.PayloadStatus.Status != engine.INVALID {
+		t.Errorf("wrong attributes for an invalid head: %+v, %v", response, err)
 	}
 }
 

@@ -120,6 +120,9 @@ func (i *Importer) connect(ctx context.Context, job *importJob) (*importJob, Out
 		if outcome := i.verifyLinked(slices.Concat([]*types.Header{job.block.Header()}, missing, headers)); outcome.final() {
 			return nil, outcome
 		}
+		if job.defect != nil {
+			return nil, i.reject(job.block, job.defect)
+		}
 		for _, header := range headers {
 			if i.anyArrived([]common.Hash{hash}) != nil {
 				break

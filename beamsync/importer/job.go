@@ -29,6 +29,7 @@ type importJob struct {
 	block     *types.Block
 	since     time.Time
 	verified  bool                          // its verdict was asked for before, and it has none yet
+	defect    error                         // what is wrong with the body; it counts as soon as the parent is known
 	ancestors map[common.Hash]*types.Header // that connect has fetched; of the job's goroutine
 
 	done    chan struct{} // closed by finish; outcome is set before

@@ -123,17 +123,19 @@ func (f *fixture) orphanOn(block *types.Block, rng *rand.Rand, number uint64) *t
 	return types.NewBlockWithHeader(header).WithBody(*block.Body())
 }
 
-// childOf makes a block whose header follows that of its parent, with the body of the parent.
+// childOf makes a block without transactions whose header follows that of its parent.
 func (f *fixture) childOf(parent *types.Block) *types.Block {
 	header := types.CopyHeader(parent.Header())
 	header.ParentHash, header.Number, header.Time = parent.Hash(), new(big.Int).SetUint64(parent.NumberU64()+1), parent.Time()+12
 	if parent.ExcessBlobGas() != nil {
 		*header.ExcessBlobGas = eip4844.CalcExcessBlobGas(f.genesis.Config, parent.Header(), header.Time)
+		*header.BlobGasUsed = 0
 	}
+	header.TxHash = types.EmptyTxsHash
 	if header.GasLimit > 1 {
 		header.BaseFee = eip1559.CalcBaseFee(f.genesis.Config, parent.Header())
 	}
-	return types.NewBlockWithHeader(header).WithBody(*parent.Body())
+	return types.NewBlockWithHeader(header).WithBody(types.Body{Withdrawals: parent.Withdrawals()})
 }
 
 // TestOrphansDoNotBlock: however many payloads wait for ancestors that no peer has, blocks that can be imported are.

@@ -22,11 +22,11 @@ func (i *Importer) NewPayload(ctx context.Context, block *types.Block) Outcome {
 	i.hear()
 	job := i.lookup(block.Hash())
 	if job == nil {
-		if outcome := i.verdict(block); outcome.final() {
-			return outcome
-		}
 		job = newImportJob(block)
 		job.verified = true
+		if outcome := i.verdict(job); outcome.final() {
+			return outcome
+		}
 		var err error
 		if job, err = i.enqueue(ctx, job); err != nil { // shutting down, or too many jobs
 			return syncing(err)
@@ -147,13 +147,13 @@ func (i *Importer) logUndecided(ctx context.Context, job *importJob, reason erro
 // process takes a block through the stages of its import.
 func (i *Importer) process(ctx context.Context, job *importJob) Outcome {
 	if !job.verified {
-		if outcome := i.verdict(job.block); outcome.final() {
+		if outcome := i.verdict(job); outcome.final() {
 			return outcome
 		}
 	}
 	base, outcome := i.findBasis(ctx, job)
 	for errors.Is(outcome.Reason, errArrived) {
-		if outcome := i.arrived(job.block); outcome.final() {
+		if outcome := i.arrived(job); outcome.final() {
 			return outcome
 		}
 		base, outcome = i.findBasis(ctx, job)
@@ -169,6 +169,9 @@ func (i *Importer) process(ctx context.Context, job *importJob) Outcome {
 		}
 	}
 	// Rules that need no state come before any state is fetched.
+	if job.defect != nil {
+		return i.reject(job.block, job.defect)
+	}
 	if err := chain.VerifyHeader(i.cfg.Chain.Config(), job.block.Header(), base.parent); err != nil {
 		return i.reject(job.block, err)
 	}
@@ -191,11 +194,11 @@ func (i *Importer) process(ctx context.Context, job *importJob) Outcome {
 }
 
 // arrived returns the outcome of a block as far as an ancestor that came meanwhile decides it.
-func (i *Importer) arrived(block *types.Block) Outcome {
-	if outcome := i.known(block.Hash(), block.ParentHash()); outcome.final() {
+func (i *Importer) arrived(job *importJob) Outcome {
+	if outcome := i.known(job.block.Hash(), job.block.ParentHash()); outcome.final() {
 		return outcome
 	}
-	return i.verifyParent(block)
+	return i.verifyParent(job)
 }
 
 // verify checks the rules of header and body, which need no state.

@@ -206,6 +206,9 @@ func (i *Importer) verifyMissedParent(ctx context.Context, job *importJob, state
 	if err != nil {
 		return syncing(fmt.Errorf("header of parent %x: %w", hash, err))
 	}
+	if job.defect != nil {
+		return i.reject(job.block, job.defect)
+	}
 	return i.verifyLinked(append([]*types.Header{job.block.Header()}, headers...))
 }
 

@@ -19,31 +19,30 @@ import (
 var errNotGenesis = errors.New("invalid block number: 0 is the genesis block's")
 
 // verdict returns the outcome of a block as far as the block itself and local headers decide it. It does not end if they
-// do not.
-func (i *Importer) verdict(block *types.Block) Outcome {
+// do not. A body that breaks a rule is invalid as soon as the parent is known: until then consensus clients and their test
+// suites expect SYNCING, as go-ethereum says.
+func (i *Importer) verdict(job *importJob) Outcome {
+	block := job.block
 	if outcome := i.known(block.Hash(), block.ParentHash()); outcome.final() {
 		return outcome
 	}
-	switch err := i.verifyAlone(block); {
-	case errors.Is(err, chain.ErrBodyMismatch): // not recorded: the hash may be valid
-		return invalid(i.cfg.Chain.LatestValid(block.ParentHash()), err)
-	case err != nil:
+	if err := chain.VerifyHeaderAlone(i.cfg.Chain.Config(), block.Header()); err != nil {
 		return i.reject(block, err)
 	}
-	return i.verifyParent(block)
-}
-
-// verifyAlone checks the rules that need neither the parent nor state.
-func (i *Importer) verifyAlone(block *types.Block) error {
-	config := i.cfg.Chain.Config()
-	if err := chain.VerifyHeaderAlone(config, block.Header()); err != nil {
-		return err
-	}
-	if err := chain.VerifyBody(config, block); err != nil {
-		return err
+	if job.defect = i.verifyBody(block); errors.Is(job.defect, chain.ErrBodyMismatch) { // not recorded: the hash may be valid
+		return invalid(i.cfg.Chain.LatestValid(block.ParentHash()), job.defect)
 	}
 	if block.NumberU64() == 0 { // not our genesis block, which is executed
-		return errNotGenesis
+		return i.reject(block, errNotGenesis)
+	}
+	return i.verifyParent(job)
+}
+
+// verifyBody checks the rules of a body, which need neither the parent nor state.
+func (i *Importer) verifyBody(block *types.Block) error {
+	config := i.cfg.Chain.Config()
+	if err := chain.VerifyBody(config, block); err != nil {
+		return err
 	}
 	if i.Phase() == FullNode && i.cfg.Chain.Status(block.ParentHash()) == chain.Executed {
 		return nil // the execution recovers the senders concurrently with its other work, and waits for nothing
@@ -52,11 +51,15 @@ func (i *Importer) verifyAlone(block *types.Block) error {
 	return chain.VerifyTransactions(config, block)
 }
 
-// verifyParent checks a block's header against that of its parent, if that is local: stored, or of a job.
-func (i *Importer) verifyParent(block *types.Block) Outcome {
-	parent := i.localHeader(block.ParentHash())
-	if parent == nil {
+// verifyParent checks a block's header against that of its parent, if that is local: stored, or of a job. Then a broken
+// rule of the body counts too.
+func (i *Importer) verifyParent(job *importJob) Outcome {
+	block, parent := job.block, i.localHeader(job.block.ParentHash())
+	switch {
+	case parent == nil:
 		return Outcome{}
+	case job.defect != nil:
+		return i.reject(block, job.defect)
 	}
 	if err := chain.VerifyHeader(i.cfg.Chain.Config(), block.Header(), parent); err != nil {
 		return i.reject(block, err)

@@ -23,7 +23,7 @@ import (
 // defect is something wrong with a block that shows without state.
 type defect struct {
 	name  string
-	alone bool // it shows without the parent too
+	alone bool // it counts before the parent is known
 	make  func(good *types.Block, parent *types.Header) *types.Block
 }
 
@@ -39,7 +39,7 @@ func defects() []defect {
 		return header(name, false, func(header, _ *types.Header) { header.Number.Add(header.Number, big.NewInt(by)) })
 	}
 	transaction := func(name string, sign func(good *types.Block) *types.Transaction) defect {
-		return defect{name, true, func(good *types.Block, _ *types.Header) *types.Block {
+		return defect{name, false, func(good *types.Block, _ *types.Header) *types.Block {
 			txs := types.Transactions{sign(good)}
 			header := types.CopyHeader(good.Header())
 			header.TxHash = types.DeriveSha(txs, gethtrie.NewStackTrie(nil))
@@ -59,7 +59,7 @@ func defects() []defect {
 		header("gas used above limit", true, func(header, _ *types.Header) { header.GasUsed = header.GasLimit + 1 }),
 		header("base fee", false, func(header, _ *types.Header) { header.BaseFee.Sub(header.BaseFee, big.NewInt(1)) }),
 		header("excess blob gas", false, func(header, _ *types.Header) { *header.ExcessBlobGas++ }),
-		header("blob gas used", true, func(header, _ *types.Header) { *header.BlobGasUsed += params.BlobTxBlobGasPerBlob }),
+		header("blob gas used", false, func(header, _ *types.Header) { *header.BlobGasUsed += params.BlobTxBlobGasPerBlob }),
 		header("extra data", true, func(header, _ *types.Header) { header.Extra = make([]byte, 33) }),
 		header("difficulty", true, func(header, _ *types.Header) { header.Difficulty = big.NewInt(1) }),
 		transaction("signature", func(*types.Block) *types.Transaction {
