@@ -11,6 +11,7 @@ import (
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/common/lru"
 	"github.com/ethereum/go-ethereum/core/types"
+	"github.com/ethereum/go-ethereum/crypto"
 	"github.com/ethereum/go-ethereum/event"
 	"github.com/ethereum/go-ethereum/params"
 	"github.com/ethereum/go-ethereum/rlp"
@@ -53,6 +54,7 @@ type Chain struct {
 	feed     event.Feed
 	invalid  invalidBlocks
 	bad      badBlocks
+	damaged  damagedBlocks
 }
 
 // snapshot is one version of the canonical chain. It is never modified.
@@ -92,11 +94,10 @@ func (c *Chain) Header(hash common.Hash) *types.Header {
 	if header, ok := c.headers.Get(hash); ok {
 		return header
 	}
-	number, ok := c.store.Number(hash)
-	if !ok {
-		return nil
+	if hash == c.genesis.Hash() {
+		return c.genesis.Header()
 	}
-	header := c.store.Header(hash, number)
+	header := c.storedHeader(hash)
 	if header == nil {
 		return nil
 	}
@@ -131,18 +132,16 @@ func (c *Chain) Block(hash common.Hash) *types.Block {
 	if block, ok := c.blocks.Get(hash); ok {
 		return block
 	}
+	if hash == c.genesis.Hash() {
+		return c.genesis
+	}
 	header := c.Header(hash)
 	if header == nil {
 		return nil
 	}
-	number := header.Number.Uint64()
-	body := c.store.Body(hash, number)
-	if body == nil {
+	block := c.storedBlock(header)
+	if block == nil {
 		return nil
-	}
-	block := types.NewBlockWithHeader(header).WithBody(*body)
-	if list := decodeAccessList(c.store.AccessList(hash, number)); list != nil {
-		block = block.WithAccessListUnsafe(list)
 	}
 	c.blocks.Add(hash, block)
 	return block
@@ -162,21 +161,27 @@ func (c *Chain) Receipts(hash common.Hash) types.Receipts {
 	if block == nil {
 		return nil
 	}
-	receipts := c.store.Receipts(hash, block.NumberU64())
-	if receipts == nil || deriveReceipts(c.config, block, receipts) != nil {
+	receipts := c.storedReceipts(block)
+	if receipts == nil {
 		return nil
 	}
 	c.receipts.Add(hash, receipts)
 	return receipts
 }
 
-// RawReceipts returns a block's receipts as they are stored, without derived fields; nil if they are not stored.
+// RawReceipts returns a block's receipts as they are stored, without derived fields; nil if they are not stored. Of their content only
+// what is in the bloom of the block is compared with the header.
 func (c *Chain) RawReceipts(hash common.Hash) types.Receipts {
-	number, ok := c.store.Number(hash)
-	if !ok {
+	header := c.Header(hash)
+	if header == nil {
 		return nil
 	}
-	return c.store.Receipts(hash, number)
+	receipts := c.store.Receipts(hash, header.Number.Uint64())
+	if receipts != nil && types.MergeBloom(receipts) != header.Bloom {
+		c.damaged.report(hash, header.Number.Uint64(), DamagedReceipts)
+		return nil
+	}
+	return receipts
 }
 
 // AccessList returns the RLP of a block's access list (EIP-7928), nil if it is not stored.
@@ -185,7 +190,12 @@ func (c *Chain) AccessList(hash common.Hash) rlp.RawValue {
 	if header == nil || header.BlockAccessListHash == nil {
 		return nil
 	}
-	return c.store.AccessList(hash, header.Number.Uint64())
+	list := c.store.AccessList(hash, header.Number.Uint64())
+	if len(list) > 0 && crypto.Keccak256Hash(list) != *header.BlockAccessListHash {
+		c.damaged.report(hash, header.Number.Uint64(), DamagedAccessList)
+		return nil
+	}
+	return list
 }
 
 // Transaction returns a transaction of the canonical chain, if the body of its block is stored.
@@ -289,6 +299,7 @@ func (c *Chain) Commit(block *types.Block, receipts types.Receipts) error {
 	}
 	c.cache(block)
 	c.invalid.forget(block.Hash())
+	c.damaged.forget(block.Hash())
 	return nil
 }
 

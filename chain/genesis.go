@@ -68,6 +68,7 @@ func newChain(store Store, genesis *core.Genesis) (*Chain, error) {
 		headers:  lru.NewCache[common.Hash, *types.Header](headerCache),
 		blocks:   lru.NewCache[common.Hash, *types.Block](blockCache),
 		receipts: lru.NewCache[common.Hash, types.Receipts](receiptCache),
+		damaged:  newDamagedBlocks(),
 	}, nil
 }
 

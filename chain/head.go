@@ -78,6 +78,9 @@ func (c *Chain) setHead(hash common.Hash) (Reorg, error) {
 	if status := c.Status(hash); status != Executed {
 		return Reorg{}, fmt.Errorf("set head %d %s (%s): %w", head.Number, hash.Hex(), status, ErrNotExecuted)
 	}
+	if c.Block(hash) == nil { // it is found to be damaged just now
+		return Reorg{}, fmt.Errorf("set head %d %s: %w", head.Number, hash.Hex(), ErrUnknownBlock)
+	}
 	old := c.snapshot.Load()
 	if old.Head == hash {
 		return Reorg{Ancestor: head}, nil

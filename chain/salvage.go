@@ -12,13 +12,16 @@ import (
 	gethtrie "github.com/ethereum/go-ethereum/trie"
 )
 
+// maxSalvaged is how far below the last head a head is looked for: the states that a full node has.
+const maxSalvaged = 128
+
 // maxStaleIndex is how many entries of the index above a salvaged head are removed. More would do no harm: above the head
 // the index is undefined.
 const maxStaleIndex = 1024
 
 // Salvage opens the chain of a store that lost some of its content, where any value may be gone or be an older one. Of
-// the heads that are given, newest first, and that of the store, the first one becomes the head that was executed and
-// is there as a whole, by hash; if there is none, genesis does. Nothing else is believed: tail and oldest block
+// the heads that are given, newest first, that of the store, and the canonical blocks below it, the first one becomes the head that was
+// executed and is there as a whole, by hash; if there is none, genesis does. Nothing else is believed: tail and oldest block
 // are at the head, and the chain behind it is collected again, which finds by hash what the store still has. A store of
 // another network is refused with a [GenesisMismatchError].
 func Salvage(store Store, genesis *core.Genesis, heads ...common.Hash) (*Chain, error) {
@@ -36,7 +39,7 @@ func Salvage(store Store, genesis *core.Genesis, heads ...common.Hash) (*Chain, 
 	c.cache(c.genesis)
 	old := store.Markers()
 	head := c.genesis
-	for _, hash := range append(heads, old.Head) {
+	for _, hash := range append(append(heads, old.Head), canonicalBelow(store, old.Head)...) {
 		if block := c.whole(hash); block != nil {
 			head = block
 			break
@@ -68,6 +71,15 @@ func Salvage(store Store, genesis *core.Genesis, heads ...common.Hash) (*Chain, 
 	}
 	c.snapshot.Store(&snapshot{Markers: markers, head: head.Header()})
 	return c, nil
+}
+
+// canonicalBelow returns the canonical hashes below a block that the index has, newest first.
+func canonicalBelow(store Store, head common.Hash) (hashes []common.Hash) {
+	number, _ := store.Number(head)
+	for n := uint64(1); n <= min(number, maxSalvaged); n++ {
+		hashes = append(hashes, store.CanonicalHash(number-n))
+	}
+	return hashes
 }
 
 // whole returns an executed block if all of it is stored and matches the hashes in its header, else nil.

@@ -137,7 +137,7 @@ func (c *Chain) Status(hash common.Hash) Status {
 		return Unknown
 	}
 	switch parts := c.store.Parts(hash, number); {
-	case c.Header(hash) == nil: // lost: the block is fetched again
+	case c.Header(hash) == nil, c.damaged.part(hash) == DamagedBody: // lost: the block is fetched again
 		return Unknown
 	case parts.Has(IsExecuted | HasBody):
 		return Executed

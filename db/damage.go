@@ -39,8 +39,9 @@ type DamageKind string
 
 // The kinds of damage that are found one by one.
 const (
-	DamagedNode DamageKind = "node"
-	DamagedCode DamageKind = "code"
+	DamagedNode  DamageKind = "node"
+	DamagedCode  DamageKind = "code"
+	DamagedBlock DamageKind = "block"
 )
 
 // damageLog is the damage of an open database.
@@ -56,9 +57,9 @@ type damageLog struct {
 
 func newDamageLog(path string, reg prometheus.Registerer) (*damageLog, error) {
 	l := &damageLog{path: path, found: make(chan struct{}), metrics: prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "beam_damaged_total", Help: "Trie nodes and codes of a complete local state that were found missing or wrong.",
+		Name: "beam_damaged_total", Help: "Stored blocks, and trie nodes and codes of a complete local state, that were found missing or wrong.",
 	}, []string{"kind"})}
-	for _, kind := range []DamageKind{DamagedNode, DamagedCode} {
+	for _, kind := range []DamageKind{DamagedNode, DamagedCode, DamagedBlock} {
 		l.metrics.WithLabelValues(string(kind))
 	}
 	if path != "" {
@@ -132,6 +133,10 @@ func (d *DB) DamageFound() <-chan struct{} {
 	defer d.damage.mu.Unlock()
 	return d.damage.found
 }
+
+// CountDamagedBlock counts a stored block that is not what its hash says. Unlike damage of the state it does not end the full phase: see
+// chain.Restore.
+func (d *DB) CountDamagedBlock() { d.damage.metrics.WithLabelValues(string(DamagedBlock)).Inc() }
 
 // FirstDamage describes what DamageFound was closed for.
 func (d *DB) FirstDamage() string {

@@ -352,7 +352,7 @@ func (s *FullState) Reader(root common.Hash) (state.Reader, error) {
 
 // Iteratee implements state.Database: blocks from before Cancun may destroy storage.
 func (s *FullState) Iteratee(root common.Hash) (state.Iteratee, error) {
-	return s.full.mpt.Iteratee(root)
+	return verifiedState{s.full.Store(root), root}, nil
 }
 
 // Commit implements state.Database.

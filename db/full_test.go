@@ -25,11 +25,18 @@ import (
 // spoiled is a disk of which, from some moment on, the k-th read of a trie node or a code goes wrong.
 type spoiled struct {
 	*memorydb.Database
-	k     int // counts down; 0: nothing happens
-	loses bool
-	bad   []byte // the key that cannot be read
-	hit   bool
+	k   int // counts down; 0: nothing happens
+	how string
+	bad []byte // the key that cannot be read
+	hit bool
 }
+
+// The ways in which a read goes wrong.
+const (
+	fails = "fails"
+	lost  = "finds nothing"
+	flips = "finds another value"
+)
 
 func (s *spoiled) reads(key []byte) error {
 	for _, prefix := range [][]byte{rawdb.TrieNodeAccountPrefix, rawdb.TrieNodeStoragePrefix, rawdb.CodePrefix} {
@@ -40,8 +47,16 @@ func (s *spoiled) reads(key []byte) error {
 			continue
 		}
 		s.hit = true
-		if s.loses {
+		switch s.how {
+		case lost:
 			return s.Delete(key)
+		case flips:
+			value, err := s.Database.Get(key)
+			if err != nil {
+				return err
+			}
+			value[len(value)*2/3] ^= 4
+			return s.Put(key, value)
 		}
 		s.bad = bytes.Clone(key)
 	}
@@ -83,18 +98,29 @@ func fullConfig() *params.ChainConfig {
 // fullFixture is a chain of one block that reads, changes and deletes, and a disk with its parent's state.
 func fullFixture(t *testing.T) (disk *memorydb.Database, parent *types.Header, block *types.Block) {
 	t.Helper()
-	contract := common.Address{0xc0}
+	return fullFixtureOf(t, fullConfig())
+}
+
+// fullFixtureOf makes it for a configuration. Before Cancun the block destroys a contract with storage.
+func fullFixtureOf(t *testing.T, config *params.ChainConfig) (disk *memorydb.Database, parent *types.Header, block *types.Block) {
+	t.Helper()
+	contract, destroyed := common.Address{0xc0}, common.Address{0xde}
 	slots := make(map[common.Hash]common.Hash)
 	for i := range int64(40) {
 		slots[common.BigToHash(big.NewInt(i))] = common.Hash{31: 1}
 	}
-	genesis := testchain.Genesis(fullConfig(), testchain.Funded(1), testchain.Filler(60), types.GenesisAlloc{
+	genesis := testchain.Genesis(config, testchain.Funded(1), testchain.Filler(60), types.GenesisAlloc{
 		// It stores the second word of its calldata at the first, and reads the size of its caller's code.
-		contract: {Code: []byte{0x33, 0x3b, 0x50, 0x60, 0x20, 0x35, 0x5f, 0x35, 0x55, 0x00}, Storage: slots},
+		contract:  {Code: []byte{0x33, 0x3b, 0x50, 0x60, 0x20, 0x35, 0x5f, 0x35, 0x55, 0x00}, Storage: slots},
+		destroyed: {Code: []byte{0x5f, 0xff}, Storage: slots},
 	})
 	source := testchain.New(genesis)
 	blocks, _ := source.Extend(source.Root(), 1, func(_ int, b *testchain.Block) {
-		b.SetParentBeaconRoot(common.Hash{1})
+		if config.CancunTime != nil {
+			b.SetParentBeaconRoot(common.Hash{1})
+		} else {
+			b.Call(destroyed, 0, nil)
+		}
 		for i := range int64(5) {
 			b.Call(contract, 0, append(common.BigToHash(big.NewInt(7*i)).Bytes(), common.BigToHash(big.NewInt(i%2)).Bytes()...))
 		}
@@ -138,15 +164,15 @@ func (noHeaders) Header(context.Context, common.Hash, uint64) (*types.Header, er
 	return nil, errors.New("not expected")
 }
 
-// TestFullNeverWrong lets each read of a block on full state fail, or find nothing: the block is Incomplete
+// TestFullNeverWrong lets each read of a block on full state fail, find nothing, or find something else: the block is Incomplete
 // then, never Invalid.
 func TestFullNeverWrong(t *testing.T) {
 	image, parent, block := fullFixture(t)
 	executor := evm.NewExecutor(fullConfig())
-	for _, loses := range []bool{false, true} {
+	for _, how := range []string{fails, lost, flips} {
 		reads := 0
 		for k := 1; ; k++ {
-			kv := &spoiled{Database: memorydb.New(), loses: loses}
+			kv := &spoiled{Database: memorydb.New(), how: how}
 			it := image.NewIterator(nil, nil)
 			for it.Next() {
 				if err := kv.Put(it.Key(), it.Value()); err != nil {
@@ -176,10 +202,48 @@ func TestFullNeverWrong(t *testing.T) {
 				break
 			}
 		}
-		t.Logf("%d reads went wrong (lost: %v), one at a time", reads, loses)
+		t.Logf("%d reads, one at a time, %s", reads, how)
 		if reads < 20 {
 			t.Errorf("only %d reads", reads)
 		}
+	}
+}
+
+// TestFlatStateDecidesNothing changes all of the flat state: blocks are executed and committed as if it were good.
+func TestFlatStateDecidesNothing(t *testing.T) {
+	shanghai := fullConfig()
+	shanghai.CancunTime, shanghai.PragueTime = nil, nil
+	for _, config := range []*params.ChainConfig{fullConfig(), shanghai} {
+		image, parent, block := fullFixtureOf(t, config)
+		changed := 0
+		for prefix, length := range map[string]int{"a": 33, "o": 65} {
+			it := image.NewIterator([]byte(prefix), nil)
+			for it.Next() {
+				if len(it.Key()) != length {
+					continue
+				}
+				value := bytes.Clone(it.Value())
+				value[len(value)-1] ^= 1
+				if err := image.Put(bytes.Clone(it.Key()), value); err != nil {
+					t.Fatal(err)
+				}
+				changed++
+			}
+			it.Release()
+		}
+		if changed < 100 {
+			t.Fatalf("%d flat values", changed)
+		}
+		d := openOn(t, image)
+		full, err := d.OpenFull(trie.NewCache(1<<20, nil))
+		if err != nil {
+			t.Fatal(err)
+		}
+		result := evm.NewExecutor(config).Execute(t.Context(), evm.Job{Block: block, Parent: parent, State: full.Open(t.Context(), parent.Root), Headers: noHeaders{}})
+		if result.Outcome != evm.Valid || !full.Has(block.Root()) || d.FirstDamage() != "" {
+			t.Errorf("%v: %v; damage %q", result.Outcome, result.Err, d.FirstDamage())
+		}
+		d.closeFull(false)
 	}
 }
 

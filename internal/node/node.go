@@ -192,7 +192,7 @@ func (n *Node) Run(ctx context.Context) (err error) {
 	}
 	group, running := errgroup.WithContext(ctx)
 	for _, part := range []func(context.Context) error{
-		n.store.Run, n.fetcher.Run, n.importer.Run, n.history.Run, n.logs.Run, n.pool.Run, n.payloads.Run, n.host.Run, n.rpc.Run, n.runPhases, n.disk.Run, n.notifySystemd, n.watchDamage, n.announceHeads, n.announceStart, n.announceIdle,
+		n.store.Run, n.fetcher.Run, n.importer.Run, n.history.Run, n.logs.Run, n.pool.Run, n.payloads.Run, n.host.Run, n.rpc.Run, n.runPhases, n.disk.Run, n.notifySystemd, n.watchDamage, n.restoreBlocks, n.announceHeads, n.announceStart, n.announceIdle,
 	} {
 		group.Go(func() error { return part(running) })
 	}
