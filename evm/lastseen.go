@@ -22,8 +22,8 @@ const (
 
 // lastSeen is what valid blocks read, with the values after the block: the code hash of accounts and
 // the value of slots. Code seldom changes, and neither do most slots that lead to other slots. So a
-// speculation takes these values for missing state. They are not persisted: a few blocks after a start
-// bring them back. It is safe for concurrent use.
+// speculation takes these values for missing state. They survive a restart in the speculation cache. It is
+// safe for concurrent use.
 type lastSeen struct {
 	mu     sync.Mutex
 	hashes lru.BasicLRU[common.Address, common.Hash] // code hashes; types.EmptyCodeHash for accounts without code or absent ones

@@ -3,10 +3,13 @@
 package prefetch
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"maps"
 	"math/big"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 
@@ -130,6 +133,58 @@ func TestLastSeenValues(t *testing.T) {
 	if trips[1] > 4.5 || trips[0] < trips[1]+2 {
 		t.Errorf("%.1f trips, then %.1f", trips[0], trips[1])
 	}
+}
+
+// TestWrongLastSeen gives each contract the code hash of another one, as a speculation cache from before a reorg might: the block
+// is valid, and takes no more trips than without.
+func TestWrongLastSeen(t *testing.T) {
+	file := beamtest.LoadWitness(t, "1-21688509")
+	var trips [2]float64
+	for i, seen := range []map[common.Address]common.Hash{nil, rotated(codeHashes(t, file))} {
+		executor := evm.NewExecutor(file.Config)
+		executor.SeedCodes(seen)
+		beamtest.InBubble(t, func(r *beamtest.Rig) {
+			beamtest.JoinWitness(r, file, "a")
+			trips[i], _ = prefetchAndExecute(t, r, executor, file, file.Block)
+		})
+	}
+	if trips[1] > trips[0]+1 {
+		t.Errorf("%.1f trips, with wrong code hashes %.1f", trips[0], trips[1])
+	}
+}
+
+// codeHashes returns the code hashes of the contracts that a block reads.
+func codeHashes(t *testing.T, file *witnessfile.File) map[common.Address]common.Hash {
+	t.Helper()
+	state := trie.Open(t.Context(), file.PreRoot, nil, file)
+	if result := file.Execute(t.Context(), evm.NewExecutor(file.Config), state, file); result.Outcome != evm.Valid {
+		t.Fatal(result.Err)
+	}
+	reader, err := state.Reader(file.PreRoot)
+	if err != nil {
+		t.Fatal(err)
+	}
+	hashes := make(map[common.Address]common.Hash)
+	for _, read := range state.Touched().Accounts {
+		account, err := reader.Account(read.Address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if account != nil && !bytes.Equal(account.CodeHash, types.EmptyCodeHash[:]) {
+			hashes[read.Address] = common.BytesToHash(account.CodeHash)
+		}
+	}
+	return hashes
+}
+
+// rotated gives each address the value of the next one.
+func rotated(hashes map[common.Address]common.Hash) map[common.Address]common.Hash {
+	addrs := slices.SortedFunc(maps.Keys(hashes), common.Address.Cmp)
+	wrong := make(map[common.Address]common.Hash)
+	for i, addr := range addrs {
+		wrong[addr] = hashes[addrs[(i+1)%len(addrs)]]
+	}
+	return wrong
 }
 
 // TestAccessListTrips fetches all that a block reads in three round trips if its access list is

@@ -74,7 +74,7 @@ func TestCommandsOnADatadir(t *testing.T) {
 	ok("Nothing is removed", "removedb") // without an answer
 	fails("give both", "removedb", "--remove.state")
 	ok("", "removedb", "--remove.state", "--remove.chain")
-	for name, stays := range map[string]bool{"chaindata": false, "beam-hot": false, "lastknown.json": false, "genesis.json": true, "nodekey": true, "jwtsecret": true} {
+	for name, stays := range map[string]bool{"chaindata": false, "beam-hot": false, "lastknown.json": false, "speculation.cache": false, "genesis.json": true, "nodekey": true, "jwtsecret": true} {
 		if _, err := os.Stat(filepath.Join(dir, "geth", name)); (err == nil) != stays {
 			t.Errorf("after removedb: %s: %v", name, err)
 		}

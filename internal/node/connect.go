@@ -82,6 +82,9 @@ func (n *Node) connect(registerer prometheus.Registerer, gatherer prometheus.Gat
 	n.fetcher = fetch.New(fetch.Config{Local: n.local, Book: n.book, Log: n.log, Registerer: registerer})
 	n.witness = witness.New(witness.Config{Store: n.stateAt, Book: n.book, Log: n.log, Registerer: registerer})
 	executor := evm.NewExecutor(n.chain.Config(), evm.ReportPanics(n.log, registerer))
+	if n.learned, err = n.openSpeculationCache(executor); err != nil {
+		return err
+	}
 	n.importer = importer.New(importer.Config{
 		Chain:      n.chain,
 		Executor:   n.witness.Executor(executor),

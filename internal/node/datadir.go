@@ -120,7 +120,7 @@ func DatabasePaths(cfg *config.Config) ([]string, error) {
 }
 
 func databasePaths(cfg *config.Config) (paths []string) {
-	for _, name := range []string{"chaindata", "beam-hot", "nodes", "lastknown.json", "damage.json"} {
+	for _, name := range []string{"chaindata", "beam-hot", "nodes", "lastknown.json", "damage.json", speculationCacheName} {
 		path := filepath.Join(cfg.InstanceDir(), name)
 		if _, err := os.Stat(path); err == nil {
 			paths = append(paths, path)

@@ -75,6 +75,7 @@ type Node struct {
 	page     *page.Server    // likewise
 	light    *lightClient    // nil if a consensus client drives the node
 	disk     *diskspace.Watch
+	learned  *speculationCache
 	began    uint64  // number of the head at the start
 	share    float64 // of the state that an earlier process had collected
 
@@ -192,7 +193,8 @@ func (n *Node) Run(ctx context.Context) (err error) {
 	}
 	group, running := errgroup.WithContext(ctx)
 	for _, part := range []func(context.Context) error{
-		n.store.Run, n.fetcher.Run, n.importer.Run, n.history.Run, n.logs.Run, n.pool.Run, n.payloads.Run, n.host.Run, n.rpc.Run, n.runPhases, n.disk.Run, n.notifySystemd, n.watchDamage, n.restoreBlocks, n.announceHeads, n.announceStart, n.announceIdle,
+		n.store.Run, n.fetcher.Run, n.importer.Run, n.history.Run, n.logs.Run, n.pool.Run, n.payloads.Run, n.host.Run, n.rpc.Run, n.runPhases,
+		n.disk.Run, n.notifySystemd, n.watchDamage, n.restoreBlocks, n.announceHeads, n.announceStart, n.announceIdle, n.learned.Run,
 	} {
 		group.Go(func() error { return part(running) })
 	}
