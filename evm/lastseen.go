@@ -55,6 +55,16 @@ func (l *lastSeen) slot(addr common.Address, slot common.Hash) (value common.Has
 	return l.slots.Get(slotKey{addr, slot})
 }
 
+// SeenCode returns the code hash of an account that a recent block read last. It is a guess about any state.
+func (e *Executor) SeenCode(addr common.Address) (hash common.Hash, known bool) {
+	return e.lastSeen.codeHash(addr)
+}
+
+// SeenSlot returns the value of a slot that a recent block read or wrote last. It is a guess about any state.
+func (e *Executor) SeenSlot(addr common.Address, slot common.Hash) (value common.Hash, known bool) {
+	return e.lastSeen.slot(addr, slot)
+}
+
 // seed adds code hashes that no block showed.
 func (l *lastSeen) seed(codes map[common.Address]common.Hash) {
 	l.mu.Lock()

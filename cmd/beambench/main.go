@@ -66,6 +66,7 @@ func blocks(bubble bench.Bubble) *cli.Command {
 			&cli.IntFlag{Name: "peers", Usage: "how many peers serve the block", Value: 1},
 			&cli.StringFlag{Name: "link", Usage: "virtual (in memory, virtual time) or loopback (TCP, real time)", Value: string(bench.Virtual)},
 			&cli.BoolFlag{Name: "explain", Usage: "say what each trip waited for"},
+			&cli.BoolFlag{Name: "depth", Usage: "print how many trips the data dependency of each block takes at least, given what is in the store; with --explain, the longest chain"},
 			&cli.BoolFlag{Name: "cpu", Usage: "print the processor time of each block"},
 			&cli.StringFlag{Name: "cpuprofile", Usage: "file to write a profile of the processor time to, for go tool pprof"},
 			&cli.BoolFlag{Name: "json", Usage: "print one JSON object per block, strategy and round-trip time"},
@@ -104,6 +105,7 @@ func blocks(bubble bench.Bubble) *cli.Command {
 				JSON:        c.Bool("json"),
 				Explain:     c.Bool("explain"),
 				CPU:         c.Bool("cpu"),
+				Depth:       c.Bool("depth"),
 			}, bubble, os.Stdout)
 		}),
 	}

@@ -51,6 +51,8 @@ type BlockResult struct {
 	KeysVain     int     `json:"keysVain"`   // of these, not read by the block: here they cost requests, on a whole state nodes too
 	CPU          CPU     `json:"cpu"`
 	Explain      []Trip  `json:"explain,omitempty"` // what each trip waited for, if that was asked for
+	Depth        int     `json:"depth,omitempty"`   // trips that the data dependency takes at least with what was in the store, if that was asked for
+	Deepest      string  `json:"deepest,omitempty"` // what it depends on, the last trip first
 
 	hole bool // incomplete because the witness lacks something: the only right answer to that
 }
@@ -72,6 +74,7 @@ type Trial struct {
 	RTT         time.Duration
 	Peers       int // each holds exactly the witness of the block in hand; 0 is 1
 	Explain     bool
+	Depth       bool // measure the depth of the data dependency as well
 	Connect     Connect
 }
 
@@ -94,7 +97,7 @@ func (t Trial) Run(ctx context.Context) (*BlockResult, error) {
 func (t Trial) run(ctx context.Context, c *client) (*BlockResult, error) {
 	for _, file := range t.Warm {
 		before := t
-		before.File, before.Explain = file, false
+		before.File, before.Explain, before.Depth = file, false, false
 		if result, err := before.block(ctx, c); err != nil {
 			return nil, err
 		} else if !result.Right() {
@@ -109,6 +112,14 @@ func (t Trial) run(ctx context.Context, c *client) (*BlockResult, error) {
 
 // block executes t.File with its own peers on what the client holds.
 func (t Trial) block(ctx context.Context, c *client) (*BlockResult, error) {
+	listing := list(ctx, t.File)
+	var deepest *level
+	if t.Depth {
+		var err error
+		if deepest, err = measureDepth(t.File, listing, newStoredView(c, t.File)); err != nil {
+			return nil, err
+		}
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	group, ctx := errgroup.WithContext(ctx)
@@ -122,7 +133,7 @@ func (t Trial) block(ctx context.Context, c *client) (*BlockResult, error) {
 			file:    t.File,
 			headers: &ancestors{chain: blocks, fetcher: c.fetcher},
 			source:  &source{Session: session, file: t.File, single: t.Strategy.single()},
-			listing: list(ctx, t.File),
+			listing: listing,
 		}
 		begin := time.Now()
 		if t.Explain {
@@ -139,6 +150,7 @@ func (t Trial) block(ctx context.Context, c *client) (*BlockResult, error) {
 			result.KeysAsked, result.KeysVain = a.source.keys(a.listing.keys)
 			result.CPU = used
 			result.Explain = a.source.trips.trips()
+			result.Depth, result.Deepest = deepest.after(), deepest.String()
 		}
 	}
 	cancel()

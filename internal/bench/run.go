@@ -42,6 +42,7 @@ type BlocksOptions struct {
 	JSON        bool // one object per block, strategy and round trip instead of a table
 	Explain     bool // say what each trip waited for
 	CPU         bool // the table has the processor time of each block
+	Depth       bool // and the depth of its data dependency
 }
 
 func (o *BlocksOptions) check() error {
@@ -109,7 +110,7 @@ func Blocks(ctx context.Context, opts BlocksOptions, bubble Bubble, out io.Write
 		for _, strategy := range opts.Strategies {
 			results, err := measure(ctx, Trial{
 				File: file, Warm: before(warm, file), StoredCode: opts.StoredCode, StoredState: opts.StoredState,
-				Strategy: strategy, Peers: opts.Peers, Explain: opts.Explain,
+				Strategy: strategy, Peers: opts.Peers, Explain: opts.Explain, Depth: opts.Depth,
 			}, opts, bubble)
 			if err != nil {
 				return fmt.Errorf("%s: %s: %w", path, strategy, err)

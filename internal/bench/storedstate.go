@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 	"strconv"
 	"strings"
 
@@ -41,7 +42,8 @@ func ParseStoredState(text string) (stored StoredState, err error) {
 }
 
 // fillStore puts code and state into the store of the client, as the trial says. With the code goes what
-// its execution in earlier blocks tells: which contract has which.
+// its execution in earlier blocks tells: which contract has which. If part of the state is stored, so is the code of the
+// accounts in it and no other: no node knows of a contract that it has not met.
 func (t Trial) fillStore(ctx context.Context, c *client) error {
 	if !t.StoredCode && t.StoredState == (StoredState{}) {
 		return nil
@@ -52,10 +54,17 @@ func (t Trial) fillStore(ctx context.Context, c *client) error {
 		if err != nil {
 			return err
 		}
+		if t.StoredState != (StoredState{}) {
+			maps.DeleteFunc(codes, func(addr common.Address, _ common.Hash) bool {
+				return !stateKey{key: crypto.Keccak256Hash(addr[:])}.selected(t.StoredState.Accounts, 100)
+			})
+		}
 		c.executor.SeedCodes(codes)
-		for hash, code := range t.File.Codes {
-			if err := c.store.PutCode(hash, code); err != nil {
-				return err
+		for _, hash := range codes {
+			if code := t.File.Codes[hash]; len(code) > 0 {
+				if err := c.store.PutCode(hash, code); err != nil {
+					return err
+				}
 			}
 		}
 	}

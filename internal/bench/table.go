@@ -5,6 +5,7 @@ package bench
 import (
 	"fmt"
 	"io"
+	"math"
 	"slices"
 	"strings"
 )
@@ -32,6 +33,9 @@ func (t *table) print(results []*BlockResult) error {
 	for _, at := range results {
 		fmt.Fprintf(&text, " %8.3f", at.Seconds)
 	}
+	if t.opts.Depth {
+		fmt.Fprintf(&text, "  %5d %5.2f", r.Depth, r.overDepth())
+	}
 	if t.opts.CPU {
 		fmt.Fprintf(&text, "  %8.2f %8.2f", r.CPU.Prefetch, r.CPU.Execute)
 	}
@@ -41,6 +45,9 @@ func (t *table) print(results []*BlockResult) error {
 	}
 	for _, trip := range r.Explain {
 		fmt.Fprintf(&text, "          %s\n", trip)
+	}
+	if t.opts.Depth && t.opts.Explain {
+		fmt.Fprintf(&text, "          deepest: %s\n", r.Deepest)
 	}
 	_, err := io.WriteString(t.out, text.String())
 	return err
@@ -56,6 +63,10 @@ func (r *BlockResult) overfetch() float64 {
 	return float64(r.NodesFetched)/float64(r.NodesNeeded) + float64(r.KeysVain)/float64(r.KeysNeeded)
 }
 
+// overDepth is how many times as many trips the block took as its data dependency does at least. Trips are whole ones:
+// the rest is the time in which batches are open.
+func (r *BlockResult) overDepth() float64 { return math.Floor(r.Trips) / float64(max(r.Depth, 1)) }
+
 func (t *table) header(text *strings.Builder) {
 	fmt.Fprintf(text, "%s link, %d peer(s) with the witness of the block", t.opts.Link, max(t.opts.Peers, 1))
 	if len(t.opts.Warm) > 0 {
@@ -70,6 +81,9 @@ func (t *table) header(text *strings.Builder) {
 	if t.opts.Link == Virtual {
 		text.WriteString("\nseconds: virtual, of round trips alone; at 0s: real, of computing alone")
 	}
+	if t.opts.Depth {
+		text.WriteString("\ndepth: trips that the data dependency takes at least with what is in the store; rate: trips / depth")
+	}
 	if t.opts.CPU {
 		text.WriteString("\nprefetch, execute: seconds of processor time, of the node, the peers and the collection of garbage")
 	}
@@ -77,6 +91,9 @@ func (t *table) header(text *strings.Builder) {
 		"needed", "fetched", "keys", "vain", "codes", "bytes", "trips", "requests")
 	for _, rtt := range t.opts.RTTs {
 		fmt.Fprintf(text, " %8s", "s@"+rtt.String())
+	}
+	if t.opts.Depth {
+		fmt.Fprintf(text, "  %5s %5s", "depth", "rate")
 	}
 	if t.opts.CPU {
 		fmt.Fprintf(text, "  %8s %8s", "prefetch", "execute")
@@ -88,17 +105,22 @@ func (t *table) header(text *strings.Builder) {
 func (t *table) sum() error {
 	var text strings.Builder
 	fmt.Fprintf(&text, "\n%-8s %-22s %6s %12s %9s %12s %9s", "strategy", "blocks", "number", "median trips", "worst", "median over", "worst")
+	if t.opts.Depth {
+		fmt.Fprintf(&text, " %12s %9s %9s", "median depth", "rate", "worst")
+	}
 	if t.opts.CPU {
 		fmt.Fprintf(&text, " %12s %9s", "median CPU s", "worst")
 	}
 	text.WriteString("\n")
 	for _, strategy := range t.opts.Strategies {
 		for _, least := range []uint64{largeGas, 0} {
-			var trips, ratios, cpu []float64
+			var trips, ratios, depths, rates, cpu []float64
 			for _, r := range t.rows {
 				if r.Strategy == string(strategy) && r.Gas >= least && r.Outcome == "valid" {
 					trips = append(trips, r.Trips)
 					ratios = append(ratios, r.overfetch())
+					depths = append(depths, float64(r.Depth))
+					rates = append(rates, r.overDepth())
 					cpu = append(cpu, r.CPU.Prefetch+r.CPU.Execute)
 				}
 			}
@@ -111,6 +133,9 @@ func (t *table) sum() error {
 			}
 			fmt.Fprintf(&text, "%-8s %-22s %6d %12.1f %9.1f %12.2f %9.2f", strategy, which, len(trips),
 				quantile(trips, 0.5), slices.Max(trips), quantile(ratios, 0.5), slices.Max(ratios))
+			if t.opts.Depth {
+				fmt.Fprintf(&text, " %12.1f %9.2f %9.2f", quantile(depths, 0.5), quantile(rates, 0.5), slices.Max(rates))
+			}
 			if t.opts.CPU {
 				fmt.Fprintf(&text, " %12.2f %9.2f", quantile(cpu, 0.5), slices.Max(cpu))
 			}
