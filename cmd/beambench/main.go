@@ -157,7 +157,7 @@ func follow() *cli.Command {
 			&cli.DurationFlag{Name: "rtt", Usage: "round-trip time between node and geth", Value: 100 * time.Millisecond},
 			&cli.DurationFlag{Name: "slot", Usage: "time from block to block", Value: 12 * time.Second},
 			&cli.Float64Flag{Name: "mgas", Usage: "gas that each block uses, about, in millions", Value: 60},
-			&cli.StringFlag{Name: "mix", Usage: "cold (transfers and cold storage reads) or mixed (a bit of everything)", Value: "cold"},
+			&cli.StringFlag{Name: "mix", Usage: "cold (transfers and cold storage reads), mixed (a bit of everything) or mainnet (touches again what recent blocks touched, as mainnet does)", Value: "cold"},
 			&cli.DurationFlag{Name: "stall", Usage: "how long the link stands still in the middle of the run"},
 			&cli.BoolFlag{Name: "build", Usage: "have the node build a block on every second one, of the next block's transactions"},
 			&cli.BoolFlag{Name: "backfill", Value: true, Usage: "let the node collect the rest of the state too; false keeps it beaming to the end"},
@@ -172,6 +172,7 @@ func follow() *cli.Command {
 			}
 			testbed := testbedOptions(c)
 			testbed.State = bench.StateOf(c.Int("accounts"))
+			testbed.State.Mainnet = mix.Mainnet
 			return bench.Follow(c.Context, bench.FollowOptions{
 				TestbedOptions: testbed,
 				Blocks:         c.Int("blocks"),

@@ -67,15 +67,17 @@ func StateOf(accounts int) stategen.Spec {
 	}
 }
 
-// ParseMix finds a mix of transactions by its name: cold or mixed.
+// ParseMix finds a mix of transactions by its name: cold, mixed or mainnet.
 func ParseMix(name string) (stategen.Mix, error) {
 	switch name {
 	case "cold":
 		return stategen.Cold(), nil
 	case "mixed":
 		return stategen.Mixed(), nil
+	case "mainnet":
+		return stategen.Mainnet(), nil
 	}
-	return stategen.Mix{}, fmt.Errorf("unknown mix %q (cold or mixed)", name)
+	return stategen.Mix{}, fmt.Errorf("unknown mix %q (cold, mixed or mainnet)", name)
 }
 
 // Follow lets a fresh node follow a chain that a real geth builds, and prints what became of each

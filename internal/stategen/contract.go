@@ -26,6 +26,7 @@ const (
 	Pay               // send 1 wei to random accounts
 	Balance           // read the balance of random accounts
 	Give              // send 1 wei to the accounts Seed, Seed+1, ...; with Spec.Paris only
+	Touch             // see Touches; with Spec.Mainnet only
 )
 
 // Call is one call of a generated contract. A random choice is keccak256(Seed, k) mod N for k in
@@ -74,6 +75,9 @@ func Pick(seed, k, n uint64) uint64 {
 // runtime is the common part of the code of all contracts.
 func (s Spec) runtime() []byte {
 	a := assembler{labels: make(map[string]int), paris: s.Paris}
+	if s.Mainnet {
+		a.push(0).op(vm.CALLDATALOAD).push(byte(Touch)).op(vm.EQ).jumpIf("touch")
+	}
 	a.push(0).op(vm.CALLDATALOAD).push(byte(Forward)).op(vm.EQ).jumpIf("forward")
 
 	a.push(0)        // k
@@ -121,6 +125,9 @@ func (s Spec) runtime() []byte {
 	a.jumpIf("done")
 	a.push(0).push(0).op(vm.REVERT)
 	a.label("done").push(0x20).push(0).op(vm.RETURN)
+	if s.Mainnet {
+		a.touch()
+	}
 	return a.bytes()
 }
 
@@ -178,6 +185,12 @@ func (a *assembler) push(v byte) *assembler {
 		return a.op(vm.PUSH0)
 	}
 	a.code = append(a.code, byte(vm.PUSH1), v)
+	return a
+}
+
+func (a *assembler) pushBytes(v []byte) *assembler {
+	a.code = append(a.code, byte(vm.PUSH1)+byte(len(v)-1))
+	a.code = append(a.code, v...)
 	return a
 }
 

@@ -14,5 +14,8 @@
 // end. The n slots of a contract are those of a Solidity mapping with the keys 0..n-1, declared first.
 // So they are spread evenly over the storage trie, as those of real contracts are.
 //
+// With Spec.Mainnet, every second contract is a proxy, and the state ends with 256 blocks of traffic with the locality of mainnet
+// ([Mainnet]): what a block touches, earlier blocks have touched as often and as recently as there.
+//
 // [Traffic] makes the transactions of later blocks from a seed.
 package stategen

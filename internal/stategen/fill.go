@@ -107,6 +107,10 @@ func (s Spec) blocks() iter.Seq[block] {
 		if len(b.withdrawals)+len(b.txs) > 0 && !yield(b) {
 			return
 		}
+		if s.Mainnet {
+			s.pastTraffic(func(txs []*types.Transaction) bool { return yield(block{txs: txs}) })
+			return
+		}
 		if s.Accounts+s.Slots < largeState {
 			return
 		}
@@ -183,8 +187,12 @@ func (s Spec) deployThen(others func(sendFunc)) iter.Seq[*types.Transaction] {
 		}
 		for i := range s.Contracts {
 			c := s.code(i % s.Codes)
+			init := s.initCode(c)
+			if s.isProxy(i) {
+				init = proxyInit(s.implementation(i))
+			}
 			// Calldata, EIP-3860 words, code deposit, and memory to copy the code.
-			if !send(nil, 100_000+uint64(len(c))*(40+1+params.CreateDataGas), 0, s.initCode(c)) {
+			if !send(nil, 100_000+uint64(len(c))*(40+1+params.CreateDataGas), 0, init) {
 				return
 			}
 		}

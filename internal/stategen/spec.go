@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
+	"sync"
 
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/core"
@@ -40,6 +41,7 @@ type Spec struct {
 	Amsterdam bool
 	Prague    bool // no fork after Prague
 	Paris     bool // no fork after Paris and no withdrawals, for a geth v1.10
+	Mainnet   bool // proxies and routers among the contracts, and blocks with the traffic of mainnet at the end: see mainnet.go
 }
 
 // Demo is a state large enough that copying it takes much longer than beaming one block.
@@ -67,6 +69,9 @@ func (s Spec) Name() string {
 	if s.Largest > 0 {
 		name += fmt.Sprintf("-l%d", s.Largest)
 	}
+	if s.Mainnet {
+		name += fmt.Sprintf("-mainnet%d", mainnetVersion)
+	}
 	return name
 }
 
@@ -75,6 +80,8 @@ func (s Spec) Check() error {
 	switch {
 	case min(s.Accounts, s.Senders, s.Contracts, s.Codes, s.Slots, s.Largest) < 0:
 		return fmt.Errorf("state spec %+v: a number is negative", s)
+	case s.Mainnet && (s.Paris || s.Accounts < 100 || s.Senders == 0 || s.Contracts < 10):
+		return errors.New("state spec: the traffic of mainnet needs accounts, senders and contracts, and Shanghai")
 	case s.Amsterdam && s.Paris, s.Prague && (s.Amsterdam || s.Paris):
 		return errors.New("state spec: two forks")
 	case s.Paris && s.Accounts > 0 && s.Contracts == 0:
@@ -164,6 +171,6 @@ func key(role string, i uint64) *ecdsa.PrivateKey {
 }
 
 // Contract is the address of the i-th contract. The maker's first transactions deploy them.
-func Contract(i int) common.Address {
-	return crypto.CreateAddress(crypto.PubkeyToAddress(maker().PublicKey), uint64(i))
-}
+func Contract(i int) common.Address { return crypto.CreateAddress(makerAddress(), uint64(i)) }
+
+var makerAddress = sync.OnceValue(func() common.Address { return crypto.PubkeyToAddress(maker().PublicKey) })

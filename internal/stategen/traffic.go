@@ -31,6 +31,8 @@ type Mix struct {
 	Deploys     int // a new contract
 
 	Most int // slots or accounts that one call touches at most; 0: as above
+
+	Mainnet bool // what blocks of mainnet touch, instead of the above; the state is one of Spec.Mainnet
 }
 
 // Mixed has transactions of all kinds.
@@ -57,6 +59,7 @@ type Traffic struct {
 	keys   []*ecdsa.PrivateKey
 	nonces []uint64
 	fresh  uint64 // accounts used up beyond Spec.Accounts
+	recent *locality
 }
 
 // NewTraffic starts on the state that Spec.Fill made. The spec must have senders,
@@ -70,6 +73,9 @@ func NewTraffic(spec Spec, seed uint64) *Traffic {
 	}
 	for i := range spec.Senders {
 		t.keys = append(t.keys, Sender(i))
+	}
+	if spec.Mainnet {
+		t.recent = newLocality()
 	}
 	return t
 }
@@ -107,6 +113,9 @@ func (t *Traffic) Block(gas uint64, mix Mix) []*types.Transaction {
 		txs = append(txs, t.sign(p))
 		used += p.use
 	}
+	if mix.Mainnet {
+		t.recent.next()
+	}
 	return txs
 }
 
@@ -120,6 +129,9 @@ type plan struct {
 }
 
 func (t *Traffic) plan(mix Mix) plan {
+	if mix.Mainnet {
+		return t.planMainnet()
+	}
 	kinds := []struct {
 		weight int
 		make   func() plan
