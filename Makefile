@@ -48,16 +48,18 @@ release: cross
 		tar --sort=name --owner=0 --group=0 --mtime=@0 -czf $${binary%.exe}.tar.gz sunbeam && rm -r sunbeam || exit 1; \
 	done && sha256sum *.tar.gz > SHA256SUMS && cat SHA256SUMS
 
-## ops: check what is in deploy with the programs that are there
+## ops: check what is in deploy: queries, rules and the compose file by their parsers, the rest with the programs that are there
 ops:
+	$(GO) test -C tools/ops ./...
 	@check() { if command -v $$1 >/dev/null; then echo "$$*"; "$$@" >/dev/null; else echo "not checked: $$1 is not installed"; fi; }; \
 	check systemd-analyze security --offline=true --threshold=30 deploy/systemd/sunbeam.service && \
 	check hadolint deploy/Dockerfile deploy/hive/Dockerfile && \
 	check helm lint deploy/helm/sunbeam && check helm template sunbeam deploy/helm/sunbeam --set jwtSecretName=jwt,serviceMonitor=true
 
 ## demo: a real geth with a large state, a consensus client, and a fresh node that beams
+# On a terminal, Ctrl-C ends it with exit code 0, while it compiles too: in a process group of its own, so that make is not interrupted.
 demo:
-	$(GO) run ./cmd/beamdemo
+	@if [ -t 0 ]; then sh -mc "sh -c \"trap 'exit 0' INT; $(GO) run ./cmd/beamdemo\""; else $(GO) run ./cmd/beamdemo; fi
 
 ## test: everything, in sizes that take minutes, on loopback only, with the race detector
 test:

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-3.0-or-later
 
 // Command beamdemo shows a fresh node beaming from a real geth with a large state: what
-// `make demo` runs. With DEMO_BLOCKS=N it ends after N blocks, successfully if all of
+// `make demo` runs. With DEMO_BLOCKS=N it ends when the node is full and N blocks were executed, successfully if all of
 // them were VALID; without it, it goes on until it is interrupted.
 package main
 

@@ -29,7 +29,7 @@ type Config struct {
 	Slot      time.Duration
 	Gas       uint64 // that each block uses, about
 	Mix       stategen.Mix
-	Blocks    int    // to see VALID; 0: go on until interrupted
+	Blocks    int    // to see VALID at least, before the node is full or later; 0: until interrupted
 	Questions int    // to compare after each block
 	CacheDir  string // for states
 	Out       io.Writer
@@ -47,20 +47,25 @@ func Default(cacheDir string, out io.Writer) Config {
 // for so long. It is far beyond what a block takes on a slow machine.
 const idleLimit = 10 * time.Minute
 
+// fullLimit ends a demo that has seen its blocks, and whose node does not become full.
+const fullLimit = 10 * time.Minute
+
 // Run shows the demo. It returns nil if ctx ended it, or if all wanted blocks were VALID;
 // and only if every answer was geth's.
 func Run(ctx context.Context, cfg Config) (err error) {
 	cfg.Out = &lines{out: cfg.Out}
 	printLegend(cfg)
-	ready := meanwhile(cfg.Out)
+	before := &stages{out: cfg.Out, began: time.Now()}
+	ready := before.report()
 	testbed, err := NewTestbed(ctx, NetworkConfig{
 		State: cfg.State, Link: simnet.Link{Delay: cfg.Delay}, CacheDir: cfg.CacheDir,
-		Seed: 1, Progress: cfg.Out, Log: slog.New(slog.DiscardHandler),
+		Seed: 1, Progress: cfg.Out, Log: slog.New(slog.DiscardHandler), Stage: before.begin,
 	}, "")
 	ready()
 	if err != nil {
 		if ctx.Err() != nil {
-			return nil // interrupted while it built
+			fmt.Fprintln(cfg.Out, "demo: interrupted before it began")
+			return nil
 		}
 		return err
 	}
@@ -80,10 +85,12 @@ type run struct {
 	random  *rand.Rand
 	heads   chan uint64   // has room for one: the newest VALID block that no answers were compared about
 	newest  atomic.Uint64 // VALID block
+	full    atomic.Bool   // the node has the whole state
 
 	// Of onBlock and compareAnswers, which write different fields of seen while the chain runs.
 	seen       tally
 	firstValid time.Duration // from the node's start
+	fullAfter  time.Duration // likewise
 	status     Status
 	memory     uint64
 
@@ -134,6 +141,7 @@ func (r *run) drive(ctx context.Context) error {
 		Followers: []*mockcl.Follower{mockcl.NewFollower(r.node.Engine, r.cfg.Slot, report, slog.New(slog.DiscardHandler))},
 		Slot:      r.cfg.Slot,
 		Blocks:    r.cfg.Blocks,
+		Until:     r.whole,
 		Transactions: func(uint64, *big.Int) []*types.Transaction {
 			return r.testbed.Traffic.Block(r.cfg.Gas, r.cfg.Mix)
 		},
@@ -141,6 +149,9 @@ func (r *run) drive(ctx context.Context) error {
 	}
 	return chain.Run(ctx)
 }
+
+// whole says whether the node is full, or has had enough time for it.
+func (r *run) whole() bool { return r.full.Load() || time.Since(r.node.Started) > fullLimit }
 
 // onBlock counts and prints what became of a block.
 func (r *run) onBlock(ctx context.Context, record mockcl.Record) {
@@ -161,7 +172,9 @@ func (r *run) onBlock(ctx context.Context, record mockcl.Record) {
 	r.memory = max(r.memory, r.node.Memory())
 	r.print(blockLine(record, &r.status))
 	if r.status.Full() && !before {
-		r.print(fmt.Sprintf("\nsunbeam has the whole state, %.0f s after its start, and is a full node: from now on it executes on its own disk\n", time.Since(r.node.Started).Seconds()))
+		r.seen.full, r.fullAfter = true, time.Since(r.node.Started)
+		r.full.Store(true)
+		r.print(fmt.Sprintf("\nsunbeam has the whole state, %.0f s after its start, and is a full node: from now on it executes on its own disk\n", r.fullAfter.Seconds()))
 	}
 	if record.Status == engine.VALID {
 		r.newest.Store(record.Number)

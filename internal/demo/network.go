@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strconv"
 	"time"
 
 	"github.com/ethereum/go-ethereum/core/types"
@@ -33,6 +34,17 @@ type NetworkConfig struct {
 	Geths    int           // that have the state; 0: one. The first one builds, the others follow
 	Progress io.Writer     // is told what takes long
 	Log      *slog.Logger
+
+	// Stage is told what begins, and calls the function that it returns when that ends; may be nil.
+	Stage func(what string) (done func())
+}
+
+// stage is Stage, if there is one.
+func (cfg *NetworkConfig) stage(what string) (done func()) {
+	if cfg.Stage == nil {
+		return func() {}
+	}
+	return cfg.Stage(what)
 }
 
 // Network is a network of one real geth or several, each seen through a link with latency.
@@ -121,6 +133,7 @@ func (n *Network) addGeth(ctx context.Context, cfg NetworkConfig, peer gethpeer.
 
 // peerConfig is that of a geth which has the state's forks.
 func peerConfig(ctx context.Context, cfg NetworkConfig) (peer gethpeer.Config, err error) {
+	defer cfg.stage("building geth")()
 	if !cfg.State.Paris {
 		peer.Binary, err = gethpeer.Binary(ctx)
 		return peer, err
@@ -137,11 +150,15 @@ func makeState(ctx context.Context, cfg NetworkConfig, peer gethpeer.Config, dir
 	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
 		return err
 	}
-	start := time.Now()
+	defer cfg.stage("making the state")()
+	start, blocks := time.Now(), "?"
+	if !cfg.State.Paris {
+		blocks = strconv.Itoa(cfg.State.Blocks())
+	}
 	fmt.Fprintf(cfg.Progress, "Making the state %s; it is kept for the next time in %s\n", cfg.State.Name(), dir)
 	report := func(number uint64) {
 		if number%10 == 0 {
-			fmt.Fprintf(cfg.Progress, "  block %d after %.0f s\n", number, time.Since(start).Seconds())
+			fmt.Fprintf(cfg.Progress, "  block %d of %s after %.0f s\n", number, blocks, time.Since(start).Seconds())
 		}
 	}
 	peer.Dir, peer.Genesis, peer.CacheMB = dir, cfg.State.Genesis(), 1024

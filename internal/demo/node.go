@@ -18,6 +18,7 @@ import (
 
 	gethrpc "github.com/ethereum/go-ethereum/rpc"
 
+	"github.com/sunbeam-eth/sunbeam/internal/gethpeer"
 	"github.com/sunbeam-eth/sunbeam/internal/mockcl"
 )
 
@@ -27,14 +28,12 @@ const stopTimeout = 2 * time.Minute
 
 // Build builds the node from the module that the working directory is in.
 func Build(ctx context.Context, target string) error {
-	root, err := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}").Output()
+	root, err := gethpeer.Go(ctx, "", "list", "-m", "-f", "{{.Dir}}")
 	if err != nil {
 		return fmt.Errorf("find the module to build sunbeam from: %w", err)
 	}
-	cmd := exec.CommandContext(ctx, "go", "build", "-o", target, "./cmd/sunbeam")
-	cmd.Dir = strings.TrimSpace(string(root))
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("build sunbeam: %w\n%s", err, bytes.TrimSpace(out))
+	if _, err := gethpeer.Go(ctx, root, "build", "-o", target, "./cmd/sunbeam"); err != nil {
+		return fmt.Errorf("build sunbeam: %w", err)
 	}
 	return nil
 }

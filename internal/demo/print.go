@@ -8,7 +8,6 @@ import (
 	"io"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/sunbeam-eth/sunbeam/internal/gethpeer"
 	"github.com/sunbeam-eth/sunbeam/internal/mockcl"
@@ -47,32 +46,8 @@ state of 1 M accounts and 3 M slots takes geth 90 s, and Sunbeam 40 s, which exe
   [##..]   how much of the whole state the node has                   codes    contracts' codes fetched
 
 Building geth (the version in go.mod) and sunbeam, and making a state of %d accounts and %d slots: minutes the first time, seconds later.
+Ctrl-C ends the demo, now and later.
 `, cfg.State.Accounts, cfg.State.Slots)
-}
-
-// buildInterval is how often the demo says that it still builds.
-const buildInterval = 10 * time.Second
-
-// meanwhile says from time to time that the demo still builds, until done is called.
-func meanwhile(out io.Writer) (done func()) {
-	stop, stopped, began := make(chan struct{}), make(chan struct{}), time.Now()
-	go func() {
-		defer close(stopped)
-		tick := time.NewTicker(buildInterval)
-		defer tick.Stop()
-		for {
-			select {
-			case <-tick.C:
-				fmt.Fprintf(out, "  ... %.0f s\n", time.Since(began).Seconds())
-			case <-stop:
-				return
-			}
-		}
-	}()
-	return func() {
-		close(stop)
-		<-stopped
-	}
 }
 
 // bar draws a share.
@@ -134,6 +109,10 @@ func (r *run) printSummary() {
 		fmt.Fprintf(r.cfg.Out, ", %d questions unanswered in time", seen.unanswered)
 	}
 	fmt.Fprintf(r.cfg.Out, "; %d kB to geth, %d kB from it; at most %d MB of memory\n", to/1000, from/1000, r.memory/1_000_000)
-	fmt.Fprintf(r.cfg.Out, "demo: %d blocks VALID, first VALID after %.1f s, %d trips, %d nodes, %d bytes\n",
-		seen.valid, r.firstValid.Seconds(), total.Trips, total.Nodes, total.Bytes)
+	how := "not full yet"
+	if seen.full {
+		how = fmt.Sprintf("full after %.0f s", r.fullAfter.Seconds())
+	}
+	fmt.Fprintf(r.cfg.Out, "demo: %s, and %d blocks VALID, first VALID after %.1f s, %d trips, %d nodes, %d bytes\n",
+		how, seen.valid, r.firstValid.Seconds(), total.Trips, total.Nodes, total.Bytes)
 }

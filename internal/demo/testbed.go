@@ -29,7 +29,10 @@ func NewTestbed(ctx context.Context, cfg NetworkConfig, binary string) (*Testbed
 	var building errgroup.Group
 	if binary == "" {
 		t.binary = t.Dir("sunbeam")
-		building.Go(func() error { return Build(ctx, t.binary) })
+		building.Go(func() error {
+			defer cfg.stage("building sunbeam")()
+			return Build(ctx, t.binary)
+		})
 	}
 	cfg.Dir = dir
 	t.Network, err = NewNetwork(ctx, cfg)

@@ -2,7 +2,10 @@
 
 package demo
 
-import "fmt"
+import (
+	"errors"
+	"fmt"
+)
 
 // tally counts what a run of the demo saw.
 type tally struct {
@@ -10,9 +13,10 @@ type tally struct {
 	interrupted bool // by the user
 	questions   bool // answers were to be compared
 
-	valid   int // blocks
-	invalid int // blocks that the node refused; geth built them
-	open    int // blocks that the node neither accepted nor refused before the run ended
+	full    bool // the node has the whole state
+	valid   int  // blocks
+	invalid int  // blocks that the node refused; geth built them
+	open    int  // blocks that the node neither accepted nor refused before the run ended
 
 	same       int // answers equal to geth's
 	different  int // answers that are not
@@ -30,6 +34,8 @@ func (t tally) verdict() error {
 		return fmt.Errorf("%d blocks that geth built are INVALID to sunbeam", t.invalid)
 	case !t.interrupted && t.valid < t.wanted:
 		return fmt.Errorf("unfinished: %d of %d blocks were VALID, %d still had no verdict", t.valid, t.wanted, t.open)
+	case !t.interrupted && !t.full:
+		return errors.New("unfinished: the node has not got the whole state")
 	case compared == 0 && t.unanswered > 0:
 		return fmt.Errorf("no answer could be compared with geth's: %d questions remained unanswered", t.unanswered)
 	case compared == 0 && t.questions && !t.interrupted:

@@ -8,7 +8,7 @@ import (
 )
 
 func TestVerdict(t *testing.T) {
-	good := tally{wanted: 6, questions: true, valid: 6, same: 54}
+	good := tally{wanted: 6, questions: true, full: true, valid: 6, same: 54}
 	with := func(change func(*tally)) tally {
 		changed := good
 		change(&changed)
@@ -19,7 +19,8 @@ func TestVerdict(t *testing.T) {
 		want  string // part of the error; empty: success
 	}{
 		"all as geth's":                  {good, ""},
-		"nothing was to be compared":     {tally{wanted: 6, valid: 6}, ""},
+		"nothing was to be compared":     {tally{wanted: 6, full: true, valid: 6}, ""},
+		"not full":                       {with(func(t *tally) { t.full = false }), "not got the whole state"},
 		"until interrupted":              {tally{interrupted: true, questions: true, valid: 9, same: 3}, ""},
 		"interrupted before the end":     {with(func(t *tally) { t.interrupted, t.valid, t.open = true, 2, 1 }), ""},
 		"interrupted at once":            {tally{interrupted: true, questions: true}, ""},

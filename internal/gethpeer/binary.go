@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // Env names a ready geth binary; it is used as it is.
@@ -65,7 +66,7 @@ func (p program) binary(ctx context.Context) (string, error) {
 		return path, err
 	}
 	root = filepath.Join(root, filepath.FromSlash(p.module))
-	version, err := goTool(ctx, root, "list", "-m", "-f", "{{.Version}}", geth)
+	version, err := Go(ctx, root, "list", "-m", "-f", "{{.Version}}", geth)
 	if err != nil {
 		return "", err
 	}
@@ -73,13 +74,13 @@ func (p program) binary(ctx context.Context) (string, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return "", err
 	}
-	lock, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o644)
+	building, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o644)
 	if err != nil {
 		return "", err
 	}
-	defer lock.Close() // releases the lock
-	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil {
-		return "", fmt.Errorf("lock %s: %w", lock.Name(), err)
+	defer building.Close()
+	if err := lock(ctx, building); err != nil {
+		return "", fmt.Errorf("lock %s: %w", building.Name(), err)
 	}
 	target := filepath.Join(dir, filepath.Base(p.pkg))
 	if _, err := os.Stat(target); err == nil && !p.always {
@@ -87,7 +88,7 @@ func (p program) binary(ctx context.Context) (string, error) {
 	}
 	fresh := target + ".new" // so that a build cut short leaves nothing that looks ready
 	args := append([]string{"build", "-o", fresh}, p.flags...)
-	if _, err := goTool(ctx, root, append(args, p.pkg)...); err != nil {
+	if _, err := Go(ctx, root, append(args, p.pkg)...); err != nil {
 		return "", err
 	}
 	return target, os.Rename(fresh, target)
@@ -102,7 +103,7 @@ func (p program) locate(ctx context.Context) (path, root string, err error) {
 		}
 		return path, "", nil
 	}
-	module, err := goTool(ctx, "", "list", "-m", "-f", "{{.Path}} {{.Dir}}")
+	module, err := Go(ctx, "", "list", "-m", "-f", "{{.Path}} {{.Dir}}")
 	if err != nil {
 		return "", "", err
 	}
@@ -121,9 +122,15 @@ func cacheDir() string {
 	return filepath.Join(dir, "sunbeam")
 }
 
-func goTool(ctx context.Context, dir string, args ...string) (string, error) {
+// goPatience is how long an interrupted go command may take.
+const goPatience = 10 * time.Second
+
+// Go runs a go command in a directory and returns what it prints. When ctx ends, the command and the compilers that it started are
+// interrupted; a terminal's own interrupts do not reach them.
+func Go(ctx context.Context, dir string, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, "go", args...)
-	cmd.Dir = dir
+	cmd.Dir, cmd.SysProcAttr, cmd.WaitDelay = dir, childAttributes(), goPatience
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGINT) }
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
@@ -131,4 +138,19 @@ func goTool(ctx context.Context, dir string, args ...string) (string, error) {
 		return "", fmt.Errorf("go %s: %w", strings.Join(args, " "), errors.Join(err, errors.New(strings.TrimSpace(stderr.String()))))
 	}
 	return strings.TrimSpace(string(out)), nil
+}
+
+// lock takes an exclusive lock on a file, which closing it releases. It waits until ctx ends.
+func lock(ctx context.Context, file *os.File) error {
+	for {
+		err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		if !errors.Is(err, syscall.EWOULDBLOCK) {
+			return err
+		}
+		select {
+		case <-time.After(100 * time.Millisecond):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 }

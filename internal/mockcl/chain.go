@@ -18,6 +18,7 @@ type Chain struct {
 	Followers []*Follower
 	Slot      time.Duration // from block to block; 0: as fast as they can be built
 	Blocks    int           // how many to build; 0: until the context ends
+	Until     func() bool   // beyond Blocks, more are built until this holds; may be nil
 	// Transactions makes those of the next block. It is called ahead of the slot.
 	Transactions func(number uint64, baseFee *big.Int) []*types.Transaction
 	// Built is told of each block when it is published; may be nil.
@@ -47,7 +48,7 @@ func (c *Chain) Run(ctx context.Context) error {
 
 func (c *Chain) build(ctx context.Context) error {
 	next := time.Now()
-	for n := 0; c.Blocks == 0 || n < c.Blocks; n++ {
+	for n := 0; c.Blocks == 0 || n < c.Blocks || c.Until != nil && !c.Until(); n++ {
 		txs := c.Transactions(c.Builder.Head().Number.Uint64()+1, c.Builder.BaseFee())
 		timer := time.NewTimer(time.Until(next))
 		select {

@@ -80,6 +80,14 @@ func (s Spec) Fill(ctx context.Context, geth *gethrpc.Client, report func(number
 	return nil
 }
 
+// Blocks is how many blocks Fill makes.
+func (s Spec) Blocks() (n int) {
+	for range s.blocks() {
+		n++
+	}
+	return n
+}
+
 // blocks yields the blocks of the state in order.
 func (s Spec) blocks() iter.Seq[block] {
 	return func(yield func(block) bool) {
