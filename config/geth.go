@@ -88,7 +88,7 @@ func (src source) translate(imports bool) ([]Note, error) {
 			if f.secret {
 				value = ""
 			}
-			notes = append(notes, Note{Flag: f.name, Value: value, Instead: f.instead})
+			notes = append(notes, Note{Flag: f.name, Value: WithoutCredentials(value), Instead: f.instead})
 		}
 	}
 	for i := range gethFlags {
@@ -105,6 +105,14 @@ func (src source) offer(flag, value, origin string) {
 	if _, chosen := src[flag]; !chosen {
 		src[flag] = setting{texts: []string{value}, origin: origin}
 	}
+}
+
+// newestBlocks is how later versions of geth name a range counted from the head: --history.chain recent --history.blocks N.
+func newestBlocks(src source, value string) *Note {
+	if src["history.chain"].last() == "recent" {
+		src["history.chain"] = setting{texts: []string{value}, origin: "--history.blocks"}
+	}
+	return nil
 }
 
 // profiles has the metrics server serve Go's profiles for --pprof. geth has a server for them, on localhost unless told

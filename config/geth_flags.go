@@ -21,7 +21,7 @@ const (
 )
 
 // gethFlags are the flags of geth v1.17.10 that are no options here, in the order of its help, and some of earlier versions
-// that launchers still use. A test compares the names with those of geth.
+// and of later versions that launchers use. A test compares the names with those of geth.
 var gethFlags = []gethFlag{ //nolint:gochecknoglobals // never written
 	{name: "keystore", instead: noAccounts},
 	{name: "lightkdf", toggle: true, instead: noAccounts},
@@ -108,6 +108,7 @@ var gethFlags = []gethFlag{ //nolint:gochecknoglobals // never written
 	{name: "gcmode", usual: "full", check: oneOf("full", "archive"), instead: noArchive, only: "archive", refused: "old states are not kept: run geth with --gcmode archive for them, or leave it out"},
 	{name: "history.logs.export", instead: ownLogIndex},
 	{name: "history.state", usual: "90000", check: wholeNumber, instead: noArchive},
+	{name: "history.blocks", former: true, check: wholeNumber, becomes: newestBlocks, instead: "`--history.chain recent` with this is `--history.chain N`"},
 	{name: "history.transactions", usual: "2350000", check: wholeNumber, instead: "transactions of all blocks that are stored are found by hash: see --history.chain"},
 	{name: "history.trienode", usual: "-1", check: wholeNumber, instead: noArchive},
 	{name: "history.trienode.full-value-checkpoint", usual: "8", check: wholeNumber, instead: noArchive},

@@ -123,7 +123,8 @@ func TestTableOfGethFlags(t *testing.T) {
 
 func TestFlagsOfGethHaveNotes(t *testing.T) {
 	cfg, notes, err := parseNotes(t, []string{"SUNBEAM_GCMODE=full"}, "--datadir", t.TempDir(), "--syncmode=snap", "--state.scheme", "path", "--snapshot=false",
-		"--cache.trie", "20", "--allow-insecure-unlock", "--ethstats", "name:secret@host", "--http", "--http.api", "eth,engine,net,personal", "--discv4=false", "--dev=false")
+		"--cache.trie", "20", "--allow-insecure-unlock", "--ethstats", "name:secret@host", "--http", "--http.api", "eth,engine,net,personal", "--discv4=false", "--dev=false",
+		"--history.chain", "recent", "--history.blocks", "1056768", "--rpc.telemetry.endpoint", "http://user:secret@host:4318")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -135,9 +136,12 @@ func TestFlagsOfGethHaveNotes(t *testing.T) {
 		}
 	}
 	slices.Sort(got)
-	want := []string{"allow-insecure-unlock=true", "cache.trie=20", "ethstats=", "gcmode=full", "http.api=engine,personal", "snapshot=false", "state.scheme=path", "syncmode=snap"}
+	want := []string{"allow-insecure-unlock=true", "cache.trie=20", "ethstats=", "gcmode=full", "http.api=engine,personal", "rpc.telemetry.endpoint=http://(hidden)@host:4318", "snapshot=false", "state.scheme=path", "syncmode=snap"}
 	if !slices.Equal(got, want) {
 		t.Errorf("notes %v, want %v", got, want)
+	}
+	if cfg.History.Chain != "1056768" {
+		t.Errorf("history %s", cfg.History.Chain)
 	}
 	if !slices.Equal(cfg.HTTP.API, []string{"eth", "net"}) || cfg.P2P.DiscoveryV4 || !cfg.P2P.DiscoveryV5 {
 		t.Errorf("namespaces %v, discovery v4 %v, v5 %v", cfg.HTTP.API, cfg.P2P.DiscoveryV4, cfg.P2P.DiscoveryV5)

@@ -25,7 +25,7 @@ type ValueError struct {
 
 // Error is one line.
 func (e *ValueError) Error() string {
-	value := strconv.Quote(e.Value)
+	value := strconv.Quote(WithoutCredentials(e.Value))
 	if e.secret {
 		value = "(secret)"
 	}

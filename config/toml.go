@@ -107,7 +107,7 @@ func tomlTexts(value any, wantList bool) ([]string, error) {
 }
 
 // TOML returns the configuration as a file that --config accepts, each setting under
-// its help text. Settings that are lists and were not given stay commented out,
+// its help text. Secrets and URLs with credentials are left out. Settings that are lists and were not given stay commented out,
 // because an empty list means none.
 func (c *Config) TOML() []byte {
 	var out strings.Builder
@@ -124,8 +124,13 @@ func (c *Config) TOML() []byte {
 		}
 		for i := range options {
 			o := &options[i]
-			if in, name := splitKey(o.key); in == section {
-				fmt.Fprintf(&out, "# --%s: %s\n%s\n", o.flag, o.usage, tomlLine(name, c.field(o)))
+			in, name := splitKey(o.key)
+			switch field := c.field(o); {
+			case in != section:
+			case o.hidden(field.Interface()):
+				fmt.Fprintf(&out, "# --%s: %s\n# (is set, and left out here: it has credentials)\n", o.flag, o.usage)
+			default:
+				fmt.Fprintf(&out, "# --%s: %s\n%s\n", o.flag, o.usage, tomlLine(name, field))
 			}
 		}
 	}

@@ -75,7 +75,8 @@ func (a *app) configured(do func(*config.Config, *slog.Logger) error) error {
 	if err != nil {
 		return err
 	}
-	log, closeLog, err := newLogger(cfg.Log, a.stderr)
+	secrets := cfg.Secrets()
+	log, closeLog, err := newLogger(cfg.Log, secrets, a.stderr)
 	if err != nil {
 		return err
 	}
@@ -83,7 +84,7 @@ func (a *app) configured(do func(*config.Config, *slog.Logger) error) error {
 	if names := a.flags.UnknownVariables(os.Environ()); len(names) > 0 {
 		log.Warn("Environment variables are no settings, ignoring them", "names", strings.Join(names, ","))
 	}
-	return keepReason(cfg.Log, errors.Join(do(cfg, log), closeLog()))
+	return keepReason(cfg.Log, secrets, errors.Join(do(cfg, log), closeLog()))
 }
 
 // logNotes warns of settings that have another effect than they ask for.
@@ -137,7 +138,7 @@ func (a *app) dumpConfig(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	log, _, err := newLogger(config.Log{Verbosity: cfg.Log.Verbosity, Format: cfg.Log.Format}, a.stderr)
+	log, _, err := newLogger(config.Log{Verbosity: cfg.Log.Verbosity, Format: cfg.Log.Format}, cfg.Secrets(), a.stderr)
 	if err != nil {
 		return err
 	}

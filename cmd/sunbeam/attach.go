@@ -88,7 +88,7 @@ func dial(ctx context.Context, cfg *config.Config, endpoint string, headers []st
 	}
 	client, err := gethrpc.DialOptions(ctx, endpoint, gethrpc.WithHeaders(fields))
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("no node answers at %s", endpoint), err)
+		return nil, errors.Join(fmt.Errorf("no node answers at %s", config.WithoutCredentials(endpoint)), err)
 	}
 	return client, nil
 }

@@ -71,6 +71,13 @@ var launchers = []launcher{
 			--authrpc.addr 0.0.0.0 --authrpc.port 8551 --authrpc.vhosts=* --maxpeers 50 --state.scheme path --hoodi --verbosity 3`},
 	},
 	{
+		name: "eth-docker, rolling expiry and traces", long: true, host: "execution", chain: mainnetChain,
+		commands: []string{`geth --http --http.addr 0.0.0.0 --http.vhosts=* --http.corsdomain=* --port 30303 --http.port 8545 --ws --ws.addr 0.0.0.0 --ws.port 8546 --ws.origins=*
+			--metrics --pprof --pprof.addr 0.0.0.0 --authrpc.jwtsecret %jwt --authrpc.addr 0.0.0.0 --authrpc.port 8551 --authrpc.vhosts=* --maxpeers 50
+			--datadir /var/lib/geth --mainnet --history.chain recent --history.blocks 1056768
+			--rpc.telemetry=true --rpc.telemetry.endpoint http://tempo:4318 --rpc.telemetry.instance-id geth --rpc.telemetry.sample-ratio 0.1 --verbosity 3`},
+	},
+	{
 		name: "rocketpool smartnode", long: true, host: "eth1", chain: hoodiChain,
 		commands: []string{`geth --hoodi --datadir /ethclient/geth --http --http.addr 0.0.0.0 --http.port 8545 --http.api eth,net,web3 --http.corsdomain=*
 			--ws --ws.addr 0.0.0.0 --ws.port 8546 --ws.api eth,net,web3 --authrpc.addr 0.0.0.0 --authrpc.port 8551 --authrpc.jwtsecret %jwt --authrpc.vhosts=* --pprof
@@ -99,7 +106,7 @@ var launchers = []launcher{
 	{
 		name: "ethpandaops helm chart", host: "geth.default.svc", chain: mainnetChain,
 		commands: []string{`geth --datadir=/data --config=/config/geth.toml --nat=extip:10.1.2.3 --port=30303 --http --http.addr=0.0.0.0 --http.port=8545 --http.vhosts=* --http.corsdomain=*
-			--ws --ws.addr=0.0.0.0 --ws.port=8546 --ws.origins=* --authrpc.jwtsecret=%jwt --authrpc.addr=0.0.0.0 --authrpc.port=8551 --authrpc.vhosts=* --metrics --metrics.addr=0.0.0.0 --metrics.port=6060`},
+			--ws --ws.addr=0.0.0.0 --ws.port=8545 --ws.origins=* --authrpc.jwtsecret=%jwt --authrpc.addr=0.0.0.0 --authrpc.port=8551 --authrpc.vhosts=* --metrics --metrics.addr=0.0.0.0 --metrics.port=6060`},
 		files: map[string]string{"/config/geth.toml": "[Node.P2P]\nDialRatio = 3\n"},
 	},
 	{
