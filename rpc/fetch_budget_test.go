@@ -132,9 +132,13 @@ func TestCallerAddr(t *testing.T) {
 		transport, remote, want string
 		ok                      bool
 	}{
-		{"http", "10.0.0.1:5000", "10.0.0.1", true}, {"ws", "[::ffff:10.0.0.1]:7", "10.0.0.1", true},
-		{"http", "[2001:db8:1:2:3:4:5:6]:80", "2001:db8:1:2::", true}, {"ws", "[fe80::1%eth0]:80", "fe80::", true},
-		{"http", "unknown", "invalid IP", true}, {"ipc", "@", "invalid IP", false}, {"", "", "invalid IP", false},
+		{"http", "10.0.0.1:5000", "10.0.0.1", true},
+		{"ws", "[::ffff:10.0.0.1]:7", "10.0.0.1", true},
+		{"http", "[2001:db8:1:2:3:4:5:6]:80", "2001:db8:1:2::", true},
+		{"ws", "[fe80::1%eth0]:80", "fe80::", true},
+		{"http", "unknown", "invalid IP", true},
+		{"ipc", "@", "invalid IP", false},
+		{"", "", "invalid IP", false},
 	} {
 		addr, ok := callerAddr(gethrpc.PeerInfo{Transport: c.transport, RemoteAddr: c.remote})
 		if addr.String() != c.want || ok != c.ok {

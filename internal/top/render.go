@@ -191,9 +191,16 @@ func (v View) blocks(n int) []Line {
 		title = append(title, text(Plain, ", %s incomplete", count(s.Totals.Incomplete)))
 	}
 	t := table{columns: []column{
-		{title: "block", number: true}, {title: "outcome", order: 1}, {title: "ms", number: true, order: 2}, {title: "waited", number: true, order: 3},
-		{title: "trips", number: true, order: 4}, {title: "faults", number: true, order: 5}, {title: "Mgas", number: true, order: 6},
-		{title: "nodes", number: true, order: 7}, {title: "txs", number: true, order: 8}, {title: "bytes", number: true, order: 9},
+		{title: "block", number: true},
+		{title: "outcome", order: 1},
+		{title: "ms", number: true, order: 2},
+		{title: "waited", number: true, order: 3},
+		{title: "trips", number: true, order: 4},
+		{title: "faults", number: true, order: 5},
+		{title: "Mgas", number: true, order: 6},
+		{title: "nodes", number: true, order: 7},
+		{title: "txs", number: true, order: 8},
+		{title: "bytes", number: true, order: 9},
 	}}
 	styles := map[string]Style{"valid": Good, "invalid": Bad, "incomplete": Sun}
 	for _, b := range slices.Backward(s.Blocks[len(s.Blocks)-n:]) {
