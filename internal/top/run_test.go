@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -16,9 +17,29 @@ import (
 	"github.com/sunbeam-eth/sunbeam/internal/page"
 )
 
-// shown is what stands on a screen.
-func shown(screen tcell.SimulationScreen) string {
-	cells, width, _ := screen.GetContents()
+// screen is one whose cells, which tcell does not copy, are not read while they are drawn.
+type screen struct {
+	tcell.SimulationScreen
+	mu sync.Mutex
+}
+
+func (s *screen) Show() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.SimulationScreen.Show()
+}
+
+func (s *screen) Sync() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.SimulationScreen.Sync()
+}
+
+// shown is what stands on the screen.
+func (s *screen) shown() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	cells, width, _ := s.GetContents()
 	var b strings.Builder
 	for i, c := range cells {
 		if i > 0 && i%width == 0 {
@@ -32,7 +53,7 @@ func shown(screen tcell.SimulationScreen) string {
 // TestRun: a node that goes away and comes back, a terminal that is made narrow, and keys.
 func TestRun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		screen := tcell.NewSimulationScreen("UTF-8")
+		screen := &screen{SimulationScreen: tcell.NewSimulationScreen("UTF-8")}
 		var gone atomic.Bool
 		var asked atomic.Int64
 		over := make(chan error, 1)
@@ -49,7 +70,7 @@ func TestRun(t *testing.T) {
 		expect := func(has, hasNot string) {
 			t.Helper()
 			synctest.Wait()
-			if frame := shown(screen); !strings.Contains(frame, has) || strings.Contains(frame, hasNot) {
+			if frame := screen.shown(); !strings.Contains(frame, has) || strings.Contains(frame, hasNot) {
 				t.Errorf("want %q and no %q:\n%s", has, hasNot, frame)
 			}
 		}
