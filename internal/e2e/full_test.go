@@ -203,11 +203,11 @@ func TestBackfillAfterBreak(t *testing.T) {
 	n := start(t, w, dir, args...)
 	mustBring(t, n, swift(t, w, 2_000_000), 30*time.Second)
 	var before demo.Backfill
-	await(t, n, 2*time.Minute, "half of the state", func(s status) bool {
+	await(t, n, 2*time.Minute, "half of the state", func(s status) bool { // written, and not just received
 		if s.Backfill != nil {
 			before = *s.Backfill
 		}
-		return before.Share >= 0.5
+		return before.Share >= 0.5 && before.Accounts+before.Slots >= size[uint64](7000, 0)
 	})
 	stop(t, n)
 	var newest *mockcl.Payload
