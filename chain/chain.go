@@ -169,6 +169,16 @@ func (c *Chain) Receipts(hash common.Hash) types.Receipts {
 	return receipts
 }
 
+// bloomOf computes the bloom of receipts that have no derived fields, and so none of their own.
+func bloomOf(receipts types.Receipts) (bloom types.Bloom) {
+	for _, receipt := range receipts {
+		for at, b := range types.CreateBloom(receipt) {
+			bloom[at] |= b
+		}
+	}
+	return bloom
+}
+
 // RawReceipts returns a block's receipts as they are stored, without derived fields; nil if they are not stored. Of their content only
 // what is in the bloom of the block is compared with the header.
 func (c *Chain) RawReceipts(hash common.Hash) types.Receipts {
@@ -177,7 +187,7 @@ func (c *Chain) RawReceipts(hash common.Hash) types.Receipts {
 		return nil
 	}
 	receipts := c.store.Receipts(hash, header.Number.Uint64())
-	if receipts != nil && types.MergeBloom(receipts) != header.Bloom {
+	if receipts != nil && bloomOf(receipts) != header.Bloom {
 		c.damaged.report(hash, header.Number.Uint64(), DamagedReceipts)
 		return nil
 	}

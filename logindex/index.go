@@ -25,6 +25,8 @@ const (
 	reportInterval = 8 * time.Second        // as the other parts of the node report
 	// retryPause bounds how often the index begins anew because of damage: the cause may be that of the chain, and last.
 	retryPause = time.Minute
+	// firstWrite bounds how long filter maps that begin with nothing take to their first write, much else to do included.
+	firstWrite = 2 * time.Minute
 )
 
 // Config is what an [Index] works with. Chain and Store are required.
@@ -66,6 +68,9 @@ func New(cfg Config) *Index {
 
 // errRestart ends one life of the index, so that it begins anew.
 var errRestart = errors.New("log index begins anew")
+
+// errIncomplete is why filter maps stop working.
+var errIncomplete = errors.New("parts of it or receipts are missing")
 
 // damageError is a restart because of damage.
 type damageError struct {
@@ -188,6 +193,7 @@ func (x *Index) steer(ctx context.Context, maps *filtermaps.FilterMaps, v *valve
 		}
 	}()
 	checked, indexed, busy := check, blocks{x.cfg.Chain, v.suspects}, false
+	began, suspected := time.Now(), false
 	for {
 		aim := false
 		select {
@@ -201,14 +207,17 @@ func (x *Index) steer(ctx context.Context, maps *filtermaps.FilterMaps, v *valve
 		case <-report.C:
 			aim = true // the chain may have grown downward
 			x.logProgress()
+			if suspected && time.Since(began) > firstWrite && x.gaveUp(ctx, maps, false) {
+				return damageError{errIncomplete, maps}
+			}
 		case err, ended := <-checked:
 			if checked = nil; ended && err != nil {
 				return damageError{err, maps}
 			}
 			x.maps.Store(maps)
 		case <-v.suspect:
-			if x.gaveUp(ctx, maps) {
-				return damageError{errors.New("parts of it or receipts are missing"), maps}
+			if suspected = true; x.gaveUp(ctx, maps, true) {
+				return damageError{errIncomplete, maps}
 			}
 		case damage := <-x.damaged:
 			if damage.maps == maps { // not of those that were given up before
@@ -258,8 +267,12 @@ func (x *Index) lowest() uint64 {
 	return lowest
 }
 
-// gaveUp says whether filter maps stopped working because of an error: then they cover nothing, and answer at once.
-func (x *Index) gaveUp(ctx context.Context, maps *filtermaps.FilterMaps) bool {
+// gaveUp says whether filter maps stopped working because of an error: then they cover nothing, and answer at once. So do
+// those that have just begun, which have written nothing.
+func (x *Index) gaveUp(ctx context.Context, maps *filtermaps.FilterMaps, wrote bool) bool {
+	if on, exists, err := rawdb.ReadFilterMapsRange(x.cfg.Store); wrote && (err != nil || !exists || on.BlocksAfterLast <= on.BlocksFirst) {
+		return false
+	}
 	backend := maps.NewMatcherBackend()
 	defer backend.Close()
 	ctx, cancel := context.WithTimeout(ctx, syncPatience)
