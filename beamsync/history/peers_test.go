@@ -121,9 +121,11 @@ func TestHistorySparesTheFastest(t *testing.T) {
 		fast.Rtt, slow.Rtt = beamtest.RTT/10, 2*beamtest.RTT
 		r.Join(fast)
 		r.Join(slow)
+		time.Sleep(2*beamtest.RTT + beamtest.RTT/2) // the slow peer's first answer is there
+		before, shown := fast.requests(), slow.requests()
 		r.await(0)
-		if len(fast.counts) > len(slow.counts)/2 {
-			t.Errorf("%d blocks from the fastest, %d from the other", len(fast.counts), len(slow.counts))
+		if asked := fast.requests(); asked != before || slow.requests() == shown {
+			t.Errorf("%d requests to the fastest peer, %d to the other after that had shown that it serves", asked-before, slow.requests()-shown)
 		}
 	})
 }
