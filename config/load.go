@@ -29,11 +29,22 @@ func (e *ValueError) Error() string {
 	if e.secret {
 		value = "(secret)"
 	}
-	reason := strings.Join(strings.Fields(e.Err.Error()), " ")
+	reason := OneLine(e.Err)
 	if e.Origin == "flag" {
 		return fmt.Sprintf("bad value %s for --%s: %s", value, e.Flag, reason)
 	}
 	return fmt.Sprintf("bad value %s for --%s (from %s): %s", value, e.Flag, e.Origin, reason)
+}
+
+// OneLine is the text of an error without line breaks. Those of errors.Join stand between errors.
+func OneLine(err error) string {
+	var lines []string
+	for line := range strings.Lines(err.Error()) {
+		if words := strings.Join(strings.Fields(line), " "); words != "" {
+			lines = append(lines, words)
+		}
+	}
+	return strings.Join(lines, "; ")
 }
 
 // Unwrap returns what is wrong.

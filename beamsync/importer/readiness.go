@@ -11,8 +11,8 @@ import (
 	"github.com/sunbeam-eth/sunbeam/chain"
 )
 
-// Readiness says whether the node serves the head of the chain. It is the one answer that eth_syncing, the transaction
-// pool, beam_status and /ready have.
+// Readiness says whether the node serves the head of the chain. It is the one answer that eth_syncing and the transaction
+// pool have, and the first of the checks of /ready, beam_status and the status command.
 //
 // A node serves the head that it has, until the consensus client chooses another one that is more than one block above
 // it or not known: the next block may be pending. Before the first forkchoice of a process nobody has chosen another

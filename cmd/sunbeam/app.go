@@ -149,6 +149,3 @@ func (a *app) dumpConfig(c *cli.Context) error {
 	_, err = a.stdout.Write(cfg.TOML())
 	return err
 }
-
-// oneLine keeps a message to one line.
-func oneLine(err error) string { return strings.Join(strings.Fields(err.Error()), " ") }

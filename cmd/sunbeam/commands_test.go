@@ -8,10 +8,12 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 
+	"github.com/sunbeam-eth/sunbeam/internal/diskspace"
 	"github.com/sunbeam-eth/sunbeam/internal/gethpeer"
 )
 
@@ -81,6 +83,27 @@ func TestCommandsOnADatadir(t *testing.T) {
 	}
 	ok("has no database", "removedb")
 	run(t, "--datadir", dir).stop(t, syscall.SIGTERM) // on the same network, from the beginning
+}
+
+// A node whose disk is nearly full serves its head, and yet /ready is 503: status says so, by whatever endpoint.
+func TestStatusAsReady(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "d")
+	if _, stderr, code := sunbeam(t, "init", "--datadir", dir, genesisFile(t)); code != 0 {
+		t.Fatal(stderr)
+	}
+	free, err := diskspace.Free(dir)
+	check(t, err)
+	n := run(t, "--datadir", dir, "--http", "--http.port", "0", "--ws", "--ws.port", "0", "--datadir.minfreedisk", strconv.FormatUint(free>>20*3/4, 10))
+	for _, endpoint := range []string{filepath.Join(dir, "sunbeam.ipc"), "http://" + n.addr("http")} {
+		stdout, stderr, code := sunbeam(t, "status", endpoint)
+		if code != 1 || strings.Contains(stdout, "ready") || !strings.Contains(stderr, "not ready: ") || !strings.Contains(stderr, "--datadir.minfreedisk") {
+			t.Errorf("status %s: exit %d, %q, %q", endpoint, code, stdout, stderr)
+		}
+	}
+	if _, stderr, code := sunbeam(t, "status", "ws://"+n.addr("ws")); code != 1 || !strings.Contains(stderr, "--ws.api") {
+		t.Errorf("status over WebSocket: exit %d, %q", code, stderr)
+	}
+	n.stop(t, syscall.SIGTERM)
 }
 
 func TestRemoveDatabaseAsks(t *testing.T) {

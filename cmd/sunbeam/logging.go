@@ -104,6 +104,6 @@ func keepReason(cfg config.Log, secrets []string, reason error) error {
 		return reason // the file was open before: the disk fails, and the reason says so
 	}
 	defer file.Close()
-	slog.New(formatted(cfg.Format, hiding(file, secrets), false)).Error("Sunbeam ends with an error", "err", oneLine(reason))
+	slog.New(formatted(cfg.Format, hiding(file, secrets), false)).Error("Sunbeam ends with an error", "err", config.OneLine(reason))
 	return reason
 }

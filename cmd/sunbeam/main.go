@@ -6,13 +6,15 @@ package main
 import (
 	"fmt"
 	"os"
+
+	"github.com/sunbeam-eth/sunbeam/config"
 )
 
 func main() {
 	ctx, stop := interruptible(os.Stderr, os.Exit)
 	defer stop()
 	if err := newApp(os.Args, os.LookupEnv, os.Stdout, os.Stderr).RunContext(ctx, os.Args); err != nil {
-		fmt.Fprintln(os.Stderr, "sunbeam:", oneLine(err))
+		fmt.Fprintln(os.Stderr, "sunbeam:", config.OneLine(err))
 		os.Exit(1) //nolint:gocritic // nothing is left to stop
 	}
 }

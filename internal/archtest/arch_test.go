@@ -53,7 +53,7 @@ var allowed = map[string][]string{
 	"internal/metrics": {"internal/health"},
 	"internal/page":    {},
 	"internal/top":     {"internal/page"},
-	"cmd/sunbeam":      {"config", "internal/atomicfile", "internal/node", "internal/page", "internal/top"},
+	"cmd/sunbeam":      {"config", "internal/atomicfile", "internal/health", "internal/node", "internal/page", "internal/top"},
 
 	// What measures and shows the node; nothing above imports it.
 	"internal/archtest":    {},

@@ -48,6 +48,14 @@ func (r *Report) Add(name, reason string) {
 // Ready says whether the node serves the head.
 func (r *Report) Ready() bool { return len(r.Reasons) == 0 }
 
+// Reason is the weightiest one why the node is not ready, empty if it is.
+func (r *Report) Reason() string {
+	if r.Ready() {
+		return ""
+	}
+	return r.Reasons[0]
+}
+
 // liveStatus is the response of LivePath.
 type liveStatus struct {
 	Live   bool   `json:"live"`
@@ -76,10 +84,7 @@ func Handler(report func() Report) http.Handler {
 			respond(w, is.Live == "", liveStatus{is.Live == "", is.Live})
 			return
 		}
-		status := readyStatus{Ready: is.Ready(), Head: is.Head, Target: is.Target, Checks: is.Checks}
-		if !status.Ready {
-			status.Reason = is.Reasons[0]
-		}
+		status := readyStatus{Ready: is.Ready(), Reason: is.Reason(), Head: is.Head, Target: is.Target, Checks: is.Checks}
 		respond(w, status.Ready, status)
 	})
 }

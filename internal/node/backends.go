@@ -201,18 +201,19 @@ func (b beam) Progress() rpc.Progress {
 type beamStatus struct {
 	Phase        string `json:"phase"`
 	Network      string `json:"network"`
-	Ready        bool   `json:"ready"`            // whether the head is served, as eth_syncing says
-	Reason       string `json:"reason,omitempty"` // why it is not
+	Ready        bool   `json:"ready"`            // as /ready says
+	Reason       string `json:"reason,omitempty"` // the weightiest one why it is not
 	Peers        int    `json:"peers"`
 	StatePeers   int    `json:"statePeers"`   // those with a protocol for state
 	ServingPeers int    `json:"servingPeers"` // those that have sent verified state
 	HotBytes     uint64 `json:"hotBytes"`     // state held on disk
 	Oldest       uint64 `json:"oldestBlock"`
 
-	Backfill *backfill.Progress `json:"backfill,omitempty"` // state that no block touched; absent if it is not collected
-	Flat     *flatStatus        `json:"flat,omitempty"`     // of a full node
-	History  history.Progress   `json:"history"`            // blocks and receipts behind the head
-	LogIndex logindex.Progress  `json:"logIndex"`
+	Checks   map[string]health.Check `json:"checks"`             // of readiness
+	Backfill *backfill.Progress      `json:"backfill,omitempty"` // state that no block touched; absent if it is not collected
+	Flat     *flatStatus             `json:"flat,omitempty"`     // of a full node
+	History  history.Progress        `json:"history"`            // blocks and receipts behind the head
+	LogIndex logindex.Progress       `json:"logIndex"`
 	importer.Status
 }
 
@@ -234,8 +235,8 @@ func (b beam) status() beamStatus {
 		Phase: b.node.importer.Phase().String(), Network: b.node.network.name, HotBytes: b.node.store.Hot().Bytes(), Oldest: b.node.chain.Oldest(), Status: b.node.importer.Status(),
 		History: b.node.history.Progress(), LogIndex: b.node.logs.Progress(),
 	}
-	ready := b.node.importer.Readiness()
-	status.Ready, status.Reason = ready.Ready, ready.Reason
+	verdict := b.node.health()
+	status.Ready, status.Reason, status.Checks = verdict.Ready(), verdict.Reason(), verdict.Checks
 	if full := b.node.full(); full != nil {
 		share, done := full.FlatProgress()
 		status.Phase, status.Flat = importer.FullNode.String(), &flatStatus{share, done} // at genesis the importer still beams

@@ -5,6 +5,7 @@ package node
 import (
 	"context"
 	"encoding/json"
+	"maps"
 	"net/http"
 	"strings"
 	"testing"
@@ -60,8 +61,8 @@ func TestFreshPublicNode(t *testing.T) {
 		t.Errorf("/ready: %d %+v", status, ready)
 	}
 	beam := beam{n.Node}.status()
-	if beam.Ready || beam.Reason != ready.Reason {
-		t.Errorf("beam_status: %v %q", beam.Ready, beam.Reason)
+	if beam.Ready || beam.Reason != ready.Reason || !maps.Equal(beam.Checks, ready.Checks) {
+		t.Errorf("beam_status: %v %q %v", beam.Ready, beam.Reason, beam.Checks)
 	}
 }
 

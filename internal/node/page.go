@@ -61,7 +61,7 @@ func waits(s *beamStatus) (words []string) {
 		}
 	}
 	add(s.Reason)
-	if w := s.Waiting; w != nil {
+	if w := s.Waiting; w != nil && (w.Number > 0 || s.Checks["client"].OK) { // its silence is a reason already
 		text := "waiting for the " + w.For
 		if w.Number > 0 {
 			text = fmt.Sprintf("block %d waits for %s", w.Number, w.For)
