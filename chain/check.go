@@ -23,7 +23,8 @@ func (c *Chain) Check() error {
 	if v.Tail > v.Oldest || v.Oldest > number {
 		return fmt.Errorf("tail %d, oldest %d, head %d", v.Tail, v.Oldest, number)
 	}
-	if above := c.store.CanonicalHash(number + 1); above != (common.Hash{}) {
+	_, imported := v.segmentTail(number + 1)
+	if above := c.store.CanonicalHash(number + 1); above != (common.Hash{}) && !imported {
 		return fmt.Errorf("canonical block %d above head %d", number+1, number)
 	}
 	for _, segment := range v.segments {

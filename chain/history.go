@@ -186,14 +186,15 @@ func (v *snapshot) trimSegments(number uint64) {
 	v.segments = trimmed
 }
 
-// settleSegments drops segments that add nothing below the tail and oldest block, and those beyond the bound. A
-// change goes into the update.
+// settleSegments drops segments that add nothing below the tail and oldest block, and those beyond the bound. Those above the
+// head remain: an archive was imported before there was a head. A change goes into the update.
 func (v *snapshot) settleSegments(old *snapshot, update *Update) {
 	segments := make([]Segment, 0, len(v.segments))
 	for _, segment := range v.segments {
 		headers := segment.Tail < v.Tail && segment.Tail <= segment.Top
 		blocks := segment.Oldest < v.Oldest && segment.Oldest <= segment.Top
-		if headers || blocks {
+		above := segment.Tail > v.head.Number.Uint64()
+		if headers || blocks || above {
 			segments = append(segments, segment)
 		}
 	}

@@ -51,7 +51,7 @@ var gethFlags = []gethFlag{ //nolint:gochecknoglobals // never written
 	{name: "dev.period", usual: "0", check: wholeNumber, refused: noDev},
 
 	{name: "datadir.ancient", instead: "old blocks are kept in <datadir>/geth/chaindata with all others: give the datadir the room"},
-	{name: "datadir.era", instead: "no era files are read: old blocks come from peers (--history.chain)"},
+	{name: "datadir.era", instead: "no archives are read while the node runs: old blocks come from peers (--history.chain) or import-history"},
 	{name: "eth.requiredblocks", instead: "peers are not asked for these blocks: the consensus client decides the chain"},
 	{name: "exitwhensynced", toggle: true, refused: "the node follows the chain until it is stopped: wait for beam_status to say full, then stop it"},
 	{name: "snapshot", toggle: true, usual: "true", instead: "the state is stored in one form, which serves as the snapshot too"},

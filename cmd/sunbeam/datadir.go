@@ -16,6 +16,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/sunbeam-eth/sunbeam/config"
+	"github.com/sunbeam-eth/sunbeam/era"
 	"github.com/sunbeam-eth/sunbeam/internal/node"
 )
 
@@ -139,4 +140,57 @@ func (a *app) inspect(c *cli.Context, print func(context.Context, *config.Config
 		return err
 	}
 	return a.configured(func(cfg *config.Config, log *slog.Logger) error { return print(c.Context, cfg, log, a.stdout) })
+}
+
+// eraFormat is geth's flag for the format of archives.
+func eraFormat() cli.Flag {
+	return &cli.StringFlag{Name: "era.format", Usage: "Format of the archives: era1 or ere (default: what is there; to export, era1 up to the merge and ere after it)"}
+}
+
+func formatOf(c *cli.Context) (era.Format, error) {
+	switch text := c.String("era.format"); text {
+	case "":
+		return "", nil
+	case "era1", "era":
+		return era.Era1, nil
+	case "ere":
+		return era.Ere, nil
+	default:
+		return "", fmt.Errorf("bad --era.format %q: want era1 or ere", text)
+	}
+}
+
+func (a *app) importHistory(c *cli.Context) error {
+	if err := arguments(c, 1, 1); err != nil {
+		return err
+	}
+	format, err := formatOf(c)
+	if err != nil {
+		return err
+	}
+	return a.configured(func(cfg *config.Config, log *slog.Logger) error {
+		return node.ImportHistory(c.Context, cfg, c.Args().First(), format, log)
+	})
+}
+
+func (a *app) exportHistory(c *cli.Context) error {
+	if err := arguments(c, 3, 3); err != nil {
+		return err
+	}
+	format, err := formatOf(c)
+	if err != nil {
+		return err
+	}
+	var numbers [2]uint64
+	for i, text := range c.Args().Tail() {
+		if numbers[i], err = strconv.ParseUint(text, 10, 63); err != nil {
+			return fmt.Errorf("bad block number %q: want export-history DIR FIRST LAST", text)
+		}
+	}
+	if numbers[1] < numbers[0] {
+		return fmt.Errorf("first block %d is after the last, %d", numbers[0], numbers[1])
+	}
+	return a.configured(func(cfg *config.Config, log *slog.Logger) error {
+		return node.ExportHistory(c.Context, cfg, c.Args().First(), numbers[0], numbers[1], format, log)
+	})
 }

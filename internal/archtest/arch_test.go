@@ -17,6 +17,7 @@ const module = "github.com/sunbeam-eth/sunbeam"
 var allowed = map[string][]string{
 	// The leaves import nothing of ours.
 	"config":         {},
+	"era":            {},
 	"trie":           {},
 	"chain":          {},
 	"p2p":            {},
@@ -48,12 +49,12 @@ var allowed = map[string][]string{
 	// The composition root sees all; the command sees it.
 	"internal/node": {
 		"beamsync/backfill", "beamsync/fetch", "beamsync/history", "beamsync/importer", "beamsync/peer", "beamsync/prefetch",
-		"beamsync/sched", "beamsync/witness", "chain", "config", "db", "evm", "internal/atomicfile", "internal/diskspace", "internal/health", "internal/metrics", "internal/page", "logindex", "p2p", "payloadbuilder", "pool", "rpc", "trie",
+		"beamsync/sched", "beamsync/witness", "chain", "config", "db", "era", "evm", "internal/atomicfile", "internal/diskspace", "internal/health", "internal/metrics", "internal/page", "logindex", "p2p", "payloadbuilder", "pool", "rpc", "trie",
 	},
 	"internal/metrics": {"internal/health"},
 	"internal/page":    {},
 	"internal/top":     {"internal/page"},
-	"cmd/sunbeam":      {"config", "internal/atomicfile", "internal/health", "internal/node", "internal/page", "internal/top"},
+	"cmd/sunbeam":      {"config", "era", "internal/atomicfile", "internal/health", "internal/node", "internal/page", "internal/top"},
 
 	// What measures and shows the node; nothing above imports it.
 	"internal/archtest":    {},
