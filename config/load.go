@@ -172,17 +172,28 @@ func (g setting) last() string {
 	return g.texts[len(g.texts)-1]
 }
 
-// list splits at commas; what remains empty is left out.
+// list splits at commas; what remains empty is left out. Quotes around an element, as attach --exec prints an enode URL, are
+// no part of it.
 func (g setting) list() []string {
 	list := []string{}
 	for _, text := range g.texts {
 		for _, element := range strings.Split(text, ",") {
-			if element = strings.TrimSpace(element); element != "" {
+			if element = unquoted(strings.TrimSpace(element)); element != "" {
 				list = append(list, element)
 			}
 		}
 	}
 	return list
+}
+
+// unquoted is a text without double quotes around it.
+func unquoted(text string) string {
+	if inner, ok := strings.CutPrefix(text, `"`); ok {
+		if inner, ok = strings.CutSuffix(inner, `"`); ok {
+			return inner
+		}
+	}
+	return text
 }
 
 // apply checks a value and puts it into the option's field.

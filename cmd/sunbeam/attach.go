@@ -40,14 +40,14 @@ func (a *app) attach(c *cli.Context) error {
 	if _, err := os.Stat(dir); err != nil { // a node elsewhere: its datadir is not to be made here
 		dir = os.TempDir()
 	}
-	js, err := console.New(console.Config{DataDir: dir, DocRoot: settings.JSPath, Client: client, Printer: a.stdout, Preload: absolute(settings.JSPath, settings.Preload)})
+	printer := &switched{a.stdout}
+	js, err := openConsole(console.Config{DataDir: dir, DocRoot: settings.JSPath, Client: client, Preload: absolute(settings.JSPath, settings.Preload)}, printer)
 	if err != nil {
 		return err
 	}
 	defer js.Stop(false)
 	if settings.Exec != "" {
-		js.Evaluate(settings.Exec)
-		return nil
+		return execute(js, printer, settings.Exec)
 	}
 	js.Welcome()
 	js.Interactive()

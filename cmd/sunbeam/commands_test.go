@@ -51,6 +51,13 @@ func TestCommandsOnADatadir(t *testing.T) {
 			t.Errorf("status at %v: exit %d, %q, %q", endpoint, code, stdout, stderr)
 		}
 	}
+	ok("0\ntrue\n", "attach", "--exec", "console.log(beam.status.head); beam.overview.phase == beam.status.phase")
+	ok(`"SYNCING"`, "attach", "--exec", "beam.setHead('0x"+strings.Repeat("ab", 32)+"')")
+	for _, wrong := range []string{"nosuch.thing()", "eth.getBalance('z')", "1 +", "beam.setHead('0x1')"} {
+		if stdout, stderr, code := sunbeam(t, "--datadir", dir, "attach", "--exec", wrong); code != 1 || !strings.Contains(stdout, "Error") || !strings.Contains(stderr, "--exec") {
+			t.Errorf("attach --exec %q: exit %d, %q, %q", wrong, code, stdout, stderr)
+		}
+	}
 	if frame := ok(" full  head 0\n", "top", "--once"); strings.Contains(frame, "\x1b") || !strings.Contains(frame, "\n0 peers\n") {
 		t.Errorf("top: %q", frame)
 	}
