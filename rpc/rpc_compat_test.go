@@ -8,7 +8,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -19,7 +18,6 @@ import (
 	"github.com/ethereum/go-ethereum/core/rawdb"
 	"github.com/ethereum/go-ethereum/core/types"
 	"github.com/ethereum/go-ethereum/rlp"
-	gethrpc "github.com/ethereum/go-ethereum/rpc"
 
 	"github.com/sunbeam-eth/sunbeam/internal/realdata"
 )
@@ -64,77 +62,6 @@ func recordedChain(t testing.TB, dir string) *fixtureChain {
 	return w
 }
 
-// exchange is a recorded request with its response.
-type exchange struct {
-	file     string
-	request  rpcCall
-	response struct {
-		Result any
-		Error  *struct{ Code int }
-	}
-	shapeOnly bool // the response need not be the same
-}
-
-// readExchanges reads the files of a method.
-func readExchanges(t *testing.T, dir string) (list []exchange) {
-	t.Helper()
-	files, err := filepath.Glob(filepath.Join(dir, "*.io"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, file := range files {
-		text, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		e := exchange{file: filepath.Base(dir) + "/" + filepath.Base(file)}
-		for line := range strings.Lines(string(text)) {
-			if remark, ok := strings.CutPrefix(line, "// "); ok && strings.HasPrefix(remark, "speconly:") {
-				e.shapeOnly = true
-			}
-			if request, ok := strings.CutPrefix(line, ">> "); ok {
-				var decoded struct {
-					Method string
-					Params []json.RawMessage
-				}
-				if err := json.Unmarshal([]byte(request), &decoded); err != nil {
-					t.Fatal(file, err)
-				}
-				e.request = rpcCall{method: decoded.Method}
-				for _, param := range decoded.Params {
-					e.request.params = append(e.request.params, param)
-				}
-			}
-			if response, ok := strings.CutPrefix(line, "<< "); ok {
-				e.response.Result, e.response.Error = nil, nil
-				if err := json.Unmarshal([]byte(response), &e.response); err != nil {
-					t.Fatal(file, err)
-				}
-				list = append(list, e)
-			}
-		}
-	}
-	return list
-}
-
-// check compares a response as the suite does: values are equal as JSON, of an error the code counts.
-func (e *exchange) check(t *testing.T, client *gethrpc.Client) {
-	t.Helper()
-	var result any
-	err := client.Call(&result, e.request.method, e.request.params...)
-	var coded gethrpc.Error
-	switch want := e.response.Error; {
-	case errors.As(err, &coded):
-		if want == nil || coded.ErrorCode() != want.Code {
-			t.Errorf("%s: error %d %v, want %v", e.file, coded.ErrorCode(), err, want)
-		}
-	case err != nil || want != nil:
-		t.Errorf("%s: error %v, want %v", e.file, err, want)
-	case !e.shapeOnly && !reflect.DeepEqual(result, e.response.Result):
-		t.Errorf("%s: result differs\n got %s\nwant %s", e.file, mustJSON(result), mustJSON(e.response.Result))
-	}
-}
-
 // TestRPCCompat runs recorded exchanges of execution-apis' suite. What a client answers to them is compared by the rules
 // of the suite, and with go-ethereum's response byte for byte.
 func TestRPCCompat(t *testing.T) {
@@ -149,7 +76,7 @@ func TestRPCCompat(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// These need a transaction pool, a builder, the client's own network, or a node that prunes.
+	// These need a whole node: see TestRPCCompat of package node, which runs all.
 	elsewhere := []string{"eth_sendRawTransaction", "testing_buildBlockV1", "txpool_content", "txpool_contentFrom", "txpool_status", "eth_capabilities", "net_version"}
 	// Where the suite and go-ethereum v1.17.10 differ, the suite counts: it counts the logs of reverted frames in the
 	// index of a log, and lets an account with the last nonce send without validation.
@@ -159,15 +86,21 @@ func TestRPCCompat(t *testing.T) {
 		if !folder.IsDir() || slices.Contains(elsewhere, folder.Name()) {
 			continue
 		}
-		exchanges := readExchanges(t, filepath.Join(dir, folder.Name()))
+		exchanges, err := realdata.Exchanges(filepath.Join(dir, folder.Name()))
+		if err != nil {
+			t.Fatal(err)
+		}
 		total += len(exchanges)
 		for _, e := range exchanges {
-			e.check(t, ours)
-			if tag := string(mustJSON(e.request.params)); strings.Contains(tag, "safe") || strings.Contains(tag, "finalized") {
+			if err := e.Check(t.Context(), ours); err != nil {
+				t.Error(err)
+			}
+			if tag := string(mustJSON(e.Params)); strings.Contains(tag, "safe") || strings.Contains(tag, "finalized") {
 				continue // go-ethereum has others here
 			}
-			if want, got := response(geth, e.request), response(ours, e.request); (got != want) != slices.Contains(differ, e.file) {
-				t.Errorf("%s\n got %s\nwant %s", e.file, got, want)
+			request := rpcCall{e.Method, e.Params}
+			if want, got := response(geth, request), response(ours, request); (got != want) != slices.Contains(differ, e.File) {
+				t.Errorf("%s\n got %s\nwant %s", e.File, got, want)
 			}
 		}
 	}
