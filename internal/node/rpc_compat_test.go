@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/ethereum/go-ethereum/beacon/engine"
+	"github.com/ethereum/go-ethereum/crypto/kzg4844"
 	gethrpc "github.com/ethereum/go-ethereum/rpc"
 
 	"github.com/sunbeam-eth/sunbeam/config"
@@ -43,6 +44,9 @@ func TestRPCCompat(t *testing.T) {
 		t.Fatalf("the head is %+v", chosen.PayloadStatus)
 	}
 
+	// The first blobs of a process wait for tables to be computed: with the race detector longer than a request may take.
+	_, err = kzg4844.ComputeCells([]kzg4844.Blob{{}})
+	check(t, err)
 	client, err := gethrpc.Dial("http://" + n.rpc.Addrs().HTTP)
 	check(t, err)
 	defer client.Close()
