@@ -42,6 +42,8 @@ func TestBadValues(t *testing.T) {
 		{"bootnodes", "enode://abc@1.2.3.4:1", "invalid"},
 		{"peers", "127.0.0.1:30303", "missing"},
 		{"peers", strings.TrimSuffix(enodeURL, ":30303") + ":0", "TCP port"},
+		{"peers", " , ", "nothing between the commas"},
+		{"http.api", ",", "nothing between the commas"},
 		{"discovery.dns", "https://example.org", "enrtree"},
 		{"nat", "magic", "unknown mechanism"},
 		{"netrestrict", "10.0.0.0/33", "invalid CIDR"},
@@ -72,6 +74,8 @@ func TestBadValues(t *testing.T) {
 		{"log.maxsize", "0", "from 1"},
 		{"gogc", "some", "want a number"},
 		{"memorylimit", "-1", "from 0"},
+		{"memorylimit", "1", "at least --cache, 512"},
+		{"ipcpath", "/nowhere/at/all/x.ipc", "no such file"},
 		{"ipcpath", "/tmp/" + strings.Repeat("x", 110), "characters"},
 		{"identity", "a/b", "slashes"},
 	}

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -60,6 +59,14 @@ func (c *Config) finish(values source) error {
 		return bad("ipcpath", path, cmp.Or(values["ipcpath"].origin, "default"),
 			fmt.Errorf("a socket's path may have %d characters, this has %d", limit, len(path)))
 	}
+	if path := c.IPCEndpoint(); path != "" && runtime.GOOS != "windows" && filepath.Dir(path) != c.DataDir { // there it is no file
+		if err := parentExists(path); err != nil {
+			return bad("ipcpath", path, cmp.Or(values["ipcpath"].origin, "default"), err)
+		}
+	}
+	if limit := c.Store.MemoryLimitMB; limit > 0 && limit < c.Store.CacheMB {
+		return bad("memorylimit", strconv.Itoa(limit), values["memorylimit"].origin, fmt.Errorf("want at least --cache, %d: the caches count", c.Store.CacheMB))
+	}
 	if err := c.checkPorts(); err != nil {
 		return err
 	}
@@ -81,44 +88,6 @@ func existing(path string, check func(string) error) error {
 		return nil
 	}
 	return check(path)
-}
-
-// checkPorts finds two servers on one address, which would fail only at start.
-// HTTP and WebSocket may share one.
-func (c *Config) checkPorts() error {
-	type endpoint struct {
-		flag, addr string
-		port       uint16
-	}
-	servers := []endpoint{{"authrpc.port", c.Engine.Addr, c.Engine.Port}}
-	if c.HTTP.Enabled {
-		servers = append(servers, endpoint{"http.port", c.HTTP.Addr, c.HTTP.Port})
-	}
-	shared := c.HTTP.Enabled && c.WS.Addr == c.HTTP.Addr && c.WS.Port == c.HTTP.Port
-	if c.WS.Enabled && !shared {
-		servers = append(servers, endpoint{"ws.port", c.WS.Addr, c.WS.Port})
-	}
-	if c.Metrics.Enabled {
-		servers = append(servers, endpoint{"metrics.port", c.Metrics.Addr, c.Metrics.Port})
-	}
-	if c.Page.Enabled {
-		servers = append(servers, endpoint{"page.port", c.Page.Addr, c.Page.Port})
-	}
-	if c.HTTP.Enabled && c.WS.Enabled && c.HTTP.Port == c.WS.Port && c.HTTP.Port != 0 && c.HTTP.Addr != c.WS.Addr {
-		return fmt.Errorf("bad value %q for --ws.addr: --http.addr is %q, but both have port %d", c.WS.Addr, c.HTTP.Addr, c.WS.Port)
-	}
-	taken := make(map[string]string)
-	for _, s := range servers {
-		if s.port == 0 {
-			continue // the system chooses
-		}
-		key := net.JoinHostPort(strings.Replace(s.addr, "localhost", "127.0.0.1", 1), strconv.Itoa(int(s.port)))
-		if other, ok := taken[key]; ok {
-			return fmt.Errorf("bad value \"%d\" for --%s: --%s has the same address", s.port, s.flag, other)
-		}
-		taken[key] = s.flag
-	}
-	return nil
 }
 
 // LightClient returns what the embedded beacon light client needs, nil if there is to

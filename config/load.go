@@ -201,6 +201,9 @@ func (c *Config) apply(o *option, g setting) error {
 	field := c.field(o)
 	if field.Kind() == reflect.Slice {
 		list := g.list()
+		if text := strings.TrimSpace(strings.Join(g.texts, "")); len(list) == 0 && text != "" && text != `""` {
+			return &ValueError{Flag: o.flag, Value: text, Origin: g.origin, Err: errors.New("there is nothing between the commas"), secret: o.secret}
+		}
 		for _, element := range list {
 			if err := o.verify(element, g.origin); err != nil {
 				return err

@@ -105,6 +105,9 @@ func New(cfg *config.Config, log *slog.Logger) (*Node, error) {
 }
 
 func newNode(cfg *config.Config, log *slog.Logger, registerer prometheus.Registerer, gatherer prometheus.Gatherer) (*Node, error) {
+	if err := checkEndpoints(context.Background(), cfg); err != nil {
+		return nil, err
+	}
 	n := &Node{cfg: *cfg, log: log, repairTimeout: repairTimeout}
 	if err := n.open(registerer, nil); err != nil {
 		return nil, err
@@ -210,7 +213,7 @@ func (n *Node) Run(ctx context.Context) (err error) {
 	if n.public() {
 		group.Go(func() error { return loadTrustedSetup(running) })
 	}
-	err = group.Wait()
+	err = nameFlags(&n.cfg, group.Wait())
 	n.log.Info("Sunbeam stopped", "head", n.chain.CurrentHeader().Number)
 	return unlessStopped(ctx, err)
 }

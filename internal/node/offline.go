@@ -4,14 +4,11 @@ package node
 
 import (
 	"cmp"
-	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
-	"os"
-	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -55,7 +52,7 @@ func Init(cfg *config.Config, genesis *core.Genesis, log *slog.Logger) error {
 // it was beaming before. Blocks that were executed before are skipped. After a file that fails, Import goes on with the next
 // one, as geth does; the error names the first one and says how many failed.
 func Import(ctx context.Context, cfg *config.Config, files []string, log *slog.Logger) (err error) {
-	if err := checkImportFiles(files); err != nil { // before anything is made
+	if err := checkImportFiles(cfg, files); err != nil { // before anything is made
 		return err
 	}
 	n := &Node{cfg: *cfg, log: log}
@@ -71,21 +68,6 @@ func Import(ctx context.Context, cfg *config.Config, files []string, log *slog.L
 		err = errors.Join(err, n.store.UnmarkFull())
 	}
 	return err
-}
-
-// checkImportFiles returns an error if not one of the files can be opened.
-func checkImportFiles(files []string) (first error) {
-	for _, file := range files {
-		stat, err := os.Stat(file)
-		if err == nil && stat.IsDir() {
-			err = fmt.Errorf("%s is a directory, want a file", file)
-		}
-		if err == nil {
-			return nil
-		}
-		first = cmp.Or(first, fmt.Errorf("import: %w", err))
-	}
-	return first
 }
 
 // importFiles executes the blocks of all files.
@@ -149,17 +131,11 @@ func (n *Node) endIfDamaged(ctx context.Context) error {
 
 // importFile executes one file's blocks.
 func (n *Node) importFile(ctx context.Context, importer *importer.Importer, name string) error {
-	file, err := os.Open(name)
+	file, reader, err := openChainFile(name)
 	if err != nil {
 		return err
 	}
 	defer file.Close()
-	var reader io.Reader = file
-	if strings.HasSuffix(name, ".gz") {
-		if reader, err = gzip.NewReader(file); err != nil {
-			return err
-		}
-	}
 	stream := rlp.NewStream(reader, 0)
 	executed, skipped := 0, 0
 	report := importReport{log: n.log, file: name, since: time.Now()}

@@ -39,6 +39,30 @@ func chainFile(t *testing.T, name string, blocks ...*types.Block) string {
 	return path
 }
 
+// TestImportWithoutInit: the blocks of another network do not make a datadir of mainnet.
+func TestImportWithoutInit(t *testing.T) {
+	genesis := pragueGenesis()
+	blocks := blocksOn(t, genesis, 2, func(int, []*types.Block) common.Hash { return common.Hash{1} })
+	for _, file := range []string{
+		chainFile(t, "all.rlp", genesis.ToBlock(), blocks[0]), chainFile(t, "all.rlp.gz", blocks...), chainFile(t, "second.rlp", blocks[1]),
+	} {
+		for _, network := range []string{"", "sepolia"} {
+			cfg := localConfig(t)
+			cfg.DataDir, cfg.Network = filepath.Join(t.TempDir(), "none"), network
+			err := Import(t.Context(), cfg, []string{file}, discard)
+			if err == nil || !strings.Contains(err.Error(), "run init with its genesis file first") {
+				t.Errorf("%s, network %q: %v", file, network, err)
+			}
+			if _, err := os.Stat(cfg.DataDir); err == nil {
+				t.Error("a datadir was made")
+			}
+		}
+	}
+	cfg := withGenesis(t, localConfig(t), genesis)
+	cfg.DataDir = filepath.Join(t.TempDir(), "none")
+	check(t, Import(t.Context(), cfg, []string{chainFile(t, "good.rlp", blocks...)}, discard))
+}
+
 func TestImport(t *testing.T) {
 	genesis := pragueGenesis()
 	blocks := blocksOn(t, genesis, 5, func(int, []*types.Block) common.Hash { return common.Hash{1} })
