@@ -9,8 +9,10 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/ethereum/go-ethereum/node" //nolint:depguard // its handler stacks and defaults only
 	gethrpc "github.com/ethereum/go-ethereum/rpc"
@@ -36,18 +38,21 @@ func (r *route) matches(request *http.Request) bool {
 // webEndpoint serves JSON-RPC over HTTP, WebSocket or both on one port.
 type webEndpoint struct {
 	name       string
-	addr       string
+	host       string
+	port       int // zero: any
 	log        *slog.Logger
 	timeouts   gethrpc.HTTPTimeouts
 	http1Only  bool
-	http, ws   *route       // nil: not served
-	health     http.Handler // nil: not served
+	http, ws   atomic.Pointer[route] // nil: not served
+	health     http.Handler          // served beside HTTP; nil: not served
 	listener   net.Listener
 	websockets sync.WaitGroup // WebSocket connections: after the upgrade net/http does not track them
+	stopped    chan struct{}  // closed by stop
 }
 
 func (e *webEndpoint) listen(ctx context.Context) (err error) {
-	if e.listener, err = new(net.ListenConfig).Listen(ctx, "tcp", e.addr); err != nil {
+	addr := net.JoinHostPort(e.host, strconv.Itoa(e.port))
+	if e.listener, err = new(net.ListenConfig).Listen(ctx, "tcp", addr); err != nil {
 		return fmt.Errorf("%s endpoint: %w", e.name, err)
 	}
 	return nil
@@ -55,21 +60,28 @@ func (e *webEndpoint) listen(ctx context.Context) (err error) {
 
 func (e *webEndpoint) close() { _ = e.listener.Close() }
 
+// stop closes the endpoint while the server runs on: the port is free when it returns. Run ends when the requests in flight have.
+func (e *webEndpoint) stop() {
+	close(e.stopped)
+	e.close()
+}
+
 // ServeHTTP passes a request to its protocol.
 func (e *webEndpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	plain, ws := e.http.Load(), e.ws.Load()
 	switch {
-	case e.health != nil && health.Asks(r):
+	case plain != nil && e.health != nil && health.Asks(r):
 		e.health.ServeHTTP(w, r)
-	case e.ws != nil && isWebsocket(r):
-		if !e.ws.matches(r) {
+	case ws != nil && isWebsocket(r):
+		if !ws.matches(r) {
 			http.Error(w, "not found", http.StatusNotFound)
 			return
 		}
 		e.websockets.Add(1)
 		defer e.websockets.Done()
-		e.ws.handler.ServeHTTP(w, r)
-	case e.http != nil && e.http.matches(r):
-		e.http.handler.ServeHTTP(w, r)
+		ws.handler.ServeHTTP(w, r)
+	case plain != nil && plain.matches(r):
+		plain.handler.ServeHTTP(w, r)
 	default:
 		w.WriteHeader(http.StatusNotFound)
 	}
@@ -80,8 +92,10 @@ func isWebsocket(r *http.Request) bool {
 		strings.Contains(strings.ToLower(r.Header.Get("Connection")), "upgrade")
 }
 
-// run serves until ctx ends. It cancels the requests in flight and waits for them.
+// run serves until ctx ends, or stop. It cancels the requests in flight and waits for them.
 func (e *webEndpoint) run(ctx context.Context) error {
+	ctx, end := context.WithCancel(ctx)
+	defer end()
 	node.CheckTimeouts(&e.timeouts)
 	server := &http.Server{
 		Handler:           e,
@@ -102,11 +116,16 @@ func (e *webEndpoint) run(ctx context.Context) error {
 	var failure error
 	select {
 	case err := <-served:
-		failure = fmt.Errorf("%s endpoint %s: %w", e.name, e.addr, err)
+		served <- err
+		if !e.isStopped() {
+			failure = fmt.Errorf("%s endpoint %s: %w", e.name, e.listener.Addr(), err)
+		}
+	case <-e.stopped:
 	case <-ctx.Done():
 	}
-	for _, m := range []*route{e.http, e.ws} {
-		if m != nil {
+	end()
+	for _, m := range []*atomic.Pointer[route]{&e.http, &e.ws} {
+		if m := m.Load(); m != nil {
 			m.srv.Stop()
 		}
 	}
@@ -117,11 +136,18 @@ func (e *webEndpoint) run(ctx context.Context) error {
 		_ = server.Close()
 	}
 	e.websockets.Wait()
-	if failure == nil {
-		if err := <-served; !errors.Is(err, http.ErrServerClosed) {
-			e.log.Warn("Endpoint closed with an error", "endpoint", e.name, "err", err)
-		}
+	if err := <-served; failure == nil && !e.isStopped() && !errors.Is(err, http.ErrServerClosed) {
+		e.log.Warn("Endpoint closed with an error", "endpoint", e.name, "err", err)
 	}
 	e.log.Info("Endpoint closed", "endpoint", e.name, "addr", e.listener.Addr())
 	return failure
+}
+
+func (e *webEndpoint) isStopped() bool {
+	select {
+	case <-e.stopped:
+		return true
+	default:
+		return false
+	}
 }

@@ -20,7 +20,6 @@ const (
 	noFlush     = "state is written with each block"
 	noFiles     = "it reads or writes a file of the node's machine"
 	noKeys      = "the node has no keys: sign with a wallet, and send with eth_sendRawTransaction"
-	noEndpoints = "endpoints are opened at the start, by flags"
 	noMiner     = "the consensus client decides what is built"
 )
 
@@ -44,14 +43,6 @@ var refusals = map[string]string{ //nolint:gochecknoglobals // never written
 	"eth_signTransaction":               noKeys,
 	"eth_sendTransaction":               noKeys,
 	"eth_resend":                        noKeys,
-	"admin_exportChain":                 noFiles,
-	"admin_importChain":                 noFiles,
-	"admin_startHTTP":                   noEndpoints,
-	"admin_startRPC":                    noEndpoints,
-	"admin_startWS":                     noEndpoints,
-	"admin_stopHTTP":                    noEndpoints,
-	"admin_stopRPC":                     noEndpoints,
-	"admin_stopWS":                      noEndpoints,
 	"miner_setExtra":                    noMiner,
 	"miner_setGasLimit":                 noMiner,
 	"miner_setGasPrice":                 noMiner,
@@ -65,7 +56,6 @@ func refuse(method string) error {
 type (
 	refusedDebugAPI struct{}
 	refusedEthAPI   struct{}
-	refusedAdminAPI struct{}
 	refusedMinerAPI struct{}
 )
 
@@ -105,16 +95,8 @@ func (refusedEthAPI) SignTransaction(_, _, _ anyParam) error { return refuse("et
 
 func (refusedEthAPI) SendTransaction(_, _, _ anyParam) error { return refuse("eth_sendTransaction") }
 func (refusedEthAPI) Resend(_, _, _ anyParam) error          { return refuse("eth_resend") }
-func (refusedAdminAPI) ExportChain(_, _, _ anyParam) error   { return refuse("admin_exportChain") }
 
-func (refusedAdminAPI) ImportChain(_, _, _ anyParam) error     { return refuse("admin_importChain") }
-func (refusedAdminAPI) StartHTTP(_, _, _, _, _ anyParam) error { return refuse("admin_startHTTP") }
-func (refusedAdminAPI) StartRPC(_, _, _, _, _ anyParam) error  { return refuse("admin_startRPC") }
-func (refusedAdminAPI) StartWS(_, _, _, _ anyParam) error      { return refuse("admin_startWS") }
-func (refusedAdminAPI) StopHTTP(_, _, _ anyParam) error        { return refuse("admin_stopHTTP") }
-func (refusedAdminAPI) StopRPC(_, _, _ anyParam) error         { return refuse("admin_stopRPC") }
-func (refusedAdminAPI) StopWS(_, _, _ anyParam) error          { return refuse("admin_stopWS") }
-func (refusedMinerAPI) SetExtra(_, _, _ anyParam) error        { return refuse("miner_setExtra") }
-func (refusedMinerAPI) SetGasLimit(_, _, _ anyParam) error     { return refuse("miner_setGasLimit") }
+func (refusedMinerAPI) SetExtra(_, _, _ anyParam) error    { return refuse("miner_setExtra") }
+func (refusedMinerAPI) SetGasLimit(_, _, _ anyParam) error { return refuse("miner_setGasLimit") }
 
 func (refusedMinerAPI) SetGasPrice(_, _, _ anyParam) error { return refuse("miner_setGasPrice") }

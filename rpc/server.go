@@ -8,10 +8,8 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"net"
 	"net/http"
 	"slices"
-	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -20,8 +18,6 @@ import (
 	"github.com/ethereum/go-ethereum/node" //nolint:depguard // its handler stacks and defaults only
 	gethrpc "github.com/ethereum/go-ethereum/rpc"
 	"golang.org/x/sync/errgroup"
-
-	"github.com/sunbeam-eth/sunbeam/internal/health"
 )
 
 // shutdownTimeout is how long Run waits for requests in flight.
@@ -41,10 +37,12 @@ type Server struct {
 	engineCalls   *limiter
 	chainTraces   *limiter
 	receiptWaits  *limiter
+	chainImports  *limiter
 	apis          []gethrpc.API // all namespaces but engine
 	inproc        *gethrpc.Server
 	ready         chan struct{}
-	addrs         atomic.Pointer[Addrs]
+	auth, ipc     atomic.Pointer[string] // addresses; nil: not open
+	web           *webEndpoints
 }
 
 // Addrs are the addresses of the endpoints, empty for those that are not enabled.
@@ -74,9 +72,11 @@ func NewServer(cfg Config, nodeBackend Backend) (*Server, error) {
 		engineCalls:  newLimiter("Engine API calls", maxEngineCalls),
 		chainTraces:  newLimiter("chain traces", maxChainTraces),
 		receiptWaits: newLimiter("calls that wait for a receipt", maxReceiptWaiters),
+		chainImports: newLimiter("imports and exports of blocks", 1),
 		inproc:       gethrpc.NewServer(),
 		ready:        make(chan struct{}),
 	}
+	s.web = &webEndpoints{Server: s}
 	s.subscriptions = newSubscriptions(cfg.Subscriptions, cfg.Log, b.metrics)
 	s.apis = s.services()
 	if err := cfg.check(s.namespaces()); err != nil {
@@ -110,6 +110,8 @@ func (s *Server) services() []gethrpc.API {
 		{Namespace: "net", Service: &netAPI{b}},
 		{Namespace: "web3", Service: &web3API{b}},
 		{Namespace: "admin", Service: &adminAPI{b}},
+		{Namespace: "admin", Service: &endpointsAPI{s.web}},
+		{Namespace: "admin", Service: &chainFilesAPI{b, s.chainImports}},
 		{Namespace: "admin", Service: &peerEventsAPI{logs, s.peers}},
 		{Namespace: "txpool", Service: &txpoolAPI{b}},
 		{Namespace: "debug", Service: &debugAPI{b}},
@@ -120,7 +122,6 @@ func (s *Server) services() []gethrpc.API {
 		{Namespace: "debug", Service: &debugRuntimeAPI{b: b}},
 		{Namespace: "debug", Service: refusedDebugAPI{}},
 		{Namespace: "eth", Service: refusedEthAPI{}},
-		{Namespace: "admin", Service: refusedAdminAPI{}},
 		{Namespace: "miner", Service: refusedMinerAPI{}},
 		{Namespace: "trace", Service: &traceAPI{b}},
 		{Namespace: "beam", Service: &beamAPI{b}},
@@ -164,10 +165,14 @@ func (s *Server) Ready() <-chan struct{} { return s.ready }
 
 // Addrs returns the addresses of the endpoints. They are empty before Ready.
 func (s *Server) Addrs() Addrs {
-	if addrs := s.addrs.Load(); addrs != nil {
-		return *addrs
+	addrs := s.web.addrs()
+	if auth := s.auth.Load(); auth != nil {
+		addrs.Auth = *auth
 	}
-	return Addrs{}
+	if ipc := s.ipc.Load(); ipc != nil {
+		addrs.IPC = *ipc
+	}
+	return addrs
 }
 
 // Run opens all endpoints and serves until ctx ends. Then it cancels the requests in flight, waits for them
@@ -182,7 +187,7 @@ func (s *Server) Run(ctx context.Context) error {
 		return err
 	}
 	group, ctx := errgroup.WithContext(ctx)
-	limiters := []*limiter{s.b.stateQueries, s.b.traces, s.logSearches, s.engineCalls, s.chainTraces, s.receiptWaits}
+	limiters := []*limiter{s.b.stateQueries, s.b.traces, s.logSearches, s.engineCalls, s.chainTraces, s.receiptWaits, s.chainImports}
 	for _, l := range limiters {
 		l.serverCtx.Store(&ctx)
 	}
@@ -201,6 +206,12 @@ func (s *Server) Run(ctx context.Context) error {
 	for _, e := range endpoints {
 		group.Go(func() error { return e.run(ctx) })
 	}
+	s.web.spawn(ctx, func(e *webEndpoint) { group.Go(func() error { return e.run(ctx) }) })
+	group.Go(func() error { // the group does not end before it, so nothing joins the group after its end
+		<-ctx.Done()
+		s.web.spawn(ctx, nil)
+		return nil
+	})
 	close(s.ready)
 	err = group.Wait()
 
@@ -222,23 +233,17 @@ type endpoint interface {
 
 // open opens all endpoints. With an error it returns those that are open.
 func (s *Server) open(ctx context.Context) (endpoints []endpoint, err error) {
-	var addrs Addrs
 	if s.cfg.Auth.Enabled {
 		e, err := s.openAuth(ctx)
 		if err != nil {
 			return endpoints, err
 		}
-		endpoints, addrs.Auth = append(endpoints, e), e.listener.Addr().String()
+		endpoints = append(endpoints, e)
+		s.auth.Store(ptr(e.listener.Addr().String()))
 	}
-	web, err := s.openWeb(ctx)
+	web, err := s.web.open(ctx)
 	for _, e := range web {
 		endpoints = append(endpoints, e)
-		if e.http != nil {
-			addrs.HTTP = e.listener.Addr().String()
-		}
-		if e.ws != nil {
-			addrs.WS = e.listener.Addr().String()
-		}
 	}
 	if err != nil {
 		return endpoints, err
@@ -248,50 +253,10 @@ func (s *Server) open(ctx context.Context) (endpoints []endpoint, err error) {
 		if err != nil {
 			return endpoints, err
 		}
-		endpoints, addrs.IPC = append(endpoints, e), s.cfg.IPC
+		endpoints = append(endpoints, e)
+		s.ipc.Store(&s.cfg.IPC)
 	}
-	s.addrs.Store(&addrs)
 	return endpoints, nil
-}
-
-// openWeb opens the HTTP and WebSocket endpoints without authentication. They are one if they share a port.
-func (s *Server) openWeb(ctx context.Context) (opened []*webEndpoint, err error) {
-	var web *webEndpoint
-	if cfg := s.cfg.HTTP; cfg.Enabled {
-		web = s.newWeb("HTTP", cfg.Host, cfg.Port)
-		if s.b.Beam != nil {
-			web.health = health.Handler(s.b.Beam.Health)
-		}
-		srv, err := s.newRPC(cfg.Modules)
-		if err != nil {
-			return nil, err
-		}
-		web.http = &route{srv: srv, prefix: cfg.Prefix, handler: node.NewHTTPHandlerStack(srv, cfg.CORS, cfg.VHosts, nil, false)}
-	}
-	if cfg := s.cfg.WS; cfg.Enabled {
-		srv, err := s.newRPC(cfg.Modules)
-		if err != nil {
-			return nil, err
-		}
-		ws := &route{srv: srv, prefix: cfg.Prefix, handler: node.NewWSHandlerStack(srv.WebsocketHandler(cfg.Origins), nil)}
-		if web != nil && cfg.Port != 0 && cfg.Port == s.cfg.HTTP.Port {
-			web.name, web.ws = "HTTP and WebSocket", ws
-		} else {
-			alone := s.newWeb("WebSocket", cfg.Host, cfg.Port)
-			alone.ws = ws
-			if err := alone.listen(ctx); err != nil {
-				return nil, err
-			}
-			opened = append(opened, alone)
-		}
-	}
-	if web != nil {
-		if err := web.listen(ctx); err != nil {
-			return opened, err
-		}
-		opened = append(opened, web)
-	}
-	return opened, nil
 }
 
 // openAuth opens the Engine API endpoint. It creates the JWT secret if there is none.
@@ -304,7 +269,8 @@ func (s *Server) openAuth(ctx context.Context) (*webEndpoint, error) {
 	engine := &engineAPI{b: s.b, limiter: s.engineCalls}
 	e := s.newWeb("Engine API", s.cfg.Auth.Host, s.cfg.Auth.Port)
 	e.http1Only = true
-	for _, m := range []**route{&e.http, &e.ws} {
+	routes := []*route{{}, {}}
+	for _, r := range routes {
 		srv := gethrpc.NewServer()
 		srv.SetBatchLimits(authBatchItems, authBatchBytes)
 		srv.SetHTTPBodyLimit(authBodyBytes)
@@ -312,13 +278,16 @@ func (s *Server) openAuth(ctx context.Context) (*webEndpoint, error) {
 		if err := s.register(srv, node.DefaultAuthModules, engine); err != nil {
 			return nil, err
 		}
-		*m = &route{srv: srv}
+		r.srv = srv
 	}
+	plain, ws := routes[0], routes[1]
 	refused := func(next http.Handler) http.Handler {
 		return &unauthorized{next: next, jwtFile: s.cfg.Auth.JWTFile, log: s.log}
 	}
-	e.http.handler = refused(node.NewHTTPHandlerStack(s.b.processors.announce(e.http.srv), node.DefaultAuthCors, s.cfg.Auth.VHosts, secret, true))
-	e.ws.handler = refused(node.NewWSHandlerStack(e.ws.srv.WebsocketHandler(node.DefaultAuthOrigins), secret))
+	plain.handler = refused(node.NewHTTPHandlerStack(s.b.processors.announce(plain.srv), node.DefaultAuthCors, s.cfg.Auth.VHosts, secret, true))
+	ws.handler = refused(node.NewWSHandlerStack(ws.srv.WebsocketHandler(node.DefaultAuthOrigins), secret))
+	e.http.Store(plain)
+	e.ws.Store(ws)
 	if err := e.listen(ctx); err != nil {
 		return nil, err
 	}
@@ -337,10 +306,5 @@ func (s *Server) newRPC(modules []string) (*gethrpc.Server, error) {
 }
 
 func (s *Server) newWeb(name, host string, port int) *webEndpoint {
-	return &webEndpoint{
-		name:     name,
-		addr:     net.JoinHostPort(host, strconv.Itoa(port)),
-		log:      s.log,
-		timeouts: s.cfg.Timeouts,
-	}
+	return &webEndpoint{name: name, host: host, port: port, log: s.log, timeouts: s.cfg.Timeouts, stopped: make(chan struct{})}
 }
