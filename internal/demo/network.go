@@ -86,7 +86,7 @@ func NewNetwork(ctx context.Context, cfg NetworkConfig) (*Network, error) {
 	}
 	n := &Network{
 		Spec:    cfg.State,
-		Traffic: stategen.NewTraffic(cfg.State, cfg.Seed),
+		Traffic: stategen.ContinueTraffic(cfg.State, cfg.Seed),
 		Genesis: filepath.Join(cfg.Dir, "genesis.json"),
 		Secret:  [32]byte{0xbe, 0xa4},
 	}

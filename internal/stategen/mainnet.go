@@ -3,6 +3,8 @@
 package stategen
 
 import (
+	"math/rand/v2"
+
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/core/types"
 	"github.com/ethereum/go-ethereum/core/vm"
@@ -103,6 +105,19 @@ func proxyInit(implementation common.Address) []byte {
 	at := len(init.code) + 9 // of what follows
 	init.push(byte(len(proxy.code))).op(vm.DUP1).push(byte(at)).push(0).op(vm.CODECOPY).push(0).op(vm.RETURN)
 	return append(init.code, proxy.code...)
+}
+
+// ContinueTraffic starts where the blocks end that Spec.Fill made: what they touched is touched again.
+func ContinueTraffic(spec Spec, seed uint64) *Traffic {
+	if !spec.Mainnet {
+		return NewTraffic(spec, seed)
+	}
+	t := NewTraffic(spec, pastSeed)
+	for range pastBlocks {
+		t.Block(pastGas, Mainnet())
+	}
+	t.random = rand.New(rand.NewPCG(seed, 0))
+	return t
 }
 
 // pastTraffic yields the transactions of the blocks at the end of a state.
