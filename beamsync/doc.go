@@ -14,19 +14,20 @@
 //   - sched: which want is requested from which peer, and when; hedges, states of a peer. Pure.
 //   - backfill: the state that no block touched; ranges, complete subtrees, the swarm.
 //   - history: headers, bodies and receipts below the first executed block.
+//   - warmup: the state that the next blocks are likely to read, because recent ones did.
 //   - witness: what blocks read, as hints given to and requested from other Sunbeam nodes.
 //   - peer: the interfaces of a peer, and what a peer is penalized for.
 //
 // Who imports whom (internal/archtest holds it):
 //
-//	importer    witness           fetch        backfill     history
-//	   |         |    |           |    |           |           |
-//	   v         |    |           v    |           |           |
-//	prefetch <---+    |         sched  |           |           |
-//	                  v                v           v           v
-//	                peer <-----------------------------------------
+//	importer, warmup   witness           fetch        backfill     history
+//	   |                |    |           |    |           |           |
+//	   v                |    |           v    |           |           |
+//	prefetch <----------+    |         sched  |           |           |
+//	                         v                v           v           v
+//	                       peer <-----------------------------------------
 //
-// In addition to these edges, importer and history import chain; importer, prefetch and witness import
+// In addition to these edges, importer, warmup and history import chain; importer, warmup, prefetch and witness import
 // evm; all but history, sched and peer import trie. What a package needs of another one in the
 // same row, it takes as an interface of its own; internal/node connects them.
 //

@@ -150,6 +150,7 @@ type Beam struct {
 	HotSizeMB    int  // disk space for state proved on demand
 	Backfill     bool // collect the rest of the state in the background
 	BackfillRate int  // kilobytes (1000 bytes) per second; zero: no limit
+	WarmupMB     int  // how much state to fetch because recent blocks used it; zero: none
 }
 
 // History is how much of the past is collected.
@@ -284,7 +285,7 @@ func Default() *Config {
 			MaxSubscriptionsPerConnection: 1024, MaxSubscriptions: 10_000, MaxFilters: 10_000,
 		},
 		Beacon:  Beacon{Threshold: 342}, // two thirds of 512
-		Beam:    Beam{MaxLag: 30, HotSizeMB: 4096, Backfill: true},
+		Beam:    Beam{MaxLag: 30, HotSizeMB: 4096, Backfill: true, WarmupMB: 128},
 		History: History{Chain: "90000", Logs: 2_350_000},
 		Pool:    Pool{PriceLimit: 1, PriceBump: 10, GlobalSlots: 5120, GlobalQueue: 1024, BlobDataCap: 2560 << 20, AccountSlots: 16, AccountQueue: 64, Lifetime: 3 * time.Hour, BlobDir: "blobpool", Journal: "transactions.rlp", Rejournal: time.Hour},
 		Miner:   Miner{GasPrice: 1_000_000, GasLimit: 60_000_000, Recommit: 2 * time.Second},

@@ -137,6 +137,7 @@ var options = []option{ //nolint:gochecknoglobals // never written
 	{flag: "beam.hot.size", key: "Beam.HotSizeMB", usage: "Megabytes of disk for state fetched on demand", check: between(64, 1<<24), category: catBeam},
 	{flag: "beam.backfill", key: "Beam.Backfill", usage: "Collect the rest of the state in the background, to become a full node", category: catBeam},
 	{flag: "beam.backfill.rate", key: "Beam.BackfillRate", usage: "Kilobytes per second that the backfill may receive (0 is no limit)", check: between(0, 1<<30), category: catBeam},
+	{flag: "beam.warmup.size", key: "Beam.WarmupMB", usage: "Megabytes of state to fetch after the first block because the blocks before it used it (0 is none)", check: between(0, 1<<20), category: catBeam},
 	{flag: "history.chain", key: "History.Chain", usage: "Blocks and receipts to collect behind the head: all, postmerge, postprague, postosaka, rolling (33,024 epochs), a number of blocks, or the first block as NUMBER:HASH", check: historySpan, category: catBeam},
 	{flag: "history.logs", key: "History.Logs", usage: "Blocks behind the head that the log index covers, if they are stored (0 is all)", category: catBeam},
 	{flag: "history.logs.disable", key: "History.LogsDisabled", usage: "Keep no log index: queries for logs read all headers of their range", category: catBeam},

@@ -71,6 +71,8 @@ type Job struct {
 	State State
 	// Headers finds the ancestors that BLOCKHASH reads.
 	Headers Headers
+	// Repeated says that newer blocks than this one may have been executed: the values last seen in them stay.
+	Repeated bool
 }
 
 // Result is the result of an execution. The fields after Err are set only if the outcome is Valid.
@@ -137,7 +139,7 @@ func (e *Executor) Execute(ctx context.Context, job Job) (result *Result) {
 	result = e.accept(block, job.State, statedb, processed)
 	result.OldestHash = chain.oldestHash()
 	if db, ok := job.State.(*trie.StateDatabase); ok && result.Outcome == Valid && block.AccessList() == nil {
-		e.lastSeen.record(db.Touched(), statedb) // the block read all of it, so nothing is fetched
+		e.lastSeen.record(db.Touched(), statedb, job.Repeated) // the block read all of it, so nothing is fetched
 	}
 	return result
 }

@@ -74,8 +74,9 @@ func (l *lastSeen) seed(codes map[common.Address]common.Hash) {
 	}
 }
 
-// record adds what a valid block read. After is the state after the block.
-func (l *lastSeen) record(touched *trie.Touched, after *state.StateDB) {
+// record adds what a valid block read. After is the state after the block. If the block may be older than others that were
+// recorded, it adds only what they did not read.
+func (l *lastSeen) record(touched *trie.Touched, after *state.StateDB, older bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, account := range touched.Accounts {
@@ -84,9 +85,13 @@ func (l *lastSeen) record(touched *trie.Touched, after *state.StateDB) {
 		if hash == (common.Hash{}) {
 			hash = types.EmptyCodeHash
 		}
-		l.hashes.Add(addr, hash)
+		if !older || !l.hashes.Contains(addr) {
+			l.hashes.Add(addr, hash)
+		}
 		for _, slot := range account.Slots {
-			l.slots.Add(slotKey{addr, slot}, after.GetState(addr, slot))
+			if key := (slotKey{addr, slot}); !older || !l.slots.Contains(key) {
+				l.slots.Add(key, after.GetState(addr, slot))
+			}
 		}
 	}
 }

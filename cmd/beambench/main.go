@@ -161,6 +161,7 @@ func follow() *cli.Command {
 			&cli.DurationFlag{Name: "stall", Usage: "how long the link stands still in the middle of the run"},
 			&cli.BoolFlag{Name: "build", Usage: "have the node build a block on every second one, of the next block's transactions"},
 			&cli.BoolFlag{Name: "backfill", Value: true, Usage: "let the node collect the rest of the state too; false keeps it beaming to the end"},
+			&cli.BoolFlag{Name: "warmup", Value: true, Usage: "let the node fetch what the blocks before the first one used"},
 			&cli.IntFlag{Name: "accounts", Usage: "accounts in the state; it is made once", Value: 1_000_000},
 			&cli.StringFlag{Name: "sunbeam", Usage: "node binary (built from the module here if empty)"},
 			&cli.BoolFlag{Name: "json", Usage: "print one JSON object per block and one for the whole run"},
@@ -180,6 +181,7 @@ func follow() *cli.Command {
 				Stall:          c.Duration("stall"),
 				Build:          c.Bool("build"),
 				Backfill:       c.Bool("backfill"),
+				Warmup:         c.Bool("warmup"),
 			}, os.Stdout)
 		}),
 	}

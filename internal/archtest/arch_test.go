@@ -45,11 +45,12 @@ var allowed = map[string][]string{
 	"beamsync/history":  {"beamsync/peer", "chain"},
 	"beamsync/witness":  {"beamsync/peer", "beamsync/prefetch", "evm", "trie"},
 	"beamsync/importer": {"beamsync/prefetch", "chain", "evm", "trie"},
+	"beamsync/warmup":   {"beamsync/prefetch", "chain", "evm", "trie"},
 
 	// The composition root sees all; the command sees it.
 	"internal/node": {
 		"beamsync/backfill", "beamsync/fetch", "beamsync/history", "beamsync/importer", "beamsync/peer", "beamsync/prefetch",
-		"beamsync/sched", "beamsync/witness", "chain", "config", "db", "era", "evm", "internal/atomicfile", "internal/diskspace", "internal/health", "internal/metrics", "internal/page", "logindex", "p2p", "payloadbuilder", "pool", "rpc", "trie",
+		"beamsync/sched", "beamsync/warmup", "beamsync/witness", "chain", "config", "db", "era", "evm", "internal/atomicfile", "internal/diskspace", "internal/health", "internal/metrics", "internal/page", "logindex", "p2p", "payloadbuilder", "pool", "rpc", "trie",
 	},
 	"internal/metrics": {"internal/health"},
 	"internal/page":    {},

@@ -40,6 +40,7 @@ type FollowOptions struct {
 	Stall    time.Duration // how long the link stands still in the middle of the run
 	Build    bool          // have the node build on every second block, with the next block's transactions in its pool
 	Backfill bool          // fetch the rest of the state as well: the node is soon full, and blocks need no network
+	Warmup   bool          // fetch what the blocks before the first one used
 }
 
 func (o *FollowOptions) check() error {
@@ -119,7 +120,11 @@ func (f *following) run(ctx context.Context) error {
 	}
 	f.metrics = "http://" + metrics + "/metrics"
 	_, port, _ := net.SplitHostPort(metrics)
-	f.node, err = demo.StartNode(ctx, f.testbed.Node("sunbeam-data", "--metrics", "--metrics.port", port, fmt.Sprintf("--beam.backfill=%t", f.opts.Backfill)))
+	args := []string{"--metrics", "--metrics.port", port, fmt.Sprintf("--beam.backfill=%t", f.opts.Backfill)}
+	if !f.opts.Warmup {
+		args = append(args, "--beam.warmup.size", "0")
+	}
+	f.node, err = demo.StartNode(ctx, f.testbed.Node("sunbeam-data", args...))
 	if err != nil {
 		return err
 	}

@@ -41,6 +41,7 @@ type FollowSum struct {
 	RTT          time.Duration `json:"rttNanoseconds"`
 	Stall        time.Duration `json:"stallNanoseconds"`
 	Backfill     bool          `json:"backfill"`
+	Warmup       bool          `json:"warmup"`
 }
 
 // FollowSpread is a distribution; all zero if there was nothing.
@@ -63,7 +64,7 @@ func spreadOf(values []float64) FollowSpread {
 func (f *following) sum(ctx context.Context) error {
 	s := FollowSum{
 		Blocks: len(f.results), MemoryBytes: f.node.Memory(),
-		Slot: f.opts.Slot, RTT: f.opts.RTT, Stall: f.opts.Stall, Backfill: f.opts.Backfill,
+		Slot: f.opts.Slot, RTT: f.opts.RTT, Stall: f.opts.Stall, Backfill: f.opts.Backfill, Warmup: f.opts.Warmup,
 	}
 	var seconds, trips, nodes []float64
 	var building, idle []float64

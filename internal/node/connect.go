@@ -107,6 +107,7 @@ func (n *Node) connect(registerer prometheus.Registerer, gatherer prometheus.Gat
 	}
 	n.newPool(registerer)
 	prefetcher := prefetch.New(executor, n.local)
+	n.newWarmup(executor, prefetcher, registerer)
 	n.newPayloads(executor, prefetcher, registerer)
 	if err := n.newHost(registerer); err != nil {
 		return err

@@ -24,6 +24,7 @@ import (
 	"github.com/sunbeam-eth/sunbeam/beamsync/history"
 	"github.com/sunbeam-eth/sunbeam/beamsync/importer"
 	"github.com/sunbeam-eth/sunbeam/beamsync/peer"
+	"github.com/sunbeam-eth/sunbeam/beamsync/warmup"
 	"github.com/sunbeam-eth/sunbeam/beamsync/witness"
 	"github.com/sunbeam-eth/sunbeam/chain"
 	"github.com/sunbeam-eth/sunbeam/config"
@@ -65,6 +66,7 @@ type Node struct {
 	importer *importer.Importer
 	backfill *backfill.Backfill // nil if it is not wanted
 	history  *history.History
+	warmup   *warmup.Warmup // nil if it is not wanted
 	logs     *logindex.Index
 	witness  *witness.Exchange
 	pool     *pool.Pool
@@ -200,6 +202,9 @@ func (n *Node) Run(ctx context.Context) (err error) {
 		n.disk.Run, n.notifySystemd, n.watchDamage, n.restoreBlocks, n.announceHeads, n.announceStart, n.announceIdle, n.learned.Run,
 	} {
 		group.Go(func() error { return part(running) })
+	}
+	if n.warmup != nil {
+		group.Go(func() error { return n.warmup.Run(running) })
 	}
 	if n.metrics != nil {
 		group.Go(func() error { return n.metrics.Run(running) })

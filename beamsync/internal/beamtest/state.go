@@ -11,6 +11,7 @@ import (
 	"github.com/ethereum/go-ethereum/core/rawdb"
 	"github.com/ethereum/go-ethereum/core/types"
 	"github.com/ethereum/go-ethereum/crypto"
+	"github.com/ethereum/go-ethereum/ethdb"
 	gethtrie "github.com/ethereum/go-ethereum/trie"
 	"github.com/ethereum/go-ethereum/trie/trienode"
 	"github.com/ethereum/go-ethereum/triedb"
@@ -82,6 +83,15 @@ func Must(err error) {
 	if err != nil {
 		panic(err)
 	}
+}
+
+// StatesIn serves the states of a database in go-ethereum's hash scheme.
+func StatesIn(disk ethdb.Database, codes ...[]byte) *State {
+	b := &State{db: triedb.NewDatabase(disk, triedb.HashDefaults), Codes: make(map[common.Hash][]byte)}
+	for _, code := range codes {
+		b.Codes[crypto.Keccak256Hash(code)] = code
+	}
+	return b
 }
 
 // trieNodes answers as geth's ServiceGetTrieNodesQuery does.
