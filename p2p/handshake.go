@@ -155,11 +155,11 @@ func (p *Peer) compatible(status *eth.StatusPacket) error {
 	genesis := p.cfg.Chain.Genesis().Hash()
 	switch {
 	case status.NetworkID != p.cfg.NetworkID:
-		return fmt.Errorf("network id %d, want %d", status.NetworkID, p.cfg.NetworkID)
+		return fmt.Errorf("network id %d, want %d (genesis %x, ours is %x)", status.NetworkID, p.cfg.NetworkID, status.Genesis, genesis)
 	case uint(status.ProtocolVersion) != p.link.Version:
 		return fmt.Errorf("status for eth/%d, agreed on eth/%d", status.ProtocolVersion, p.link.Version)
 	case status.Genesis != genesis:
-		return fmt.Errorf("genesis %x, want %x", status.Genesis, genesis)
+		return fmt.Errorf("genesis %x, want %x (network id %d, as ours)", status.Genesis, genesis, status.NetworkID)
 	}
 	if err := forkid.NewFilter(p.cfg.Chain)(status.ForkID); err != nil {
 		return fmt.Errorf("fork id %x/%d: %w", status.ForkID.Hash, status.ForkID.Next, err)

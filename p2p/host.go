@@ -77,10 +77,11 @@ type Host struct {
 	started      chan struct{} // closed once the server listens
 
 	mu      sync.Mutex
-	server  *gethp2p.Server  // nil until started
-	static  []*enode.Node    // added before the start
-	trusted []*enode.Node    // the same
-	peers   map[string]*Peer // between join and leave
+	server  *gethp2p.Server        // nil until started
+	static  []*enode.Node          // added before the start
+	trusted []*enode.Node          // the same
+	peers   map[string]*Peer       // between join and leave
+	strange map[string]strangeness // of static peers that are of another network, by connection ID
 }
 
 // New checks the configuration and makes a host. It starts nothing.
@@ -110,6 +111,7 @@ func New(cfg Config) (*Host, error) {
 		headMoved: make(chan struct{}, 1),
 		started:   make(chan struct{}),
 		peers:     make(map[string]*Peer),
+		strange:   make(map[string]strangeness),
 	}
 	h.peerCfg = PeerConfig{
 		NetworkID: cfg.NetworkID, Chain: cfg.Chain, State: cfg.State, Data: cfg.Data,

@@ -245,6 +245,38 @@ func TestOtherNetwork(t *testing.T) {
 	}
 }
 
+// TestStrangePeer: a static peer of another genesis is named, once in a while, with both hashes.
+func TestStrangePeer(t *testing.T) {
+	lines := make(logLines, 10)
+	h := &Host{log: slog.New(slog.NewTextHandler(lines, nil)), strange: make(map[string]strangeness)}
+	incompatible := func(text string) error { return &ProtocolError{Kind: KindIncompatible, Err: errors.New(text)} }
+	now := time.Now()
+	static := &Link{ID: "a", Pinned: true}
+	for _, test := range []struct {
+		link *Link
+		err  error
+		at   time.Time
+		said bool
+	}{
+		{&Link{ID: "b"}, incompatible("genesis 1, want 2"), now, false},
+		{static, ErrPeerGone, now, false},
+		{static, &ProtocolError{Kind: KindTimeout, Err: errors.New("late")}, now, false},
+		{static, incompatible("genesis 1, want 2"), now, true},
+		{static, incompatible("genesis 1, want 2"), now.Add(strangeInterval - 1), false},
+		{static, incompatible("network id 8, want 7"), now.Add(strangeInterval - 1), true},
+		{static, incompatible("network id 8, want 7"), now.Add(2 * strangeInterval), true},
+	} {
+		h.reportStrange(test.link, test.err, test.at)
+		if said := len(lines) == 1; said != test.said {
+			t.Errorf("%s, %v: logged %v", test.link.ID, test.err, said)
+		} else if said {
+			if line := <-lines; !strings.Contains(line, "level=WARN") || !strings.Contains(line, test.err.(*ProtocolError).Err.Error()) {
+				t.Errorf("%s", line)
+			}
+		}
+	}
+}
+
 // logLines passes log lines on until the channel is full.
 type logLines chan string
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/ethereum/go-ethereum/eth/protocols/eth"
 	gethp2p "github.com/ethereum/go-ethereum/p2p"
@@ -78,6 +79,7 @@ func (h *Host) runEth(ctx context.Context, gp *gethp2p.Peer, rw gethp2p.MsgReadW
 		return gethp2p.DiscTooManyPeers
 	}
 	err := NewPeer(link, h.peerCfg).Run(ctx)
+	h.reportStrange(&link, err, time.Now())
 	h.log.Debug("Connection closed", "peer", fmt.Sprintf("%.16s", link.ID), "name", gp.Fullname(), "err", err)
 	return err
 }

@@ -228,7 +228,7 @@ func (s *swarm) finish(p *swarmPeer, sent time.Time, served, refused int, all, t
 	}
 	switch {
 	case ignored:
-		s.log.Info("Ignoring swarm peer: too many refusals", "peer", p.ID(), "served", p.served, "refused", p.refused)
+		s.log.Info("Swarm peer does not have what it announced: asking others", "peer", p.ID(), "served", p.served, "refused", p.refused)
 		s.book.Exclude(p.ID(), peer.KindSubtrees)
 	case served > 0:
 		s.book.Served(p.ID(), peer.KindSubtrees)

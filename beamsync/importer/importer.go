@@ -72,6 +72,7 @@ type Config struct {
 	Ahead    func() prefetch.Hinter // a new session of lower priority, for blocks that wait for their parent; nil: Session
 	MaxLag   uint64                 // blocks; 0 means DefaultMaxLag
 	Public   bool                   // the genesis block is no head that a node may serve, see Readiness
+	Driver   string                 // who chooses the head, in what users read; empty: the consensus client
 
 	// States are what a full node executes on; nil: the importer starts beaming. Lowest is the number that
 	// [LowestState] returns for them.

@@ -3,6 +3,7 @@
 package importer
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 
@@ -38,7 +39,7 @@ func (i *Importer) Readiness() Readiness {
 	at := head.Number.Uint64()
 	ready := Readiness{Ready: true, Head: at, Target: at, Within: true}
 	if at == 0 && i.cfg.Public {
-		reason := "no block was executed yet: waiting for the consensus client to choose a head"
+		reason := fmt.Sprintf("no block was executed yet: waiting for the %s to choose a head", i.driver())
 		if i.called.Load() {
 			reason = "no block was executed yet: the first one is being imported"
 		}
@@ -89,15 +90,15 @@ func (i *Importer) lastCall() time.Time { return time.Unix(0, i.heard.Load()) }
 
 // Waiting is what the node waits for, in beam_status.
 type Waiting struct {
-	For    string      `json:"for"`    // a stage of an import (job.go), or the consensus client
+	For    string      `json:"for"`    // a stage of an import (job.go), or who chooses the head
 	Since  time.Time   `json:"since"`  // when it began
 	Number uint64      `json:"number"` // of the block that has waited longest; zero: of none
 	Hash   common.Hash `json:"hash"`
 	Blocks int         `json:"blocks"` // that wait for the same
 }
 
-// waitingForClient is what a node waits for that imports nothing: blocks come from the consensus client.
-const waitingForClient = "consensus client"
+// driver is what a node waits for that imports nothing: blocks come from it.
+func (i *Importer) driver() string { return cmp.Or(i.cfg.Driver, "consensus client") }
 
 // idleAfter is how long the consensus client may be silent: two slots and a half.
 const idleAfter = 30 * time.Second
@@ -118,7 +119,7 @@ func (i *Importer) waiting(pending []PendingBlock, heard time.Time) *Waiting {
 		if len(pending) > 0 || now.Sub(heard) < idleAfter {
 			return nil
 		}
-		return &Waiting{For: waitingForClient, Since: heard}
+		return &Waiting{For: i.driver(), Since: heard}
 	}
 	for _, block := range pending {
 		if block.Stage == longest.For {

@@ -172,6 +172,9 @@ func TestSignalsStopTheNode(t *testing.T) {
 		}
 		begin := time.Now()
 		n.stop(t, signal)
+		if want := "because=\"signal " + signal.String() + "\""; !strings.Contains(n.log.String(), want) {
+			t.Errorf("no %s in %s", want, &n.log)
+		}
 		if took := time.Since(begin); took > 5*time.Second {
 			t.Errorf("%s: stopped after %s", signal, took)
 		}

@@ -94,6 +94,7 @@ func (n *Node) connect(registerer prometheus.Registerer, gatherer prometheus.Gat
 		Ahead:      func() prefetch.Hinter { return n.fetcher.Session(sched.Predictive) },
 		MaxLag:     uint64(n.cfg.Beam.MaxLag),
 		Public:     n.public(),
+		Driver:     n.driver(),
 		States:     n.loaded.states,
 		Lowest:     n.loaded.lowest,
 		Hints:      n.hint,

@@ -4,6 +4,7 @@ package node
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/sunbeam-eth/sunbeam/beamsync/importer"
@@ -28,7 +29,7 @@ func (n *Node) health() health.Report {
 	report := health.Report{Live: n.stalled(), Head: ready.Head, Target: ready.Target}
 	report.Add("head", ready.Reason)
 	vitals := n.importer.Vitals()
-	report.Add("client", clientTrouble(vitals))
+	report.Add("client", clientTrouble(vitals, n.driver()))
 	report.Add("disk", n.disk.Trouble())
 	if n.public() {
 		report.Add("age", ageTrouble(ready, vitals))
@@ -37,14 +38,22 @@ func (n *Node) health() health.Report {
 	return report
 }
 
-func clientTrouble(vitals importer.Vitals) string {
+// driver is who chooses the head: the beacon node of --beacon.api, whose light client is our own, or else a consensus client.
+func (n *Node) driver() string {
+	if len(n.cfg.Beacon.API) > 0 {
+		return "beacon API " + strings.Join(withoutCredentials(n.cfg.Beacon.API), ", ")
+	}
+	return "consensus client"
+}
+
+func clientTrouble(vitals importer.Vitals, driver string) string {
 	switch silence := vitals.Silence.Round(time.Second); {
 	case silence <= silentAfter:
 		return ""
 	case !vitals.Called:
-		return fmt.Sprintf("the consensus client sent nothing since the start %v ago", silence)
+		return fmt.Sprintf("the %s sent nothing since the start %v ago", driver, silence)
 	default:
-		return fmt.Sprintf("the consensus client sent nothing for %v", silence)
+		return fmt.Sprintf("the %s sent nothing for %v", driver, silence)
 	}
 }
 

@@ -96,7 +96,7 @@ func TestTroubles(t *testing.T) {
 		{importer.Vitals{Silence: time.Hour}, "the consensus client sent nothing since the start 1h0m0s ago", ""},
 		{importer.Vitals{Silence: time.Hour, Called: true, HeadAge: 3 * time.Minute}, "the consensus client sent nothing for 1h0m0s", "the head is 3m0s old"},
 	} {
-		if client, age := clientTrouble(test.vitals), ageTrouble(importer.Readiness{}, test.vitals); client != test.client || age != test.age {
+		if client, age := clientTrouble(test.vitals, (&Node{}).driver()), ageTrouble(importer.Readiness{}, test.vitals); client != test.client || age != test.age {
 			t.Errorf("%+v: %q, %q", test.vitals, client, age)
 		}
 	}

@@ -19,7 +19,12 @@ func TestSaysWhatToStart(t *testing.T) {
 	running := run(t, n)
 	n.logIdle()
 	running.stop(t)
-	for _, want := range []string{"level=WARN", "No consensus client has called", "engine=http://127.0.0.1:", "jwt_secret=" + cfg.JWTFile()} {
+	n.light, n.cfg.Beacon.API = new(lightClient), []string{"https://user:secret@beacon.example.org/path"}
+	n.logIdle()
+	if strings.Contains(log.String(), "secret@") {
+		t.Errorf("credentials in %s", &log)
+	}
+	for _, want := range []string{"The beacon API has not named a head", "api=[https://beacon.example.org]", "level=WARN", "No consensus client has called", "engine=http://127.0.0.1:", "jwt_secret=" + cfg.JWTFile()} {
 		if !strings.Contains(log.String(), want) {
 			t.Errorf("no %q in %s", want, &log)
 		}

@@ -218,6 +218,13 @@ func (n *Node) Run(ctx context.Context) (err error) {
 	if n.public() {
 		group.Go(func() error { return loadTrustedSetup(running) })
 	}
+	group.Go(func() error {
+		<-running.Done()
+		if ctx.Err() != nil { // otherwise a part failed, which the error says
+			n.log.Info("Stopping Sunbeam", "because", context.Cause(ctx))
+		}
+		return nil
+	})
 	err = nameFlags(&n.cfg, group.Wait())
 	n.log.Info("Sunbeam stopped", "head", n.chain.CurrentHeader().Number)
 	return unlessStopped(ctx, err)
@@ -305,12 +312,17 @@ func (n *Node) announceIdle(ctx context.Context) error {
 func (n *Node) logIdle() {
 	peers, able := n.countPeers()
 	addrs, head := n.rpc.Addrs(), n.chain.CurrentHeader().Number
-	if n.light == nil && !n.importer.Vitals().Called {
+	switch called := n.importer.Vitals().Called; {
+	case n.light != nil && !called:
+		n.log.Warn("The beacon API has not named a head: see whether it answers, and its checkpoint", "api", withoutCredentials(n.cfg.Beacon.API),
+			"head", head, "peers", peers)
+		return
+	case !called:
 		n.log.Warn("No consensus client has called: start one that has this address and JWT secret", "engine", "http://"+addrs.Auth,
 			"jwt_secret", n.cfg.JWTFile(), "head", head, "peers", peers)
 		return
 	}
-	n.log.Info("Waiting for a new head: none was announced to the Engine API", "head", head, "peers", peers, "state_peers", able, "engine", addrs.Auth)
+	n.log.Info("Waiting for a new head", "from", n.driver(), "silent", n.importer.Vitals().Silence.Round(time.Second), "head", head, "peers", peers, "state_peers", able)
 }
 
 // logForks logs the forks of the network by time: the one that is active, and those that come.
