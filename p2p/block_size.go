@@ -28,13 +28,24 @@ const (
 	// blockOverhead is for what costs no gas: the encoding of lists, and the accounts and slots of system contracts. It also lets small blocks
 	// be read whose gas used is wrong, so that they are found INVALID.
 	blockOverhead = 64 << 10
-	// maxWithdrawals is far above the 16 of consensus-specs (MAX_WITHDRAWALS_PER_PAYLOAD) and the 1,024 of test suites.
-	maxWithdrawals = 8192
+	// publicWithdrawals is far above the 16 of consensus-specs (MAX_WITHDRAWALS_PER_PAYLOAD).
+	publicWithdrawals = 1024
 	// withdrawalSize is three 64-bit numbers and an address (EIP-4895); withdrawn is an account in an access list with a changed balance.
 	withdrawalSize, withdrawn = 50, 70
+	smallestWithdrawal        = 25
 	// maxUncles is a rule of the protocol before the merge.
 	maxUncles = 2
 )
+
+// mostWithdrawals returns how many withdrawals a block may have. They cost no gas, and no rule of the execution layer bounds them: on networks
+// other than the public ones only the size of a message does, since the first blocks may fund all accounts by withdrawals.
+func mostWithdrawals(genesis common.Hash) int {
+	switch genesis {
+	case params.MainnetGenesisHash, params.SepoliaGenesisHash, params.HoodiGenesisHash:
+		return publicWithdrawals
+	}
+	return maxMessageSize / smallestWithdrawal
+}
 
 // bytesPerGas is a fraction.
 type bytesPerGas struct{ bytes, gas uint64 }
@@ -44,8 +55,8 @@ func (b bytesPerGas) of(gas uint64) int {
 	return int(min(gas, maxMessageSize*b.gas) * b.bytes / b.gas)
 }
 
-// maxBodySize returns the size of the largest body of a valid block with a header, in bytes.
-func maxBodySize(h *types.Header) int {
+// maxBodySize returns the size of the largest body of a valid block with a header and so many withdrawals, in bytes.
+func maxBodySize(h *types.Header, withdrawals int) int {
 	price := bytesPerGas{1, 2}
 	switch {
 	case h.BlockAccessListHash != nil: // Amsterdam
@@ -60,7 +71,7 @@ func maxBodySize(h *types.Header) int {
 		size += maxUncles * maxHeaderSize
 	}
 	if hasWithdrawals(h) {
-		size += maxWithdrawals * withdrawalSize
+		size += withdrawals * withdrawalSize
 	}
 	if h.BlobGasUsed != nil { // the hashes of blobs; the blobs are not in the body
 		size += bytesPerGas{common.HashLength + 1, params.BlobTxBlobGasPerBlob}.of(*h.BlobGasUsed)
@@ -70,7 +81,7 @@ func maxBodySize(h *types.Header) int {
 
 // maxReceiptsSize returns the size of the largest list of receipts of a valid block with a header, in bytes, in the encoding of any
 // version of eth.
-func maxReceiptsSize(h *types.Header) int {
+func maxReceiptsSize(h *types.Header, _ int) int {
 	price := bytesPerGas{1, 4}
 	switch {
 	case h.BlockAccessListHash != nil: // Amsterdam
@@ -82,10 +93,10 @@ func maxReceiptsSize(h *types.Header) int {
 }
 
 // maxAccessListSize returns the size of the largest access list of a valid block with a header, in bytes.
-func maxAccessListSize(h *types.Header) int {
+func maxAccessListSize(h *types.Header, withdrawals int) int {
 	size := blockOverhead + bytesPerGas{1, 32}.of(h.GasUsed)
 	if hasWithdrawals(h) {
-		size += maxWithdrawals * withdrawn
+		size += withdrawals * withdrawn
 	}
 	return size
 }
@@ -101,10 +112,12 @@ type blocksRequest struct {
 	reply  int // bytes of the largest reply: servers fill a message, or stop at the soft limit
 }
 
-func requestBlocks(headers []*types.Header, size func(*types.Header) int) blocksRequest {
+// requestBlocks makes a request for what has a size by a header and the most withdrawals of a block.
+func (p *Peer) requestBlocks(headers []*types.Header, size func(h *types.Header, withdrawals int) int) blocksRequest {
+	withdrawals := mostWithdrawals(p.cfg.Chain.Genesis().Hash())
 	r := blocksRequest{hashes: make([]common.Hash, len(headers)), reply: replyOverhead}
 	for i, h := range headers {
-		most := size(h) + perItem
+		most := min(size(h, withdrawals)+perItem, maxMessageSize)
 		r.hashes[i] = h.Hash()
 		r.item = max(r.item, most)
 		r.reply = min(r.reply+most, maxMessageSize)

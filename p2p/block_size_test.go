@@ -124,8 +124,8 @@ func TestLargestBlocks(t *testing.T) {
 				headers = append(headers, block.Header())
 				backend.blocks[block.Hash()], backend.receipts[block.Hash()] = block, receipts[i]
 				body, list := encodedSize(t, block.Body()), encodedSize(t, receipts[i])
-				fits(t, fmt.Sprintf("body %d", i), body, maxBodySize(headers[i])-blockOverhead, i == 0)
-				fits(t, fmt.Sprintf("receipts %d", i), list, maxReceiptsSize(headers[i])-blockOverhead, i == 1)
+				fits(t, fmt.Sprintf("body %d", i), body, maxBodySize(headers[i], 0)-blockOverhead, i == 0)
+				fits(t, fmt.Sprintf("receipts %d", i), list, maxReceiptsSize(headers[i], 0)-blockOverhead, i == 1)
 			}
 			server := chain.serving()
 			server.Chain = backend
@@ -205,6 +205,32 @@ func TestInflatedBlocks(t *testing.T) {
 	}
 }
 
+// TestManyWithdrawals: withdrawals cost no gas, so a chain of somebody's own may fund its accounts by them, as many as a block has room
+// for. On public networks consensus bounds them.
+func TestManyWithdrawals(t *testing.T) {
+	chain := newTestChain(t)
+	withdrawals := make(types.Withdrawals, 150_000)
+	for i := range withdrawals {
+		withdrawals[i] = &types.Withdrawal{Index: uint64(i), Validator: uint64(i), Address: testchain.FillerAddress(i), Amount: 1 << 40}
+	}
+	header := &types.Header{Number: big.NewInt(1), Difficulty: new(big.Int), BaseFee: big.NewInt(1)}
+	block := types.NewBlock(header, &types.Body{Withdrawals: withdrawals}, nil, gethtrie.NewListHasher())
+	server := chain.serving()
+	server.Chain = bigBlocks{testChain: chain, blocks: map[common.Hash]*types.Block{block.Hash(): block}}
+	for _, version := range []uint{eth66, eth.ETH69, eth.ETH71} {
+		c := connect(t, version, true, chain.serving(), server)
+		bodies, err := c.client.Bodies(testContext(t), []*types.Header{block.Header()})
+		if err != nil || len(bodies) != 1 || len(bodies[0].Withdrawals) != len(withdrawals) {
+			t.Errorf("eth/%d: %d bodies, %v", version, len(bodies), err)
+		}
+	}
+	for _, genesis := range []common.Hash{params.MainnetGenesisHash, params.SepoliaGenesisHash, params.HoodiGenesisHash} {
+		if size := maxBodySize(block.Header(), mostWithdrawals(genesis)); size > 200_000 {
+			t.Errorf("%d bytes for an empty block of the network %x", size, genesis)
+		}
+	}
+}
+
 // TestInflatedItem: one item may not use what the others left.
 func TestInflatedItem(t *testing.T) {
 	headers := headersUsing(600_000, 600_000, 600_000)
@@ -213,10 +239,11 @@ func TestInflatedItem(t *testing.T) {
 		msgReceipts:    func(p *Peer) error { _, err := p.Receipts(t.Context(), headers); return err },
 		msgAccessLists: func(p *Peer) error { _, err := p.AccessLists(t.Context(), headers); return err },
 	} {
-		junk := make([]byte, requestBlocks(headers, map[message]func(*types.Header) int{
+		var p *Peer
+		config := PeerConfig{Chain: newTestChain(t)}
+		junk := make([]byte, NewPeer(Link{ID: "p"}, config).requestBlocks(headers, map[message]func(*types.Header, int) int{
 			msgBlockBodies: maxBodySize, msgReceipts: maxReceiptsSize, msgAccessLists: maxAccessListSize,
 		}[m]).item+1)
-		var p *Peer
 		stream := answering{func(id uint64) {
 			fields := map[message][]any{
 				msgBlockBodies: {id, []any{[]any{[]any{junk}, []any{}}}},
@@ -231,7 +258,7 @@ func TestInflatedItem(t *testing.T) {
 				t.Errorf("%s: %v", m, err) // all three may have as much
 			}
 		}}
-		p = NewPeer(Link{ID: "p", Version: eth.ETH71, Eth: stream}, PeerConfig{})
+		p = NewPeer(Link{ID: "p", Version: eth.ETH71, Eth: stream}, config)
 		wantProtocolError(t, request(p), KindOversize)
 	}
 }

@@ -56,7 +56,7 @@ func (p *Peer) Bodies(ctx context.Context, headers []*types.Header) ([]*types.Bo
 	if len(headers) == 0 {
 		return nil, nil
 	}
-	request := requestBlocks(headers, maxBodySize)
+	request := p.requestBlocks(headers, maxBodySize)
 	raw, err := queryList[eth.BlockBody](ctx, p, msgGetBlockBodies, msgBlockBodies, len(headers), request.reply, func(id uint64) any {
 		return &eth.GetBlockBodiesPacket{RequestId: id, GetBlockBodiesRequest: request.hashes}
 	})
@@ -98,7 +98,7 @@ func (p *Peer) body(raw *eth.BlockBody, room int) (*types.Body, error) {
 	}
 	body := &types.Body{Transactions: txs, Uncles: uncles}
 	if raw.Withdrawals != nil {
-		withdrawals, err := items(p, msgBlockBodies, raw.Withdrawals, maxReplyItems)
+		withdrawals, err := items(p, msgBlockBodies, raw.Withdrawals, mostWithdrawals(p.cfg.Chain.Genesis().Hash()))
 		if err != nil {
 			return nil, err
 		}
@@ -141,7 +141,7 @@ func (p *Peer) Receipts(ctx context.Context, headers []*types.Header) ([]types.R
 // receipts is one exchange: receipts of blocks, of the first block from index first on.
 // incomplete means that the last list is not complete.
 func (p *Peer) receipts(ctx context.Context, headers []*types.Header, first int) (blocks []types.Receipts, incomplete bool, err error) {
-	request := requestBlocks(headers, maxReceiptsSize)
+	request := p.requestBlocks(headers, maxReceiptsSize)
 	if p.link.Version < eth.ETH69 {
 		blocks, err = p.receipts66(ctx, request)
 		return blocks, false, err
@@ -198,7 +198,7 @@ func (p *Peer) AccessLists(ctx context.Context, headers []*types.Header) ([]rlp.
 	if len(headers) == 0 {
 		return nil, nil
 	}
-	request := requestBlocks(headers, maxAccessListSize)
+	request := p.requestBlocks(headers, maxAccessListSize)
 	lists, err := queryList[rlp.RawValue](ctx, p, msgGetAccessLists, msgAccessLists, len(headers), request.reply, func(id uint64) any {
 		return &eth.GetBlockAccessListsPacket{RequestId: id, GetBlockAccessListsRequest: request.hashes}
 	})
