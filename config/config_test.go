@@ -111,6 +111,38 @@ func TestDefaultsPassTheirChecks(t *testing.T) {
 	}
 }
 
+// A datadir that a file names for one network is not used for another one, unless it is named as well.
+func TestDatadirOfAnotherNetwork(t *testing.T) {
+	c, err := parse(t, nil, "--sepolia")
+	if err != nil {
+		t.Fatal(err)
+	}
+	sepolia := write(t, "sepolia.toml", string(c.TOML()))
+	mainnet := write(t, "mainnet.toml", string(Default().TOML()))
+	own := write(t, "own.toml", "DataDir = \"/tmp/own\"\n")
+	for _, test := range []struct {
+		args []string
+		says string
+	}{
+		{[]string{"--config", sepolia, "--mainnet"}, "datadir of sepolia"},
+		{[]string{"--config", sepolia, "--network", "hoodi"}, "datadir of sepolia"},
+		{[]string{"--config", mainnet, "--hoodi"}, "datadir of mainnet"},
+		{[]string{"--config", mainnet, "--mainnet"}, ""},
+		{[]string{"--config", sepolia, "--sepolia"}, ""},
+		{[]string{"--config", sepolia}, ""},
+		{[]string{"--config", own, "--hoodi"}, ""},
+		{[]string{"--config", sepolia, "--hoodi", "--datadir", "/tmp/own"}, ""},
+	} {
+		_, err := parse(t, nil, test.args...)
+		if test.says == "" && err != nil || test.says != "" && (err == nil || !strings.Contains(err.Error(), test.says)) {
+			t.Errorf("%v: %v", test.args, err)
+		}
+	}
+	if names := NewFlags(false).UnknownVariables([]string{"SUNBEAM_ARGS=--http", "SUNBEAM_NONE=1"}); len(names) != 1 {
+		t.Errorf("unknown variables: %v", names)
+	}
+}
+
 func TestPrecedence(t *testing.T) {
 	file := write(t, "s.toml", "[P2P]\nPort = 1\nMaxPeers = 1\nIdentity = \"file\"\n[HTTP]\nAPI = [\"eth\", \"beam\"]\nEnabled = true\n")
 	env := []string{"SUNBEAM_PORT=2", "SUNBEAM_MAXPEERS=2", "SUNBEAM_CONFIG=" + file, "SUNBEAM_RPC_EVMTIMEOUT=7s", "SUNBEAM_HTTP_VHOSTS="}

@@ -73,6 +73,7 @@ func (f *Flags) UnknownVariables(environ []string) (names []string) {
 	known := make(map[string]bool)
 	for _, prefix := range f.prefixes() {
 		known[prefix+"CONFIG"] = true
+		known[prefix+"ARGS"] = true // of the systemd unit, which makes flags of it
 		for i := range options {
 			known[variable(prefix, options[i].flag)] = true
 		}

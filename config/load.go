@@ -3,6 +3,7 @@
 package config
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -86,6 +87,9 @@ func Load(flags *Flags, lookup func(string) (string, bool)) (*Config, []Note, er
 			values[flag] = g
 		}
 	}
+	if err := flags.ownDatadir(file, values); err != nil {
+		return nil, nil, err
+	}
 	values.settleNetwork()
 	more, err := values.translate(flags.imports)
 	if err != nil {
@@ -105,6 +109,22 @@ func Load(flags *Flags, lookup func(string) (string, bool)) (*Config, []Note, er
 		return nil, nil, err
 	}
 	return cfg, append(notes, cfg.servedNamespaces()...), nil
+}
+
+// ownDatadir refuses the datadir that a file names for one network if flags or the environment choose another one: dumpconfig writes
+// both.
+func (f *Flags) ownDatadir(file, values source) error {
+	datadir, named := file["datadir"]
+	chosen := values["network"]
+	if !named || values["datadir"].origin != datadir.origin || chosen.last() == "" || chosen.last() == file["network"].last() {
+		return nil
+	}
+	of := file["network"].last()
+	if of == "" && (chosen.last() == "mainnet" || datadir.last() != f.defaults().DataDir) {
+		return nil // it may be anyone's
+	}
+	return fmt.Errorf("--network %s: %s (%s) is the datadir of %s: give --datadir as well, or leave the network out",
+		chosen.last(), datadir.last(), datadir.origin, cmp.Or(of, "mainnet"))
 }
 
 // fromEnv reads the variables of all flags. An empty one counts as unset.

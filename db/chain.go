@@ -70,7 +70,7 @@ func openChain(d *disk, ancient string, damaged, readOnly bool) (*Chain, error) 
 	}
 	db, err := rawdb.Open(d, rawdb.OpenOptions{Ancient: ancient, MetricsNamespace: "eth/db/chaindata/", ReadOnly: true})
 	if err != nil {
-		return nil, fmt.Errorf("open frozen blocks %s: %w (if a file of them is lost or broken: restore it, or remove the datadir's geth/chaindata; what it had is fetched again)", ancient, err)
+		return nil, fmt.Errorf("open frozen blocks %s: %w (if a file of them is lost or broken: restore it, or remove the datadir's geth/chaindata; what it had is fetched again, if peers have it)", ancient, err)
 	}
 	c.db, c.frozen = db, true
 	return c, nil

@@ -34,7 +34,7 @@ func checkHistories(dir string, needed uint64) error {
 	}
 	for name, letter := range historyTables {
 		if file, err := checkHistoryTable(dir, name, letter, needed); err != nil {
-			return fmt.Errorf("state histories are damaged: %s: %w (restore the file, or remove the datadir's geth/chaindata: what it has is fetched again)", filepath.Join(dir, file), err)
+			return fmt.Errorf("state histories are damaged: %s: %w (restore the file, or remove the datadir's geth/chaindata: what it has is fetched again, if peers have it)", filepath.Join(dir, file), err)
 		}
 	}
 	return nil

@@ -214,7 +214,7 @@ func checkTables(chaindata string, damage *damageLog, opts Options) error {
 // repair repairs a LevelDB with corrupt files, and records that it was done.
 func repair(chaindata string, damage *damageLog) error {
 	if err := repairTables(chaindata); err != nil {
-		return fmt.Errorf("repair database %s: %w (remove it: what it had is fetched again)", chaindata, err)
+		return fmt.Errorf("repair database %s: %w (remove it: what it had is fetched again, if peers have it)", chaindata, err)
 	}
 	repaired := *damage.recorded
 	repaired.Repair = false
@@ -250,7 +250,7 @@ func openEngine(path, namespace string, opts Options, share int, health *failure
 	failed := func(err error) { _ = health.report(path, err) } // ends Run
 	defer func() {
 		if cause := recover(); cause != nil {
-			kv, err = nil, fmt.Errorf("open %s database %s: it is damaged (%v): remove %s, its content is fetched again", opts.Engine, path, cause, path)
+			kv, err = nil, fmt.Errorf("open %s database %s: it is damaged (%v): remove %s, its content is fetched again, if peers have it", opts.Engine, path, cause, path)
 		}
 	}()
 	if existing := rawdb.PreexistingDatabase(path); existing != "" && existing != opts.Engine {
@@ -268,10 +268,10 @@ func openEngine(path, namespace string, opts Options, share int, health *failure
 		kv, err = OpenPebble(path, PebbleOptions{CacheMB: cacheMB, Handles: handles, ReadOnly: opts.ReadOnly, Namespace: namespace, Failed: failed})
 	}
 	if levelerrors.IsCorrupted(err) {
-		return nil, fmt.Errorf("open %s database %s: it is damaged (%w): remove %s, its content is fetched again", opts.Engine, path, err, path)
+		return nil, fmt.Errorf("open %s database %s: it is damaged (%w): remove %s, its content is fetched again, if peers have it", opts.Engine, path, err, path)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("open %s database %s: %w (if a file of it is lost or broken: restore it, or remove the directory; what it had is fetched again)", opts.Engine, path, err)
+		return nil, fmt.Errorf("open %s database %s: %w (if a file of it is lost or broken: restore it, or remove the directory; what it had is fetched again, if peers have it)", opts.Engine, path, err)
 	}
 	return kv, nil
 }
@@ -292,7 +292,7 @@ func (d *DB) Err() error {
 	if d.health.err == nil {
 		return nil
 	}
-	return fmt.Errorf("%w (is the disk full or broken? After making room, start again; if it fails again, remove the database: it is fetched again)", d.health.err)
+	return fmt.Errorf("%w (is the disk full or broken? After making room, start again; if it fails again, remove the database: it is fetched again, if peers have it)", d.health.err)
 }
 
 // Run returns nil when ctx ends, and [DB.Err] as soon as a read or a write fails. The process should

@@ -27,7 +27,18 @@ func main() {
 	}
 }
 
+const usage = `Shows a fresh node beaming from a real geth with a large state. It takes no arguments.
+With DEMO_BLOCKS=N in the environment it ends when the node is full and N blocks were executed.
+`
+
 func run(ctx context.Context) error {
+	switch args := os.Args[1:]; {
+	case len(args) == 1 && (args[0] == "-h" || args[0] == "-help" || args[0] == "--help" || args[0] == "help"):
+		_, err := fmt.Print(usage)
+		return err
+	case len(args) > 0:
+		return fmt.Errorf("unexpected argument %q: there are none, see --help", args[0])
+	}
 	cache, err := os.UserCacheDir()
 	if err != nil {
 		cache = os.TempDir()

@@ -42,6 +42,7 @@ func newApp(args []string, lookup func(string) (string, bool), stdout, stderr io
 		Version:              node.Version(),
 		Flags:                a.flags.CLI(),
 		Action:               a.run,
+		Before:               func(c *cli.Context) error { return apartFromValue(args, c.App) },
 		Commands:             a.commands(),
 		Writer:               stdout,
 		ErrWriter:            stderr,

@@ -80,10 +80,13 @@ func TestCommandsOnADatadir(t *testing.T) {
 	fails("the newest 90000 blocks stay", "prune-history", "--history.chain", "10")
 	fails("the head, block 0, is not far enough past block 1: 90001 more", "prune-history", "--history.chain", "1:0x"+strings.Repeat("ab", 32))
 
-	ok("Nothing is removed", "removedb") // without an answer
+	if asked := ok("Nothing is removed", "removedb"); !strings.Contains(asked, "These stay:\n  "+filepath.Join(dir, "geth", "nodekey")) { // without an answer
+		t.Errorf("%s", asked)
+	}
+	check(t, os.WriteFile(filepath.Join(dir, "geth", "transactions.rlp"), nil, 0o600))
 	fails("give both", "removedb", "--remove.state")
 	ok("", "removedb", "--remove.state", "--remove.chain")
-	for name, stays := range map[string]bool{"chaindata": false, "beam-hot": false, "lastknown.json": false, "speculation.cache": false, "genesis.json": true, "nodekey": true, "jwtsecret": true} {
+	for name, stays := range map[string]bool{"chaindata": false, "beam-hot": false, "lastknown.json": false, "speculation.cache": false, "triedb": false, "blobpool": false, "transactions.rlp": false, "genesis.json": true, "nodekey": true, "jwtsecret": true} {
 		if _, err := os.Stat(filepath.Join(dir, "geth", name)); (err == nil) != stays {
 			t.Errorf("after removedb: %s: %v", name, err)
 		}

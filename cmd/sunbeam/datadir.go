@@ -96,7 +96,11 @@ func (a *app) removeDatabase(c *cli.Context) error {
 		}
 		sure := c.Bool("remove.state")
 		if !state {
-			fmt.Fprintf(a.stdout, "Remove these? Keys, the JWT secret and the genesis stay.\n  %s\n[y/N] ", strings.Join(found, "\n  "))
+			fmt.Fprintf(a.stdout, "Remove these?\n  %s\n", strings.Join(found, "\n  "))
+			if kept := node.KeptPaths(cfg); len(kept) > 0 {
+				fmt.Fprintf(a.stdout, "These stay:\n  %s\n", strings.Join(kept, "\n  "))
+			}
+			fmt.Fprint(a.stdout, "[y/N] ")
 			if sure, err = yes(a.stdin); err != nil {
 				return err
 			}
@@ -105,7 +109,13 @@ func (a *app) removeDatabase(c *cli.Context) error {
 			_, err := fmt.Fprintln(a.stdout, "Nothing is removed")
 			return err
 		}
-		return node.RemoveDatabase(cfg, log)
+		if err := node.RemoveDatabase(cfg, log); err != nil {
+			return err
+		}
+		if kept := node.KeptPaths(cfg); len(kept) > 0 {
+			log.Info("Kept", "paths", strings.Join(kept, ","))
+		}
+		return nil
 	})
 }
 

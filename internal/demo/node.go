@@ -13,7 +13,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	gethrpc "github.com/ethereum/go-ethereum/rpc"
@@ -108,7 +107,7 @@ func (n *Node) run(ctx context.Context, binary string, args []string) error {
 	ctx, n.cancel = context.WithCancel(ctx)
 	n.cmd = exec.CommandContext(ctx, binary, args...)
 	n.cmd.Stdout, n.cmd.Stderr = log, log
-	n.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // a terminal's interrupts are for us
+	n.cmd.SysProcAttr = gethpeer.ChildAttributes()
 	n.cmd.Cancel = func() error { return n.cmd.Process.Signal(os.Interrupt) }
 	n.cmd.WaitDelay = stopTimeout
 	n.Started = time.Now()

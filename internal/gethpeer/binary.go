@@ -129,7 +129,7 @@ const goPatience = 10 * time.Second
 // interrupted; a terminal's own interrupts do not reach them.
 func Go(ctx context.Context, dir string, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, "go", args...)
-	cmd.Dir, cmd.SysProcAttr, cmd.WaitDelay = dir, childAttributes(), goPatience
+	cmd.Dir, cmd.SysProcAttr, cmd.WaitDelay = dir, ChildAttributes(), goPatience
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGINT) }
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr

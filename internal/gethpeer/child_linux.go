@@ -4,8 +4,8 @@ package gethpeer
 
 import "syscall"
 
-// childAttributes keeps a terminal's interrupts from geth, which only we stop, and ends
-// geth if we are killed.
-func childAttributes() *syscall.SysProcAttr {
+// ChildAttributes keeps a terminal's interrupts from a child, which only we stop, and ends
+// it if we are killed.
+func ChildAttributes() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
 }

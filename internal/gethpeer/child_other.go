@@ -6,7 +6,7 @@ package gethpeer
 
 import "syscall"
 
-// childAttributes keeps a terminal's interrupts from geth, which only we stop.
-func childAttributes() *syscall.SysProcAttr {
+// ChildAttributes keeps a terminal's interrupts from a child, which only we stop.
+func ChildAttributes() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true}
 }

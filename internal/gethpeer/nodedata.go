@@ -52,7 +52,7 @@ func GetNodeData(ctx context.Context, enode, genesis string, root common.Hash, t
 		return nil, err
 	}
 	cmd := exec.CommandContext(ctx, binary, "--enode", enode, "--genesis", genesis, "--root", root.Hex(), "--timeout", timeout.String())
-	cmd.SysProcAttr = childAttributes()
+	cmd.SysProcAttr = ChildAttributes()
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()

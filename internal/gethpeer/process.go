@@ -187,7 +187,7 @@ func (p *Process) run(ctx context.Context, binary string, args []string) error {
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = stopTimeout
-	cmd.SysProcAttr = childAttributes()
+	cmd.SysProcAttr = ChildAttributes()
 	if err := cmd.Start(); err != nil {
 		p.cancel()
 		return fmt.Errorf("start geth: %w", err)

@@ -147,7 +147,7 @@ func (n *Node) watchDamage(ctx context.Context) error {
 }
 
 func errNotRepaired(damage db.Damage, database string, waited time.Duration) error {
-	return fmt.Errorf("database is damaged: %s; no peer sent what is missing within %v: connect the node to peers that serve state (--peers, --bootnodes), or remove %s: what it had is fetched again",
+	return fmt.Errorf("database is damaged: %s; no peer sent what is missing within %v: connect the node to peers that serve state (--peers, --bootnodes), or remove %s: what it had is fetched again, if peers have it",
 		damage.What, waited, database)
 }
 

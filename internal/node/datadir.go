@@ -120,8 +120,19 @@ func DatabasePaths(cfg *config.Config) ([]string, error) {
 }
 
 func databasePaths(cfg *config.Config) (paths []string) {
-	for _, name := range []string{"chaindata", "beam-hot", "nodes", "lastknown.json", "damage.json", speculationCacheName} {
-		path := filepath.Join(cfg.InstanceDir(), name)
+	names := []string{"chaindata", "beam-hot", "triedb", "nodes", "lastknown.json", "damage.json", speculationCacheName}
+	for _, pool := range []string{cfg.BlobDir(), cfg.PoolJournal()} {
+		if name, err := filepath.Rel(cfg.InstanceDir(), pool); pool != "" && err == nil && filepath.IsLocal(name) && name != "." {
+			names = append(names, name) // elsewhere it is not the datadir's
+		}
+	}
+	return existingIn(cfg.InstanceDir(), names)
+}
+
+// existingIn are the paths of those files that are there.
+func existingIn(dir string, names []string) (paths []string) {
+	for _, name := range names {
+		path := filepath.Join(dir, name)
 		if _, err := os.Stat(path); err == nil {
 			paths = append(paths, path)
 		}
@@ -129,7 +140,13 @@ func databasePaths(cfg *config.Config) (paths []string) {
 	return paths
 }
 
-// RemoveDatabase removes the databases of a datadir on which no node runs. Keys, transactions of users and the genesis stay.
+// KeptPaths are the files of a datadir that stay when its databases are removed, as far as they are there.
+func KeptPaths(cfg *config.Config) []string {
+	return existingIn(cfg.InstanceDir(), []string{"nodekey", "jwtsecret", "genesis.json"})
+}
+
+// RemoveDatabase removes the databases of a datadir on which no node runs. Keys and the genesis stay. The pool's
+// transactions go: they are of the chain that goes.
 func RemoveDatabase(cfg *config.Config, log *slog.Logger) (err error) {
 	unlock, err := db.Lock(cfg.DataDir)
 	if err != nil {

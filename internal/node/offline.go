@@ -268,6 +268,27 @@ func Verify(ctx context.Context, cfg *config.Config, log *slog.Logger, out io.Wr
 	if !verdict.Complete() {
 		return fmt.Errorf("%s: %s", cfg.DataDir, verdict)
 	}
-	_, err = fmt.Fprintln(out, verdict)
+	_, err = fmt.Fprintf(out, "%s\n%s\n", verdict, verifiedBlock(store.Chain(), verdict.Root))
 	return err
+}
+
+// verifiedBlock says of which block the state on disk is: that of a full node is below the states of the newest blocks.
+func verifiedBlock(chain *db.Chain, root common.Hash) string {
+	markers := chain.Markers()
+	head, ok := chain.Number(markers.Head)
+	for number := head; ok; number-- {
+		hash := chain.CanonicalHash(number)
+		header := chain.Header(hash, number)
+		switch {
+		case header != nil && header.Root == root && number == head:
+			return fmt.Sprintf("it is the state of the head, block %d, %s", number, hash.Hex())
+		case header != nil && header.Root == root:
+			return fmt.Sprintf("it is the state of block %d, %s; what the %d newer blocks changed is in the journal of the trie database, which is not verified",
+				number, hash.Hex(), head-number)
+		}
+		if number <= markers.Oldest || number == 0 {
+			break
+		}
+	}
+	return "it is the state of no block that is stored"
 }
