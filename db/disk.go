@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"github.com/ethereum/go-ethereum/ethdb"
+	levelerrors "github.com/syndtr/goleveldb/leveldb/errors"
 )
 
 // ErrClosed is what reads and writes return after Close.
@@ -24,6 +25,9 @@ type failure struct {
 }
 
 func newFailure() *failure { return &failure{failed: make(chan struct{})} }
+
+// errDamagedTable is what to do about a corrupt file of a LevelDB.
+var errDamagedTable = errors.New("start again: what can be read of it is kept, and the rest is fetched from peers, if they have it; check the disk")
 
 // check returns the failure after which nothing may be written, nil if there is none.
 func (f *failure) check() error {
@@ -44,6 +48,9 @@ func (f *failure) report(path string, err error) error {
 	}
 	cause := err
 	err = fmt.Errorf("database %s: %w", path, err)
+	if levelerrors.IsCorrupted(cause) {
+		err = fmt.Errorf("%w (%w)", err, errDamagedTable)
+	}
 	if f.err == nil {
 		if f.onFirst != nil {
 			f.onFirst(path, cause)

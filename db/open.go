@@ -292,6 +292,9 @@ func (d *DB) Err() error {
 	if d.health.err == nil {
 		return nil
 	}
+	if errors.Is(d.health.err, errDamagedTable) {
+		return d.health.err
+	}
 	return fmt.Errorf("%w (is the disk full or broken? After making room, start again; if it fails again, remove the database: it is fetched again, if peers have it)", d.health.err)
 }
 
