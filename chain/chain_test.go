@@ -324,6 +324,33 @@ func TestMarkersOfOtherBranch(t *testing.T) {
 	}
 }
 
+// TestBelowFinalized: ancestors of the finalized block, also while it is on another branch than the head.
+func TestBelowFinalized(t *testing.T) {
+	w := newTwoBranches()
+	c, _ := open(t, w.genesis)
+	commit(t, c, w.main, w.mainR)
+	commit(t, c, w.side, w.sideR)
+	setHead(t, c, w.main[11])
+	want := func(block *types.Block, want bool) {
+		t.Helper()
+		if got := c.IsBelowFinalized(block.Header()); got != want {
+			t.Errorf("block %d %x: %v", block.NumberU64(), block.Hash(), got)
+		}
+	}
+	want(w.main[0], false)
+	if err := c.SetMarkers(common.Hash{}, w.main[10].Hash()); err != nil {
+		t.Fatal(err)
+	}
+	want(w.main[9], true)
+	want(w.main[10], false)
+	want(w.side[0], false)
+	setHead(t, c, w.side[0]) // its parent is main[7]
+	want(w.side[0], false)
+	want(w.main[7], true)
+	want(w.main[0], true)
+	want(c.Genesis(), true)
+}
+
 func TestGenesisMismatch(t *testing.T) {
 	w := newTwoBranches()
 	_, d := open(t, w.genesis)

@@ -271,6 +271,20 @@ func (c *Chain) SetMarkers(safe, finalized common.Hash) error {
 	return nil
 }
 
+// IsBelowFinalized says whether a stored block is an ancestor of the finalized one, which may be on another branch: after a reorg below it.
+func (c *Chain) IsBelowFinalized(header *types.Header) bool {
+	final, number := c.Finalized(), header.Number.Uint64()
+	if final == nil || number >= final.Number.Uint64() || c.CanonicalHash(number) != header.Hash() {
+		return false
+	}
+	for at := final; at != nil && at.Number.Uint64() >= number; at = c.Header(at.ParentHash) {
+		if c.CanonicalHash(at.Number.Uint64()) == at.Hash() {
+			return true
+		}
+	}
+	return false
+}
+
 // conflicts says whether a header is certainly not canonical. Below the tail nothing is certain.
 func (c *Chain) conflicts(v *snapshot, header *types.Header) bool {
 	number := header.Number.Uint64()

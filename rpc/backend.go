@@ -94,6 +94,7 @@ type Headers interface {
 	CurrentHeader() *types.Header
 	Safe() *types.Header
 	Finalized() *types.Header
+	IsBelowFinalized(header *types.Header) bool // whether a stored block is an ancestor of the finalized one
 	Header(hash common.Hash) *types.Header
 	HeaderByNumber(number uint64) *types.Header
 }

@@ -134,22 +134,11 @@ func (api *engineAPI) forkchoiceUpdated(ctx context.Context, call forkchoiceCall
 	if status.Status != engine.VALID {
 		return response, nil
 	}
-	if api.isFinalizedAncestor(update.HeadBlockHash) {
-		return response, nil
+	if head := api.b.Chain.Header(update.HeadBlockHash); head != nil && api.b.Chain.IsBelowFinalized(head) {
+		return response, nil // such a fork choice changes nothing, and no payload may be built on it (execution-apis, src/engine/paris.md)
 	}
 	response.PayloadID, err = api.startPayload(ctx, payloadbuilder.Attributes{
 		PayloadAttributes: *attributes, Parent: update.HeadBlockHash, Version: call.version,
 	})
 	return response, err
-}
-
-// isFinalizedAncestor says whether a head is an ancestor of the finalized block. Such a fork choice changes nothing, and
-// no payload may be built on it (execution-apis, src/engine/paris.md).
-func (api *engineAPI) isFinalizedAncestor(hash common.Hash) bool {
-	head, final := api.b.Chain.Header(hash), api.b.Chain.Finalized()
-	if head == nil || final == nil || head.Number.Cmp(final.Number) >= 0 {
-		return false
-	}
-	canonical := api.b.Chain.HeaderByNumber(head.Number.Uint64())
-	return canonical != nil && canonical.Hash() == hash
 }

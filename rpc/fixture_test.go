@@ -178,6 +178,10 @@ func (c *fakeChain) Finalized() *types.Header {
 	return c.w.blocks[c.final].Header()
 }
 
+func (c *fakeChain) IsBelowFinalized(header *types.Header) bool {
+	return header.Number.Uint64() < uint64(c.final)
+}
+
 func (c *fakeChain) find(hash common.Hash, from int) *types.Block {
 	for _, block := range c.w.blocks[from : c.head+1] {
 		if block.Hash() == hash {

@@ -102,6 +102,9 @@ func (f *Fetcher) Leave(id string) {
 	f.inbox.post(left{id})
 }
 
+// Peers returns how many peers can be asked about the chain.
+func (f *Fetcher) Peers() int { return f.peers.size() }
+
 // The messages of callers and wire goroutines to the loop; a *call brings new wants.
 type (
 	abandoned struct{ call *call } // nobody waits for it any longer

@@ -28,6 +28,7 @@ func (i *Importer) fetchUnlessArrived(ctx context.Context, job *importJob, hashe
 	if job != nil {
 		job.setFetching(true)
 		defer job.setFetching(false)
+		i.announceAlone()
 	}
 	go func() {
 		for {
@@ -69,6 +70,15 @@ func (i *Importer) nextArrival() <-chan struct{} {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	return i.mu.arrival
+}
+
+// announceAlone wakes the callers of a job that begins to wait for peers, if there are none.
+func (i *Importer) announceAlone() {
+	if i.isAlone() {
+		i.mu.Lock()
+		i.announceLocked()
+		i.mu.Unlock()
+	}
 }
 
 // announceLocked closes the channels that nextArrival has returned.

@@ -57,7 +57,11 @@ func (i *Importer) Forkchoice(ctx context.Context, update Forkchoice) (Outcome, 
 // importHead imports the forkchoice head, and fetches it if it is unknown.
 func (i *Importer) importHead(ctx context.Context, head common.Hash) Outcome {
 	if job := i.lookup(head); job != nil {
-		return job.wait(ctx)
+		return i.await(ctx, job)
+	}
+	if i.isAlone() && i.cfg.Chain.Block(head) == nil {
+		i.logUnknownHead(head, errAlone)
+		return syncing(errAlone)
 	}
 	var block *types.Block
 	err := i.fetchUnlessArrived(ctx, nil, []common.Hash{head}, func(ctx context.Context) (err error) {
@@ -67,7 +71,7 @@ func (i *Importer) importHead(ctx context.Context, head common.Hash) Outcome {
 	switch {
 	case errors.Is(err, errArrived): // as a payload
 		if job := i.lookup(head); job != nil {
-			return job.wait(ctx)
+			return i.await(ctx, job)
 		}
 		return i.known(head, common.Hash{})
 	case err != nil:
@@ -78,7 +82,7 @@ func (i *Importer) importHead(ctx context.Context, head common.Hash) Outcome {
 	if err != nil { // shutting down
 		return syncing(err)
 	}
-	return job.wait(ctx)
+	return i.await(ctx, job)
 }
 
 func (i *Importer) logUnknownHead(head common.Hash, err error) {
@@ -131,9 +135,8 @@ func (i *Importer) choose(choice choice) (Outcome, error) {
 	i.applied = choice.sequence
 
 	header := i.cfg.Chain.Header(choice.Head)
-	if final := i.cfg.Chain.Finalized(); final != nil && header.Number.Cmp(final.Number) < 0 &&
-		i.cfg.Chain.CanonicalHash(header.Number.Uint64()) == choice.Head {
-		return valid(choice.Head), nil // an ancestor of the finalized block: nothing to do
+	if i.cfg.Chain.IsBelowFinalized(header) {
+		return valid(choice.Head), nil // nothing to do
 	}
 	reorg, err := i.cfg.Chain.SetHead(choice.Head)
 	if err != nil {

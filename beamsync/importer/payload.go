@@ -32,7 +32,7 @@ func (i *Importer) NewPayload(ctx context.Context, block *types.Block) Outcome {
 			return syncing(err)
 		}
 	}
-	return job.wait(ctx)
+	return i.await(ctx, job)
 }
 
 // hear records that the consensus client called.

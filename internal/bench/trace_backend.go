@@ -60,6 +60,9 @@ func (c tracedChain) Finalized() *types.Header     { return nil }
 func (c tracedChain) Tail() uint64                 { return c.Oldest() }
 func (c tracedChain) BadBlocks() []*types.Block    { return nil }
 
+// IsBelowFinalized implements rpc.Chain: nothing is finalized.
+func (c tracedChain) IsBelowFinalized(*types.Header) bool { return false }
+
 // Status implements rpc.Chain: what the witness has is valid.
 func (c tracedChain) Status(common.Hash) chain.Status { return chain.Executed }
 

@@ -54,6 +54,7 @@ type Node struct {
 	Engine  *mockcl.Client
 	RPC     *gethrpc.Client // over HTTP
 	HTTP    string          // URL
+	Auth    string          // URL of the Engine API
 	IPC     string          // socket
 
 	cmd    *exec.Cmd
@@ -74,6 +75,7 @@ func StartNode(ctx context.Context, cfg NodeConfig) (*Node, error) {
 	}
 	n := &Node{
 		HTTP:   "http://127.0.0.1:" + ports[0],
+		Auth:   "http://127.0.0.1:" + ports[1],
 		IPC:    filepath.Join(cfg.Dir, "sunbeam.ipc"),
 		log:    cfg.Dir + ".log",
 		exited: make(chan struct{}),
@@ -83,7 +85,7 @@ func StartNode(ctx context.Context, cfg NodeConfig) (*Node, error) {
 		"--http", "--http.port", ports[0], "--http.api", "eth,net,web3,beam",
 		"--authrpc.port", ports[1], "--authrpc.jwtsecret", cfg.JWTFile, "--port", ports[2],
 	}, cfg.Args...)
-	if n.Engine, err = mockcl.Dial(ctx, "sunbeam", "http://127.0.0.1:"+ports[1], cfg.Secret); err != nil {
+	if n.Engine, err = mockcl.Dial(ctx, "sunbeam", n.Auth, cfg.Secret); err != nil {
 		return nil, err
 	}
 	if n.RPC, err = gethrpc.DialContext(ctx, n.HTTP); err != nil {
