@@ -141,6 +141,31 @@ func (f *Flags) CLI() []cli.Flag {
 	return list
 }
 
+// consoleUsage describes geth's flags of the console, which the node refuses.
+var consoleUsage = map[string]string{ //nolint:gochecknoglobals // never written
+	"exec":    "Execute this JavaScript statement, and end",
+	"jspath":  "Directory of scripts (default: the working directory)",
+	"preload": "JavaScript files to load first, separated by commas",
+	"header":  `HTTP header of requests, as "key:value". Can be given several times`,
+}
+
+// Only returns all flags, of which the help and the completion show those named. A command reads the others as well: a script
+// may give all commands the same ones.
+func (f *Flags) Only(names ...string) []cli.Flag {
+	list := f.CLI()
+	for _, item := range list {
+		one, ok := item.(*cliFlag)
+		if !ok {
+			continue
+		}
+		one.hidden = !slices.Contains(names, one.name)
+		if usage := consoleUsage[one.name]; usage != "" && !one.hidden {
+			one.usage, one.category = usage, "CONSOLE"
+		}
+	}
+	return list
+}
+
 func defaultText(field reflect.Value) string {
 	if field.IsZero() {
 		return ""

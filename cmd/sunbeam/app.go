@@ -36,14 +36,16 @@ func newApp(args []string, lookup func(string) (string, bool), stdout, stderr io
 		name = "geth"
 	}
 	a := &app{args: args, flags: config.NewFlags(calledAsGeth(args)), lookup: lookup, stdin: os.Stdin, stdout: stdout, stderr: stderr}
+	flags, commands := a.flags.CLI(), a.commands()
 	return &cli.App{
 		Name:                 name,
 		Usage:                "an Ethereum execution client that is usable in minutes",
 		Version:              node.Version(),
-		Flags:                a.flags.CLI(),
+		Flags:                flags,
 		Action:               a.run,
 		Before:               func(c *cli.Context) error { return apartFromValue(args, c.App) },
-		Commands:             a.commands(),
+		Commands:             commands,
+		BashComplete:         completes(flags, commands),
 		Writer:               stdout,
 		ErrWriter:            stderr,
 		EnableBashCompletion: true,

@@ -15,9 +15,13 @@ import (
 // commands are those of the node, and those of geth that it does not have, which say why.
 func (a *app) commands() []*cli.Command {
 	command := func(name, usage, args string, action cli.ActionFunc, more ...cli.Flag) *cli.Command {
+		flags, description := append(a.flags.CLI(), more...), ""
+		if shown := shownFlags(name); shown != nil {
+			flags, description = append(a.flags.Only(shown...), more...), otherFlags
+		}
 		return &cli.Command{
-			Name: name, Usage: usage, ArgsUsage: args, Action: action, Flags: append(a.flags.CLI(), more...),
-			OnUsageError: a.usageError, HideHelpCommand: true,
+			Name: name, Usage: usage, ArgsUsage: args, Action: action, Flags: flags, Description: description,
+			OnUsageError: a.usageError, HideHelpCommand: true, BashComplete: completes(flags, nil),
 		}
 	}
 	plain := func(name, usage string, print func(*cli.Context) (string, error)) *cli.Command {

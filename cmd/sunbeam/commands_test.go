@@ -166,6 +166,22 @@ func TestTexts(t *testing.T) {
 	}
 }
 
+// The help of a command shows the flags that it uses, and all are taken.
+func TestHelpOfCommands(t *testing.T) {
+	for command, want := range map[string]string{
+		"status": "--sepolia", "top": "--once", "attach": "--exec", "init": "--datadir", "import": "--override.osaka", "export": "--datadir", "removedb": "--remove.state",
+		"dumpgenesis": "--override.genesis", "prune-history": "--history.chain", "db stats": "--datadir", "db verify": "--cache",
+	} {
+		stdout, stderr, code := sunbeam(t, append(strings.Fields(command), "--help")...)
+		if code != 0 || !strings.Contains(stdout, want) || strings.Contains(stdout, "--maxpeers") || strings.Contains(stdout, "--txpool.pricelimit") {
+			t.Errorf("%s: exit %d, %s\n%s", command, code, stderr, stdout)
+		}
+	}
+	if stdout, stderr, code := sunbeam(t, "dumpgenesis", "--sepolia", "--maxpeers", "3"); code != 0 || !strings.Contains(stdout, "config") {
+		t.Errorf("exit %d, %s", code, stderr)
+	}
+}
+
 // The script completes what is typed, in a real bash.
 func TestCompletion(t *testing.T) {
 	bash, err := exec.LookPath("bash")
@@ -173,12 +189,12 @@ func TestCompletion(t *testing.T) {
 	script, _, _ := sunbeam(t, "completion", "bash")
 	self, err := os.Executable()
 	check(t, err)
-	for typed, want := range map[string]string{"(sunbeam --authrpc.jw)": "--authrpc.jwtsecret", "(sunbeam dumpg)": "dumpgenesis", "(sunbeam init --datadi)": "--datadir"} {
+	for typed, want := range map[string]string{"(sunbeam --authrpc.jw)": "--authrpc.jwtsecret", "(sunbeam dumpg)": "dumpgenesis", "(sunbeam init --datadi)": "--datadir", "(sunbeam --g)": "--gogc", "(sunbeam attach --ex)": "--exec"} {
 		cmd := exec.CommandContext(t.Context(), bash, "-c", "sunbeam() { "+self+` "$@"; }`+"\n"+script+"\nCOMP_WORDS="+typed+"; COMP_CWORD=$((${#COMP_WORDS[@]}-1)); _sunbeam_complete; echo ${COMPREPLY[@]}")
 		cmd.Env = append(os.Environ(), asCommand+"=1")
 		var stderr bytes.Buffer
 		cmd.Stderr = &stderr
-		if out, err := cmd.Output(); err != nil || !strings.Contains(" "+strings.TrimSpace(string(out))+" ", " "+want+" ") {
+		if out, err := cmd.Output(); err != nil || !strings.Contains(" "+strings.TrimSpace(string(out))+" ", " "+want+" ") || strings.Contains(string(out), "--graphql") {
 			t.Errorf("%s: %v, %q %s", typed, err, out, &stderr)
 		}
 	}
