@@ -24,8 +24,7 @@
 //	              +--> replay, or access list --> what it touched, at the head's root --> Session --> local store
 //
 // The newest blocks come first: 8 are read, the accounts that they mention often are fetched with their codes, and the 8 are
-// replayed. Then that is done with 32, then with all of the window, of which no more than 32 are replayed. What is mentioned
-// seldom comes last.
+// replayed. Then that is done with all of the window, of which no more than 32 are replayed. What is mentioned seldom comes last.
 //
 // # Why this cannot change an outcome
 //

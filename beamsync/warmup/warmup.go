@@ -198,7 +198,7 @@ func (w *Warmup) choose() func(context.Context) error {
 		w.base, w.next, w.tally = head.Number.Uint64(), head.Number.Uint64(), newTally()
 		w.replay = w.base - 1
 	}
-	for _, blocks := range []uint64{newestBlocks, replayBlocks, Window} {
+	for _, blocks := range []uint64{newestBlocks, Window} {
 		if act := w.chooseIn(blocks, head); act != nil {
 			return act
 		}
