@@ -15,21 +15,26 @@ GOFILES   = $(shell find . -name '*.go' -not -path './$(BUILD)/*')
 
 all: build
 
-## build: the node as build/sunbeam, the measuring tool as build/beambench
+## build: the node as build/sunbeam, the measuring tool as build/beambench, the demo as build/beamdemo
 build:
 	$(GO) build -o $(BUILD)/ ./cmd/...
 
 ## help: what make does
 help:
-	@sed -n 's/^## \([a-z0-9-]*\): /  \1\t/p' $(MAKEFILE_LIST) | expand -t 12
+	@sed -n -e 's/^## \([a-z0-9-]*\): /  \1\t/p' -e 's/^## /\t/p' $(MAKEFILE_LIST) | expand -t 15
 
 ## install: the node that was built, its documentation and its systemd unit below PREFIX (/usr/local)
 PREFIX ?= /usr/local
+# Links to what is not installed go to the repository.
+SOURCES := deploy|tools|internal|cmd|beamsync|chain|config|db|era|evm|logindex|p2p|payloadbuilder|pool|rpc|trie|Makefile|\.ci|\.github|\.golangci\.yml
 install:
 	install -D -m 755 $(BUILD)/sunbeam $(DESTDIR)$(PREFIX)/bin/sunbeam
-	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/sunbeam README.md COPYING LICENSE NOTICE
-	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/sunbeam/docs docs/*.md
-	install -D -m 644 deploy/systemd/sunbeam.service $(DESTDIR)$(PREFIX)/lib/systemd/system/sunbeam.service
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/sunbeam *.md COPYING LICENSE NOTICE
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/sunbeam/docs docs/*.md docs/*.png
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/sunbeam/docs/adr docs/adr/*.md
+	sed -i -E 's,\]\((\.\./)*($(SOURCES))([/)#]),](https://github.com/sunbeam-eth/sunbeam/blob/main/\2\3,g' $$(find $(DESTDIR)$(PREFIX)/share/doc/sunbeam -name '*.md')
+	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
+	sed 's#/usr/local/#$(PREFIX)/#' deploy/systemd/sunbeam.service > $(DESTDIR)$(PREFIX)/lib/systemd/system/sunbeam.service
 	test -e $(DESTDIR)/etc/default/sunbeam || install -D -m 644 deploy/systemd/sunbeam.default $(DESTDIR)/etc/default/sunbeam
 
 ## cross: the node for all systems as build/release, without cgo
@@ -128,5 +133,6 @@ fmt:
 	@$(LINT) gofumpt -w $(GOFILES)
 	@$(LINT) goimports $(GROUPING) -w $(GOFILES)
 
+## clean: remove what was built
 clean:
 	rm -rf $(BUILD)
