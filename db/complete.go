@@ -99,42 +99,43 @@ func (s *Complete) check(it ethdb.Iterator) error {
 	return nil
 }
 
-// Writer returns a writer with an empty batch. There must be only one at a time. If nothing of a state is there yet, flat state is
+// Writer returns a writer of no changes. There must be only one at a time. If nothing of a state is there yet, flat state is
 // kept from now on.
 func (s *Complete) Writer() *CompleteWriter {
 	err := s.chain.beginFlat()
-	return &CompleteWriter{store: s, limit: completeBatch, err: err, flat: s.chain.flat.Load()}
+	tables, _ := s.disk.KeyValueStore.(tableStore)
+	w := &CompleteWriter{store: s, sizes: usualSizes, err: err, flat: s.chain.flat.Load()}
+	w.pending = &bulk{disk: s.disk, tables: tables, sizes: &w.sizes}
+	w.spare = &bulk{disk: s.disk, tables: tables, sizes: &w.sizes}
+	return w
 }
 
-// completeBatch is the size at which a batch is written, in bytes: large enough that writing
-// costs little per node, small enough to fit into LevelDB's write buffer.
-const completeBatch = 1 << 20
-
-// CompleteWriter collects changes of a [Complete] in batches. A batch is written when it is large, and batches
-// are written in order, so that a crash leaves the result of the first changes. After a write has
-// failed, nothing more is written. It implements trie.CompleteWriter.
+// CompleteWriter collects changes of a [Complete], and writes them when they are many, in their order, so that a crash leaves the
+// result of the first changes. After a write has failed, nothing more is written. It implements trie.CompleteWriter.
 type CompleteWriter struct {
-	store *Complete
-	limit int // bytes
-	batch ethdb.Batch
-	err   error
+	store   *Complete
+	sizes   bulkSizes
+	pending *bulk
+	spare   *bulk
+	writing chan error // has the result of the write of spare, which goes on; nil: none does
+	err     error
 
 	flat      bool   // leaves are written
-	key, slim []byte // for the next entry; a batch copies them
+	key, slim []byte // for the next change, which copies them
 }
 
 // Put implements trie.CompleteWriter.
 func (w *CompleteWriter) Put(owner common.Hash, path, blob []byte) error {
-	return w.change(func(b ethdb.Batch) error { return b.Put(nodeKey(owner, path), blob) })
+	return w.change(change{key: nodeKey(owner, path), value: blob})
 }
 
 // Delete implements trie.CompleteWriter.
 func (w *CompleteWriter) Delete(owner common.Hash, path []byte) error {
-	return w.change(func(b ethdb.Batch) error { return b.Delete(nodeKey(owner, path)) })
+	return w.change(change{key: nodeKey(owner, path), deleted: true})
 }
 
 // DeleteNodes implements trie.CompleteWriter. It deletes the keys that are on disk, not those
-// that are still in the batch.
+// that were not written yet.
 func (w *CompleteWriter) DeleteNodes(owner common.Hash, from, to []byte) error {
 	return w.deleteRange(nodePrefix(owner), from, to)
 }
@@ -157,38 +158,58 @@ func (w *CompleteWriter) deleteRange(prefix, from, to []byte) error {
 		if to != nil && bytes.Compare(it.Key()[len(prefix):], to) >= 0 {
 			return nil
 		}
-		key := bytes.Clone(it.Key())
-		if err := w.change(func(b ethdb.Batch) error { return b.Delete(key) }); err != nil {
+		if err := w.change(change{key: it.Key(), deleted: true}); err != nil {
 			return err
 		}
 	}
 	return w.store.check(it)
 }
 
-func (w *CompleteWriter) change(do func(ethdb.Batch) error) error {
+func (w *CompleteWriter) change(c change) error {
 	if w.err != nil {
 		return w.err
 	}
-	if w.batch == nil {
-		w.batch = w.store.disk.NewBatchWithSize(w.limit + w.limit/8)
-	}
-	if err := do(w.batch); err != nil {
-		w.err = err
-		return err
-	}
-	if w.batch.ValueSize() < w.limit {
+	w.pending.add(c)
+	if !w.pending.full() {
 		return nil
 	}
-	return w.Flush()
+	return w.write()
+}
+
+// write begins to write what is pending. Only tables are written concurrently: that takes a while.
+func (w *CompleteWriter) write() error {
+	if err := w.await(); err != nil {
+		return err
+	}
+	w.pending, w.spare = w.spare, w.pending
+	w.pending.reset()
+	if !w.spare.suitsTables() {
+		w.err = w.spare.writeBatches()
+		return w.err
+	}
+	written, writing := w.spare, make(chan error, 1)
+	go func() { writing <- written.writeTables() }()
+	w.writing = writing
+	return nil
+}
+
+// await ends when nothing is being written.
+func (w *CompleteWriter) await() error {
+	if w.writing != nil {
+		w.err, w.writing = <-w.writing, nil
+	}
+	return w.err
 }
 
 // Flush implements trie.CompleteWriter.
 func (w *CompleteWriter) Flush() error {
-	if w.err != nil || w.batch == nil || w.batch.ValueSize() == 0 {
+	if w.err != nil {
 		return w.err
 	}
-	if w.err = w.batch.Write(); w.err == nil {
-		w.batch.Reset()
+	if !w.pending.empty() {
+		if err := w.write(); err != nil {
+			return err
+		}
 	}
-	return w.err
+	return w.await()
 }

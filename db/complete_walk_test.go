@@ -34,15 +34,20 @@ type run struct {
 	v      *version
 	disk   ethdb.KeyValueStore
 	hot    local
+	writer *CompleteWriter
 	walker *trie.Walker
 	out    []*trie.Need
 }
 
 func (w *stateWorld) begin(t *testing.T, v *version, disk ethdb.KeyValueStore, hot local, limit int) *run {
-	complete := openOn(t, keptOpen{disk}).Complete()
+	var kept ethdb.KeyValueStore = keptOpen{disk}
+	if tables, ok := disk.(*tabled); ok {
+		kept = tables
+	}
+	complete := openOn(t, kept).Complete()
 	writer := complete.Writer()
-	writer.limit = limit
-	return &run{w: w, v: v, disk: disk, hot: hot, walker: trie.NewWalker(trie.WalkerConfig{
+	writer.sizes = bulkSizes{batch: limit, least: limit / 2, most: 4 * limit, run: limit / 4}
+	return &run{w: w, v: v, disk: disk, hot: hot, writer: writer, walker: trie.NewWalker(trie.WalkerConfig{
 		Root: v.root, Seed: w.key(), Complete: complete, Writer: writer, Local: hot, RangeLeaves: 1 + w.rng.IntN(20),
 	})}
 }
@@ -344,7 +349,11 @@ func walkProperties(t *testing.T, seed uint64) {
 		if life%3 == 1 {
 			kv.failAt = 1 + w.rng.IntN(40)
 		}
-		r := w.begin(t, v, kv, hot, 1+w.rng.IntN(1000))
+		var store ethdb.KeyValueStore = kv
+		if seed%2 == 1 {
+			store = &tabled{flaky: kv}
+		}
+		r := w.begin(t, v, store, hot, 1+w.rng.IntN(1000))
 		share := 0.0
 		for range w.rng.IntN(400) {
 			if r.walker.Done() {
@@ -355,6 +364,9 @@ func walkProperties(t *testing.T, seed uint64) {
 					t.Fatalf("life %d: %v", life, err)
 				}
 				break
+			}
+			if err := r.writer.await(); err != nil && !errors.Is(err, errDisk) {
+				t.Fatalf("life %d: %v", life, err)
 			}
 			if kv.writes > writes {
 				writes = kv.writes

@@ -151,14 +151,16 @@ type batch struct {
 }
 
 // Write implements ethdb.Batch.
-func (b *batch) Write() error {
-	d := b.disk
+func (b *batch) Write() error { return b.disk.write(b.Batch.Write) }
+
+// write calls do, which writes, unless the disk failed.
+func (d *disk) write(do func() error) error {
 	d.writing.Lock()
 	defer d.writing.Unlock()
 	if err := d.health.check(); err != nil {
 		return err
 	}
-	if err := d.guardLocked(b.Batch.Write); err != nil {
+	if err := d.guardLocked(do); err != nil {
 		return d.health.report(d.path, err)
 	}
 	return nil

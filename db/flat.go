@@ -147,7 +147,7 @@ func (w *CompleteWriter) PutLeaf(owner, key common.Hash, value []byte) error {
 		value = w.slim
 	}
 	w.key = leafKey(w.key[:0], owner, key)
-	return w.change(func(b ethdb.Batch) error { return b.Put(w.key, value) })
+	return w.change(change{key: w.key, value: value})
 }
 
 // DeleteLeaf implements trie.CompleteWriter.
@@ -156,7 +156,7 @@ func (w *CompleteWriter) DeleteLeaf(owner, key common.Hash) error {
 		return nil
 	}
 	w.key = leafKey(w.key[:0], owner, key)
-	return w.change(func(b ethdb.Batch) error { return b.Delete(w.key) })
+	return w.change(change{key: w.key, deleted: true})
 }
 
 // DeleteLeaves implements trie.CompleteWriter, as DeleteNodes does.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"runtime"
 	"sync"
+	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
@@ -30,9 +31,12 @@ type PebbleOptions struct {
 // has no caller to return an error to: in a compaction that meets a corrupt table, a flush to a full disk. Nobody can recover from that, all the
 // less since Pebble may hold a lock then. Here such an error is reported ([PebbleOptions.Failed]), and from then on every write fails with it.
 type pebbleStore struct {
-	db     *pebble.DB
-	files  *pebbleFiles
-	health *pebbleHealth
+	db      *pebble.DB
+	path    string
+	files   *pebbleFiles
+	health  *pebbleHealth
+	options *pebble.Options
+	tables  atomic.Uint64 // built, for their names
 
 	writing sync.Mutex // a write after one that failed would wait for ever
 
@@ -78,12 +82,18 @@ func OpenPebble(path string, opts PebbleOptions) (ethdb.KeyValueStore, error) {
 	options.Experimental.ReadSamplingMultiplier = -1 // reads cause no compaction
 	options.Experimental.L0CompactionConcurrency = 1
 	options.Experimental.CompactionDebtConcurrency = 256 * megabyte
+	options.EnsureDefaults()
+	if !opts.ReadOnly {
+		if err := dropTables(files, path); err != nil {
+			return nil, err
+		}
+	}
 	db, err := pebble.Open(path, options)
 	if err != nil {
 		return nil, err
 	}
 	files.opened.Store(true)
-	p := &pebbleStore{db: db, files: files, health: health, quit: make(chan struct{})}
+	p := &pebbleStore{db: db, path: path, files: files, health: health, options: options, quit: make(chan struct{})}
 	if opts.Namespace != "" && gethmetrics.Enabled() {
 		p.meters.Go(func() { events.meter(db, opts.Namespace, p.quit) })
 	}

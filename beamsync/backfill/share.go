@@ -255,10 +255,9 @@ func (w *walk) announce() {
 	}
 }
 
-// tickSwarm announces what is complete. When only delegated parts are missing for a while and no swarm peer delivers
-// them, it begins the endgame: more and more parts of other members are requested from full peers.
+// tickSwarm begins the endgame when only delegated parts are missing for a while and no swarm peer delivers
+// them: more and more parts of other members are requested from full peers.
 func (w *walk) tickSwarm() {
-	w.announce()
 	s := &w.sharing
 	delegated := w.walker.Delegated()
 	if s.division == nil || len(delegated) == 0 || w.busy() || s.gained || w.waiting != "" {

@@ -11,10 +11,11 @@ import (
 )
 
 const (
-	tickInterval = time.Second
-	busyPoll     = 20 * time.Millisecond // how soon to check again whether a block is being executed
-	maxYield     = 5 * time.Second       // after which the backfill stops yielding although more important work goes on
-	burstTime    = time.Second           // how long it does not yield then
+	tickInterval  = time.Second
+	flushInterval = 5 * time.Second       // after which what is complete is written, however little it is; with swarm peers, which want it, each second
+	busyPoll      = 20 * time.Millisecond // how soon to check again whether a block is being executed
+	maxYield      = 5 * time.Second       // after which the backfill stops yielding although more important work goes on
+	burstTime     = time.Second           // how long it does not yield then
 )
 
 // walk is one walk of the backfill. Everything but the requests is on Run's goroutine.
@@ -39,6 +40,7 @@ type walk struct {
 	unservedSince time.Time   // since when there is no range peer and the walk goes node by node; zero: that is not so
 	lookups       int         // calls of StateSource in flight
 	lastProgress  time.Time   // when something was received last, or the first lookup in flight was made
+	flushed       time.Time   // when everything was written last
 	waiting       string      // why nothing was requested, last time
 	wake          alarm
 }
@@ -148,8 +150,12 @@ func (w *walk) tick(now time.Time) (over bool, err error) {
 		w.walker.ByNodes(w.onlyNodeData()) // try ranges again
 	}
 	w.publish()
-	if err = w.writer.Flush(); err != nil {
-		return false, err
+	if now.Sub(w.flushed) >= flushInterval || !w.b.swarm.empty() {
+		w.flushed = now
+		if err = w.writer.Flush(); err != nil {
+			return false, err
+		}
+		w.announce() // what is written
 	}
 	if w.outdated() {
 		return true, nil

@@ -27,6 +27,7 @@ func backfill() *cli.Command {
 			&cli.BoolFlag{Name: "alone", Usage: "follow the blocks without backfill as well, to compare their times", Value: true},
 			&cli.StringFlag{Name: "until", Usage: "full (the phase), flat (full, and the flat state is complete) or state (one state is complete)", Value: "full"},
 			&cli.DurationFlag{Name: "timeout", Usage: "time limit of each run", Value: 15 * time.Minute},
+			&cli.StringFlag{Name: "engine", Usage: "database engine: leveldb or pebble (default: the node's)"},
 			&cli.StringFlag{Name: "sunbeam", Usage: "node binary (built from the module here if empty)"},
 			&cli.BoolFlag{Name: "json", Usage: "print the JSON object only"},
 		},
@@ -40,6 +41,7 @@ func backfill() *cli.Command {
 				Kills:          c.Int("kills"),
 				Alone:          c.Bool("alone"),
 				Until:          c.String("until"),
+				Engine:         c.String("engine"),
 				Timeout:        c.Duration("timeout"),
 			}, os.Stdout)
 			return err

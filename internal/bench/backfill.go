@@ -38,6 +38,7 @@ type BackfillOptions struct {
 	Kills   int           // how often the node is killed in one more run, to count what is fetched twice
 	Alone   bool          // run without backfill too, to compare the blocks' times
 	Until   string        // "full": the phase; "flat": that and the whole flat state; "state": one state is complete
+	Engine  string        // of the node's database; empty: the node's default
 	Timeout time.Duration // for each run
 }
 

@@ -117,8 +117,11 @@ func (r *race) beam(ctx context.Context, name string, blocks, kills int) (*lap, 
 	defer cancel()
 	l := &lap{began: time.Now()}
 	cfg := r.testbed.Node("data-" + name)
+	if r.opts.Engine != "" {
+		cfg.Args = append(cfg.Args, "--db.engine", r.opts.Engine)
+	}
 	if blocks > 0 {
-		cfg.Args = []string{"--beam.backfill=false"}
+		cfg.Args = append(cfg.Args, "--beam.backfill=false")
 	}
 	r.opts.report("%s begins", name)
 	r.measure(l, -1)
