@@ -368,7 +368,10 @@ func (c *engineCalls) forkchoice() engineCall {
 	if c.oneIn(20) {
 		var wrong string
 		call.params, wrong = c.spoil(call.params)
-		what, call.about = what+", "+wrong, common.Hash{}
+		what += ", " + wrong
+		if state, ok := call.params[0].(fields); !ok || state["headBlockHash"] != head {
+			call.about = common.Hash{}
+		}
 	}
 	call.what = what
 	return call
