@@ -102,8 +102,8 @@ func (f *Fetcher) Leave(id string) {
 	f.inbox.post(left{id})
 }
 
-// Peers returns how many peers can be asked about the chain.
-func (f *Fetcher) Peers() int { return f.peers.size() }
+// Alone returns for how long there has been no peer, zero if there is one.
+func (f *Fetcher) Alone() time.Duration { return f.peers.alone() }
 
 // The messages of callers and wire goroutines to the loop; a *call brings new wants.
 type (

@@ -16,6 +16,7 @@ type peerSet struct {
 	book   *peer.Book
 	mu     sync.Mutex
 	peers  []*chainPeer  // in the order in which they joined; ids differ
+	since  time.Time     // when the last peer left, or the set was made; while there are no peers
 	change chan struct{} // closed, and replaced, when a peer joins
 	spare  int           // calls of pickSpare in which only the fastest peer was useful
 }
@@ -43,7 +44,17 @@ const (
 )
 
 func newPeerSet(book *peer.Book) *peerSet {
-	return &peerSet{book: book, change: make(chan struct{})}
+	return &peerSet{book: book, since: time.Now(), change: make(chan struct{})}
+}
+
+// alone returns for how long there has been no peer, zero if there is one.
+func (s *peerSet) alone() time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.peers) > 0 {
+		return 0
+	}
+	return time.Since(s.since)
 }
 
 func (s *peerSet) join(p peer.Peer) {
@@ -58,7 +69,11 @@ func (s *peerSet) join(p peer.Peer) {
 func (s *peerSet) leave(id string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.removeLocked(id)
+	if len(s.peers) > 0 {
+		if s.removeLocked(id); len(s.peers) == 0 {
+			s.since = time.Now()
+		}
+	}
 }
 
 func (s *peerSet) removeLocked(id string) {

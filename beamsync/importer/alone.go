@@ -5,17 +5,21 @@ package importer
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/ethereum/go-ethereum/common"
 )
 
+// alonePatience is how long a full node hopes for a peer: after a start, the first ones connect within seconds.
+const alonePatience = 10 * time.Second
+
 // errAlone is why an unknown head is not fetched.
 var errAlone = errors.New("no peers")
 
-// isAlone says whether this is a full node without peers. What it lacks comes by later calls only, so callers do not wait
+// isAlone says whether this is a full node that has had no peers for a while. What it lacks comes by later calls only, so callers do not wait
 // for it. A beaming node needs peers for everything: its callers wait for one.
 func (i *Importer) isAlone() bool {
-	return i.full() != nil && i.cfg.Peers != nil && i.cfg.Peers() == 0
+	return i.full() != nil && i.cfg.Alone != nil && i.cfg.Alone() >= alonePatience
 }
 
 // await returns the outcome of a job to a caller: Syncing when ctx ends first, and at once when the job waits for ancestors

@@ -11,11 +11,12 @@ import (
 	"github.com/ethereum/go-ethereum/params"
 )
 
-// TestAlone: a full node without peers is SYNCING at once for what lacks an ancestor, and goes on when that comes. It waits as soon as
-// there is a peer, and so does a beaming node.
+// TestAlone: a full node without peers is SYNCING at once for what lacks an ancestor, and goes on when that comes. It waits while
+// a peer may come soon, and so does a beaming node.
 func TestAlone(t *testing.T) {
 	n := newNetwork(t, params.MergedTestChainConfig, 12)
-	var peers atomic.Int32
+	var alone atomic.Int64
+	alone.Store(int64(alonePatience))
 	inBubbleOn(t, n, 30, func(f *fixture) {
 		f.set(100*time.Millisecond, true) // no peer answers
 		f.follow(1, 3)
@@ -48,13 +49,13 @@ func TestAlone(t *testing.T) {
 			f.want("in order", f.payload(f.at(number), time.Minute), Valid)
 		}
 		f.follow(10, 10)
-		peers.Store(1)
-		syncing("with a peer", time.Minute, payload(12))
+		alone.Store(int64(alonePatience) - 1)
+		syncing("with hope for a peer", time.Minute, payload(12))
 		f.importer.SwitchToBeaming()
-		peers.Store(0)
+		alone.Store(int64(alonePatience))
 		syncing("beaming", time.Minute, payload(12))
 	}, func(cfg *Config) {
-		cfg.Local, cfg.Peers = n.states, func() int { return int(peers.Load()) }
+		cfg.Local, cfg.Alone = n.states, func() time.Duration { return time.Duration(alone.Load()) }
 		cfg.States = &newestStates{states: n.states, keep: 128, roots: []common.Hash{n.genesis.ToBlock().Root()}}
 	})
 }

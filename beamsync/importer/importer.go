@@ -62,13 +62,13 @@ type Executor interface {
 	Execute(ctx context.Context, job evm.Job) *evm.Result
 }
 
-// Config is what an [Importer] depends on. Peers, Ahead, MaxLag, States, Hints and Registerer are optional.
+// Config is what an [Importer] depends on. Alone, Ahead, MaxLag, States, Hints and Registerer are optional.
 type Config struct {
 	Chain    *chain.Chain
 	Executor Executor
 	Local    trie.Local
 	Blocks   Blocks
-	Peers    func() int             // how many Blocks can ask now; nil: always some
+	Alone    func() time.Duration   // for how long Blocks has had no peer, zero if it has one; nil: it always has
 	Session  func() StateSession    // a new urgent session, one per execution
 	Ahead    func() prefetch.Hinter // a new session of lower priority, for blocks that wait for their parent; nil: Session
 	MaxLag   uint64                 // blocks; 0 means DefaultMaxLag

@@ -90,7 +90,7 @@ func (n *Node) connect(registerer prometheus.Registerer, gatherer prometheus.Gat
 		Executor:   n.witness.Executor(executor),
 		Local:      n.local,
 		Blocks:     n.fetcher,
-		Peers:      n.fetcher.Peers,
+		Alone:      n.fetcher.Alone,
 		Session:    func() importer.StateSession { return n.fetcher.Session(sched.Urgent) },
 		Ahead:      func() prefetch.Hinter { return n.fetcher.Session(sched.Predictive) },
 		MaxLag:     uint64(n.cfg.Beam.MaxLag),
