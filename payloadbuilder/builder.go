@@ -52,6 +52,7 @@ type Builder struct {
 
 	mu       sync.Mutex
 	payloads []*payload // newest first
+	pending  pendingBlocks
 }
 
 // New returns a builder that improves no payload until Run.

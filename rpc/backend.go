@@ -182,6 +182,8 @@ type Payloads interface {
 	Start(ctx context.Context, attributes payloadbuilder.Attributes) (engine.PayloadID, error)
 	Get(ctx context.Context, id engine.PayloadID) (*payloadbuilder.Envelope, error)
 	BuildOnce(ctx context.Context, attributes payloadbuilder.Attributes, txs []*types.Transaction, extra []byte) (*payloadbuilder.Envelope, error)
+	// Pending is the block that would follow the head, of the pool's transactions.
+	Pending(ctx context.Context) (*types.Block, types.Receipts, error)
 }
 
 // Beam reports the progress of the sync.

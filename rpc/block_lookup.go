@@ -20,7 +20,7 @@ var (
 	errNoSelector   = errors.New("invalid arguments; neither block nor hash specified")
 )
 
-// number resolves a block tag. Pending is latest, because this node builds blocks for a proposal only.
+// number resolves a block tag. Pending is latest, for methods that do not know the pending block.
 func (b *backend) number(number gethrpc.BlockNumber) (uint64, error) {
 	switch number {
 	case gethrpc.PendingBlockNumber, gethrpc.LatestBlockNumber:

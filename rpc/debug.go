@@ -18,6 +18,9 @@ type debugAPI struct{ b *backend }
 
 // GetRawHeader returns the RLP of a header, empty for a block number in the future.
 func (api *debugAPI) GetRawHeader(at gethrpc.BlockNumberOrHash) (hexutil.Bytes, error) {
+	if err := api.b.refusePending(at); err != nil {
+		return nil, err
+	}
 	header, err := api.b.headerAt(at)
 	if errors.Is(err, errNoHeader) {
 		return nil, nil
@@ -39,6 +42,9 @@ func (api *debugAPI) GetRawBlock(at gethrpc.BlockNumberOrHash) (hexutil.Bytes, e
 
 // blockAt returns the block that a parameter names. An unknown hash is an error.
 func (api *debugAPI) blockAt(at gethrpc.BlockNumberOrHash) (*types.Block, error) {
+	if err := api.b.refusePending(at); err != nil {
+		return nil, err
+	}
 	block, err := api.b.blockAt(at)
 	if hash, ok := at.Hash(); ok && block == nil && err == nil {
 		err = fmt.Errorf("block %s not found", hash.Hex())

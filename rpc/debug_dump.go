@@ -22,6 +22,8 @@ const maxAccountRange = 256
 // errNoAddresses is for a dump of accounts whose address is known. Such a dump would have none.
 var errNoAddresses = errors.New("accounts are known by the hashes of their addresses only: set incompletes (the last parameter) to get them by hash")
 
+// In a dump, pending is latest: go-ethereum too walks the trie below the pending block, without what is pending.
+
 // DumpBlock returns the first accounts of the state after a block, by the hash of their address. Its member next is
 // where debug_accountRange goes on.
 func (api *debugStateAPI) DumpBlock(ctx context.Context, number gethrpc.BlockNumber) (*state.Dump, error) {

@@ -35,7 +35,7 @@ type storageEntry struct {
 // StorageRangeAt returns slots of a contract from a hash on, on the state before a block; as in go-ethereum, what earlier
 // transactions of the block wrote is not in it.
 func (api *debugStateAPI) StorageRangeAt(ctx context.Context, at gethrpc.BlockNumberOrHash, index int, contract common.Address, start hexutil.Bytes, limit int) (*storageRange, error) {
-	block, err := api.b.blockAt(at)
+	block, err := api.b.blockAtOrPending(ctx, at)
 	if err == nil && block == nil {
 		err = fmt.Errorf("block %s not found", at.String())
 	}

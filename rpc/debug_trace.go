@@ -60,9 +60,12 @@ func (r *replay) traced(index int) (tracedTx, error) {
 	return tracedTx{tx: tx, msg: msg, place: place, blockCtx: r.blockCtx, state: r.state}, err
 }
 
-// TraceBlockByNumber traces the transactions of a canonical block.
+// TraceBlockByNumber traces the transactions of a canonical block, or of the pending one.
 func (api *debugTraceAPI) TraceBlockByNumber(ctx context.Context, number gethrpc.BlockNumber, config *tracers.TraceConfig) ([]*tracedTransaction, error) {
-	block, err := api.b.canonicalBlock(number)
+	block, err := api.b.blockByNumber(ctx, number)
+	if err == nil && block == nil {
+		err = fmt.Errorf("block #%d not found", number)
+	}
 	if err != nil {
 		return nil, err
 	}

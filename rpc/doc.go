@@ -55,9 +55,9 @@
 //
 // Names and encodings of JSON members, error codes, error texts and the rules for parameters are those of
 // execution-apis where it has them, and of go-ethereum v1.17 otherwise. Tests compare the responses with
-// those of go-ethereum byte for byte. There are three differences. The tag pending means the latest block,
-// because blocks are built for proposals only; only eth_getTransactionCount counts the pooled transactions.
-// The tag earliest means the oldest block that is stored. forkchoiceUpdated applies the fork choice before
+// those of go-ethereum byte for byte. The tag pending means a block that is built of the pool's
+// transactions, as in go-ethereum. There are two differences. The tag earliest means the oldest block
+// that is stored. forkchoiceUpdated applies the fork choice before
 // it checks the payload attributes, as execution-apis demands, and one whose head is unknown as soon as that is
 // executed (TestEngineLikeGeth). eth_simulateV1 follows the test suite of execution-apis where go-ethereum v1.17.10
 // does not (TestRPCCompat). Methods of go-ethereum that are refused are in refused.go.

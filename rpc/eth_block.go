@@ -3,6 +3,7 @@
 package rpc
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/ethereum/go-ethereum/common"
@@ -39,13 +40,17 @@ func (api *blockAPI) GetHeaderByHash(hash common.Hash) jsonObject {
 	return nil
 }
 
-// GetBlockByNumber returns a canonical block.
-func (api *blockAPI) GetBlockByNumber(number gethrpc.BlockNumber, full bool) (jsonObject, error) {
-	block, err := api.b.block(number)
+// GetBlockByNumber returns a canonical block. Of the pending one, hash, nonce and fee recipient are null.
+func (api *blockAPI) GetBlockByNumber(ctx context.Context, number gethrpc.BlockNumber, full bool) (jsonObject, error) {
+	block, err := api.b.blockByNumber(ctx, number)
 	if block == nil || err != nil {
 		return nil, err
 	}
-	return blockObject(block, full, api.b.Chain.Config()), nil
+	object := blockObject(block, full, api.b.Chain.Config())
+	if api.b.isPending(number) {
+		object["hash"], object["nonce"], object["miner"] = nil, nil, nil
+	}
+	return object, nil
 }
 
 // GetBlockByHash returns a valid block, canonical or not.
@@ -58,8 +63,8 @@ func (api *blockAPI) GetBlockByHash(hash common.Hash, full bool) (jsonObject, er
 }
 
 // GetBlockTransactionCountByNumber counts the transactions of a block.
-func (api *blockAPI) GetBlockTransactionCountByNumber(number gethrpc.BlockNumber) (*hexutil.Uint, error) {
-	block, err := api.b.block(number)
+func (api *blockAPI) GetBlockTransactionCountByNumber(ctx context.Context, number gethrpc.BlockNumber) (*hexutil.Uint, error) {
+	block, err := api.b.blockByNumber(ctx, number)
 	return countIn(block, err, transactions)
 }
 
@@ -70,8 +75,8 @@ func (api *blockAPI) GetBlockTransactionCountByHash(hash common.Hash) (*hexutil.
 }
 
 // GetUncleCountByBlockNumber counts the uncles of a block.
-func (api *blockAPI) GetUncleCountByBlockNumber(number gethrpc.BlockNumber) (*hexutil.Uint, error) {
-	block, err := api.b.block(number)
+func (api *blockAPI) GetUncleCountByBlockNumber(ctx context.Context, number gethrpc.BlockNumber) (*hexutil.Uint, error) {
+	block, err := api.b.blockByNumber(ctx, number)
 	return countIn(block, err, uncles)
 }
 
@@ -95,8 +100,8 @@ func countIn(block *types.Block, err error, of func(*types.Block) int) (*hexutil
 }
 
 // GetUncleByBlockNumberAndIndex returns an uncle of a block.
-func (api *blockAPI) GetUncleByBlockNumberAndIndex(number gethrpc.BlockNumber, index hexutil.Uint) (jsonObject, error) {
-	block, err := api.b.block(number)
+func (api *blockAPI) GetUncleByBlockNumberAndIndex(ctx context.Context, number gethrpc.BlockNumber, index hexutil.Uint) (jsonObject, error) {
+	block, err := api.b.blockByNumber(ctx, number)
 	return uncleAt(block, index), err
 }
 
@@ -128,7 +133,14 @@ func (api *blockAPI) GetBlockAccessList(at gethrpc.BlockNumberOrHash) (*bal.Bloc
 }
 
 // GetBlockReceipts returns the receipts of all transactions of a block.
-func (api *blockAPI) GetBlockReceipts(at gethrpc.BlockNumberOrHash) ([]jsonObject, error) {
+func (api *blockAPI) GetBlockReceipts(ctx context.Context, at gethrpc.BlockNumberOrHash) ([]jsonObject, error) {
+	if number, ok := at.Number(); ok && api.b.isPending(number) {
+		block, receipts, err := api.b.pendingBlock(ctx, "receipts")
+		if err != nil {
+			return nil, err
+		}
+		return api.receiptObjects(block, receipts), nil
+	}
 	block, err := api.b.blockAt(at)
 	if block == nil || err != nil {
 		return nil, err
@@ -137,11 +149,15 @@ func (api *blockAPI) GetBlockReceipts(at gethrpc.BlockNumberOrHash) ([]jsonObjec
 	if err != nil {
 		return nil, err
 	}
+	return api.receiptObjects(block, receipts), nil
+}
+
+func (api *blockAPI) receiptObjects(block *types.Block, receipts types.Receipts) []jsonObject {
 	header := block.Header()
 	signer := types.MakeSigner(api.b.Chain.Config(), header.Number, header.Time)
 	result := make([]jsonObject, len(receipts))
 	for i, receipt := range receipts {
 		result[i] = receiptObject(receipt, block.Transactions()[i], header, uint64(i), signer)
 	}
-	return result, nil
+	return result
 }

@@ -182,7 +182,15 @@ func (api *feeAPI) FeeHistory(ctx context.Context, blocks math.HexOrDecimal64, n
 		return nil, err
 	}
 	n := min(uint64(blocks), maxFeeBlocks)
-	if newest == gethrpc.PendingBlockNumber && n > 0 {
+	var pending *types.Block
+	var receipts types.Receipts
+	if api.b.isPending(newest) {
+		pending, receipts, _ = api.b.pendingBlock(ctx, "block") // without one, the history ends with the latest block
+	}
+	switch {
+	case pending != nil:
+		last = pending.NumberU64()
+	case newest == gethrpc.PendingBlockNumber:
 		n-- // the pending block counts and does not exist
 	}
 	if n == 0 {
@@ -194,6 +202,13 @@ func (api *feeAPI) FeeHistory(ctx context.Context, blocks math.HexOrDecimal64, n
 	for number := last + 1 - n; number <= last; number++ {
 		if err := ctx.Err(); err != nil {
 			return nil, err
+		}
+		if pending != nil && number == last {
+			api.add(result, pending.Header(), true)
+			if len(percentiles) > 0 {
+				result.Rewards = append(result.Rewards, rewardsOf(pending, receipts, percentiles))
+			}
+			break
 		}
 		header := api.b.Chain.HeaderByNumber(number)
 		if header == nil {
@@ -269,7 +284,6 @@ func feesAfter(header *types.Header, config *params.ChainConfig) (baseFee, blobF
 
 // rewards are the tips of a block at percentiles of its gas used.
 func (api *feeAPI) rewards(header *types.Header, percentiles []float64) (quantities, error) {
-	result := make(quantities, len(percentiles))
 	block := api.b.Chain.Block(header.Hash())
 	if block == nil {
 		return nil, errPruned()
@@ -278,11 +292,16 @@ func (api *feeAPI) rewards(header *types.Header, percentiles []float64) (quantit
 	if err != nil {
 		return nil, err
 	}
+	return rewardsOf(block, receipts, percentiles), nil
+}
+
+func rewardsOf(block *types.Block, receipts types.Receipts, percentiles []float64) quantities {
+	result := make(quantities, len(percentiles))
 	if len(receipts) == 0 {
 		for i := range result {
 			result[i] = new(hexutil.Big)
 		}
-		return result, nil
+		return result
 	}
 	type paid struct {
 		gas uint64
@@ -303,5 +322,5 @@ func (api *feeAPI) rewards(header *types.Header, percentiles []float64) (quantit
 		}
 		result[i] = quantity(all[at].tip)
 	}
-	return result, nil
+	return result
 }

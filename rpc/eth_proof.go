@@ -63,6 +63,9 @@ func (api *stateAPI) GetProof(ctx context.Context, address common.Address, stora
 			return nil, invalidParams("%v: %q", err, hexKey)
 		}
 	}
+	if err := api.b.refusePending(orLatest(at)); err != nil {
+		return nil, err
+	}
 	return readState(ctx, api.b, at, func(ctx context.Context, v *stateView) (*accountProof, error) {
 		return proveAccount(ctx, v, address, keys)
 	})

@@ -3,6 +3,7 @@
 package rpc
 
 import (
+	"context"
 	"errors"
 
 	"github.com/ethereum/go-ethereum/common"
@@ -32,8 +33,8 @@ func (api *transactionAPI) GetTransactionByHash(hash common.Hash) (*transactionO
 }
 
 // GetTransactionByBlockNumberAndIndex returns a transaction of a canonical block.
-func (api *transactionAPI) GetTransactionByBlockNumberAndIndex(number gethrpc.BlockNumber, index hexutil.Uint) (*transactionObject, error) {
-	block, err := api.b.block(number)
+func (api *transactionAPI) GetTransactionByBlockNumberAndIndex(ctx context.Context, number gethrpc.BlockNumber, index hexutil.Uint) (*transactionObject, error) {
+	block, err := api.b.blockByNumber(ctx, number)
 	if block == nil || err != nil {
 		return nil, err
 	}
@@ -62,8 +63,8 @@ func (api *transactionAPI) GetRawTransactionByHash(hash common.Hash) (hexutil.By
 }
 
 // GetRawTransactionByBlockNumberAndIndex returns a transaction in its network encoding.
-func (api *transactionAPI) GetRawTransactionByBlockNumberAndIndex(number gethrpc.BlockNumber, index hexutil.Uint) (hexutil.Bytes, error) {
-	block, err := api.b.block(number)
+func (api *transactionAPI) GetRawTransactionByBlockNumberAndIndex(ctx context.Context, number gethrpc.BlockNumber, index hexutil.Uint) (hexutil.Bytes, error) {
+	block, err := api.b.blockByNumber(ctx, number)
 	return rawAt(block, index, err)
 }
 

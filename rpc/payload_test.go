@@ -27,6 +27,7 @@ type fakePayloads struct {
 	ready   map[engine.PayloadID]*payloadbuilder.Envelope
 	once    []int // of each BuildOnce: the number of transactions, -1 for those of the pool
 	err     error
+	pending func() (*types.Block, types.Receipts)
 }
 
 func (p *fakePayloads) Start(_ context.Context, attributes payloadbuilder.Attributes) (engine.PayloadID, error) {
@@ -48,6 +49,14 @@ func (p *fakePayloads) BuildOnce(_ context.Context, _ payloadbuilder.Attributes,
 	}
 	p.once = append(p.once, n)
 	return fakeEnvelope(9012), p.err
+}
+
+func (p *fakePayloads) Pending(context.Context) (*types.Block, types.Receipts, error) {
+	if p.pending == nil {
+		return nil, nil, payloadbuilder.ErrNotReady
+	}
+	block, receipts := p.pending()
+	return block, receipts, nil
 }
 
 func fakeEnvelope(time uint64) *payloadbuilder.Envelope {

@@ -31,12 +31,20 @@ func (v *stateView) readError() error {
 
 // readState opens the state of a block and runs read on it, within the limits of state queries.
 func readState[T any](ctx context.Context, b *backend, at *gethrpc.BlockNumberOrHash, read func(context.Context, *stateView) (T, error)) (T, error) {
-	header, err := b.headerAt(orLatest(at))
+	return readStateAt(ctx, b, orLatest(at), stateLimits{b.stateQueries, b.cfg.EVMTimeout, queryGrace}, read)
+}
+
+// readStateAt is readState with limits of the caller.
+func readStateAt[T any](ctx context.Context, b *backend, at gethrpc.BlockNumberOrHash, limits stateLimits, read func(context.Context, *stateView) (T, error)) (T, error) {
+	if number, ok := at.Number(); ok && b.isPending(number) {
+		return readPending(ctx, b, limits, read)
+	}
+	header, err := b.headerAt(at)
 	if err != nil {
 		var none T
 		return none, err
 	}
-	return readStateOf(ctx, b, header, stateLimits{b.stateQueries, b.cfg.EVMTimeout, queryGrace}, read)
+	return readStateOf(ctx, b, header, limits, read)
 }
 
 // stateLimits bound how many requests of a kind read states at once, for how long each (zero: no limit), and for how long

@@ -47,7 +47,7 @@ func (k *traceKinds) UnmarshalJSON(encoded []byte) error {
 // Block returns the call traces of all transactions of a block, and its rewards before the merge; null for a block
 // number in the future.
 func (api *traceAPI) Block(ctx context.Context, at gethrpc.BlockNumberOrHash) ([]*placedTrace, error) {
-	block, err := api.b.blockAt(at)
+	block, err := api.b.blockAtOrPending(ctx, at)
 	if block == nil || err != nil {
 		return nil, err
 	}
@@ -98,7 +98,7 @@ func (api *traceAPI) ReplayTransaction(ctx context.Context, hash common.Hash, ki
 
 // ReplayBlockTransactions returns traces of all transactions of a block; null for a block number in the future.
 func (api *traceAPI) ReplayBlockTransactions(ctx context.Context, at gethrpc.BlockNumberOrHash, kinds traceKinds) ([]*replayResult, error) {
-	block, err := api.b.blockAt(at)
+	block, err := api.b.blockAtOrPending(ctx, at)
 	if block == nil || err != nil {
 		return nil, err
 	}
@@ -187,15 +187,11 @@ func (c *callToTrace) UnmarshalJSON(encoded []byte) error {
 
 // CallMany traces messages on the state of a block, each on the state that the one before it leaves.
 func (api *traceAPI) CallMany(ctx context.Context, calls []callToTrace, at *gethrpc.BlockNumberOrHash) ([]*replayResult, error) {
-	header, err := api.b.headerAt(orLatest(at))
-	if err != nil {
-		return nil, err
-	}
-	return readStateOf(ctx, api.b, header, api.b.traceLimits(), func(ctx context.Context, v *stateView) ([]*replayResult, error) {
+	return readStateAt(ctx, api.b, orLatest(at), api.b.traceLimits(), func(ctx context.Context, v *stateView) ([]*replayResult, error) {
 		run := newTraceRun(api.b, v, nil)
 		results := make([]*replayResult, len(calls))
 		for i, call := range calls {
-			traced, err := api.b.tracedCall(v, header, call.args, nil)
+			traced, err := api.b.tracedCall(v, v.header, call.args, nil)
 			if err != nil {
 				return nil, err
 			}

@@ -77,6 +77,9 @@ func (api *witnessAPI) ExecutionWitness(ctx context.Context, at gethrpc.BlockNum
 	if err := api.b.checkHead(); err != nil {
 		return nil, err
 	}
+	if err := api.b.refusePending(at); err != nil {
+		return nil, err
+	}
 	block, err := api.b.blockAt(at)
 	if err == nil && block == nil {
 		err = fmt.Errorf("block %v not found", at)
