@@ -48,6 +48,7 @@ func TestDifferential(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	world.Pending = true
 	report, err := rpcdiff.Run(t.Context(), ours, geth.RPC(), rpcdiff.NewGenerator(world, 1), diffCalls)
 	if err != nil {
 		t.Fatal(err)

@@ -94,11 +94,31 @@ func (g *Generator) address() common.Address {
 func (g *Generator) number() any {
 	switch g.random.IntN(8) {
 	case 0:
-		return pick(g, []any{"latest", "earliest", "safe", "finalized"})
+		return g.tag()
 	case 1:
 		return hexutil.Uint64(g.Head + uint64(g.random.IntN(3)))
 	}
 	return hexutil.Uint64(g.random.Uint64N(g.Head + 1))
+}
+
+// tag names a block.
+func (g *Generator) tag() any {
+	tags := []any{"latest", "earliest", "safe", "finalized"}
+	if g.Pending {
+		tags = append(tags, pending)
+	}
+	return pick(g, tags)
+}
+
+const pending = "pending"
+
+// timeless is a block of those of a maker that is the same at any time, as the pending one is not.
+func timeless(block func() any) any {
+	for {
+		if made := block(); made != pending {
+			return made
+		}
+	}
 }
 
 // at is a block by number or hash.
@@ -121,6 +141,10 @@ func (g *Generator) state() any {
 		return "latest"
 	case 1:
 		return hexutil.Uint64(g.Head + 1)
+	case 2:
+		if g.Pending {
+			return pending
+		}
 	}
 	return hexutil.Uint64(g.Oldest + g.random.Uint64N(g.Head-g.Oldest+1))
 }

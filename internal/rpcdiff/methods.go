@@ -17,7 +17,7 @@ func methods() map[string]func(*Generator) []any {
 	at := func(g *Generator) []any { return []any{g.at()} }
 	all := map[string]func(*Generator) []any{
 		"eth_getBlockByHash":                         func(g *Generator) []any { return []any{g.blockHash(), g.random.IntN(2) == 0} },
-		"eth_getBlockByNumber":                       func(g *Generator) []any { return []any{g.number(), g.random.IntN(2) == 0} },
+		"eth_getBlockByNumber":                       func(g *Generator) []any { return []any{timeless(g.number), g.random.IntN(2) == 0} },
 		"eth_getTransactionByBlockHashAndIndex":      func(g *Generator) []any { return []any{g.blockHash(), g.index()} },
 		"eth_getTransactionByBlockNumberAndIndex":    func(g *Generator) []any { return []any{g.number(), g.index()} },
 		"eth_getRawTransactionByBlockHashAndIndex":   func(g *Generator) []any { return []any{g.blockHash(), g.index()} },
@@ -41,12 +41,14 @@ func methods() map[string]func(*Generator) []any {
 		"eth_estimateGas":      func(g *Generator) []any { return g.withOverrides(g.call(), g.state()) },
 		"eth_createAccessList": func(g *Generator) []any { return []any{g.call(), g.state()} },
 		"eth_simulateV1": func(g *Generator) []any {
-			return []any{map[string]any{"blockStateCalls": []any{map[string]any{"calls": []any{g.call(), g.call()}}}, "traceTransfers": g.random.IntN(2) == 0}, g.state()}
+			return []any{map[string]any{"blockStateCalls": []any{map[string]any{"calls": []any{g.call(), g.call()}}}, "traceTransfers": g.random.IntN(2) == 0}, timeless(g.state)}
 		},
+		"eth_fillTransaction": func(g *Generator) []any { return []any{g.call()} },
 
 		"debug_traceTransaction":   func(g *Generator) []any { return []any{g.recentTx(), g.tracer()} },
 		"debug_traceBlockByNumber": func(g *Generator) []any { return []any{g.traceable(), g.tracer()} },
 		"debug_traceCall":          func(g *Generator) []any { return []any{g.call(), g.state(), g.tracer()} },
+		"debug_intermediateRoots":  func(g *Generator) []any { return []any{g.recentBlock()} },
 		"debug_storageRangeAt": func(g *Generator) []any {
 			return []any{g.traceable(), int(g.index()), g.address(), g.data(), int(g.index())}
 		},
@@ -83,6 +85,11 @@ func (g *Generator) withOverrides(params ...any) []any {
 		params = append(params, g.overrides())
 	}
 	return params
+}
+
+// recentBlock is a block that can be traced, mostly.
+func (g *Generator) recentBlock() common.Hash {
+	return often(g, g.Blocks[max(0, len(g.Blocks)-30):], common.Hash{0xbb})
 }
 
 // recentTx is a transaction whose block can be traced, mostly.

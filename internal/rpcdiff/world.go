@@ -25,6 +25,7 @@ type World struct {
 	Addresses    []common.Address
 	Topics       []common.Hash
 	Recent       []common.Hash // transactions whose blocks can be traced
+	Pending      bool          // both nodes build a pending block, of the same transactions
 }
 
 // sampledBlock is what a World takes from a block.
