@@ -77,8 +77,12 @@ func TestExportAndImportChain(t *testing.T) {
 		file, want string
 		head       int
 	}{
-		{"range.rlp", "its parent", 0}, {"zipped.rlp.gz", "true", 5}, {"zipped.rlp.gz", "true", 5}, {"geth-all.rlp", "true", mainChainBlocks},
-		{"nothing", "no such file", mainChainBlocks}, {"ipc2", "error", mainChainBlocks},
+		{"range.rlp", "its parent", 0},
+		{"zipped.rlp.gz", "true", 5},
+		{"zipped.rlp.gz", "true", 5},
+		{"geth-all.rlp", "true", mainChainBlocks},
+		{"nothing", "no such file", mainChainBlocks},
+		{"ipc2", "error", mainChainBlocks},
 	} {
 		if got := response(client, rpcCall{"admin_importChain", []any{step.file}}); !strings.Contains(got, step.want) || fresh.chain.head != step.head {
 			t.Errorf("%s: %s, head %d", step.file, got, fresh.chain.head)

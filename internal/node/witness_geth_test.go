@@ -34,8 +34,12 @@ type witnessFork struct {
 
 // witnessForks follow one another, two blocks each.
 var witnessForks = []witnessFork{
-	{"paris", 1, 1, 1, false, false, false}, {"shanghai", 2, 2, 2, false, false, false}, {"cancun", 3, 3, 3, true, false, false},
-	{"prague", 3, 4, 4, true, true, false}, {"osaka", 3, 5, 4, true, true, false}, {"amsterdam", 4, 6, 5, true, true, true},
+	{"paris", 1, 1, 1, false, false, false},
+	{"shanghai", 2, 2, 2, false, false, false},
+	{"cancun", 3, 3, 3, true, false, false},
+	{"prague", 3, 4, 4, true, true, false},
+	{"osaka", 3, 5, 4, true, true, false},
+	{"amsterdam", 4, 6, 5, true, true, true},
 }
 
 const (
