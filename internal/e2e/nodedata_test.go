@@ -19,7 +19,7 @@ import (
 // on is there, by hash, and nothing else. The geth v1.10.26 that it beams from stays connected.
 func TestGivesNodeData(t *testing.T) {
 	w := newOldNetwork(t)
-	n := start(t, w, filepath.Join(t.TempDir(), "sunbeam"), "--beam.backfill=false")
+	n := start(t, w, filepath.Join(t.TempDir(), "sunbeam"), "--beam.backfill=false", "--beam.warmup.size", "0")
 	var head *types.Header
 	for range 3 {
 		p := build(t, w.Builder, someTransactions(w))
