@@ -16,8 +16,8 @@ import (
 // tableStore is a database that takes over sorted tables.
 type tableStore interface {
 	// buildTables writes entries, in the order of their keys, to tables that are not part of the database yet: one for each run
-	// of at least so many bytes, and some for the rest. It returns none if that is not worth it.
-	buildTables(entries []entry, shortest int) (tables []string, err error)
+	// of at least so many bytes, and some for the rest. No run goes on at a cut. It returns none if that is not worth it.
+	buildTables(entries []entry, cuts [][]byte, shortest int) (tables []string, err error)
 	// takeTables makes tables part of the database, all of them or none. They are durable then, and so is all that was
 	// written before.
 	takeTables(tables []string) error
@@ -100,9 +100,9 @@ func (b *bulk) suitsTables() bool {
 	return b.tables != nil && !b.deletes && len(b.data) >= b.sizes.least
 }
 
-// writeTables writes the changes as tables, if the engine finds that worth it.
-func (b *bulk) writeTables() error {
-	tables, err := b.tables.buildTables(b.sorted(), b.sizes.run)
+// writeTables writes the changes as tables, if the engine finds that worth it. See buildTables for the cuts.
+func (b *bulk) writeTables(cuts [][]byte) error {
+	tables, err := b.tables.buildTables(b.sorted(), cuts, b.sizes.run)
 	if err != nil {
 		return b.disk.health.report(b.disk.path, err)
 	}
@@ -148,9 +148,9 @@ func (b *bulk) writeBatches() error {
 }
 
 // divide makes tables of sorted entries, each in a range of keys of its own. Most are runs: the database has no key between two of a
-// run, and all of its keys begin with the same byte. next returns the first key of the database at or after a key, nil if
+// run, no cut is between them, and all of its keys begin with the same byte. next returns the first key of the database at or after a key, nil if
 // there is none. What is in shorter runs is loose; neighbours of it share a table.
-func divide(entries []entry, shortest int, next func(key []byte) ([]byte, error)) (tables [][]entry, loose int, err error) {
+func divide(entries []entry, cuts [][]byte, shortest int, next func(key []byte) ([]byte, error)) (tables [][]entry, loose int, err error) {
 	begin := 0 // of the loose entries before at
 	add := func(at, end int) {
 		if begin < at {
@@ -170,7 +170,11 @@ func divide(entries []entry, shortest int, next func(key []byte) ([]byte, error)
 		}
 		end := at + 1 // the key itself may be there
 		if !bytes.Equal(follows, first) {
-			for end < len(entries) && entries[end].key[0] == first[0] && (follows == nil || bytes.Compare(entries[end].key, follows) < 0) {
+			limit := nextCut(cuts, first)
+			if follows != nil && (limit == nil || bytes.Compare(follows, limit) < 0) {
+				limit = follows
+			}
+			for end < len(entries) && entries[end].key[0] == first[0] && (limit == nil || bytes.Compare(entries[end].key, limit) < 0) {
 				end++
 			}
 		}
@@ -181,4 +185,22 @@ func divide(entries []entry, shortest int, next func(key []byte) ([]byte, error)
 	}
 	add(len(entries), len(entries))
 	return tables, loose, nil
+}
+
+// nextCut returns where a run that begins with a key has to end: before the next cut, and behind all keys that begin with the one before
+// it, if the key is one of these. Nil: nowhere.
+func nextCut(cuts [][]byte, key []byte) []byte {
+	at, _ := slices.BinarySearchFunc(cuts, key, func(cut, key []byte) int {
+		if bytes.HasPrefix(key, cut) {
+			return -1
+		}
+		return bytes.Compare(cut, key)
+	})
+	if at > 0 && bytes.HasPrefix(key, cuts[at-1]) {
+		return after(cuts[at-1])
+	}
+	if at < len(cuts) {
+		return cuts[at]
+	}
+	return nil
 }

@@ -4,6 +4,7 @@ package db
 
 import (
 	"bytes"
+	"slices"
 
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/core/rawdb"
@@ -115,6 +116,7 @@ func (s *Complete) Writer() *CompleteWriter {
 type CompleteWriter struct {
 	store   *Complete
 	sizes   bulkSizes
+	cuts    [][]byte // sorted keys at which no table may go on
 	pending *bulk
 	spare   *bulk
 	writing chan error // has the result of the write of spare, which goes on; nil: none does
@@ -138,6 +140,15 @@ func (w *CompleteWriter) Delete(owner common.Hash, path []byte) error {
 // that were not written yet.
 func (w *CompleteWriter) DeleteNodes(owner common.Hash, from, to []byte) error {
 	return w.deleteRange(nodePrefix(owner), from, to)
+}
+
+// Large implements trie.CompleteWriter: no table has keys on both sides of that storage.
+func (w *CompleteWriter) Large(owner common.Hash) {
+	for _, key := range [][]byte{nodePrefix(owner), leafPrefix(owner)} {
+		if at, known := slices.BinarySearchFunc(w.cuts, key, bytes.Compare); !known {
+			w.cuts = slices.Insert(w.cuts, at, key)
+		}
+	}
 }
 
 // DeleteOwner implements trie.CompleteWriter, as DeleteNodes does.
@@ -187,8 +198,8 @@ func (w *CompleteWriter) write() error {
 		w.err = w.spare.writeBatches()
 		return w.err
 	}
-	written, writing := w.spare, make(chan error, 1)
-	go func() { writing <- written.writeTables() }()
+	written, cuts, writing := w.spare, slices.Clone(w.cuts), make(chan error, 1)
+	go func() { writing <- written.writeTables(cuts) }()
 	w.writing = writing
 	return nil
 }

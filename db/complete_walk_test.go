@@ -329,7 +329,7 @@ func walkProperties(t *testing.T, seed uint64) {
 	w := newStateWorld(seed)
 	w.change(40)
 	disk, hot := memorydb.New(), local{}
-	var completed int
+	var completed, cuts int
 	for life := range 40 {
 		v := w.versions[len(w.versions)-1]
 		switch w.rng.IntN(6) {
@@ -381,6 +381,7 @@ func walkProperties(t *testing.T, seed uint64) {
 				share = p.Share
 			}
 		}
+		cuts += len(r.writer.cuts)
 		if r.walker.Done() {
 			completed++
 			equals(t, disk, v)
@@ -397,8 +398,8 @@ func walkProperties(t *testing.T, seed uint64) {
 		}
 	}
 	equals(t, disk, v)
-	if completed == 0 {
-		t.Error("no walk came to its end: this tests nothing")
+	if completed == 0 || cuts == 0 {
+		t.Errorf("%d walks came to their end, %d cuts at large tries: this tests nothing", completed, cuts)
 	}
 	if root, err := openOn(t, keptOpen{disk}).Complete().Root(); err != nil || root != v.root {
 		t.Errorf("root %x, %v", root, err)

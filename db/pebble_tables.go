@@ -37,14 +37,14 @@ func dropTables(files vfs.FS, path string) error {
 
 // buildTables implements tableStore. Pebble puts tables of runs at its lowest level, and sorts the others in as it does with what was
 // written in batches. If most is loose, it is a batch's work.
-func (p *pebbleStore) buildTables(entries []entry, shortest int) ([]string, error) {
+func (p *pebbleStore) buildTables(entries []entry, cuts [][]byte, shortest int) ([]string, error) {
 	var built []string
 	err := p.use(func() error {
 		if err := p.health.check(); err != nil {
 			return err
 		}
 		return p.try(func() error {
-			parts, loose, err := p.divide(entries, shortest)
+			parts, loose, err := p.divide(entries, cuts, shortest)
 			if err != nil || loose > sizeOf(entries)/2 {
 				return err
 			}
@@ -64,12 +64,12 @@ func (p *pebbleStore) buildTables(entries []entry, shortest int) ([]string, erro
 	return built, nil
 }
 
-func (p *pebbleStore) divide(entries []entry, shortest int) (tables [][]entry, loose int, err error) {
+func (p *pebbleStore) divide(entries []entry, cuts [][]byte, shortest int) (tables [][]entry, loose int, err error) {
 	it, err := p.db.NewIter(nil)
 	if err != nil {
 		return nil, 0, err
 	}
-	tables, loose, err = divide(entries, shortest, func(key []byte) ([]byte, error) {
+	tables, loose, err = divide(entries, cuts, shortest, func(key []byte) ([]byte, error) {
 		if it.SeekGE(key) {
 			return bytes.Clone(it.Key()), nil
 		}

@@ -42,6 +42,9 @@ type CompleteWriter interface {
 	DeleteLeaf(owner, key common.Hash) error
 	// DeleteLeaves deletes the owner's leaves from the first key to the last, both included.
 	DeleteLeaves(owner, first, last common.Hash) error
+	// Large says that the storage of an account will be changed in many parts, while storage of accounts before and after it is.
+	// It may be said again.
+	Large(owner common.Hash)
 	// DeleteOwner deletes all storage nodes of an account, and then its slots in the flat state.
 	DeleteOwner(owner common.Hash) error
 	Flush() error
@@ -425,6 +428,9 @@ func (w *Walker) Deliver(n *Need, d *Delivery) error {
 		if total := d.totals[i]; d.Pieces[i] == nil || total == 0 {
 		} else if !it.account() {
 			it.total = total
+			if total > float64(w.cfg.RangeLeaves) {
+				w.cfg.Writer.Large(it.Owner)
+			}
 			if len(it.Path) == 0 && total >= float64(largeTries*w.cfg.RangeLeaves) {
 				w.division.large[it.Owner] = true
 			}

@@ -153,6 +153,8 @@ func (m *accountStore) Delete(_ common.Hash, path []byte) error {
 	return nil
 }
 
+func (*accountStore) Large(common.Hash) {}
+
 func (m *accountStore) DeleteOwner(common.Hash) error { return nil }
 
 func (m *accountStore) Flush() error { return nil }

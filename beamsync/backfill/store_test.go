@@ -86,6 +86,8 @@ func (m *stateStore) DeleteNodes(owner common.Hash, from, to []byte) error {
 	return nil
 }
 
+func (*stateStore) Large(common.Hash) {}
+
 func (m *stateStore) DeleteOwner(owner common.Hash) error {
 	return m.DeleteNodes(owner, nil, []byte{16})
 }
