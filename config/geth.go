@@ -38,7 +38,7 @@ type Note struct {
 	Instead string // what happens instead
 }
 
-// find returns geth's flag of a name or alias.
+// findGethFlag returns geth's flag of a name or alias.
 func findGethFlag(name string) *gethFlag {
 	for i := range gethFlags {
 		if f := &gethFlags[i]; f.name == name || f.alias != "" && f.alias == name {

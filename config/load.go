@@ -51,7 +51,7 @@ func OneLine(err error) string {
 // Unwrap returns what is wrong.
 func (e *ValueError) Unwrap() error { return e.Err }
 
-// given is the text of one setting and where it came from. Settings that are not lists
+// setting is the text of one setting and where it came from. Settings that are not lists
 // use the last text.
 type setting struct {
 	texts  []string

@@ -17,7 +17,7 @@ import (
 	"github.com/sunbeam-eth/sunbeam/trie"
 )
 
-// holding returns a store in which a version is complete.
+// complete returns a store in which a version is complete.
 func (v *version) complete(t *testing.T) *Complete {
 	t.Helper()
 	disk := memorydb.New()
@@ -80,7 +80,7 @@ func TestSubtree(t *testing.T) {
 	}
 }
 
-// tampered checks that no change of a whole subtree is believed.
+// checkTampered checks that no change of a whole subtree is believed.
 func checkTampered(t *testing.T, need *trie.Need, keys []common.Hash, values, proof [][]byte) {
 	t.Helper()
 	if proof != nil {

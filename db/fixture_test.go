@@ -131,7 +131,7 @@ func openOn(t *testing.T, kv ethdb.KeyValueStore) *DB {
 	return &DB{chain: c, hot: hot, health: health, damage: damage}
 }
 
-// kept is a disk that outlives the database over it.
+// keptOpen is a disk that outlives the database over it.
 type keptOpen struct{ ethdb.KeyValueStore }
 
 func (keptOpen) Close() error { return nil }

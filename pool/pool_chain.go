@@ -26,7 +26,7 @@ var (
 	_ blobpool.BlockChain   = (*poolChain)(nil)
 )
 
-// backing is the chain for one of go-ethereum's pools. Its state is the current account cache.
+// poolChain is the chain for one of go-ethereum's pools. Its state is the current account cache.
 type poolChain struct {
 	Chain
 	accounts atomic.Pointer[accountCache]

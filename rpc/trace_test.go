@@ -51,7 +51,7 @@ type flatTrace struct {
 	Type                string
 }
 
-// calls returns overrides with contracts that call, create and destroy, and a call of the first.
+// callingContracts returns overrides with contracts that call, create and destroy, and a call of the first.
 func callingContracts() (override, message object) {
 	caller, destroyed, failing, creator := common.Address{0x81}, common.Address{0x82}, common.Address{0x83}, common.Address{0x84}
 	code := program.New().Call(nil, counterAddr, 0, 0, 0, 0, 32).Op(vm.POP).Call(nil, destroyed, 3, 0, 4, 0, 0).Op(vm.POP)

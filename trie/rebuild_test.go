@@ -17,7 +17,7 @@ import (
 	"github.com/holiman/uint256"
 )
 
-// whole is a trie of go-ethereum with all its nodes.
+// fullTrie is a trie of go-ethereum with all its nodes.
 type fullTrie struct {
 	keys   []common.Hash
 	values [][]byte

@@ -11,7 +11,7 @@ import (
 	"github.com/ethereum/go-ethereum/common"
 )
 
-// needs makes the need for the children of the root as the walker does, from the first to the last one given.
+// need makes the need for the children of the root as the walker does, from the first to the last one given.
 func (w *fullTrie) need(t *testing.T, kind NeedKind, owner common.Hash, from, to int) *Need {
 	t.Helper()
 	children, err := Children(w.nodes[""].Blob)

@@ -23,7 +23,7 @@ import (
 
 var errBroken = errors.New("the test broke this fetch")
 
-// world is a state made by go-ethereum, and a Source for it.
+// stateWorld is a state made by go-ethereum, and a Source for it.
 type stateWorld struct {
 	db    state.Database
 	disk  interface{ Get([]byte) ([]byte, error) }

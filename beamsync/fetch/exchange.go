@@ -30,7 +30,7 @@ const (
 	storageSetCost = 2
 )
 
-// ask is a want as a wire request sees it; it does not change.
+// wireWant is a want as a wire request sees it; it does not change.
 type wireWant struct {
 	target
 	id              sched.WantID

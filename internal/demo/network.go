@@ -113,7 +113,7 @@ func NewNetwork(ctx context.Context, cfg NetworkConfig) (*Network, error) {
 	return n, nil
 }
 
-// add starts one more geth on a copy of the state.
+// addGeth starts one more geth on a copy of the state.
 func (n *Network) addGeth(ctx context.Context, cfg NetworkConfig, peer gethpeer.Config, kept, dir string) (err error) {
 	if err := gethpeer.Copy(kept, dir); err != nil {
 		return err

@@ -18,7 +18,7 @@ import (
 // Env names a ready geth binary; it is used as it is.
 const Env = "SUNBEAM_GETH"
 
-// ours is the module whose go.mod pins geth.
+// modulePath is the module whose go.mod pins geth.
 const modulePath = "github.com/sunbeam-eth/sunbeam"
 
 const geth = "github.com/ethereum/go-ethereum"
@@ -94,7 +94,7 @@ func (p program) binary(ctx context.Context) (string, error) {
 	return target, os.Rename(fresh, target)
 }
 
-// given is the ready binary that the variable of the environment names, or else the root of our module, to
+// locate returns the ready binary that the variable of the environment names, or else the root of our module, to
 // build one in.
 func (p program) locate(ctx context.Context) (path, root string, err error) {
 	if path := os.Getenv(p.env); path != "" {

@@ -166,7 +166,7 @@ func prepare(ctx context.Context, cfg Config) error {
 	return nil
 }
 
-// once runs a subcommand to its end.
+// runCommand runs a subcommand to its end.
 func runCommand(ctx context.Context, binary string, args []string) error {
 	out, err := exec.CommandContext(ctx, binary, args...).CombinedOutput()
 	if err != nil {

@@ -141,7 +141,7 @@ func (b *Builder) fetch(ctx context.Context, id *engine.PayloadID, attributes *e
 	return built, b.engine.call(ctx, result, f.getPayload(), id)
 }
 
-// choose makes the builder's head that of geth, which may be on another branch. Nothing is
+// setHead makes the builder's head that of geth, which may be on another branch. Nothing is
 // said of safe and final blocks: they can only be changed forward.
 func (b *Builder) setHead(ctx context.Context, f fork) error {
 	response, err := b.engine.forkchoice(ctx, f, engine.ForkchoiceStateV1{HeadBlockHash: b.head.Hash()}, nil)

@@ -35,7 +35,7 @@ func pragueGenesis() *core.Genesis {
 	return &core.Genesis{Config: &config, Alloc: alloc, GasLimit: 30_000_000, Difficulty: common.Big0, BaseFee: big.NewInt(params.InitialBaseFee)}
 }
 
-// blockOn makes the next block of a chain, with one transfer, as the beacon chain's next
+// blocksOn makes the next block of a chain, with one transfer, as the beacon chain's next
 // block would carry it.
 func blocksOn(t *testing.T, genesis *core.Genesis, n int, beaconRoot func(i int, chain []*types.Block) common.Hash) []*types.Block {
 	t.Helper()

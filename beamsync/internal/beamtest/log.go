@@ -7,7 +7,7 @@ import (
 	"sync"
 )
 
-// lockedBuffer holds a log.
+// Buffer holds a log.
 type Buffer struct {
 	mu   sync.Mutex
 	text strings.Builder

@@ -20,7 +20,7 @@ import (
 	"github.com/sunbeam-eth/sunbeam/trie"
 )
 
-// bag is a real state, made by go-ethereum's tries: accounts, the first few of which have
+// State is a real state, made by go-ethereum's tries: accounts, the first few of which have
 // code and storage.
 type State struct {
 	Root  common.Hash
@@ -45,7 +45,7 @@ func ValueOf(i int) common.Hash {
 	return common.BigToHash(uint256.NewInt(uint64(i)*1_000_003 + 7).ToBig())
 }
 
-// theBag is built once; it is only read afterwards.
+// TheState is built once; it is only read afterwards.
 var TheState = sync.OnceValue(func() *State {
 	b := &State{db: triedb.NewDatabase(rawdb.NewMemoryDatabase(), nil), Codes: make(map[common.Hash][]byte)}
 	all := trienode.NewMergedNodeSet()
