@@ -3,20 +3,17 @@
 package rpc
 
 import (
-	"bufio"
-	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"strings"
 
 	"github.com/ethereum/go-ethereum/core/types"
-	"github.com/ethereum/go-ethereum/rlp"
 
 	"github.com/sunbeam-eth/sunbeam/beamsync/importer"
 	"github.com/sunbeam-eth/sunbeam/chain"
+	"github.com/sunbeam-eth/sunbeam/internal/blockfile"
 )
 
 // chainFilesAPI is the part of the admin namespace that writes and reads files of blocks: RLP, or RLP in gzip if the name ends with .gz.
@@ -43,23 +40,16 @@ func (api *chainFilesAPI) ExportChain(ctx context.Context, name string, first, l
 	if err != nil {
 		return false, err
 	}
-	err = errors.Join(api.export(ctx, file, strings.HasSuffix(name, ".gz"), from, to), file.Close())
+	err = errors.Join(api.export(ctx, blockfile.NewWriter(file, name), from, to), file.Close())
 	if err != nil {
 		return false, errors.Join(err, os.Remove(file.Name())) // a part of it would look like the whole
 	}
 	return true, nil
 }
 
-func (api *chainFilesAPI) export(ctx context.Context, file io.Writer, zipped bool, first, last uint64) error {
+func (api *chainFilesAPI) export(ctx context.Context, file *blockfile.Writer, first, last uint64) error {
 	turn := api.b.processors.begin(ctx, 0, 0)
 	defer turn.release()
-	buffered := bufio.NewWriterSize(file, 1<<20)
-	var out io.Writer = buffered
-	if zipped {
-		zip := gzip.NewWriter(buffered)
-		defer zip.Close() // it is closed already unless there is an error
-		out = zip
-	}
 	for number := first; number <= last; number++ {
 		turn.yield()
 		if err := ctx.Err(); err != nil {
@@ -69,16 +59,11 @@ func (api *chainFilesAPI) export(ctx context.Context, file io.Writer, zipped boo
 		if block == nil {
 			return fmt.Errorf("export failed on #%d: not found", number)
 		}
-		if err := block.EncodeRLP(out); err != nil {
+		if err := file.Write(block); err != nil {
 			return err
 		}
 	}
-	if zip, ok := out.(*gzip.Writer); ok {
-		if err := zip.Close(); err != nil {
-			return err
-		}
-	}
-	return buffered.Flush()
+	return file.Close()
 }
 
 // ImportChain executes the blocks of a file and makes each the head. Blocks that were executed before are skipped, and so is genesis. The next
@@ -93,21 +78,14 @@ func (api *chainFilesAPI) ImportChain(ctx context.Context, name string) (bool, e
 		return false, err
 	}
 	defer release()
-	file, err := os.Open(path)
+	file, err := blockfile.Open(path)
 	if err != nil {
 		return false, err
 	}
 	defer file.Close()
-	var reader io.Reader = bufio.NewReaderSize(file, 1<<20)
-	if strings.HasSuffix(name, ".gz") {
-		if reader, err = gzip.NewReader(reader); err != nil {
-			return false, err
-		}
-	}
-	stream := rlp.NewStream(reader, 0)
 	for index := 0; ; index++ {
-		block := new(types.Block)
-		switch err := stream.Decode(block); {
+		block, err := file.Next()
+		switch {
 		case errors.Is(err, io.EOF):
 			return true, nil
 		case err != nil:

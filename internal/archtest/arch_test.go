@@ -25,13 +25,14 @@ var allowed = map[string][]string{
 	"beamsync/peer":  {},
 
 	"internal/atomicfile": {},
+	"internal/blockfile":  {},
 	"internal/diskspace":  {},
 	"internal/health":     {},
 	"internal/jsonhex":    {},
 
 	"db":   {"chain", "internal/atomicfile", "trie"},
 	"evm":  {"trie"},
-	"rpc":  {"beamsync/importer", "chain", "internal/atomicfile", "internal/health", "internal/jsonhex", "logindex", "payloadbuilder", "trie"},
+	"rpc":  {"beamsync/importer", "chain", "internal/atomicfile", "internal/blockfile", "internal/health", "internal/jsonhex", "logindex", "payloadbuilder", "trie"},
 	"pool": {"chain", "internal/atomicfile"},
 
 	"logindex":       {"chain"},
@@ -50,7 +51,7 @@ var allowed = map[string][]string{
 	// The composition root sees all; the command sees it.
 	"internal/node": {
 		"beamsync/backfill", "beamsync/fetch", "beamsync/history", "beamsync/importer", "beamsync/peer", "beamsync/prefetch",
-		"beamsync/sched", "beamsync/warmup", "beamsync/witness", "chain", "config", "db", "era", "evm", "internal/atomicfile", "internal/diskspace", "internal/health", "internal/metrics", "internal/page", "logindex", "p2p", "payloadbuilder", "pool", "rpc", "trie",
+		"beamsync/sched", "beamsync/warmup", "beamsync/witness", "chain", "config", "db", "era", "evm", "internal/atomicfile", "internal/blockfile", "internal/diskspace", "internal/health", "internal/metrics", "internal/page", "logindex", "p2p", "payloadbuilder", "pool", "rpc", "trie",
 	},
 	"internal/metrics": {"internal/health"},
 	"internal/page":    {},

@@ -3,25 +3,21 @@
 package node
 
 import (
-	"bufio"
-	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/core"
 	"github.com/ethereum/go-ethereum/core/types"
-	"github.com/ethereum/go-ethereum/rlp"
 
 	"github.com/sunbeam-eth/sunbeam/config"
 	"github.com/sunbeam-eth/sunbeam/db"
+	"github.com/sunbeam-eth/sunbeam/internal/blockfile"
 )
 
 // Genesis is the genesis block of the network that the configuration names, or else of the datadir's.
@@ -71,7 +67,7 @@ func Export(ctx context.Context, cfg *config.Config, path string, numbers []uint
 	if err != nil {
 		return fmt.Errorf("export: %w", err)
 	}
-	err = errors.Join(writeBlocks(ctx, chain, file, strings.HasSuffix(path, ".gz"), numbers[0], numbers[1]), file.Close())
+	err = errors.Join(writeBlocks(ctx, chain, blockfile.NewWriter(file, path), numbers[0], numbers[1]), file.Close())
 	if err != nil {
 		return errors.Join(err, os.Remove(partial))
 	}
@@ -82,14 +78,7 @@ func Export(ctx context.Context, cfg *config.Config, path string, numbers []uint
 	return nil
 }
 
-func writeBlocks(ctx context.Context, chain *db.Chain, file io.Writer, zipped bool, first, last uint64) error {
-	buffered := bufio.NewWriterSize(file, 1<<20)
-	var out io.Writer = buffered
-	finish := buffered.Flush
-	if zipped {
-		zip := gzip.NewWriter(buffered)
-		out, finish = zip, func() error { return errors.Join(zip.Close(), buffered.Flush()) }
-	}
+func writeBlocks(ctx context.Context, chain *db.Chain, file *blockfile.Writer, first, last uint64) error {
 	for number := first; number <= last; number++ {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -99,11 +88,11 @@ func writeBlocks(ctx context.Context, chain *db.Chain, file io.Writer, zipped bo
 		if hash == (common.Hash{}) || header == nil || body == nil {
 			return fmt.Errorf("block %d is not stored: name the blocks to export, from %d on", number, max(chain.Markers().Oldest, number+1))
 		}
-		if err := rlp.Encode(out, types.NewBlockWithHeader(header).WithBody(*body)); err != nil {
+		if err := file.Write(types.NewBlockWithHeader(header).WithBody(*body)); err != nil {
 			return fmt.Errorf("export: %w", err)
 		}
 	}
-	return finish()
+	return file.Close()
 }
 
 // DatabasePaths are the databases of a datadir, and what is kept about them, as far as they are there. It is an error if a node

@@ -23,6 +23,7 @@ import (
 	"github.com/sunbeam-eth/sunbeam/config"
 	"github.com/sunbeam-eth/sunbeam/db"
 	"github.com/sunbeam-eth/sunbeam/evm"
+	"github.com/sunbeam-eth/sunbeam/internal/blockfile"
 	"github.com/sunbeam-eth/sunbeam/trie"
 )
 
@@ -131,17 +132,16 @@ func (n *Node) endIfDamaged(ctx context.Context) error {
 
 // importFile executes one file's blocks.
 func (n *Node) importFile(ctx context.Context, importer *importer.Importer, name string) error {
-	file, reader, err := openChainFile(name)
+	file, err := blockfile.Open(name)
 	if err != nil {
 		return err
 	}
 	defer file.Close()
-	stream := rlp.NewStream(reader, 0)
 	executed, skipped := 0, 0
 	report := importReport{log: n.log, file: name, since: time.Now()}
 	for at := 0; ; at++ {
-		block := new(types.Block)
-		switch err := stream.Decode(block); {
+		block, err := file.Next()
+		switch {
 		case errors.Is(err, io.EOF):
 			n.log.Info("Imported blocks", "file", name, "executed", executed, "skipped", skipped, "head", n.chain.CurrentHeader().Number)
 			return nil

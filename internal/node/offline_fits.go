@@ -4,20 +4,17 @@ package node
 
 import (
 	"cmp"
-	"compress/gzip"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/core"
 	"github.com/ethereum/go-ethereum/core/types"
-	"github.com/ethereum/go-ethereum/rlp"
 
 	"github.com/sunbeam-eth/sunbeam/config"
+	"github.com/sunbeam-eth/sunbeam/internal/blockfile"
 )
 
 // checkImportFiles returns an error, before anything is made, if not one of the files can be opened, or if the datadir is a new
@@ -78,27 +75,13 @@ func genesisOfNew(cfg *config.Config) (*core.Genesis, error) {
 
 // firstBlock is the one that a file of blocks begins with.
 func firstBlock(name string) (block *types.Block, err error) {
-	file, reader, err := openChainFile(name)
+	file, err := blockfile.Open(name)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, file.Close()) }()
-	block = new(types.Block)
-	if err := rlp.NewStream(reader, 0).Decode(block); err != nil {
+	if block, err = file.Next(); err != nil {
 		return nil, fmt.Errorf("block at position 0: %w", err)
 	}
 	return block, nil
-}
-
-// openChainFile opens a file of blocks, whose name ends in .gz if it is zipped.
-func openChainFile(name string) (*os.File, io.Reader, error) {
-	file, err := os.Open(name)
-	if err != nil || !strings.HasSuffix(name, ".gz") {
-		return file, file, err
-	}
-	zipped, err := gzip.NewReader(file)
-	if err != nil {
-		return nil, nil, errors.Join(err, file.Close())
-	}
-	return file, zipped, nil
 }
