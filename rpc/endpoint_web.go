@@ -44,7 +44,7 @@ type webEndpoint struct {
 	timeouts   gethrpc.HTTPTimeouts
 	http1Only  bool
 	http, ws   atomic.Pointer[route] // nil: not served
-	health     http.Handler          // served beside HTTP; nil: not served
+	health     http.Handler          // served together with HTTP; nil: not served
 	listener   net.Listener
 	websockets sync.WaitGroup // WebSocket connections: after the upgrade net/http does not track them
 	stopped    chan struct{}  // closed by stop

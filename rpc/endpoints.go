@@ -122,7 +122,7 @@ func (w *webEndpoints) openWS(cfg WS) (fresh *webEndpoint, err error) {
 	return e, nil
 }
 
-// newEndpoint returns an endpoint that serves nothing yet. Beside HTTP, now or later, it serves the health of the node.
+// newEndpoint returns an endpoint that serves nothing yet. Together with HTTP, now or later, it serves the health of the node.
 func (w *webEndpoints) newEndpoint(name, host string, port int) *webEndpoint {
 	e := w.newWeb(name, host, port)
 	if w.b.Beam != nil {

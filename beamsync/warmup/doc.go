@@ -33,7 +33,7 @@
 //
 // # Invariants
 //
-//   - Whatever is being done ends when a block is in work, and begins again after it. What was fetched until then stays.
+//   - Whatever is being done ends when a block is being imported, and begins again after it. What was fetched until then stays.
 //   - All wants have class background.
 //   - Nothing is requested once the budget is spent. What is in flight then is abandoned.
 //   - It ends: when all is done, when the budget is spent, and when the node no longer beams.

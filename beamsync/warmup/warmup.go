@@ -5,7 +5,6 @@ package warmup
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"time"
 
@@ -23,16 +22,14 @@ import (
 const (
 	// chunk is how many accounts are requested at once: some 1,000 nodes, a fraction of a second with one peer.
 	chunk = 256
-	// wantRounds bounds the rounds of one request: accounts, then what they lead to, and once more if that was cut.
-	wantRounds = 3
 
 	watchInterval  = 10 * time.Millisecond  // how often it is checked whether a block has come
 	pollInterval   = 200 * time.Millisecond // how often it is checked whether there is something to do
 	reportInterval = 8 * time.Second        // between lines in the log
 )
 
-// errPaused says that a block is in work.
-var errPaused = errors.New("a block is in work")
+// errPaused says that a block is being imported.
+var errPaused = errors.New("a block is being imported")
 
 // Chain is what is stored of blocks; [chain.Chain] implements it.
 type Chain interface {
@@ -73,7 +70,7 @@ type Config struct {
 	AccessLists func(ctx context.Context, headers []*types.Header) ([]rlp.RawValue, error)
 
 	Ready   func() bool // the node beams, and has executed its head since it started
-	Busy    func() bool // a block is in work
+	Busy    func() bool // a block is being imported
 	Settled func() bool // the chain gets no more blocks below its oldest one
 	Budget  uint64      // bytes of trie nodes and codes
 
@@ -142,7 +139,7 @@ func (w *Warmup) Run(ctx context.Context) error {
 	}
 }
 
-// yield waits until the node is ready and no block is in work. It returns false if ctx ends.
+// yield waits until the node is ready and no block is being imported. It returns false if ctx ends.
 func (w *Warmup) yield(ctx context.Context) bool {
 	for !w.cfg.Ready() || w.cfg.Busy() {
 		if pause(ctx) != nil {
@@ -162,7 +159,7 @@ func pause(ctx context.Context) error {
 	}
 }
 
-// undisturbed acts until a block is in work or the budget is spent; the error says so.
+// undisturbed acts until a block is being imported or the budget is spent; the error says so.
 func (w *Warmup) undisturbed(ctx context.Context, act func(context.Context) error) error {
 	ctx, cancel := context.WithCancelCause(trie.WithMeter(ctx, w.budget))
 	w.budget.onSpent(func() { cancel(errSpent) })
@@ -264,21 +261,9 @@ func (w *Warmup) wantAccounts(ctx context.Context, head *types.Header, addrs []c
 	return nil
 }
 
-// want fetches what is missing of a state. What no peer has is left out.
+// want fetches what is touched and missing of a state.
 func (w *Warmup) want(ctx context.Context, touched *trie.Touched, root common.Hash) error {
-	for range wantRounds {
-		faults, codes, err := touched.Missing(w.cfg.Store, root)
-		if err != nil {
-			return fmt.Errorf("look up state %x: %w", root, err)
-		}
-		if len(faults)+len(codes) == 0 {
-			return nil
-		}
-		if err := w.cfg.Session.Hint(ctx, faults, codes, nil); err != nil {
-			return err
-		}
-	}
-	return nil
+	return prefetch.Touched(ctx, touched, w.cfg.Store, root, w.cfg.Session)
 }
 
 // report logs the progress now and then.

@@ -208,7 +208,7 @@ func TestBudget(t *testing.T) {
 	}, func(c *Config) { c.Budget = budget })
 }
 
-// TestYield: while a block is in work nothing is requested, whatever was being done; afterwards it goes on to the same end.
+// TestYield: while a block is being imported nothing is requested, whatever was being done; afterwards it goes on to the same end.
 func TestYield(t *testing.T) {
 	inPast(t, func(r *rig) {
 		p := r.peer("a")
@@ -228,7 +228,7 @@ func TestYield(t *testing.T) {
 			before := p.Served()
 			time.Sleep(500 * time.Millisecond)
 			if got := p.Served() - before; got > 0 {
-				t.Errorf("%d requests while a block was in work", got)
+				t.Errorf("%d requests while a block was being imported", got)
 			}
 		}
 		r.busy.Store(false)
@@ -243,7 +243,7 @@ func TestYield(t *testing.T) {
 }
 
 // TestBadPeers: a peer that is silent, has nothing or sends invalid data costs time, and nothing gets into the store that is not
-// true. Beside an honest one the warm-up ends all the same.
+// true. With an honest one the warm-up ends all the same.
 func TestBadPeers(t *testing.T) {
 	for name, spoil := range map[string]func(p *beamtest.FakePeer){
 		"silent": func(p *beamtest.FakePeer) { p.Stall = func(int) bool { return true } },

@@ -32,9 +32,6 @@ const (
 	maxHintPeers = 3
 	// maxSilent is for how many blocks in a row a peer may have no hint until all others are asked before it.
 	maxSilent = 2
-	// maxHintFetches is how often what a hint names is looked for: accounts, then their code and
-	// storage, then what replies were cut off before.
-	maxHintFetches = 3
 )
 
 // What a block can read is bounded by its gas: a key costs no less than a slot of an access
@@ -125,16 +122,7 @@ func (w *Exchange) Collect(ctx context.Context, block *types.Block, parentRoot c
 	if !ok {
 		return false, ctx.Err()
 	}
-	for range maxHintFetches {
-		faults, codes, err := touched.Missing(w.cfg.Store(parentRoot), parentRoot)
-		if err != nil || len(faults)+len(codes) == 0 {
-			return true, err
-		}
-		if err := session.Hint(ctx, faults, codes, nil); err != nil {
-			return true, err
-		}
-	}
-	return true, nil
+	return true, prefetch.Touched(ctx, touched, w.cfg.Store(parentRoot), parentRoot, session)
 }
 
 // Hint asks a few peers what a block reads and returns the first answer that could be true. It
