@@ -107,17 +107,17 @@ func hasWithdrawals(h *types.Header) bool {
 
 // blocksRequest is a request for one kind of content of blocks.
 type blocksRequest struct {
-	hashes []common.Hash
-	item   int // bytes of the largest content of a block that was requested
-	reply  int // bytes of the largest reply: servers fill a message, or stop at the soft limit
+	hashes      []common.Hash
+	withdrawals int // the most of a block
+	item        int // bytes of the largest content of a block that was requested
+	reply       int // bytes of the largest reply: servers fill a message, or stop at the soft limit
 }
 
 // requestBlocks makes a request for what has a size by a header and the most withdrawals of a block.
 func (p *Peer) requestBlocks(headers []*types.Header, size func(h *types.Header, withdrawals int) int) blocksRequest {
-	withdrawals := mostWithdrawals(p.cfg.Chain.Genesis().Hash())
-	r := blocksRequest{hashes: make([]common.Hash, len(headers)), reply: replyOverhead}
+	r := blocksRequest{hashes: make([]common.Hash, len(headers)), withdrawals: mostWithdrawals(p.cfg.Chain.Genesis().Hash()), reply: replyOverhead}
 	for i, h := range headers {
-		most := min(size(h, withdrawals)+perItem, maxMessageSize)
+		most := min(size(h, r.withdrawals)+perItem, maxMessageSize)
 		r.hashes[i] = h.Hash()
 		r.item = max(r.item, most)
 		r.reply = min(r.reply+most, maxMessageSize)

@@ -69,7 +69,7 @@ func (p *Peer) Bodies(ctx context.Context, headers []*types.Header) ([]*types.Bo
 		if err := p.checkSize(msgBlockBodies, i, bodySize(&raw[i]), request.item); err != nil {
 			return nil, err
 		}
-		if bodies[i], err = p.body(&raw[i], room); err != nil {
+		if bodies[i], err = p.body(&raw[i], room, request.withdrawals); err != nil {
 			return nil, err
 		}
 		room -= len(bodies[i].Transactions)
@@ -86,8 +86,8 @@ func bodySize(raw *eth.BlockBody) uint64 {
 	return size
 }
 
-// body decodes one body with at most room transactions.
-func (p *Peer) body(raw *eth.BlockBody, room int) (*types.Body, error) {
+// body decodes one body with at most room transactions, and so many withdrawals.
+func (p *Peer) body(raw *eth.BlockBody, room, withdrawals int) (*types.Body, error) {
 	txs, err := items(p, msgBlockBodies, &raw.Transactions, room)
 	if err != nil {
 		return nil, err
@@ -98,11 +98,11 @@ func (p *Peer) body(raw *eth.BlockBody, room int) (*types.Body, error) {
 	}
 	body := &types.Body{Transactions: txs, Uncles: uncles}
 	if raw.Withdrawals != nil {
-		withdrawals, err := items(p, msgBlockBodies, raw.Withdrawals, mostWithdrawals(p.cfg.Chain.Genesis().Hash()))
+		list, err := items(p, msgBlockBodies, raw.Withdrawals, withdrawals)
 		if err != nil {
 			return nil, err
 		}
-		body.Withdrawals = append(types.Withdrawals{}, withdrawals...) // present even if empty
+		body.Withdrawals = append(types.Withdrawals{}, list...) // present even if empty
 	}
 	return body, nil
 }
